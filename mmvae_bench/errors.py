@@ -1,0 +1,21 @@
+"""Errors that are sentences with the way out. The command line prints them and exits with code 2."""
+
+
+class BenchError(Exception):
+    """Bad input: one clear sentence that says what to do. Never shown with a traceback."""
+
+
+class DataError(BenchError):
+    """A data set's files are absent, truncated or not what they should be."""
+
+
+class Undefined(Exception):
+    """A model does not define this quantity. Its message is the reason that the skipped row records."""
+
+
+class Unsupported(Exception):
+    """A model cannot take a data set or a scheme. Its message is the reason that the skipped run records."""
+
+
+class TrainingFailed(Exception):
+    """A run's training broke (a NaN loss, say). The run is recorded as failed with this message."""

@@ -1,0 +1,120 @@
+"""How experts are combined: products over subsets, and mixtures. Here, and in the base class, presence is read.
+
+An *expert* is q(z | x_m). Products of experts are experts again (Normal family); a mixture ends the chain.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from mmvae_bench.distributions import Diagonal, DiagonalNormal
+
+
+@dataclass(frozen=True)
+class Experts:
+    """E diagonal experts for each of B rows, and which of them exist there.
+
+    Attributes:
+        q: Batch shape [E, B]; finite everywhere, also where absent.
+        present: Bool[E, B].
+    """
+
+    q: Diagonal
+    present: Bool[Tensor, "E B"]
+
+    @property
+    def counted(self) -> Bool[Tensor, "E B"]:
+        """Like ``present``, but a row with no expert counts all of them: its value is finite and then masked away."""
+        return self.present | ~self.present.any(0)
+
+
+def powerset(m: int) -> Bool[Tensor, "S M"]:
+    """All 2^M - 1 non-empty subsets of M modalities as rows of a mask matrix, by binary counting: {0}, {1}, {0,1} ..."""
+    code = torch.arange(1, 2**m)
+    return (code[:, None] >> torch.arange(m)) % 2 == 1
+
+
+def products(
+    experts: Experts, keep: Bool[Tensor, "S E"] | Bool[Tensor, "S E B"], prior: Bool[Tensor, " S"]
+) -> DiagonalNormal:
+    """Products of Normal experts over subsets, the absent ones left out: precision-weighted, batch shape [S, B].
+
+    prod_e N(mu_e, s_e^2) is N(mu, s^2) up to a constant, with precisions T_e = s_e^-2, T = sum_e T_e,
+    mu = sum_e T_e mu_e / T, s^2 = 1 / T. The prior N(0, I) adds 1 to T, once for a product (Wu & Goodman 2018, Eq. 5).
+    A product with no member at all is the prior.
+
+    Args:
+        experts: Their family must be Normal.
+        keep: Which experts each subset takes, the same for all rows or row by row.
+        prior: Whether the prior expert is in each product.
+    """
+    if not isinstance(experts.q, DiagonalNormal):
+        raise TypeError("a product of experts has a closed form for Normal experts only")
+    keep = keep if keep.dim() == 3 else keep[:, :, None]
+    member = (keep & experts.present).to(experts.q.loc)  # [S, E, B]
+    with_prior = (prior[:, None] | (member.sum(1) == 0)).to(member)[..., None]  # [S, B, 1]
+    precision = experts.q.scale.pow(-2)
+    total = torch.einsum("seb,ebd->sbd", member, precision) + with_prior
+    loc = torch.einsum("seb,ebd->sbd", member, precision * experts.q.loc) / total
+    return DiagonalNormal(loc, total.rsqrt())
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """q(z | x_A) = (1 / n) sum over the n experts present in the row."""
+
+    experts: Experts
+
+    @property
+    def weight(self) -> Float[Tensor, "E B"]:
+        """1 / n for present experts, 0 for absent ones; columns sum to 1."""
+        counted = self.experts.counted.to(self.experts.q.loc)
+        return counted / counted.sum(0)
+
+    @property
+    def mean(self) -> Float[Tensor, "B D"]:
+        """E[z]: the weighted mean of the components' means."""
+        return (self.weight[..., None] * self.experts.q.mean).sum(0)
+
+    @property
+    def stddev(self) -> Float[Tensor, "B D"]:
+        """Standard deviation by the law of total variance: exactly the component's where there is one."""
+        w, q, mean = self.weight[..., None], self.experts.q, self.mean
+        return (w * (q.stddev.square() + (q.mean - mean).square())).sum(0).sqrt()
+
+    def component(self, u: Float[Tensor, "*sample B"]) -> Tensor:
+        """The index of the component that uniform numbers u in [0, 1) choose, among the present ones."""
+        rank = self.experts.counted.cumsum(0)  # [E, B]; the j-th present expert is the first of rank j
+        n = rank[-1]
+        j = torch.minimum((u * n).long() + 1, n)
+        return (rank.reshape(-1, *(1,) * (u.dim() - 1), rank.shape[1]) < j).sum(0)
+
+    def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*sample B D"]:
+        """Draw z: noise first, then the component, row by row; with ``k``, a new leading axis."""
+        q = self.experts.q
+        shape = q.loc.shape[1:] if k is None else (k, *q.loc.shape[1:])
+        noise = q.noise(shape, q.loc, generator)  # drawn first: models that draw no component get the same noise
+        u = torch.rand(shape[:-1], generator=generator, device=q.loc.device, dtype=q.loc.dtype)
+        rows = torch.arange(q.loc.shape[1], device=q.loc.device).expand(u.shape)
+        chosen = q[self.component(u), rows]
+        return chosen.loc + chosen.scale * noise
+
+    def log_prob(self, z: Float[Tensor, "*any B D"]) -> Float[Tensor, "*any B"]:
+        """log (1 / n) sum_e q_e(z)."""
+        q, w = self.experts.q, self.weight
+        shape = (-1, *(1,) * (z.dim() - 2), *w.shape[1:])
+        each = type(q)(q.loc.reshape(*shape, z.shape[-1]), q.scale.reshape(*shape, z.shape[-1])).log_prob(z)
+        return torch.logsumexp(torch.where(self.experts.counted.reshape(shape), each, -torch.inf), 0) - (
+            self.experts.counted.sum(0).to(z).log()
+        )
+
+
+def stratify(rows: int, like: Tensor) -> Float[Tensor, " B"]:
+    """One uniform number a row, balanced over the batch by a random permutation: u_b = (pi(b) + v_b) / B.
+
+    Each is uniform on [0, 1) by itself, so a component drawn with it is unbiased; together they spread evenly.
+    """
+    order = torch.randperm(rows, device=like.device).to(like)
+    return (order + torch.rand(rows, device=like.device, dtype=like.dtype)) / rows

@@ -1,0 +1,25 @@
+"""Metrics by name. Importing this package imports no torch."""
+
+from typing import TYPE_CHECKING
+
+from mmvae_bench.registry import Registry
+
+if TYPE_CHECKING:
+    from mmvae_bench.metrics.base import Metric
+
+registry: "Registry[Metric]" = Registry(
+    "metric",
+    {
+        "cross_coherence": "mmvae_bench.metrics.coherence:cross_coherence",
+        "self_coherence": "mmvae_bench.metrics.coherence:self_coherence",
+        "joint_coherence": "mmvae_bench.metrics.coherence:joint_coherence",
+        "oracle_accuracy": "mmvae_bench.metrics.oracle:oracle_accuracy",
+        "linear_probe": "mmvae_bench.metrics.linear_probe:linear_probe",
+        "relatedness_auroc": "mmvae_bench.metrics.relatedness:relatedness_auroc",
+        "relatedness_contrast": "mmvae_bench.metrics.relatedness:relatedness_contrast",
+        "relatedness_transport": "mmvae_bench.metrics.relatedness:relatedness_transport",
+        "log_likelihood": "mmvae_bench.metrics.log_likelihood:log_likelihood",
+    },
+    group="mmvae_bench.metrics",
+)
+register = registry.register

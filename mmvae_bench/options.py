@@ -1,0 +1,106 @@
+"""Names with options, as typed: ``mmvae[estimator=iwae,k=30]`` or ``mmvae:k=30:estimator=iwae``.
+
+A registered thing's options are the keyword-only parameters of its constructor; their annotations say what
+they are, so there is nothing else to declare.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mmvae_bench.errors import BenchError
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A registered name with its raw options, as a user typed them."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The canonical text, in the brackets form: ``mmvae[k=30]``; the bare name without options."""
+        inside = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}[{inside}]" if inside else self.name
+
+
+def parse_named(text: str) -> Named:
+    """Parse ``name``, ``name[key=value,...]`` or ``name:key=value:...``.
+
+    Raises:
+        BenchError: If the text has neither form.
+    """
+    match = re.fullmatch(r"\s*([\w.-]+)(?:\[(.*)\]|:(.*))?\s*", text)
+    if not match:
+        raise BenchError(f"cannot read '{text}': write name, 'name[key=value,...]' or name:key=value")
+    name, inside, after = match.groups()
+    pairs = [pair for pair in (inside or "").split(",") if pair] or [p for p in (after or "").split(":") if p]
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value):
+            raise BenchError(f"cannot read the option '{pair}' of '{text}': write key=value")
+        options[key] = value
+    return Named(name, options)
+
+
+def split_list(texts: tuple[str, ...]) -> list[str]:
+    """Split at commas outside brackets: ``("a,b[k=1,l=2]", "c") -> ["a", "b[k=1,l=2]", "c"]``."""
+    return [part.strip() for text in texts for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+
+
+def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
+    """Return all options of ``factory``: those of ``named`` coerced to their types, defaults for the rest.
+
+    Args:
+        factory: A class or function whose keyword-only parameters are its options.
+        named: What the user typed.
+
+    Raises:
+        BenchError: If an option is unknown or its value does not fit its type.
+    """
+    hints = get_type_hints(getattr(factory, "__init__", factory) if inspect.isclass(factory) else factory)
+    known = {
+        key: parameter
+        for key, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for key in named.options:
+        if key not in known:
+            have = f"it has {', '.join(known)}" if known else "it has none"
+            raise BenchError(f"'{named.name}' has no option '{key}'; {have}")
+    return {
+        key: coerce(named.options[key], hints[key], f"{named.name}[{key}]") if key in named.options else parameter.default
+        for key, parameter in known.items()
+    }
+
+
+def coerce(text: str, hint: Any, what: str) -> Scalar:
+    """Turn ``text`` into the type that ``hint`` says: bool, int, float, str, a Literal, or one of them or None.
+
+    Raises:
+        BenchError: If it does not fit; ``what`` names the option in the message.
+    """
+    if get_origin(hint) in (Union, UnionType):
+        arms = get_args(hint)
+        if text.lower() == "none" and type(None) in arms:
+            return None
+        return coerce(text, next(arm for arm in arms if arm is not type(None)), what)
+    if get_origin(hint) is Literal:
+        choices = {str(choice): choice for choice in get_args(hint)}
+        if text not in choices:
+            raise BenchError(f"{what} is one of {', '.join(choices)}, not '{text}'")
+        choice: Scalar = choices[text]
+        return choice
+    try:
+        if hint is bool:
+            return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[text.lower()]
+        return hint(text)  # type: ignore[no-any-return]
+    except (KeyError, ValueError):
+        raise BenchError(f"{what} takes a {hint.__name__}, not '{text}'") from None

@@ -1,0 +1,104 @@
+"""One generic, lazy registry for models, data sets, nets, metrics and likelihoods.
+
+In-tree entries are ``name -> "module:attribute"`` and imported when first asked for, so listing them costs
+nothing. Plug-ins are entry points of the registry's group: listed from package metadata without being
+imported, imported when named (or by ``all``). ::
+
+    registry = Registry("model", {"mvae": "mmvae_bench.models.mvae:MVAE"}, group="mmvae_bench.models")
+
+    @registry.register("mine")
+    class Mine(MultimodalVAE): ...
+"""
+
+import difflib
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from mmvae_bench.errors import BenchError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names of one kind of thing (``kind``, in the singular, is used in messages)."""
+
+    def __init__(self, kind: str, builtin: Mapping[str, str], group: str | None = None) -> None:
+        self.kind = kind
+        self.group = group
+        self._lazy = dict(builtin)
+        self._loaded: dict[str, T] = {}
+
+    @cached_property
+    def _plugins(self) -> dict[str, EntryPoint]:
+        found: dict[str, EntryPoint] = {}
+        for point in entry_points(group=self.group) if self.group else ():
+            taken = self._lazy.get(point.name) or (found[point.name].value if point.name in found else None)
+            if taken and taken != point.value:
+                warnings.warn(
+                    f"the {self.kind} '{point.name}' of {point.value} is refused: {taken} has that name already; "
+                    "rename one of them or uninstall its package",
+                    stacklevel=2,
+                )
+            else:
+                found[point.name] = point
+        return found
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that enters what it decorates under ``name``.
+
+        Raises:
+            BenchError: If the name is taken; names both.
+        """
+
+        def enter(item: T) -> T:
+            taken = self._loaded.get(name) or self._lazy.get(name) or self._plugins.get(name)
+            origin = f"{getattr(item, '__module__', '?')}:{getattr(item, '__qualname__', '?')}"
+            if taken is not None and not (isinstance(taken, str) and taken == origin):
+                raise BenchError(f"the {self.kind} name '{name}' is taken by {taken}; choose another for {item}")
+            self._loaded[name] = item
+            return item
+
+        return enter
+
+    def names(self) -> list[str]:
+        """All names, in-tree first, then what was registered here, then plug-ins; imports nothing."""
+        return list(dict.fromkeys([*self._lazy, *self._loaded, *self._plugins]))
+
+    def check(self, name: str) -> str:
+        """Return ``name`` if it is registered, without importing it.
+
+        Raises:
+            BenchError: If it is unknown; suggests near names and lists all.
+        """
+        if name in self.names():
+            return name
+        near = difflib.get_close_matches(name, self.names(), n=3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise BenchError(f"no {self.kind} '{name}'; {hint}Known: {', '.join(self.names())}.")
+
+    def get(self, name: str) -> T:
+        """Return the entry of ``name``, importing it on first use.
+
+        Raises:
+            BenchError: If the name is unknown, or if its module cannot be imported.
+        """
+        if self.check(name) not in self._loaded:
+            target = self._lazy.get(name)
+            try:
+                if target is None:
+                    self._loaded[name] = self._plugins[name].load()
+                else:
+                    module, _, attribute = target.partition(":")
+                    self._loaded[name] = getattr(import_module(module), attribute)
+            except BenchError:
+                raise
+            except Exception as error:  # a plug-in may raise anything at import
+                where = target or self._plugins[name].value
+                raise BenchError(
+                    f"the {self.kind} '{name}' cannot be imported from {where}: {type(error).__name__}: {error}"
+                ) from error
+        return self._loaded[name]

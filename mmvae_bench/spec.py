@@ -1,0 +1,150 @@
+"""What a run is: frozen dataclasses, and the identity that follows from them.
+
+``run_id`` is the SHA-256 of the canonical JSON of a :class:`RunSpec`, all defaults resolved and types coerced;
+``config_id`` is the same without the seed. Nothing that changes no number (device, jobs, paths) is in a spec.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+from typing import Any, Literal
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.options import Scalar
+
+PROTOCOL = 1  # the version of protocol.md's rules; a change of one changes every run's identity
+SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<modality>"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is hidden in training (protocol 2-4). Ratio 0 is canonically scheme ``none`` with everything kept.
+
+    Attributes:
+        ratio: Share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1).
+        scheme: ``none`` or one of :data:`SCHEMES`.
+        incomplete: ``keep`` trains on all rows, ``drop`` on the complete ones alone for the same steps.
+    """
+
+    ratio: float = 0.0
+    scheme: str = "split"
+    incomplete: Literal["keep", "drop"] = "keep"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio < 1:
+            raise BenchError(f"a missing ratio lies in [0, 1), not {self.ratio}: some complete rows must remain")
+        if not re.fullmatch(r"none|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
+            raise BenchError(f"no missing scheme '{self.scheme}'; write one of {SCHEMES}")
+        if self.incomplete not in ("keep", "drop"):
+            raise BenchError(f"incomplete rows are 'keep' or 'drop', not '{self.incomplete}'")
+        if self.scheme == "none" and self.ratio > 0:
+            raise BenchError(f"the scheme 'none' hides nothing, so it cannot have ratio {self.ratio}")
+        object.__setattr__(self, "ratio", float(self.ratio))
+        if self.ratio == 0:
+            object.__setattr__(self, "scheme", "none")
+            object.__setattr__(self, "incomplete", "keep")
+
+    @property
+    def modality(self) -> str | None:
+        """The modality that the scheme names (always present), or None."""
+        found = re.fullmatch(r"only:(\w+)|independent:keep=(\w+)", self.scheme)
+        return (found[1] or found[2]) if found else None
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """The budget and the optimiser, the same for every model of a comparison (protocol 15).
+
+    Attributes:
+        epochs: An epoch is ceil(N / batch_size) optimiser steps, N = all base training rows.
+        batch_size: Rows a step.
+        learning_rate: Adam's.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimiser: Literal["adam"] = "adam"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+            raise BenchError("epochs and batch size are at least 1 and the learning rate is positive")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered thing with its version and all its options, resolved. ``label`` is what the user typed."""
+
+    name: str
+    version: int
+    options: Mapping[str, Scalar]
+    label: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training and its evaluation: everything that its numbers depend on.
+
+    Attributes:
+        likelihoods: For each modality its likelihood's name, scale and weight.
+        limit_train: Number of training rows used, or None for all; ``limit_test`` likewise.
+    """
+
+    dataset: Component
+    model: Component
+    nets: Component
+    latent_dim: int
+    likelihoods: Mapping[str, Mapping[str, Scalar]]
+    train: TrainSpec
+    missing: Missing
+    seed: int
+    limit_train: int | None = None
+    limit_test: int | None = None
+    precision: str = "fp32"
+    protocol: int = PROTOCOL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain JSON values, without labels."""
+        plain = asdict(self)
+        for part in ("dataset", "model", "nets"):
+            del plain[part]["label"]
+        return plain
+
+    @property
+    def run_id(self) -> str:
+        """16 hexadecimal digits that identify the run."""
+        return _digest(self.to_dict())
+
+    @property
+    def config_id(self) -> str:
+        """The identity without the seed: what is averaged over seeds shares it."""
+        return _digest({key: value for key, value in self.to_dict().items() if key != "seed"})
+
+    @property
+    def title(self) -> str:
+        """A short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
+        hole = self.missing.scheme if self.missing.ratio == 0 else f"{self.missing.scheme} {self.missing.ratio:g}"
+        return f"{self.model.label} on {self.dataset.label}, missing {hole}, seed {self.seed}"
+
+
+def canonical_json(value: object) -> str:
+    """Return JSON with sorted keys and no spaces; equal values give equal text. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def grid(base: Iterable[RunSpec], missing: Iterable[Missing], seeds: Iterable[int]) -> list[RunSpec]:
+    """Cross specs with missing patterns and seeds, each run once, in a fixed order.
+
+    Ratio 0 is the same run under every scheme, so it appears once.
+    """
+    crossed = (
+        replace(spec, missing=hole, seed=seed) for spec, hole, seed in product(list(base), list(missing), list(seeds))
+    )
+    return list({spec.run_id: spec for spec in crossed}.values())

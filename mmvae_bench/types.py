@@ -1,0 +1,88 @@
+"""The values that flow through the house: modalities, batches of them, losses.
+
+Dimension letters, everywhere: M modalities, E experts, S subsets, K samples, B batch, D latent, N data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of observation x_m.
+
+    Attributes:
+        name: A field's word such as ``mnist``; never a number.
+        shape: Of one entry, without the batch axis: ``(1, 28, 28)``.
+        likelihood: ``laplace``, ``normal``, ``bernoulli`` or ``categorical`` (see ``likelihoods.py``).
+        scale: Of p(x_m | z), where the likelihood has one.
+        weight: Multiplies log p(x_m | z) in training, the same for every model; scores use 1.
+        dtype: How entries are stored. ``uint8`` means pixels: divided by 255 on the device, decoded through a sigmoid.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    likelihood: str = "laplace"
+    scale: float = 1.0
+    weight: float = 1.0
+    dtype: Literal["uint8", "float32"] = "uint8"
+
+
+@dataclass(frozen=True)
+class MultimodalBatch:
+    """B rows, dense: every modality has a tensor for every row, and ``present`` says which entries exist.
+
+    What lies behind a hidden entry is undefined (zeros from our engine): read entries through :meth:`visible`.
+
+    Attributes:
+        x: For each modality, in the data set's order, float values of shape [B, *shape].
+        present: Bool[M, B], rows of the matrix in the order of ``x``.
+        label: Class of each row, or None.
+    """
+
+    x: Mapping[str, Float[Tensor, "B ..."]]
+    present: Bool[Tensor, "M B"]
+    label: Int[Tensor, " B"] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities' names, in order."""
+        return tuple(self.x)
+
+    @property
+    def size(self) -> int:
+        """B, the number of rows."""
+        return self.present.shape[1]
+
+    def where(self, name: str) -> Bool[Tensor, " B"]:
+        """Which rows have modality ``name``."""
+        return self.present[self.names.index(name)]
+
+    def visible(self, name: str) -> Float[Tensor, "B ..."]:
+        """The entries of ``name`` with zeros where absent, by ``torch.where``: not even NaN passes."""
+        x = self.x[name]
+        keep = self.where(name).reshape(-1, *(1,) * (x.dim() - 1))
+        return torch.where(keep, x, torch.zeros_like(x))
+
+    def given(self, *names: str) -> "MultimodalBatch":
+        """The same rows with every modality but ``names`` hidden: conditioning on a subset."""
+        keep = torch.tensor([name in names for name in self.names], device=self.present.device)
+        return replace(self, present=self.present & keep[:, None])
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a model returns for a batch.
+
+    Attributes:
+        total: The scalar to minimise: the mean over rows with at least one modality.
+        terms: Detached means for the log, such as ``kl``; none of them is used in training.
+    """
+
+    total: Float[Tensor, ""]
+    terms: Mapping[str, Float[Tensor, ""]]
