@@ -9,6 +9,10 @@ class DataError(BenchError):
     """A data set's files are absent, truncated or not what they should be."""
 
 
+class BenchWarning(UserWarning):
+    """One clear sentence about something that was left out. The command line prints it without a location."""
+
+
 class Undefined(Exception):
     """A model does not define this quantity. Its message is the reason that the skipped row records."""
 

@@ -5,6 +5,7 @@ they are, so there is nothing else to declare.
 """
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ def parse_named(text: str) -> Named:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals and value):
             raise BenchError(f"cannot read the option '{pair}' of '{text}': write key=value")
+        if key in options:
+            raise BenchError(f"the option '{key}' is given twice in '{text}'; keep one")
         options[key] = value
     return Named(name, options)
 
@@ -75,10 +78,18 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
         if key not in known:
             have = f"it has {', '.join(known)}" if known else "it has none"
             raise BenchError(f"'{named.name}' has no option '{key}'; {have}")
-    return {
-        key: coerce(named.options[key], hints[key], f"{named.name}[{key}]") if key in named.options else parameter.default
-        for key, parameter in known.items()
-    }
+    resolved: dict[str, Scalar] = {}
+    for key, parameter in known.items():
+        what = f"{named.name}[{key}]"
+        if key in named.options:
+            resolved[key] = coerce(named.options[key], hints.get(key, str), what)
+        elif parameter.default is inspect.Parameter.empty:
+            raise BenchError(f"{what} has no default; write '{named.name}[{key}=...]'")
+        elif hints.get(key) is float and parameter.default is not None:
+            resolved[key] = float(parameter.default)  # a default written 1 and a typed 1.0 are the same run
+        else:
+            resolved[key] = parameter.default
+    return resolved
 
 
 def coerce(text: str, hint: Any, what: str) -> Scalar:
@@ -101,6 +112,9 @@ def coerce(text: str, hint: Any, what: str) -> Scalar:
     try:
         if hint is bool:
             return {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}[text.lower()]
-        return hint(text)  # type: ignore[no-any-return]
+        value: Scalar = hint(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+        return value
     except (KeyError, ValueError):
         raise BenchError(f"{what} takes a {hint.__name__}, not '{text}'") from None

@@ -18,7 +18,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, BenchWarning
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ class Registry(Generic[T]):
                 warnings.warn(
                     f"the {self.kind} '{point.name}' of {point.value} is refused: {taken} has that name already; "
                     "rename one of them or uninstall its package",
+                    BenchWarning,
                     stacklevel=2,
                 )
             else:
@@ -55,10 +56,11 @@ class Registry(Generic[T]):
         """
 
         def enter(item: T) -> T:
-            taken = self._loaded.get(name) or self._lazy.get(name) or self._plugins.get(name)
+            point = self._plugins.get(name)
+            taken = self._loaded.get(name) or self._lazy.get(name) or (point.value if point else None)
             origin = f"{getattr(item, '__module__', '?')}:{getattr(item, '__qualname__', '?')}"
-            if taken is not None and not (isinstance(taken, str) and taken == origin):
-                raise BenchError(f"the {self.kind} name '{name}' is taken by {taken}; choose another for {item}")
+            if taken is not None and taken != origin:
+                raise BenchError(f"the {self.kind} name '{name}' is taken by {taken}; choose another for {origin}")
             self._loaded[name] = item
             return item
 
@@ -67,6 +69,11 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, in-tree first, then what was registered here, then plug-ins; imports nothing."""
         return list(dict.fromkeys([*self._lazy, *self._loaded, *self._plugins]))
+
+    def plugin(self, name: str) -> str | None:
+        """Where a plug-in's name comes from, ``module:attribute``; None for all others. Imports nothing."""
+        point = self._plugins.get(name)
+        return point.value if point and name not in self._lazy else None
 
     def check(self, name: str) -> str:
         """Return ``name`` if it is registered, without importing it.

@@ -6,6 +6,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -47,6 +48,11 @@ class Missing:
             object.__setattr__(self, "scheme", "none")
             object.__setattr__(self, "incomplete", "keep")
 
+    def __str__(self) -> str:
+        """A short text for people: ``none``, ``split 0.5``, ``only:svhn 0.5 (incomplete rows dropped)``."""
+        dropped = " (incomplete rows dropped)" if self.incomplete == "drop" else ""
+        return self.scheme if self.ratio == 0 else f"{self.scheme} {self.ratio:g}{dropped}"
+
     @property
     def modality(self) -> str | None:
         """The modality that the scheme names (always present), or None."""
@@ -70,8 +76,9 @@ class TrainSpec:
     optimiser: Literal["adam"] = "adam"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
             raise BenchError("epochs and batch size are at least 1 and the learning rate is positive")
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
 
 
 @dataclass(frozen=True)
@@ -126,8 +133,7 @@ class RunSpec:
     @property
     def title(self) -> str:
         """A short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
-        hole = self.missing.scheme if self.missing.ratio == 0 else f"{self.missing.scheme} {self.missing.ratio:g}"
-        return f"{self.model.label} on {self.dataset.label}, missing {hole}, seed {self.seed}"
+        return f"{self.model.label} on {self.dataset.label}, missing {self.missing}, seed {self.seed}"
 
 
 def canonical_json(value: object) -> str:

@@ -13,7 +13,7 @@ registry: "Registry[Metric]" = Registry(
         "cross_coherence": "mmvae_bench.metrics.coherence:cross_coherence",
         "self_coherence": "mmvae_bench.metrics.coherence:self_coherence",
         "joint_coherence": "mmvae_bench.metrics.coherence:joint_coherence",
-        "oracle_accuracy": "mmvae_bench.metrics.oracle:oracle_accuracy",
+        "oracle_accuracy": "mmvae_bench.metrics.coherence:oracle_accuracy",
         "linear_probe": "mmvae_bench.metrics.linear_probe:linear_probe",
         "relatedness_auroc": "mmvae_bench.metrics.relatedness:relatedness_auroc",
         "relatedness_contrast": "mmvae_bench.metrics.relatedness:relatedness_contrast",

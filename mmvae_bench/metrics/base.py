@@ -1,10 +1,10 @@
 """A metric is a function of an :class:`Evaluation` that yields scores; the mathematics is a function of arrays."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
-from mmvae_bench.metrics.oracle import Oracle
+from mmvae_bench.metrics.oracle import Oracle, to_float
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch
 
-CHUNK = 512  # rows encoded or decoded at a time; changes no number
+CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
+PROBE_ROWS = 4000  # complete training rows encoded for what is fitted on latents, the same for all models
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Score:
         n: Test rows it is made of.
         chance: What a model without any skill scores.
         ceiling: The best that can be scored, such as the oracle's accuracy.
-        reason: Why a row is skipped.
+        reason: Why a row is skipped, or, beside a value, what it must not be taken for (a chance control).
     """
 
     metric: str
@@ -97,6 +98,7 @@ class Evaluation:
         dataset: Registered name; ``seed`` is the run's.
         classes: C, or 0.
         same_class_is_positive: Relatedness counts rows of one class as related (digits), else only the row itself.
+        present: Bool[M, N] of the rows of ``train``: which entries the run could see, or None for all of them.
     """
 
     model: MultimodalVAE
@@ -108,10 +110,14 @@ class Evaluation:
     classes: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     same_class_is_positive: bool = True
+    present: NDArray[np.bool_] | None = None
+    cache: dict[Hashable, Any] = field(default_factory=dict)  # what several metrics share, such as W2 costs
 
     def __post_init__(self) -> None:
         self.latents = lru_cache(maxsize=None)(self._latents)
-        self.generated = lru_cache(maxsize=None)(self._generated)
+        self.generated = lru_cache(maxsize=2)(self._generated)  # large: 10,000 SVHN pictures are 120 MB
+        self.predicted = lru_cache(maxsize=None)(self._predicted)
+        self.recognised = lru_cache(maxsize=None)(self._recognised)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -127,6 +133,16 @@ class Evaluation:
         """A generator on the device, seeded by what it is for, the same for every model of a seed."""
         return torch.Generator(self.device).manual_seed(seed_for("eval", self.dataset, self.seed, *parts))
 
+    def draw(self, what: str, n: int, total: int) -> NDArray[np.intp]:
+        """At most n of ``total`` rows, sorted: a choice that depends on the data set alone, the same for every run."""
+        order = np.random.default_rng(seed_for("eval", self.dataset, what)).permutation(total)
+        return np.sort(order[:n])
+
+    @cached_property
+    def probe_rows(self) -> Rows:
+        """At most :data:`PROBE_ROWS` complete training rows: the ``train`` of :meth:`latents`."""
+        return self.train.take(self.draw("probe", PROBE_ROWS, len(self.train)))
+
     def batch(self, rows: Rows, start: int = 0, stop: int | None = None) -> MultimodalBatch:
         """Rows start..stop as a complete batch on the device, pixels scaled to [0, 1]."""
         x = {name: to_float(values[start:stop], self.device) for name, values in rows.x.items()}
@@ -140,34 +156,35 @@ class Evaluation:
 
     @torch.no_grad()
     def _latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
-        """q(z | x_A) of a split's rows. Called as ``latents(given, split)``, cached."""
+        """q(z | x_A) of the test rows or of :attr:`probe_rows`. Called as ``latents(given, split)``, cached."""
         generator = self.generator("latents", "+".join(given), split)
         parts = []
-        for batch in self.chunks(self.train if split == "train" else self.test):
+        for batch in self.chunks(self.probe_rows if split == "train" else self.test):
             q = self.model.posterior(batch.given(*given))
             parts.append((q.mean, q.stddev, q.rsample(generator=generator)))
         return Latents(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
 
     @torch.no_grad()
-    def _generated(self, given: tuple[str, ...], target: str) -> Tensor:
-        """E[x_t | z], one z a test row from q(z | x_A): [N, *shape] on the CPU. Called as ``generated(given, target)``."""
+    def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:
+        """E[x_t | z], one z a row from q(z | x_A): [N, *shape] on the CPU."""
         generator = self.generator("latents", "+".join(given), "test")  # the noise of the latents' samples
         parts = []
-        for batch in self.chunks(self.test):
+        for batch in self.chunks(rows):
             z = self.model.posterior_for(target, batch.given(*given)).rsample(generator=generator)
             parts.append(self.model.decode(z)[target].cpu())
         return torch.cat(parts)
 
-    @lru_cache(maxsize=None)  # noqa: B019 - an Evaluation lives as long as its run
-    def predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
-        """The oracle's classes of :meth:`generated`, [N]."""
+    def _generated(self, given: tuple[str, ...], target: str) -> Tensor:
+        """:meth:`generate` of the test rows. Called as ``generated(given, target)``; the last two are cached."""
+        return self.generate(self.test, given, target)
+
+    def _predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
+        """The oracle's classes of the generated entries, [N]. Called as ``predicted(given, target)``, cached."""
         return self.oracles[target].predict(self.generated(given, target))
 
-
-def to_float(values: NDArray[np.uint8] | NDArray[np.float32], device: torch.device) -> Tensor:
-    """Move stored entries to the device as float32, pixels divided by 255 there."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor
+    def _recognised(self, name: str) -> NDArray[np.int64]:
+        """The oracle's classes of the true test entries, [N]. Called as ``recognised(name)``, cached."""
+        return self.oracles[name].predict(to_float(self.test.x[name], torch.device("cpu")))
 
 
 def join(names: Sequence[str]) -> str:

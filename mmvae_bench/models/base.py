@@ -35,6 +35,7 @@ class MultimodalVAE(nn.Module, ABC):
     version: ClassVar[int] = 1  # bumped by whoever writes "Changes numbers:" about this model
     no_prior: ClassVar[str | None] = None  # why there is no p(z) of the model's own, if there is none
     cross_is_chance: ClassVar[bool] = False  # cross scores are a chance control and marked so
+    joint_posterior: ClassVar[bool] = True  # whether the paper defines q(z | all modalities)
     family: type[Diagonal] = DiagonalNormal
     batches: str = "mixed"  # "pure": complete and incomplete rows never share a batch
 

@@ -1,0 +1,5 @@
+"""``python -m mmvae_bench`` is ``mmvae-bench``."""
+
+from mmvae_bench.cli import main
+
+main(prog_name="mmvae-bench")

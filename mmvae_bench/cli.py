@@ -1,0 +1,146 @@
+"""The commands. Everything heavy is imported inside them: --help and list answer at once."""
+
+import signal
+import sys
+import threading
+import warnings
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from mmvae_bench import __version__
+from mmvae_bench.cli_run import cache_option, data_option, run
+from mmvae_bench.errors import BenchError, BenchWarning
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Bench(click.Group):
+    """The group of commands; what goes wrong in one of them is a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command: 2 for bad input, 130 and 143 for SIGINT and SIGTERM."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
+        warnings.showwarning = _show_warning
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("Interrupted; what is finished is stored, and the same command goes on from there.", err=True)
+            ctx.exit(130)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(143)
+
+
+_show_elsewhere = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+    """Print our own warnings as sentences, others as Python does."""
+    if issubclass(category, BenchWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        _show_elsewhere(message, category, *rest, **more)
+
+
+@click.group(cls=Bench, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="mmvae-bench")
+def main() -> None:
+    """Compare multimodal VAEs: same data, nets, masks and scores for every model.
+
+    First: mmvae-bench run, then mmvae-bench report.
+    """
+
+
+main.add_command(run)
+
+
+@main.command()
+@click.option("--suite", metavar="NAME", help="Which plan; the one that was run last by default.")
+@click.option("--results-dir", type=click.Path(path_type=Path), default="results", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default="reports", show_default=True, help="Where to write.")
+def report(suite: str | None, results_dir: Path, out: Path) -> None:
+    """Build tables, figures and a page from stored results."""
+    from mmvae_bench.store import Store
+
+    store = Store(results_dir)
+    plan = store.read_plan(Path(suite).stem if suite and suite.endswith(".toml") else suite)
+    Store(out).check_writable(what="the report", option="--out")
+    from mmvae_bench.report.build import build_report
+
+    built = build_report(store, plan, out)
+    click.echo(built.summary)
+    click.echo(f"Report: {built.page}")
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["models", "datasets", "metrics", "suites"]))
+def list_names(what: str) -> None:
+    """Print the names of all models, data sets, metrics or suites, plug-ins included."""
+    if what == "suites":
+        from mmvae_bench.suites import list_suites
+
+        for name, title in list_suites().items():
+            click.echo(f"{name:<18} {title}")
+        return
+    from importlib import import_module
+
+    registry = import_module(f"mmvae_bench.{what}").registry
+    for name in registry.names():
+        plugin = registry.plugin(name)
+        click.echo(f"{name:<18} (plug-in: {plugin})" if plugin else name)
+
+
+@main.group()
+def data() -> None:
+    """Fetch a data set's files, or check those that are there."""
+
+
+@data.command()
+@click.argument("name")
+@data_option
+def fetch(name: str, data_dir: Path) -> None:
+    """Download the official files of data set NAME and verify them."""
+    _dataset(name).fetch(data_dir)
+    click.echo(f"The files of {name} are in '{data_dir}'.")
+
+
+@data.command()
+@click.argument("name")
+@data_option
+def check(name: str, data_dir: Path) -> None:
+    """Read data set NAME whole and print what is found."""
+    from mmvae_bench.datasets.check import check as examine
+
+    for line in examine(_dataset(name), name, data_dir):
+        click.echo(line)
+
+
+def _dataset(text: str) -> Any:
+    """A data set by its name with options."""
+    from mmvae_bench import datasets
+    from mmvae_bench.options import parse_named, resolve
+
+    named = parse_named(text)
+    factory = datasets.registry.get(named.name)
+    return factory(**resolve(factory, named))
+
+
+@main.command()
+@cache_option
+@data_option
+def env(data_dir: Path, cache_dir: Path) -> None:
+    """Print versions, cores, memory and devices: what a bug report needs."""
+    from mmvae_bench.environment import describe
+
+    for line in describe():
+        click.echo(line)
+    click.echo(f"data           {data_dir.absolute()}")
+    click.echo(f"cache          {cache_dir.absolute()}")

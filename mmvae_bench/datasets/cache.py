@@ -1,0 +1,192 @@
+"""Base rows on disk: built once, checked, memory-mapped by every run."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from mmvae_bench.datasets.base import Built, Dataset, Rows
+from mmvae_bench.errors import BenchError
+from mmvae_bench.options import Scalar
+from mmvae_bench.seeds import seed_for
+from mmvae_bench.spec import canonical_json
+
+LAYOUT = 1  # of a cache folder; another one is another key
+ONE_IN = 20  # training rows are validation rows
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set's arrays, read-only and memory-mapped.
+
+    Attributes:
+        singles: As in :class:`~mmvae_bench.datasets.base.Built`: what the oracle trains on, if not the training rows.
+        subset: Empty for the complete official data.
+        hash: SHA-256 of all arrays, recorded with every score.
+    """
+
+    train: Rows
+    test: Rows
+    singles: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] | None
+    subset: str
+    hash: str
+
+
+def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: Path, cache_dir: Path) -> Data:
+    """Return the arrays of ``dataset``, built on first use and whenever a source file's content has changed.
+
+    Args:
+        dataset: The data set.
+        name: Its registered name.
+        options: All its options, resolved.
+        data_dir: Where its files are; only read.
+        cache_dir: Where ``datasets/<name>-<key>/`` is made, under a lock.
+
+    Raises:
+        DataError: If source files are absent or corrupt.
+        BenchError: If the cache cannot be written.
+    """
+    identity = {"layout": LAYOUT, "name": name, "version": dataset.version, "options": dict(options)}
+    content = [_sha256(path) for path in dataset.sources(data_dir)]  # content alone: a moved file is the same file
+    key = hashlib.sha256(canonical_json({**identity, "sources": content}).encode()).hexdigest()[:16]
+    folder = cache_dir / "datasets" / f"{name}-{key}"
+    data = _read(folder)
+    if data is None:
+        with _locked(cache_dir, folder.name):
+            data = _read(folder)  # another process may have built it while we waited
+            if data is None:
+                _store(dataset.build(data_dir), folder, cache_dir)
+                data = _read(folder)
+    if data is None:
+        raise BenchError(
+            f"what was just written to {folder} cannot be read back; check that disk, or choose another --cache-dir"
+        )
+    return data
+
+
+def validation_split(n: int, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split n training rows into training and validation, 5 % (protocol 7), both in ascending order.
+
+    One random row of every twenty consecutive ones is validation, whatever the run's seed; a limit on the rows moves
+    none from one side to the other.
+
+    Args:
+        n: Number of training rows; below 20 there may be no validation row.
+        name: Of the data set, the only thing the draw depends on.
+    """
+    start = np.arange(0, n, ONE_IN)
+    chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * ONE_IN).astype(np.intp)
+    validation = chosen[chosen < n]
+    return np.setdiff1d(np.arange(n), validation, assume_unique=True), validation
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _cache_errors(cache_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(
+            f"the cache {cache_dir} cannot be written ({error.strerror or error}); choose another place with "
+            "--cache-dir or MMVAE_BENCH_CACHE"
+        ) from error
+
+
+@contextmanager
+def _locked(cache_dir: Path, what: str) -> Iterator[None]:
+    """Hold the lock ``cache_dir/locks/<what>.lock``, across processes."""
+    lock = FileLock(cache_dir / "locks" / f"{what}.lock")
+    with _cache_errors(cache_dir):
+        (cache_dir / "locks").mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _flat(built: Built) -> dict[str, NDArray[Any]]:
+    """All arrays by the names of their files."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for split, rows in (("train", built.train), ("test", built.test)):
+        arrays |= {f"{split}.x.{name}": x for name, x in rows.x.items()}
+        if rows.label is not None:
+            arrays[f"{split}.label"] = rows.label
+    for name, (x, label) in (built.singles or {}).items():
+        arrays |= {f"singles.x.{name}": x, f"singles.label.{name}": label}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _store(built: Built, folder: Path, cache_dir: Path) -> None:
+    """Write ``folder`` under a temporary name, then rename it; the caller holds its lock."""
+    arrays = _flat(built)
+    facts = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
+    meta = {"hash": _digest(arrays), "subset": built.subset, "arrays": facts}
+    part = folder.with_name(f".{folder.name}.part")
+    with _cache_errors(cache_dir):
+        shutil.rmtree(part, ignore_errors=True)  # of a builder that was killed
+        try:
+            part.mkdir(parents=True)
+            for name, array in arrays.items():
+                with (part / f"{name}.npy").open("wb") as file:
+                    np.save(file, array, allow_pickle=False)
+                    file.flush()
+                    os.fsync(file.fileno())  # else a power cut could leave the right size and wrong bytes
+            (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            if folder.exists():  # broken, or we would have read it
+                shutil.rmtree(folder)
+            part.replace(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _read(folder: Path) -> Data | None:
+    """Memory-map a cache folder, or return None where it is absent or broken."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        arrays = {name: _map(folder / f"{name}.npy", facts) for name, facts in meta["arrays"].items()}
+        names = [name.removeprefix("singles.x.") for name in arrays if name.startswith("singles.x.")]
+        singles = {name: (arrays[f"singles.x.{name}"], arrays[f"singles.label.{name}"]) for name in names}
+        return Data(
+            _rows("train", arrays), _rows("test", arrays), singles or None, str(meta["subset"]), str(meta["hash"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        return None  # it will be built again
+
+
+def _map(path: Path, facts: Mapping[str, Any]) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype.str != facts["dtype"] or list(array.shape) != facts["shape"]:
+        raise ValueError(f"{path} is not the array that was stored")
+    return array
+
+
+def _rows(split: str, arrays: Mapping[str, NDArray[Any]]) -> Rows:
+    prefix = f"{split}.x."
+    x = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    if not x:
+        raise ValueError(f"no arrays of {split}")
+    return Rows(x, arrays.get(f"{split}.label"))

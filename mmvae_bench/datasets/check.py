@@ -1,0 +1,45 @@
+"""What ``mmvae-bench data check`` says about a data set's files."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from mmvae_bench.datasets.base import Dataset, Rows
+from mmvae_bench.errors import DataError
+
+
+def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
+    """Read a data set from its files and say what was found: lines for people.
+
+    Args:
+        dataset: The data set.
+        name: Its registered name.
+        data_dir: Where its files are; only read.
+
+    Returns:
+        Which files were found, whether they are official, rows per class; or what is missing and how to get it.
+
+    Raises:
+        DataError: If a file is there but corrupt.
+    """
+    try:
+        sources = dataset.sources(data_dir)
+    except DataError as missing:
+        return [f"{name}: incomplete", f"  {missing}"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a subset: the first line says it
+        built = dataset.build(data_dir)
+    what = "generated, no files" if not sources else "complete and official"
+    lines = [f"{name}: {f'not the official data but the subset {built.subset}' if built.subset else what}"]
+    lines += [f"  found {path} ({path.stat().st_size / 1e6:,.1f} MB)" for path in sources]
+    lines += [f"  {split}: {_count(dataset, rows)}" for split, rows in (("train", built.train), ("test", built.test))]
+    return lines
+
+
+def _count(dataset: Dataset, rows: Rows) -> str:
+    text = f"{len(rows):,} rows"
+    if rows.label is None or not dataset.classes:
+        return text
+    counts = np.bincount(rows.label, minlength=len(dataset.classes))
+    return f"{text}; by class: " + ", ".join(f"{c} {n}" for c, n in zip(dataset.classes, counts, strict=True))

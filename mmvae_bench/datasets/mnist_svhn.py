@@ -1,0 +1,118 @@
+"""MNIST paired with street numbers (SVHN) by digit: the papers' data."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.datasets.digits import (
+    MNIST_MD5,
+    SVHN_MD5,
+    Images,
+    check_mnist,
+    fetch,
+    fetch_command,
+    md5,
+    read_mnist,
+    read_svhn,
+    svhn_folder,
+)
+from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.seeds import seed_for
+
+if TYPE_CHECKING:
+    from mmvae_bench.types import Modality
+
+
+@dataclass(frozen=True, kw_only=True)
+class MnistSvhn(Dataset):
+    """56,068 training and 10,000 test pairs of a handwritten digit and a house number of the same class.
+
+    Base rows are MEME's one-to-one pairs. SVHN is taken from the first of ``data_dir``, ``svhn``, ``SVHN`` and
+    ``svhn_10k`` that holds either of its files: both come from one folder, since other people's cuts may overlap.
+
+    Attributes:
+        pairing: ``one_to_one``, or ``dm<N>``: complete training rows are paired N times within their class (MMVAE dm30,
+            MoPoE dm20).
+    """
+
+    summary = "MNIST (CC BY-SA 3.0) and SVHN (non-commercial use), paired by digit; official files"
+    classes = tuple("0123456789")
+
+    pairing: str = "one_to_one"
+
+    def __post_init__(self) -> None:
+        match = re.fullmatch(r"one_to_one|dm([1-9]\d*)", self.pairing, re.ASCII)
+        if not match:
+            raise BenchError(f"mnist_svhn[pairing] is one_to_one or dm<N>, such as dm30, not '{self.pairing}'")
+        object.__setattr__(self, "pairs", int(match[1] or 1))
+
+    @property
+    def modalities(self) -> Sequence["Modality"]:
+        """Pixels 0..255 of ``mnist`` [1, 28, 28] and ``svhn`` [3, 32, 32]."""
+        from mmvae_bench.types import Modality
+
+        return Modality("mnist", (1, 28, 28)), Modality("svhn", (3, 32, 32))
+
+    @property
+    def protocol(self) -> Protocol:
+        """MEME's (protocol 15)."""
+        return Protocol(nets="conv", latent_dim=64, epochs=100, batch_size=128, learning_rate=5e-4)
+
+    def sources(self, data_dir: Path) -> list[Path]:
+        """The four files of MNIST and the two of SVHN, train before test."""
+        mnist = [data_dir / name for name in MNIST_MD5]
+        svhn = [(svhn_folder(data_dir) or data_dir / "svhn") / name for name in SVHN_MD5]
+        if missing := [str(path) for path in mnist + svhn if not path.is_file()]:
+            raise DataError(
+                f"mnist_svhn needs {', '.join(missing)}: {fetch_command(data_dir)} downloads what is missing, or put "
+                "it there yourself"
+            )
+        return mnist + svhn
+
+    def build(self, data_dir: Path) -> Built:
+        """Pair by digit, shuffle; singles are the full training splits."""
+        *mnist, svhn_train, svhn_test = self.sources(data_dir)
+        check_mnist(data_dir)
+        train = read_mnist(mnist[0], mnist[1]), read_svhn(svhn_train)
+        test = read_mnist(mnist[2], mnist[3]), read_svhn(svhn_test)
+        subset = ""
+        if not all(md5(path) == SVHN_MD5[path.name] for path in (svhn_train, svhn_test)):
+            subset = f"svhn {len(train[1][1])}+{len(test[1][1])}"
+            warnings.warn(
+                f"the SVHN files in {svhn_train.parent} are not the official ones: results carry the subset '{subset}'",
+                stacklevel=2,
+            )
+        return Built(_paired(*train), _paired(*test), subset, {"mnist": train[0], "svhn": train[1]})
+
+    def fetch(self, data_dir: Path) -> None:
+        """Download MNIST and SVHN, verified, keeping what is there."""
+        fetch(data_dir)
+
+
+def pair(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """MEME's pairs: of each digit the first min(n_a, n_b) of both, in order; then one shuffle that no run's seed moves.
+
+    Args:
+        a: Digits of one data set, [N_a].
+        b: Digits of the other, [N_b].
+
+    Returns:
+        Indices [N] into both, N = sum of the minima.
+    """
+    found = [(np.flatnonzero(a == digit), np.flatnonzero(b == digit)) for digit in range(10)]
+    left = np.concatenate([i[: len(j)] for i, j in found])
+    right = np.concatenate([j[: len(i)] for i, j in found])
+    order = np.random.default_rng(seed_for("pairs", "mnist_svhn")).permutation(len(left))
+    return left[order], right[order]
+
+
+def _paired(mnist: Images, svhn: Images) -> Rows:
+    left, right = pair(mnist[1], svhn[1])
+    return Rows({"mnist": mnist[0][left], "svhn": svhn[0][right]}, mnist[1][left])

@@ -1,0 +1,76 @@
+"""The aggregate prior: p(z) of every model, also of those that define none (protocol 17)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mmvae_bench.distributions import Diagonal, DiagonalNormal
+from mmvae_bench.errors import Undefined
+from mmvae_bench.fusion import Experts, Mixture
+from mmvae_bench.metrics.base import Evaluation
+
+COMPONENTS = 1000  # R
+BLOCK = 2**22  # elements of one temporary array in log_prob
+
+
+@dataclass(frozen=True)
+class Aggregate(Mixture):
+    """A mixture of R experts of batch shape [R, 1], all present, whose density stays cheap for many z.
+
+    For Normal experts the squares are expanded, sum_d ((z_d - m_d) / s_d)^2 = z^2 . s^-2 - 2 z . m s^-2 + m^2 . s^-2, so
+    that R densities at N points are two matrix products; in double precision, because the terms nearly cancel.
+    """
+
+    def log_prob(self, z: Float[Tensor, "*any one D"]) -> Float[Tensor, "*any one"]:
+        """log (1 / R) sum_r q_r(z)."""
+        flat = z.reshape(-1, z.shape[-1])
+        size = max(1, BLOCK // len(self.experts.present))
+        density = self._normal if isinstance(self.experts.q, DiagonalNormal) else self._any
+        return torch.cat([density(part) for part in flat.split(size)]).to(z).reshape(z.shape[:-1])
+
+    def _normal(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        loc, scale, z = self.experts.q.loc[:, 0].double(), self.experts.q.scale[:, 0].double(), z.double()
+        centre = loc.mean(0)  # a shift changes nothing, and less cancels
+        loc, z, precision = loc - centre, z - centre, scale.pow(-2)
+        constant = (loc.square() * precision + 2 * scale.log() + math.log(2 * math.pi)).sum(-1)
+        each = z.square() @ precision.T - 2 * z @ (loc * precision).T + constant
+        return torch.logsumexp(-0.5 * each, -1) - math.log(len(loc))
+
+    def _any(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        parts = z.split(max(1, len(z) // z.shape[-1]))
+        return torch.cat([super(Aggregate, self).log_prob(part[:, None])[:, 0] for part in parts])
+
+
+@torch.no_grad()
+def aggregate_prior(ev: Evaluation) -> Mixture:
+    """p(z) = (1 / R) sum_r q(z | x_m_r) over R = 1000 seeded present training entries, R / M of each modality.
+
+    Where a posterior given one modality is itself a mixture, its components enter one by one.
+
+    Raises:
+        Undefined: If the posteriors are neither diagonal nor mixtures of diagonals.
+    """
+    if "aggregate" not in ev.cache:
+        parts = []
+        for m, name in enumerate(ev.names):
+            seen = np.arange(len(ev.train)) if ev.present is None else np.flatnonzero(ev.present[m])
+            rows = seen[ev.draw(f"aggregate {name}", math.ceil(COMPONENTS / len(ev.names)), len(seen))]
+            parts += [_components(ev.model.posterior(b.given(name))) for b in ev.chunks(ev.train.take(rows))]
+        family = type(parts[0])
+        q = family(torch.cat([p.loc for p in parts])[:, None], torch.cat([p.scale for p in parts])[:, None])
+        ev.cache["aggregate"] = Aggregate(Experts(q, torch.ones(q.loc.shape[:2], dtype=torch.bool, device=q.loc.device)))
+    prior: Mixture = ev.cache["aggregate"]
+    return prior
+
+
+def _components(q: object) -> Diagonal:
+    """The diagonal members of a posterior, batch shape [n]."""
+    if isinstance(q, Mixture):
+        return q.experts.q[q.experts.counted]
+    if isinstance(q, Diagonal):
+        return q
+    raise Undefined(f"the aggregate prior needs diagonal posteriors or mixtures of them, not {type(q).__name__}")

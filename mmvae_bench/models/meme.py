@@ -1,0 +1,126 @@
+"""MEME (Joy et al., ICLR 2022): mutual supervision. Each encoder is the conditional prior of the others."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from mmvae_bench.distributions import Diagonal, Posterior, kl
+from mmvae_bench.fusion import Experts, Mixture, products
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.importance import Estimate
+from mmvae_bench.nets.base import Networks
+from mmvae_bench.objectives import log_mean_exp, row_mean
+from mmvae_bench.types import Loss, MultimodalBatch
+
+
+class MEME(MultimodalVAE):
+    """A row with |P| >= 2 (Eq. 6, App. E for M > 2; s = x_m, t = the other present ones, z_0 ~ q(z | s)):
+
+        (1 / |P|) sum over m in P of  w [ log p(s | z_0) - log q(t | z_0) - beta KL(q(z | s) || p(z | t)) ] + lambda log q(t | s)
+        log q(t | s) = log (1 / (K + 1)) sum over k = 0..K of q(t | z_k),   w = q(t | z_0) / q(t | s), its gradient stopped
+
+    p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders. A row with
+    |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
+    modalities' encoders at learned pseudo-inputs u, which start from data and stay as they are where no row is incomplete.
+    With one other modality the KL is closed-form, else the one-sample estimate. Counting z_0 among the samples keeps
+    w <= K + 1 (App. D). Paper: lambda = 1, K = 10; released code: lambda = 10, K = 10, directions summed, not averaged.
+
+    Args:
+        supervision: lambda, the weight of log q(t | s).
+        k: K, the extra samples of log q(t | s).
+        pseudo: Number of pseudo-inputs a modality.
+        combine: R_e, of several modalities.
+        batches: ``pure`` alternates batches of complete and of incomplete rows, as the authors do.
+    """
+
+    no_prior = "MEME has no p(z): the prior of a row is its other modalities' encoder"
+    joint_posterior = False
+
+    def __init__(
+        self, networks: Networks, *, beta: float = 1.0, supervision: float = 10.0, k: int = 10, pseudo: int = 128,
+        combine: Literal["mixture", "product"] = "mixture", batches: Literal["mixed", "pure"] = "mixed",
+    ) -> None:  # fmt: skip
+        super().__init__(networks, beta=beta)
+        self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
+        self.pseudo = nn.ParameterDict({m.name: nn.Parameter(torch.zeros(pseudo, *m.shape)) for m in self.modalities})
+
+    def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
+        """Start the pseudo-inputs from training entries that are present."""
+        for name, u in self.pseudo.items():
+            u.data.copy_(draw(name, len(u)))
+
+    def posterior(self, batch: MultimodalBatch) -> Posterior:
+        """R_e over what is given."""
+        return self.combined(self.encode(batch))
+
+    def combined(self, experts: Experts) -> Diagonal | Mixture:
+        """R_e: the mixture, or the product without a prior expert."""
+        if self.combine == "mixture":
+            return Mixture(experts)
+        keep = torch.ones(1, len(experts.present), dtype=torch.bool, device=experts.present.device)
+        return products(experts, keep, ~keep[:, 0])[0]
+
+    def loss(self, batch: MultimodalBatch) -> Loss:
+        """-(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
+        experts = self.encode(batch)
+        z = experts.q.rsample(self.k + 1)  # [K+1, M, B, L]; z_0 first
+        own, cross = self.reconstructions(z, batch)
+        pseudo = self.pseudo_experts()
+        paired, alone = [], []
+        for m in range(len(self.names)):
+            q, z_0 = experts.q[m], z[0, m]
+            a, c = cross[0, m], log_mean_exp(cross[:, m])
+            w = (a - c).exp().detach()
+            paired.append(w * (own[m] - a - self.beta * self.divergence(m, z_0, experts)) + self.supervision * c)
+            log_pu = self.combined_pseudo(pseudo, m).log_prob(z_0)
+            alone.append(own[m] - self.beta * (q.log_prob(z_0) - log_pu))
+        size = batch.present.sum(0)
+        each = torch.where(size >= 2, torch.stack(paired) / size.clamp(min=1), torch.stack(alone))
+        return row_mean(torch.where(batch.present, each, 0.0).sum(0), batch.present, log_px=own.sum(0))
+
+    def reconstructions(self, z: Tensor, batch: MultimodalBatch) -> tuple[Tensor, Tensor]:
+        """log p(x_m | z_m0) [M, B], and sum over n != m of log p(x_n | z_mk) [K+1, M, B]: one decode a modality."""
+        own, cross = [], torch.zeros_like(z[..., 0])
+        for n, name in enumerate(self.names):
+            others = [m for m in range(len(self.names)) if m != n]
+            log_px = self.log_px_of(name, torch.cat([z[0, n][None], z[:, others].flatten(0, 1)]), batch)
+            own.append(log_px[0])
+            cross = cross.index_add(1, torch.tensor(others, device=z.device), log_px[1:].reshape(len(z), len(others), -1))
+        return torch.stack(own), cross
+
+    def divergence(self, m: int, z_0: Tensor, experts: Experts) -> Tensor:
+        """KL(q(z | x_m) || R_e(the other present ones)), [B]."""
+        q = experts.q[m]
+        others = torch.arange(len(self.names), device=z_0.device)[:, None] != m
+        rest = Experts(experts.q, experts.present & others)
+        prior = self.combined(rest)
+        if isinstance(prior, Diagonal):
+            return kl(q, prior)
+        closed = (prior.weight * kl(q, experts.q)).sum(0)  # exact where one other is present
+        return torch.where(rest.present.sum(0) == 1, closed, q.log_prob(z_0) - prior.log_prob(z_0))
+
+    def pseudo_experts(self) -> Diagonal:
+        """q(z | u) of all pseudo-inputs, batch shape [M, U]."""
+        return self.expert(torch.stack([self.networks.encode(name, self.pseudo[name]) for name in self.names]))
+
+    def combined_pseudo(self, pseudo: Diagonal, m: int) -> Mixture:
+        """p_u for rows where only modality m is present: uniform over the others' pseudo-inputs, batch shape [1]."""
+        others = pseudo[[n for n in range(len(self.names)) if n != m]]  # [M-1, U]
+        everywhere = Experts(others, torch.ones(others.loc.shape[:2], dtype=torch.bool, device=others.loc.device))
+        q = self.combined(everywhere) if self.combine == "product" else others
+        assert isinstance(q, Diagonal)
+        flat = type(q)(q.loc.reshape(-1, 1, q.loc.shape[-1]), q.scale.reshape(-1, 1, q.loc.shape[-1]))
+        return Mixture(Experts(flat, torch.ones(flat.loc.shape[:2], dtype=torch.bool, device=flat.loc.device)))
+
+    def log_conditional(
+        self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
+        generator: Generator | None = None, prior: Posterior | None = None,
+    ) -> Estimate:  # fmt: skip
+        """log p(x_t | x_A) = log (1 / K) sum_k p(x_t | z_k), z_k ~ q(z | x_A): q is the conditional prior itself."""
+        if prior is not None:
+            return super().log_conditional(batch, given, target, k, generator, prior)
+        z = self.posterior(batch.given(*given)).rsample(k, generator)
+        log_w = self.log_px_of(target, z, batch, weighted=False)
+        return Estimate(log_mean_exp(log_w), (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp())

@@ -1,0 +1,55 @@
+"""MoPoE-VAE (Sutter et al., ICLR 2021): a mixture of the products over all subsets."""
+
+from typing import Literal
+
+import torch
+
+from mmvae_bench.distributions import kl, standard
+from mmvae_bench.fusion import Experts, Mixture, powerset, products, stratify
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.nets.base import Networks
+from mmvae_bench.objectives import row_mean
+from mmvae_bench.types import Loss, MultimodalBatch
+
+
+class MoPoE(MultimodalVAE):
+    """q(z | x_P) = (1 / n) sum over the n = 2^|P| - 1 subsets A of P of q_A, q_A proportional to prod over m in A of q(z | x_m).
+
+    The bound (Eq. 8; the mixture's KL is replaced by its convex bound):
+
+        E_{q(z | x_P)}[ sum over m in P of log p(x_m | z) ] - beta (1 / n) sum_A KL(q_A || N(0, I))
+
+    One subset is drawn for each row, spread evenly over the batch by a random permutation; the authors' code cuts the
+    batch into consecutive blocks instead. Their beta is 2.5; the common protocol's is 1.
+
+    Args:
+        prior_expert: In which products N(0, I) is an expert: ``full`` (of all M alone: the authors' code), ``always``,
+            ``never``.
+    """
+
+    def __init__(
+        self, networks: Networks, *, beta: float = 1.0, prior_expert: Literal["full", "always", "never"] = "full"
+    ) -> None:
+        super().__init__(networks, beta=beta)
+        subsets = powerset(len(self.names))
+        prior = {"full": subsets.all(1), "always": subsets.any(1), "never": ~subsets.any(1)}[prior_expert]
+        self.register_buffer("subsets", subsets, persistent=False)
+        self.register_buffer("prior_in", prior, persistent=False)
+        self.subsets: torch.Tensor
+        self.prior_in: torch.Tensor
+
+    def posterior(self, batch: MultimodalBatch) -> Mixture:
+        """The uniform mixture of the products over all subsets of what is present."""
+        experts = self.encode(batch)
+        available = ~(self.subsets[:, :, None] & ~experts.present).any(1)  # [S, B]: A is a subset of P
+        return Mixture(Experts(products(experts, self.subsets, self.prior_in), available))
+
+    def loss(self, batch: MultimodalBatch) -> Loss:
+        """-(Eq. 8), one subset a row."""
+        mixture = self.posterior(batch)
+        q = mixture.experts.q
+        chosen = mixture.component(stratify(batch.size, q.loc))
+        z = q[chosen, torch.arange(batch.size, device=q.loc.device)].rsample()
+        log_px = self.log_px(z, batch).sum(0)
+        divergence = (mixture.weight * kl(q, standard(self.family, q.loc))).sum(0)
+        return row_mean(log_px - self.beta * divergence, batch.present, log_px=log_px, kl=divergence)

@@ -1,0 +1,235 @@
+"""From what was asked for to a plan: every run resolved, with what is stored already and what is skipped and why."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from mmvae_bench import datasets, models, nets
+from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.options import Named, parse_named, resolve
+from mmvae_bench.request import Overwrite, Request, Settings
+from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec, grid
+from mmvae_bench.store import Store, read_run
+
+__all__ = ["Plan", "PlannedRun", "Request", "Settings", "make_plan"]
+
+Status = Literal["to run", "stored", "failed before", "broken", "skipped"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a plan.
+
+    Attributes:
+        dataset: As typed, with its options; ``label`` is the model, likewise.
+        status: ``broken`` is a folder that was cut off or edited.
+        reason: Why it is skipped, failed or broken.
+        spec: None only where the model cannot be imported (the run is then skipped).
+    """
+
+    dataset: str
+    label: str
+    missing: Missing
+    seed: int
+    status: Status
+    reason: str = ""
+    spec: RunSpec | None = None
+
+    @property
+    def title(self) -> str:
+        """A short text for people: ``mopoe on mnist_street, missing split 0.5, seed 0``."""
+        return f"{self.label} on {self.dataset}, missing {self.missing}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a request, each once, in a fixed order: by data set, model, missing pattern and seed."""
+
+    name: str
+    title: str
+    command: str
+    entries: list[PlannedRun]
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        """Every run that is not skipped."""
+        return [entry.spec for entry in self.entries if entry.spec and entry.status != "skipped"]
+
+    def todo(self, overwrite: Overwrite = "failed") -> list[RunSpec]:
+        """The runs to train now; what is stored, failed or broken is repeated as ``overwrite`` says."""
+        repeated: dict[str, set[Status]] = {
+            "never": {"to run"},
+            "failed": {"to run", "failed before", "broken"},
+            "always": {"to run", "failed before", "broken", "stored"},
+        }
+        return [entry.spec for entry in self.entries if entry.spec and entry.status in repeated[overwrite]]
+
+    @property
+    def counts(self) -> Counter[Status]:
+        """How many runs have each status."""
+        return Counter(entry.status for entry in self.entries)
+
+    def exit_code(self, overwrite: Overwrite = "failed") -> int:
+        """What a run of this plan exits with if nothing fails: 0, 1 (failed runs are left), 2 (nothing can run)."""
+        if not self.specs or (overwrite == "never" and self.counts["broken"]):
+            return 2
+        return int(overwrite == "never" and self.counts["failed before"] > 0)
+
+    def record(self) -> dict[str, Any]:
+        """What the store keeps of the plan: identities, and the skipped runs with their reasons."""
+        skipped = [
+            {
+                "dataset": entry.dataset,
+                "label": entry.label,
+                "missing": str(entry.missing),
+                "seed": entry.seed,
+                "reason": entry.reason,
+            }
+            for entry in self.entries
+            if entry.status == "skipped"
+        ]
+        run_ids = [spec.run_id for spec in self.specs]
+        return {
+            "name": self.name, "title": self.title, "command": self.command, "run_ids": run_ids, "skipped": skipped
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model of the request; without a component where it cannot be used, and why."""
+
+    label: str
+    component: Component | None = None
+    factory: Any = None
+    broken: str = ""
+
+
+class _Data:
+    """A data set of the request, with its declared facts; its files may be absent."""
+
+    def __init__(self, text: str, data_dir: Path) -> None:
+        named = parse_named(text)
+        factory = datasets.registry.get(named.name)
+        self.component = component(named, factory)
+        self.dataset = factory(**self.component.options)
+        self.modalities = self.dataset.modalities
+        self.names = [m.name for m in self.modalities]
+        self._data_dir = data_dir
+
+    @cached_property
+    def absent(self) -> str:
+        """The sentence that helps, if a file is not there; else empty."""
+        try:
+            self.dataset.sources(self._data_dir)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def base(self, model: Component, request: Request) -> RunSpec:
+        """The common protocol with the request's changes: a spec for the first pattern and seed."""
+        protocol = self.dataset.protocol
+        preset = parse_named(protocol.nets)
+        epochs, batch_size = request.epochs or protocol.epochs, request.batch_size or protocol.batch_size
+        return RunSpec(
+            dataset=self.component,
+            model=model,
+            nets=component(preset, nets.registry.get(preset.name)),
+            latent_dim=request.latent_dim or protocol.latent_dim,
+            likelihoods={
+                m.name: {"likelihood": m.likelihood, "scale": float(m.scale), "weight": float(m.weight)}
+                for m in self.modalities
+            },
+            train=TrainSpec(epochs, batch_size, protocol.learning_rate),
+            missing=request.holes[0],
+            seed=request.seeds[0],
+            limit_train=request.limit_train,
+            limit_test=request.limit_test,
+        )
+
+    def obstacle(self, model: _Model, missing: Missing) -> str:
+        """Why a run cannot be, or empty."""
+        if missing.modality and missing.modality not in self.names:
+            return f"'{self.component.label}' has no modality '{missing.modality}'; it has {', '.join(self.names)}"
+        return self.absent or model.factory.unsupported(self.modalities, missing) or ""
+
+
+def component(named: Named, factory: Callable[..., Any]) -> Component:
+    """Return a registered thing with its version and all its options.
+
+    Raises:
+        BenchError: If an option is unknown or does not fit.
+    """
+    return Component(named.name, getattr(factory, "version", 1), resolve(factory, named), named.label)
+
+
+def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
+    """Resolve a request against the registries, the data on disk and the results stored.
+
+    Raises:
+        BenchError: If a name, an option or a scheme's modality is unknown.
+    """
+    chosen = _choose_models(request.models)
+    data = [_Data(text, data_dir) for text in request.datasets]
+    _check_schemes(request.schemes, data)
+    entries = [entry for d in data for model in chosen for entry in _runs(request, d, model, store)]
+    return Plan(request.name, request.title, request.command, list({_identity(e): e for e in entries}.values()))
+
+
+def _identity(entry: PlannedRun) -> object:
+    return entry.spec.run_id if entry.spec else (entry.dataset, entry.label, entry.missing, entry.seed)
+
+
+def _choose_models(texts: Sequence[str]) -> list[_Model]:
+    """The models named; of ``all``, those that cannot be imported are kept to be skipped with the reason."""
+    chosen: list[_Model] = []
+    for named in map(parse_named, texts):
+        everything = named.name == "all"
+        for each in [Named(name, named.options) for name in models.registry.names()] if everything else [named]:
+            try:
+                factory = models.registry.get(each.name)
+                chosen.append(_Model(each.label, component(each, factory), factory))
+            except BenchError as error:
+                if not everything:
+                    raise
+                chosen.append(_Model(each.label, broken=str(error)))
+    return chosen
+
+
+def _check_schemes(schemes: Sequence[str], data: Sequence[_Data]) -> None:
+    """Refuse a scheme whose modality no data set has."""
+    for scheme in schemes:
+        name = Missing(0.5, scheme).modality if scheme != "none" else None
+        if name and not any(name in d.names for d in data):
+            have = "; ".join(f"{d.component.label} has {', '.join(d.names)}" for d in data)
+            raise BenchError(f"the scheme '{scheme}' names no modality of the data: {have}")
+
+
+def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterator[PlannedRun]:
+    """The runs of one model on one data set."""
+    label = data.component.label
+    if model.component is None:
+        for hole in request.holes:
+            for seed in request.seeds:
+                yield PlannedRun(label, model.label, hole, seed, "skipped", model.broken)
+        return
+    for spec in grid([data.base(model.component, request)], request.holes, request.seeds):
+        status, reason = _stored(spec, store)
+        obstacle = "" if status == "stored" else data.obstacle(model, spec.missing)
+        if obstacle:
+            status, reason = "skipped", obstacle
+        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec)
+
+
+def _stored(spec: RunSpec, store: Store) -> tuple[Status, str]:
+    """What the store has of a run, and why it is no result."""
+    found = store.status(spec)
+    if found == "absent":
+        return "to run", ""
+    try:
+        record = read_run(store.folder(spec))
+    except BenchError as error:
+        return "broken", str(error)
+    return ("stored", "") if found == "done" else ("failed before", str(record.get("error", "")))

@@ -1,0 +1,85 @@
+"""What may be said of a few seeds: a mean with its t-interval, and the paired difference of two models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+MIN_SEEDS = 3  # below this no interval is pretended
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean over seeds; ``sd`` from 2 seeds on, ``half_width`` of the 95 % t-interval from 3 on."""
+
+    mean: float
+    sd: float | None
+    half_width: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean of a - b over shared seeds.
+
+    Attributes:
+        half_width: Of the 95 % paired-t interval, None for fewer than 3 shared seeds.
+        p: Two-sided p of the paired t-test, None likewise.
+        smallest_p: What n pairs can reach at best without assuming a normal law: 2 / 2^n, all signs equal.
+        n: Shared seeds.
+    """
+
+    mean: float
+    half_width: float | None
+    p: float | None
+    smallest_p: float
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and 0 lies outside it."""
+        return self.half_width is not None and abs(self.mean) > self.half_width
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Return mean, sd and t-interval of one value a seed.
+
+    Raises:
+        ValueError: If there is no value.
+    """
+    if not len(values):
+        raise ValueError("a summary needs at least one value")
+    x = np.asarray(values, dtype=float)
+    sd = float(x.std(ddof=1)) if len(x) > 1 else None
+    return Summary(float(x.mean()), sd, half_width(sd, len(x)), len(x))
+
+
+def half_width(sd: float | None, n: int) -> float | None:
+    """t quantile times sd / sqrt(n); None for fewer than 3 values."""
+    if sd is None or n < MIN_SEEDS:
+        return None
+    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / float(np.sqrt(n))
+
+
+def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedDifference | None:
+    """Compare two models by seed -> score; None if they share no seed."""
+    shared = sorted(set(a) & set(b))
+    if not shared:
+        return None
+    s = summarise([a[seed] - b[seed] for seed in shared])
+    return PairedDifference(s.mean, s.half_width, _t_test(s), smallest_attainable_p(s.n), s.n)
+
+
+def smallest_attainable_p(n: int) -> float:
+    """The least two-sided p of a sign-flip test on n pairs."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def _t_test(s: Summary) -> float | None:
+    if s.half_width is None or s.sd is None:
+        return None
+    if s.sd == 0:  # every seed differs by the same amount
+        return 1.0 if s.mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(s.mean) / (s.sd / np.sqrt(s.n)), s.n - 1))

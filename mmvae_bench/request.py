@@ -1,0 +1,116 @@
+"""What was asked for: a grid of runs, from a suite file and from the command line, checked but not resolved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.spec import Missing
+
+Overwrite = Literal["never", "failed", "always"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A grid of runs: models x data sets x missing ratios x schemes x seeds.
+
+    Attributes:
+        name: Of the plan: a suite's name, or ``custom``.
+        title: One line for people; ``command``: what was typed.
+        models: Names with options as typed, or ``all``; ``datasets`` likewise, without ``all``.
+        epochs: In place of the data set's protocol, as are ``batch_size`` and ``latent_dim``.
+        limit_train: Rows used; None is all of them. ``limit_test`` likewise.
+
+    Raises:
+        BenchError: If a value cannot be meant.
+    """
+
+    name: str = "custom"
+    title: str = ""
+    command: str = ""
+    models: tuple[str, ...] = ("all",)
+    datasets: tuple[str, ...] = ("mnist_street",)
+    missing: tuple[float, ...] = (0.0,)
+    schemes: tuple[str, ...] = ("split",)
+    incomplete: Literal["keep", "drop"] = "keep"
+    seeds: tuple[int, ...] = (0,)
+    epochs: int | None = None
+    batch_size: int | None = None
+    latent_dim: int | None = None
+    limit_train: int | None = None
+    limit_test: int | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("models", "datasets", "missing", "schemes"):
+            if not getattr(self, key):
+                raise BenchError(f"no {key} are asked for; name at least one")
+        if not self.seeds or min(self.seeds) < 0:
+            raise BenchError(f"at least one seed is needed, from 0 up, not {list(self.seeds)}; write --seeds 1 or more")
+        for key in ("epochs", "batch_size", "latent_dim", "limit_train", "limit_test"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise BenchError(f"--{key.replace('_', '-')} is at least 1, not {value}")
+        _ = self.holes
+
+    @property
+    def holes(self) -> list[Missing]:
+        """The missing patterns, each once: ratio 0 is the same under every scheme."""
+        pairs = product(self.missing, self.schemes)
+        return list(dict.fromkeys(Missing(ratio, scheme, self.incomplete) for ratio, scheme in pairs))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a plan is run. None of it changes a number.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
+        jobs: Runs at a time, or ``auto``.
+        threads: Of each run.
+        overwrite: ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all.
+    """
+
+    device: str = "auto"
+    jobs: int | Literal["auto"] = "auto"
+    threads: int = 1
+    data_dir: Path = Path("data")
+    cache_dir: Path = Path("cache")
+    results_dir: Path = Path("results")
+    overwrite: Overwrite = "failed"
+
+    def __post_init__(self) -> None:
+        for key in ("jobs", "threads"):
+            value = getattr(self, key)
+            if value != "auto" and value < 1:
+                raise BenchError(f"--{key} is at least 1, not {value}")
+
+
+def ratios(texts: Sequence[str]) -> tuple[float, ...]:
+    """Read missing ratios.
+
+    Raises:
+        BenchError: If one is not a number.
+    """
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError:
+        raise BenchError(f"missing ratios are numbers such as 0.5, not '{', '.join(texts)}'") from None
+
+
+def seed_numbers(count: int | None, listed: Sequence[str]) -> tuple[int, ...] | None:
+    """Return seeds 0..count-1, or those listed, or None where neither is given.
+
+    Raises:
+        BenchError: If both are given, if there are none, or if one is not a whole number.
+    """
+    if count is not None and listed:
+        raise BenchError("--seeds N means the seeds 0 to N-1 and --seed-list names them: give one of the two")
+    if count is not None and count < 1:
+        raise BenchError(f"at least one seed is needed, not {count}; write --seeds 1 or more")
+    try:
+        numbers = tuple(int(text) for text in listed) or None
+    except ValueError:
+        raise BenchError(f"seeds are whole numbers, not '{', '.join(listed)}'") from None
+    return numbers if count is None else tuple(range(count))

@@ -1,0 +1,96 @@
+"""Suites: TOML files that say which runs make which table. They hold names and numbers, and no code."""
+
+import difflib
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.request import Request, seed_numbers
+
+TEXTS, NUMBERS, COUNTS = "text or a list of texts", "a number or a list of numbers", "a whole number"
+KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "models": (TEXTS, (str,)),
+    "datasets": (TEXTS, (str,)),
+    "scheme": (TEXTS, (str,)),
+    "missing": (NUMBERS, (int, float)),
+    "seed_list": ("a list of whole numbers", (int,)),
+    "title": ("text", (str,)),
+    "incomplete": ("text", (str,)),
+    **dict.fromkeys(("seeds", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test"), (COUNTS, (int,))),
+}
+
+
+def list_suites() -> dict[str, str]:
+    """The suites that come with the package: name -> title."""
+    found = sorted(item.name for item in files(__name__).iterdir() if item.name.endswith(".toml"))
+    return {name[:-5]: str(_parse(name, files(__name__).joinpath(name).read_text()).get("title", "")) for name in found}
+
+
+def load_suite(name_or_path: str) -> Request:
+    """Return what a suite asks for.
+
+    Args:
+        name_or_path: A name of :func:`list_suites`, or the path of a TOML file.
+
+    Raises:
+        BenchError: If there is no such suite, or if a key or a value of its file cannot be read.
+    """
+    values = _parse(name_or_path, _read(name_or_path))
+    for key, value in values.items():
+        _check(name_or_path, key, value)
+    lists = {key: _tuple(values.pop(key)) for key in ("models", "datasets", "scheme", "missing") if key in values}
+    if "scheme" in lists:
+        lists["schemes"] = lists.pop("scheme")
+    if "missing" in lists:
+        lists["missing"] = tuple(map(float, lists["missing"]))
+    listed = [str(seed) for seed in _tuple(values.pop("seed_list", []))]
+    seeds = seed_numbers(values.pop("seeds", None), listed)
+    try:
+        return Request(name=Path(name_or_path).stem, seeds=seeds or (0,), **lists, **values)
+    except BenchError as error:
+        raise BenchError(f"suite '{name_or_path}': {error}") from error
+
+
+def _read(name_or_path: str) -> str:
+    """The text of a suite's file."""
+    if not name_or_path.endswith(".toml"):
+        known = list_suites()
+        if name_or_path not in known:
+            near = difflib.get_close_matches(name_or_path, known, n=3)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise BenchError(
+                f"no suite '{name_or_path}'; {hint}Known: {', '.join(known)}. A suite of your own is a path to a .toml file"
+            )
+        return files(__name__).joinpath(f"{name_or_path}.toml").read_text()
+    try:
+        return Path(name_or_path).read_text()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise BenchError(f"cannot read the suite '{name_or_path}': {why}") from error
+
+
+def _parse(name: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BenchError(f"the suite '{name}' is not valid TOML: {error}") from error
+
+
+def _check(suite: str, key: str, value: object) -> None:
+    """Refuse an unknown key, and a value of another type than the key's."""
+    if key not in KINDS:
+        near = difflib.get_close_matches(key, KINDS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise BenchError(f"the suite '{suite}' has an unknown key '{key}'; {hint}Known: {', '.join(KINDS)}")
+    kind, types = KINDS[key]
+    several = isinstance(value, list) and "list" in kind
+    alone = not isinstance(value, list) and not kind.startswith("a list")
+    items = value if isinstance(value, list) else [value]
+    if not (several or alone) or any(type(item) not in types for item in items):
+        raise BenchError(f"the suite '{suite}': '{key}' is {kind}, not {value!r}")
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
