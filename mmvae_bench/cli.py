@@ -4,6 +4,8 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -11,8 +13,8 @@ from typing import Any, NoReturn
 import click
 
 from mmvae_bench import __version__
-from mmvae_bench.cli_run import cache_option, data_option, run
-from mmvae_bench.errors import BenchError, BenchWarning
+from mmvae_bench.cli_run import FOLDER, cache_option, data_option, results_option, run
+from mmvae_bench.errors import BenchError, BenchWarning, DataError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -22,11 +24,9 @@ class Bench(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: 2 for bad input, 130 and 143 for SIGINT and SIGTERM."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
-        warnings.showwarning = _show_warning
         try:
-            return super().invoke(ctx)
+            with _manners():
+                return super().invoke(ctx)
         except BenchError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
@@ -35,19 +35,30 @@ class Bench(click.Group):
             ctx.exit(130)
 
 
+@contextmanager
+def _manners() -> Iterator[None]:
+    """SIGTERM leaves with 143 after cleaning up; our own warnings are sentences, others as Python prints them."""
+    show = warnings.showwarning
+    in_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, _terminate) if in_main else None
+
+    def say(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, BenchWarning):
+            click.echo(f"Warning: {message}", err=True)
+        else:
+            show(message, category, *rest, **more)
+
+    warnings.showwarning = say
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        if in_main:
+            signal.signal(signal.SIGTERM, previous)
+
+
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(143)
-
-
-_show_elsewhere = warnings.showwarning
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-    """Print our own warnings as sentences, others as Python does."""
-    if issubclass(category, BenchWarning):
-        click.echo(f"Warning: {message}", err=True)
-    else:
-        _show_elsewhere(message, category, *rest, **more)
 
 
 @click.group(cls=Bench, context_settings=CONTEXT)
@@ -64,15 +75,15 @@ main.add_command(run)
 
 @main.command()
 @click.option("--suite", metavar="NAME", help="Which plan; the one that was run last by default.")
-@click.option("--results-dir", type=click.Path(path_type=Path), default="results", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default="reports", show_default=True, help="Where to write.")
+@results_option
+@click.option("--out", type=FOLDER, default="reports", show_default=True, help="Where to write.")
 def report(suite: str | None, results_dir: Path, out: Path) -> None:
     """Build tables, figures and a page from stored results."""
     from mmvae_bench.store import Store
 
     store = Store(results_dir)
     plan = store.read_plan(Path(suite).stem if suite and suite.endswith(".toml") else suite)
-    Store(out).check_writable(what="the report", option="--out")
+    _make_folder(out)
     from mmvae_bench.report.build import build_report
 
     built = build_report(store, plan, out)
@@ -80,7 +91,14 @@ def report(suite: str | None, results_dir: Path, out: Path) -> None:
     click.echo(f"Report: {built.page}")
 
 
-@main.command("list")
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"cannot write the report to '{out}' ({error.strerror}); choose another --out") from error
+
+
+@main.command("list", short_help="Print the names of models, data sets, metrics or suites.")
 @click.argument("what", type=click.Choice(["models", "datasets", "metrics", "suites"]))
 def list_names(what: str) -> None:
     """Print the names of all models, data sets, metrics or suites, plug-ins included."""
@@ -119,8 +137,13 @@ def check(name: str, data_dir: Path) -> None:
     """Read data set NAME whole and print what is found."""
     from mmvae_bench.datasets.check import check as examine
 
-    for line in examine(_dataset(name), name, data_dir):
+    dataset = _dataset(name)
+    for line in examine(dataset, name, data_dir):
         click.echo(line)
+    try:
+        dataset.sources(data_dir)
+    except DataError:  # the lines above say what is missing
+        click.get_current_context().exit(2)
 
 
 def _dataset(text: str) -> Any:
@@ -133,7 +156,7 @@ def _dataset(text: str) -> Any:
     return factory(**resolve(factory, named))
 
 
-@main.command()
+@main.command(short_help="Print versions, cores, memory and devices.")
 @cache_option
 @data_option
 def env(data_dir: Path, cache_dir: Path) -> None:

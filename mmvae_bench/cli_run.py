@@ -1,6 +1,7 @@
 """The command ``run``: from flags to a plan, and from a plan to results."""
 
 import shlex
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import platformdirs
 
+from mmvae_bench.errors import BenchError
 from mmvae_bench.multivalue import MultiValue
 
 if TYPE_CHECKING:
-    from mmvae_bench.planning import Plan, Request, Settings
+    from mmvae_bench.plan import Plan
+    from mmvae_bench.request import Request, Settings
+    from mmvae_bench.store import Store
 
-FOLDER = click.Path(path_type=Path, file_okay=True)
-GRID = ("models", "datasets", "missing", "schemes", "seeds")
+FOLDER = click.Path(path_type=Path)
 
 data_option = click.option(
     "--data-dir", type=FOLDER, default="data", show_default=True, envvar="MMVAE_BENCH_DATA", show_envvar=True,
@@ -24,3 +27,113 @@ cache_option = click.option(
     "--cache-dir", type=FOLDER, default=lambda: platformdirs.user_cache_dir("mmvae-bench"), envvar="MMVAE_BENCH_CACHE",
     show_default="the user's cache", show_envvar=True, help="What is derived: generated data, classifiers that judge.",
 )  # fmt: skip
+results_option = click.option("--results-dir", type=FOLDER, default="results", show_default=True, help="Stored runs.")
+
+
+@click.command(cls=MultiValue, short_help="Train and score every model of a grid, or of a suite.")
+@click.option("--models", multiple=True, metavar="all|NAME...", help="Default: all. 'mmvae[k=30]' sets an option.")
+@click.option("--datasets", multiple=True, metavar="NAME...", help="Default: mnist_street.")
+@click.option("--missing", multiple=True, metavar="RATIO...", help="Shares of incomplete rows, in [0, 1). Default: 0.")
+@click.option("--scheme", multiple=True, metavar="SCHEME...", help="split (default), only:NAME, independent, ...")
+@click.option("--incomplete", type=click.Choice(["keep", "drop"]), help="Train on incomplete rows, or leave them out.")
+@click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1. Default: 1.")
+@click.option("--seed-list", multiple=True, metavar="SEED...", help="These seeds.")
+@click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; flags override it.")
+@click.option("--epochs", type=int, help="Default: the data set's protocol, as for the next two.")
+@click.option("--batch-size", type=int)
+@click.option("--latent-dim", type=int)
+@click.option("--limit-train", type=int, metavar="N", help="Use N training rows. Default: all.")
+@click.option("--limit-test", type=int, metavar="N", help="Use N test rows. Default: all.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Runs at a time.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Of each run.")
+@data_option
+@cache_option
+@results_option
+@click.option("--dry-run", is_flag=True, help="Print the plan and the time it may take, and stop.")
+@click.option(
+    "--overwrite", type=click.Choice(["never", "failed", "always"]), default="failed", show_default=True,
+    help="Which stored runs to repeat.",
+)  # fmt: skip
+@click.pass_context
+def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
+    """Train and score every model of a grid, or of a suite; what is stored is not repeated.
+
+    Several values may follow one flag, or be joined by commas: --models mvae mmvae --missing 0,0.5. Without --models,
+    --datasets and --suite, the suite 'quick' runs.
+    """
+    from mmvae_bench.environment import check_device
+
+    typed = shlex.join(["mmvae-bench", "run", *ctx.meta.get("typed", ())])
+    request = replace(_request(flags), command=typed)
+    settings = _settings(flags)
+    check_device(settings.device)  # a broken torch and an absent device are said before anything is planned
+    from mmvae_bench.planning import make_plan
+    from mmvae_bench.store import Store
+
+    store = Store(settings.results_dir)
+    store.check_writable(make=not dry_run)
+    plan = make_plan(request, store, settings.data_dir)
+    _show(plan, settings, store, every=dry_run)
+    code = plan.exit_code(settings.overwrite)
+    if code == 2:
+        raise BenchError("nothing could run; the reasons are above")
+    if not dry_run:
+        code = _execute(plan, settings)
+    ctx.exit(code)
+
+
+def _request(flags: dict[str, Any]) -> "Request":
+    """The suite, or the defaults, with what the flags say in place of its values."""
+    from mmvae_bench.options import split_list
+    from mmvae_bench.request import Request, ratios, seed_numbers
+    from mmvae_bench.suites import load_suite
+
+    lists = {key: tuple(split_list(flags[key])) for key in ("models", "datasets", "missing", "scheme", "seed_list")}
+    changes: dict[str, Any] = {key: lists[key] for key in ("models", "datasets")}
+    changes |= {"schemes": lists["scheme"], "missing": ratios(lists["missing"])}
+    changes["seeds"] = seed_numbers(flags["seeds"], lists["seed_list"])
+    plain = ("incomplete", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test")
+    changes |= {key: flags[key] for key in plain}
+    suite = flags["suite"] or ("" if lists["models"] or lists["datasets"] else "quick")
+    base = load_suite(suite) if suite else Request()
+    return replace(base, **{key: value for key, value in changes.items() if value not in (None, ())})
+
+
+def _settings(flags: dict[str, Any]) -> "Settings":
+    """How to run, which changes no number."""
+    from mmvae_bench.request import Settings
+
+    names = ("device", "threads", "data_dir", "cache_dir", "results_dir", "overwrite")
+    jobs = flags["jobs"]
+    if jobs != "auto" and not jobs.isdecimal():
+        raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'")
+    return Settings(jobs=jobs if jobs == "auto" else int(jobs), **{name: flags[name] for name in names})
+
+
+def _show(plan: "Plan", settings: "Settings", store: "Store", *, every: bool) -> None:
+    """Print the plan: every run or the counts alone, what stands in the way of some, and the time it may take."""
+    from mmvae_bench.estimate import estimate
+
+    click.echo(f"Plan '{plan.name}'" + (f": {plan.title}" if plan.title else ""))
+    reasons = Counter((entry.status, entry.reason) for entry in plan.entries if entry.reason)
+    number = {why: f" [{position}]" for position, why in enumerate(reasons, 1)}
+    for entry in plan.entries if every else ():
+        click.echo(f"  {entry.status:<14} {entry.title}{number.get((entry.status, entry.reason), '')}")
+    for (status, reason), count in reasons.items():
+        where = number[status, reason].strip()
+        click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
+    counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
+    jobs = settings.jobs if isinstance(settings.jobs, int) else 1
+    time = estimate(plan.todo(settings.overwrite), store).text(jobs)
+    click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
+
+
+def _execute(plan: "Plan", settings: "Settings") -> int:
+    """Run the plan and say what to type next."""
+    from mmvae_bench.runner import run_plan
+
+    code: int = run_plan(plan, settings)
+    where = [] if settings.results_dir == Path("results") else ["--results-dir", str(settings.results_dir)]
+    click.echo(f"Next: {shlex.join(['mmvae-bench', 'report', '--suite', plan.name, *where])}")
+    return code

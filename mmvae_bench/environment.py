@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from re import match
 
+from mmvae_bench import __version__
 from mmvae_bench.errors import BenchError
 
 
@@ -45,7 +46,7 @@ def check_device(device: str) -> None:
 
 def describe() -> Iterator[str]:
     """One line a fact; torch is imported last, and a broken one is a line."""
-    yield f"mmvae-bench    {_version('mmvae-bench')}"
+    yield f"mmvae-bench    {__version__}"
     yield f"python         {platform.python_version()} ({platform.python_implementation()})"
     yield f"platform       {platform.platform()}"
     yield f"cores          {_cores()} of {os.cpu_count()}"
@@ -86,7 +87,8 @@ def _devices() -> Iterator[str]:
 
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
-            yield f"cuda:{index}         {device.name}, {device.total_memory / 2**30:.1f} GiB, CUDA {torch.version.cuda}"
+            memory = device.total_memory / 2**30
+            yield f"{f'cuda:{index}':<14} {device.name}, {memory:.1f} GiB, CUDA {torch.version.cuda}"
         if not torch.cuda.is_available():
             yield "cuda           no device"
     except BenchError as error:

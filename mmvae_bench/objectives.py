@@ -14,7 +14,7 @@ def log_mean_exp(log_w: Float[Tensor, "*axes"], dim: int = 0) -> Float[Tensor, "
     return log_w.logsumexp(dim) - math.log(log_w.shape[dim])
 
 
-def row_mean(bound: Float[Tensor, " B"], present: Bool[Tensor, "M B"], **terms: Float[Tensor, " B"]) -> Loss:
+def row_mean(bound: Float[Tensor, " B"], present: Bool[Tensor, "M B"], /, **terms: Float[Tensor, " B"]) -> Loss:
     """Negate and average a bound over the rows with at least one modality (protocol 8).
 
     Args:

@@ -5,6 +5,7 @@ other files), ``scores.jsonl`` (the record: no NaN, no timings), ``history.csv``
 ``artifacts.npz``. ``<root>/plans/<name>.json`` says which runs a suite consists of and what was skipped and why.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -124,6 +125,15 @@ class Store:
         """All published run folders, sorted."""
         return sorted(p for p in self.root.glob("runs/*/*/*") if not p.name.startswith(".") and not p.suffix)
 
+    def rows(self, folder: Path) -> list[dict[str, Any]]:
+        """The tidy rows of one run folder."""
+        return [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+
+    def history(self, folder: Path) -> list[dict[str, float]]:
+        """One record an epoch of one run folder."""
+        frame = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+        return [{str(key): float(value) for key, value in record.items()} for record in frame.to_dict("records")]
+
     def scores(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`.
 
@@ -135,9 +145,9 @@ class Store:
         for folder in self.folders():
             if wanted is None or folder.name in wanted:
                 read_run(folder)
-                rows += [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+                rows += self.rows(folder)
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        return frame.astype({column: float for column in NUMBERS})
+        return frame.astype(dict.fromkeys(NUMBERS, float))
 
     def collate(self) -> Path:
         """Write ``scores.csv`` (and ``scores.parquet`` if pyarrow is there) at the root; return the CSV's path."""
@@ -146,10 +156,8 @@ class Store:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         frame.to_csv(temporary, index=False)
         temporary.replace(path)
-        try:
+        with contextlib.suppress(ImportError):  # pyarrow is optional; the CSV is the collated table
             frame.to_parquet(self.root / "scores.parquet", index=False)
-        except ImportError:
-            pass  # pyarrow is optional; the CSV is the collated table
         return path
 
     def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:

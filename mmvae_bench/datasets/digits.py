@@ -88,8 +88,8 @@ def read_svhn(path: Path) -> Images:
         raise DataError(f"{path} is truncated or no SVHN file ({type(error).__name__}: {error}); {way_out}") from error
     if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.isin(y, np.arange(1, 11)).all():
         raise DataError(
-            f"{path} must hold X, uint8, 32x32x3xN, and y, N labels 1..10, not {x.dtype} {x.shape} and {len(y)} labels; "
-            f"{way_out}"
+            f"{path} must hold X, uint8, 32x32x3xN, and y, N labels 1..10, not {x.dtype} {x.shape} and {len(y)} labels "
+            f"{sorted(set(y.tolist()))[:12]}; {way_out}"
         )
     return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), y.astype(np.int64) % 10
 

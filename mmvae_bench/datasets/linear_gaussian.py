@@ -66,7 +66,7 @@ class LinearGaussianModel:
     def expert(self, name: str) -> Expert:
         """N(z; mu_m, sigma_m^2 (W_m^T W_m)^-1), proportional to p(x_m | z); p(z) times those of A is p(z | x_A)."""
         w = self.weight[name]
-        inverse: Array = np.linalg.inv(w.T @ w)
+        inverse = np.asarray(np.linalg.inv(w.T @ w), np.float64)
         return Expert(inverse @ w.T, -inverse @ w.T @ self.bias[name], self.scale[name] ** 2 * inverse)
 
     def posterior(self, x: Mapping[str, NDArray[np.floating]]) -> tuple[Array, Array]:
@@ -81,7 +81,7 @@ class LinearGaussianModel:
             w = self.weight[name] / self.scale[name]
             precision = precision + w.T @ w
             evidence = evidence + (value - self.bias[name]) / self.scale[name] @ w
-        covariance: Array = np.linalg.inv(precision)
+        covariance = np.asarray(np.linalg.inv(precision), np.float64)
         return evidence @ covariance, covariance
 
     def log_likelihood(self, x: Mapping[str, NDArray[np.floating]]) -> Array:

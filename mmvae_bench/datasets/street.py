@@ -20,6 +20,7 @@ STRIP = (480, 128)  # where digits are written before they are bent: wide enough
 BASELINE = 96  # of the strip
 LUMA = np.array([0.299, 0.587, 0.114])
 CHROMA = np.array([0.9, 0.25, 1.2])  # photographs of streets vary between blue and yellow most, in green least
+SKY = np.array([0.0, 0.0, 0.4])  # and are a little blue on average
 
 Span = tuple[float, float]
 
@@ -137,7 +138,7 @@ def _ink(rng: np.random.Generator, digit: int, style: Style, font: ImageFont.Fre
     """How much of each pixel [WORK, WORK] is ink, 0..1: the digit at the centre and perhaps its neighbours."""
     strip = Image.new("L", STRIP)
     draw, stroke = ImageDraw.Draw(strip), int(rng.integers(style.stroke[0], style.stroke[1], endpoint=True))
-    pitch = font.getlength("0") * rng.uniform(1.0, 1.25)  # digits are equally wide in all of these fonts
+    pitch = font.getlength("0") * rng.uniform(1.0, 1.3)  # digits are equally wide in all of these fonts
     for place in (-1, 0, 1):
         text = str(rng.integers(10) if place else digit)
         if place == 0 or rng.random() < style.neighbour:
@@ -167,8 +168,9 @@ def _colours(rng: np.random.Generator, style: Style) -> tuple[NDArray[np.float64
     level = float(np.clip(rng.normal(*style.luminance), 0.04, 0.95))
     sign = 1 if rng.random() < style.bright + 1.5 * (0.5 - level) else -1
     hue, change = (rng.normal(size=(2, 3)) * CHROMA) * np.exp(0.6 * rng.normal(size=(2, 1)))
-    hue, change = style.chroma[0] * (hue - LUMA @ hue), style.chroma[1] * (change - LUMA @ change)
+    hue, change = style.chroma[0] * (hue + SKY), style.chroma[1] * change
     ink = np.clip(level + sign * _lognormal(rng, style.contrast), 0.03, 0.97)
+    hue, change = hue - LUMA @ hue, change - LUMA @ change  # colour leaves the luminance as it is
     return level + hue, ink + hue + change
 
 

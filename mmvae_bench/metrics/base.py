@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
+from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.metrics.oracle import Oracle, to_float
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
@@ -133,10 +134,13 @@ class Evaluation:
         """A generator on the device, seeded by what it is for, the same for every model of a seed."""
         return torch.Generator(self.device).manual_seed(seed_for("eval", self.dataset, self.seed, *parts))
 
+    def order(self, what: str, total: int) -> NDArray[np.intp]:
+        """A permutation of ``total`` rows that depends on the data set alone: the same for every run."""
+        return np.random.default_rng(seed_for("eval", self.dataset, what)).permutation(total)
+
     def draw(self, what: str, n: int, total: int) -> NDArray[np.intp]:
-        """At most n of ``total`` rows, sorted: a choice that depends on the data set alone, the same for every run."""
-        order = np.random.default_rng(seed_for("eval", self.dataset, what)).permutation(total)
-        return np.sort(order[:n])
+        """The first n of :meth:`order`, sorted."""
+        return np.sort(self.order(what, total)[:n])
 
     @cached_property
     def probe_rows(self) -> Rows:
@@ -156,13 +160,20 @@ class Evaluation:
 
     @torch.no_grad()
     def _latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
-        """q(z | x_A) of the test rows or of :attr:`probe_rows`. Called as ``latents(given, split)``, cached."""
+        """q(z | x_A) of the test rows or of :attr:`probe_rows`. Called as ``latents(given, split)``, cached.
+
+        Raises:
+            TrainingFailed: If a value is not finite.
+        """
         generator = self.generator("latents", "+".join(given), split)
         parts = []
         for batch in self.chunks(self.probe_rows if split == "train" else self.test):
             q = self.model.posterior(batch.given(*given))
             parts.append((q.mean, q.stddev, q.rsample(generator=generator)))
-        return Latents(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
+        arrays = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise TrainingFailed(f"the posterior given {join(given)} has values that are not finite")
+        return Latents(*arrays)
 
     @torch.no_grad()
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:
@@ -190,5 +201,3 @@ class Evaluation:
 def join(names: Sequence[str]) -> str:
     """Modality names as the results write them: ``mnist+svhn``."""
     return "+".join(names)
-
-

@@ -1,12 +1,13 @@
-"""Coherence (Shi et al. 2019, Sec. 4.1): are generated entries of the right class, as the oracles see it? Protocol 16."""
+"""Coherence (Shi et al. 2019, Sec. 4.1): do oracles see the right class in generated entries? Protocol 16."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, join, metric
@@ -15,6 +16,8 @@ from mmvae_bench.metrics.priors import aggregate_prior
 Classes = NDArray[np.int64]
 
 PRIOR_SAMPLES = 2000  # the standard error is at most .011, below the sd between seeds, at a fifth of 10,000's cost
+DRAW = 500  # of them decoded at a time
+PRIORS: tuple[Literal["model"], Literal["aggregate"]] = ("model", "aggregate")
 CHANCE_CONTROL = "chance control: the modalities' latents never met in training"
 
 
@@ -28,7 +31,7 @@ def accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
 
 
 def macro_accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
-    """Mean over the C classes present in ``label`` of their accuracies a_c, in [0, 1] (scikit-learn's balanced accuracy).
+    """Mean over the C classes present in ``label`` of their accuracies a_c, in [0, 1]: balanced accuracy.
 
     Its standard error is sqrt(sum_c a_c (1 - a_c) / n_c) / C.
     """
@@ -70,19 +73,30 @@ def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float]:
 # --- of a model ------------------------------------------------------------------------------------------------------
 
 
-def why_not(ev: Evaluation) -> str | None:
-    """Why class scores are skipped: no classes, or none that training and test share (zero-shot splits); or None."""
+def class_labels(ev: Evaluation) -> Classes:
+    """Classes of the test rows.
+
+    Raises:
+        Undefined: If there are none, or none that training and test share (zero-shot splits).
+    """
     if ev.test.label is None or ev.train.label is None or not ev.classes:
-        return "the data set has no classes"
+        raise Undefined("the data set has no classes")
     if not np.intersect1d(ev.train.label, ev.test.label).size:
-        return "no class is on both sides of this split"
-    return None if ev.oracles else "there is no oracle to judge"
+        raise Undefined("no class is on both sides of this split")
+    return ev.test.label
+
+
+def judged_labels(ev: Evaluation) -> Classes:
+    """:func:`class_labels`, where there is an oracle to judge by them."""
+    if not ev.oracles:
+        raise Undefined("there is no oracle to judge classes")
+    return class_labels(ev)
 
 
 @metric("oracle_accuracy", bounds=(0.0, 1.0))
 def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
     """The oracle on the true test entries of each modality: the ceiling. Chance: the share of the largest class."""
-    label = _labels(ev)
+    label = judged_labels(ev)
     for name in ev.oracles:
         value, se = accuracy(ev.recognised(name), label)
         yield Score("oracle_accuracy", value, target=name, se=se, n=len(label), chance=majority(label))
@@ -96,7 +110,7 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     the source entry, whose ceiling is the agreement on true pairs. Chance: the share of the most frequent class that
     is compared with, 1/C for macro. ``micro k`` (M > 2) is the mean over all |A| = k and t outside A.
     """
-    label = _labels(ev)
+    label = judged_labels(ev)
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
         for a, t in tasks:
@@ -112,7 +126,7 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
 @metric("self_coherence", bounds=(0.0, 1.0))
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`cross_coherence` for t in A: does a reconstruction keep its class?"""
-    label = _labels(ev)
+    label = judged_labels(ev)
     for a in ev.subsets:
         for t in a:
             if t in ev.oracles:
@@ -121,16 +135,16 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
 
 @metric("joint_coherence", bounds=(0.0, 1.0))
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
-    """Do all oracles see the same class in entries decoded from one z ~ p(z)? Beside it, the ``entropy`` of the classes.
+    """Do all oracles see the same class in entries decoded from one z ~ p(z)? Beside it, the classes' ``entropy``.
 
     Chance: sum_c prod_m p_m(c) of the predicted marginals; ceiling: the oracles' agreement on true test rows. The prior
     is the model's own and the aggregate posterior's (protocol 17); different priors are never ranked together.
     """
-    _labels(ev)
+    judged_labels(ev)
     if set(ev.oracles) != set(ev.names):
         raise Undefined("not every modality has an oracle")
     ceiling, _ = joint_agreement(np.stack([ev.recognised(name) for name in ev.names]))
-    for prior in ("model", "aggregate"):
+    for prior in PRIORS:
         try:
             predicted = prior_classes(ev, prior)
         except Undefined as reason:
@@ -151,20 +165,14 @@ def prior_classes(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> NDArray
     """
     generator, parts = ev.generator("joint_coherence", prior), []
     mixture = aggregate_prior(ev) if prior == "aggregate" else None
-    for size in _split(n, 500):
+    for start in range(0, n, DRAW):
+        size = min(DRAW, n - start)
         if mixture is None:
             x = ev.model.sample_prior(size, generator)
         else:
             x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
-        parts.append(np.stack([ev.oracles[name].predict(_cpu(x[name])) for name in ev.names]))
+        parts.append(np.stack([ev.oracles[name].predict(x[name].cpu()) for name in ev.names]))
     return np.concatenate(parts, 1)
-
-
-def _labels(ev: Evaluation) -> Classes:
-    reason = why_not(ev)
-    if reason or ev.test.label is None:
-        raise Undefined(reason or "")
-    return ev.test.label
 
 
 def _rows(name: str, ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
@@ -183,15 +191,5 @@ def _agreement(ev: Evaluation, source: str, target: str) -> Score:
 
 
 def _marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
-    from dataclasses import replace
-
     reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
     yield from (replace(score, reason=reason) for score in scores)
-
-
-def _split(n: int, size: int) -> Sequence[int]:
-    return [min(size, n - start) for start in range(0, n, size)]
-
-
-def _cpu(x: Tensor) -> Tensor:
-    return x.cpu()

@@ -21,8 +21,8 @@ BLOCK = 2**22  # elements of one temporary array in log_prob
 class Aggregate(Mixture):
     """A mixture of R experts of batch shape [R, 1], all present, whose density stays cheap for many z.
 
-    For Normal experts the squares are expanded, sum_d ((z_d - m_d) / s_d)^2 = z^2 . s^-2 - 2 z . m s^-2 + m^2 . s^-2, so
-    that R densities at N points are two matrix products; in double precision, because the terms nearly cancel.
+    For Normal experts the squares are expanded, sum_d ((z_d - m_d) / s_d)^2 = z^2 . s^-2 - 2 z . m s^-2 + m^2 . s^-2:
+    R densities at N points are two matrix products; in double precision, because the terms nearly cancel.
     """
 
     def log_prob(self, z: Float[Tensor, "*any one D"]) -> Float[Tensor, "*any one"]:
@@ -62,7 +62,8 @@ def aggregate_prior(ev: Evaluation) -> Mixture:
             parts += [_components(ev.model.posterior(b.given(name))) for b in ev.chunks(ev.train.take(rows))]
         family = type(parts[0])
         q = family(torch.cat([p.loc for p in parts])[:, None], torch.cat([p.scale for p in parts])[:, None])
-        ev.cache["aggregate"] = Aggregate(Experts(q, torch.ones(q.loc.shape[:2], dtype=torch.bool, device=q.loc.device)))
+        everywhere = torch.ones(q.loc.shape[:2], dtype=torch.bool, device=q.loc.device)
+        ev.cache["aggregate"] = Aggregate(Experts(q, everywhere))
     prior: Mixture = ev.cache["aggregate"]
     return prior
 

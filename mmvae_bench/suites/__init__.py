@@ -40,7 +40,8 @@ def load_suite(name_or_path: str) -> Request:
     values = _parse(name_or_path, _read(name_or_path))
     for key, value in values.items():
         _check(name_or_path, key, value)
-    lists = {key: _tuple(values.pop(key)) for key in ("models", "datasets", "scheme", "missing") if key in values}
+    several = values.keys() & {"models", "datasets", "scheme", "missing"}
+    lists: dict[str, Any] = {key: _tuple(values.pop(key)) for key in several}
     if "scheme" in lists:
         lists["schemes"] = lists.pop("scheme")
     if "missing" in lists:
@@ -60,9 +61,8 @@ def _read(name_or_path: str) -> str:
         if name_or_path not in known:
             near = difflib.get_close_matches(name_or_path, known, n=3)
             hint = f"did you mean {' or '.join(near)}? " if near else ""
-            raise BenchError(
-                f"no suite '{name_or_path}'; {hint}Known: {', '.join(known)}. A suite of your own is a path to a .toml file"
-            )
+            own = "a suite of your own is a path that ends in .toml"
+            raise BenchError(f"no suite '{name_or_path}'; {hint}Known: {', '.join(known)}; {own}")
         return files(__name__).joinpath(f"{name_or_path}.toml").read_text()
     try:
         return Path(name_or_path).read_text()

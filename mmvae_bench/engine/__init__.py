@@ -1,0 +1,1 @@
+"""Training, fast and repeatable: the only place that knows about speed."""

@@ -1,0 +1,110 @@
+"""Training rows on the device: bytes stay bytes until a batch is made, an epoch is one permutation and index slices."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmvae_bench.datasets.base import Rows
+from mmvae_bench.missing import Presence
+from mmvae_bench.seeds import seed_for
+from mmvae_bench.types import MultimodalBatch
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The batches of a run, the same for every model of a seed.
+
+    Attributes:
+        x: For each modality all entries, on the device, uint8 pixels or float32.
+        label: Of the rows, on the host; used to pair within a class only.
+        presence: What is hidden.
+        batch_size: Rows a step.
+        pairs: dm, how many pairings of the complete rows take turns, an epoch each.
+        pure: Complete and incomplete rows never share a batch.
+    """
+
+    x: dict[str, Tensor]
+    label: NDArray[np.int64] | None
+    presence: Presence
+    batch_size: int
+    pairs: int = 1
+    pure: bool = False
+
+    @classmethod
+    def load(
+        cls, rows: Rows, presence: Presence, batch_size: int, device: torch.device, *, pairs: int = 1, pure: bool = False
+    ) -> "Feed":
+        """Copy the rows to the device once."""
+        x = {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in rows.x.items()}
+        return cls(x, rows.label, presence, batch_size, pairs, pure)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps an epoch: ceil(N / batch_size), N = all base rows, whatever is dropped."""
+        return math.ceil(self.presence.rows / self.batch_size)
+
+    def epoch(self, number: int) -> Iterator[MultimodalBatch]:
+        """The batches of an epoch; what is hidden is zero."""
+        device = next(iter(self.x.values())).device
+        present = torch.from_numpy(self.presence.at(number)).to(device)
+        partner = {name: torch.from_numpy(rows).to(device) for name, rows in self._partners(number).items()}
+        for part in self._order(number):
+            rows = torch.from_numpy(part).to(device)
+            shown = present[:, rows]
+            x = {
+                name: _visible(values[partner[name][rows] if name in partner else rows], shown[m])
+                for m, (name, values) in enumerate(self.x.items())
+            }
+            yield MultimodalBatch(x, shown)
+
+    def draw(self, name: str, n: int) -> Tensor:
+        """Return n entries of a modality that are present in training: for what is initialised from data."""
+        seen = np.flatnonzero(self.presence.ever()[self.presence.names.index(name)])
+        generator = np.random.default_rng(seed_for("draw", self.presence.dataset, self.presence.seed, name))
+        rows = torch.from_numpy(generator.choice(seen, n, replace=n > len(seen)))
+        return to_unit(self.x[name][rows.to(self.x[name].device)])
+
+    def _partners(self, number: int) -> dict[str, NDArray[np.intp]]:
+        turn = number % self.pairs
+        if turn == 0 or self.label is None:
+            return {}
+        return {name: self.presence.partners(self.label, name, turn) for name in self.presence.names[1:]}
+
+    def _order(self, number: int) -> list[NDArray[np.intp]]:
+        """The rows of each step: a permutation cut into batches; repeated as needed where rows were dropped."""
+        generator = np.random.default_rng(seed_for("order", self.presence.dataset, self.presence.seed, number))
+        rows, total = self.presence.trained(), self.presence.rows
+        if not self.pure or self.presence.complete.all():
+            return _batches(generator, rows, total, self.batch_size)
+        kinds = [rows[self.presence.complete[rows]], rows[~self.presence.complete[rows]]]
+        kinds = [kind for kind in kinds if len(kind)]
+        steps = [max(1, round(self.steps * len(kind) / len(rows))) for kind in kinds]
+        steps[-1] = self.steps - sum(steps[:-1])
+        parts = [
+            part
+            for kind, count in zip(kinds, steps, strict=True)
+            for part in _batches(generator, kind, count * self.batch_size, self.batch_size)
+        ]
+        return [parts[i] for i in generator.permutation(len(parts))]
+
+
+def _batches(generator: np.random.Generator, rows: NDArray[np.intp], total: int, size: int) -> list[NDArray[np.intp]]:
+    """``total`` rows in random order, each ``total // len(rows)`` times or once more, cut into batches."""
+    repeats = math.ceil(total / len(rows))
+    order = np.concatenate([generator.permutation(rows) for _ in range(repeats)])[:total]
+    return np.split(order, range(size, total, size))
+
+
+def to_unit(values: Tensor) -> Tensor:
+    """Stored entries as float32; pixels divided by 255."""
+    return values.float() / 255 if values.dtype == torch.uint8 else values
+
+
+def _visible(values: Tensor, shown: Tensor) -> Tensor:
+    keep = shown.reshape(-1, *(1,) * (values.dim() - 1))
+    return torch.where(keep, to_unit(values), 0.0)

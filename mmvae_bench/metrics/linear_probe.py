@@ -1,0 +1,52 @@
+"""Linear probe (Shi et al. 2019; Sutter et al. 2021): can the class be read off the latents? Protocol 20."""
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.coherence import accuracy, class_labels, majority
+
+Latent = NDArray[np.float32]
+
+
+def probe(z: Latent, label: NDArray[np.int64], z_test: Latent, most_iterations: int = 100_000) -> NDArray[np.int64]:
+    """Classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
+    iterations = 1000
+    while True:
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=iterations))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            classifier.fit(z.astype(np.float64), label)
+        converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        if converged or iterations >= most_iterations:
+            return np.asarray(classifier.predict(z_test.astype(np.float64)), dtype=np.int64)
+        iterations *= 10
+
+
+def probed(ev: Evaluation) -> list[tuple[str, ...]]:
+    """Each modality, and all of them where the paper defines a posterior of all."""
+    return [(name,) for name in ev.names] + ([ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else [])
+
+
+@metric("linear_probe", bounds=(0.0, 1.0))
+def linear_probe(ev: Evaluation) -> Iterator[Score]:
+    """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.
+
+    Fitted on the same min(4,000, N) complete training rows for every model, whatever its mask. Chance: the share of the
+    largest class.
+    """
+    label, fitted = class_labels(ev), ev.probe_rows.label
+    assert fitted is not None  # class_labels looked
+    for given in probed(ev):
+        train, test = ev.latents(given, "train"), ev.latents(given, "test")
+        for variant in ("mean", "sample"):
+            predicted = probe(getattr(train, variant), fitted, getattr(test, variant))
+            value, se = accuracy(predicted, label)
+            yield Score("linear_probe", value, variant, "", join(given), "", se, len(label), majority(label))

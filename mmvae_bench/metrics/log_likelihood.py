@@ -1,0 +1,94 @@
+"""Log-likelihoods of test rows by importance sampling (Burda et al. 2016, Eq. 8). Protocol 18."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from mmvae_bench.errors import Undefined
+from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.priors import aggregate_prior
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.importance import Estimate
+
+ROWS = 256
+SAMPLES = 100  # K a row
+CHUNK = 16  # rows at a time: K x 16 latents are decoded at once, so that memory stays below 500 MB
+
+Prior = Literal["model", "aggregate"]
+PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
+Names = tuple[str, ...]
+
+
+def mean_and_error(values: torch.Tensor) -> tuple[float, float]:
+    """Mean of n values and its standard error sd / sqrt n."""
+    values = values.double()
+    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+
+
+def quantities(names: Names) -> list[tuple[Names, Names]]:
+    """Pairs (given, target): the joint, each marginal, each conditional of one t given one s.
+
+    For M > 3 a conditional is given all the others, or the rows would grow with M^2.
+    """
+    joint_and_marginals: list[tuple[Names, Names]] = [((), names), *(((), (m,)) for m in names)]
+    if len(names) > 3:
+        return joint_and_marginals + [(tuple(n for n in names if n != t), (t,)) for t in names]
+    return joint_and_marginals + [((s,), (t,)) for s in names for t in names if s != t]
+
+
+@metric("log_likelihood")
+def log_likelihood(ev: Evaluation) -> Iterator[Score]:
+    """log p(x_T) and log p(x_t | x_A) in nats, mean over at most 256 test rows: variant ``iw100`` with K = 100 samples.
+
+    Beside each ``ess100``, the mean effective sample size in [1, K]: near 1, the estimate is a loose lower bound.
+    ``prior`` is the model's own or the aggregate posterior's (protocol 17).
+    """
+    for prior in PRIORS:
+        for given, target in quantities(ev.names):
+            row = Score("log_likelihood", None, f"iw{SAMPLES}", prior, join(given), join(target))
+            try:
+                log_p, ess = estimate(ev, given, target, prior)
+            except Undefined as reason:
+                yield replace(row, reason=str(reason))
+                continue
+            value, se = mean_and_error(log_p)
+            yield replace(row, value=value, se=se, n=len(log_p))
+            yield replace(row, value=mean_and_error(ess)[0], variant=f"ess{SAMPLES}", n=len(ess))
+
+
+@torch.no_grad()
+def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int = SAMPLES) -> Estimate:
+    """log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once an evaluation.
+
+    A conditional is the model's own; where that is the base class's, joint - marginal, both are shared with their rows.
+
+    Raises:
+        Undefined: If the model does not define the quantity.
+    """
+    key = ("log_likelihood", given, target, prior, k)
+    if key not in ev.cache:
+        if given and type(ev.model).log_conditional is MultimodalVAE.log_conditional:
+            both = tuple(name for name in ev.names if name in given + target)
+            joint, marginal = estimate(ev, (), both, prior, k), estimate(ev, (), given, prior, k)
+            ev.cache[key] = Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))
+        else:
+            ev.cache[key] = _by_chunks(ev, given, target, prior, k)
+    found: Estimate = ev.cache[key]
+    return found
+
+
+def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int) -> Estimate:
+    p = aggregate_prior(ev) if prior == "aggregate" else None
+    generator = ev.generator("log_likelihood", prior, join(given), join(target))
+    rows = ev.test.take(ev.draw("log_likelihood", ROWS, len(ev.test)))
+    parts = []
+    for start in range(0, len(rows), CHUNK):
+        batch = ev.batch(rows, start, start + CHUNK)
+        if given:
+            parts.append(ev.model.log_conditional(batch, given, target[0], k, generator, p))
+        else:
+            parts.append(ev.model.log_likelihood(batch.given(*target), k, generator, p))
+    return Estimate(torch.cat([e.log_p for e in parts]).cpu(), torch.cat([e.ess for e in parts]).cpu())

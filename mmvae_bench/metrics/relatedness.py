@@ -1,0 +1,167 @@
+"""Relatedness (Joy et al. 2022, Sec. 4.2 and App. F): are posteriors of related entries closer? Protocol 21.
+
+The paper draws histograms of W2 distances and a matrix over classes; here are three scores of the same distances.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import ot
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from mmvae_bench.metrics.base import Evaluation, Score, metric
+
+ROWS = 1000
+BINS = 60
+
+Floats = NDArray[np.float64]
+Reals = NDArray[np.float32] | NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+# --- of arrays -------------------------------------------------------------------------------------------------------
+
+
+def w2_squared(mean_a: Reals, sd_a: Reals, mean_b: Reals, sd_b: Reals) -> Floats:
+    """Squared 2-Wasserstein distances between n_a and n_b diagonal distributions of one family: [n_a, n_b], >= 0.
+
+    W2^2 = sum_d (m_a - m_b)^2 + (s_a - s_b)^2, s the standard deviation: exact for any location-scale family, because
+    each quantile function is m + s Q(u). Expanded into matrix products, in double precision.
+    """
+    a = np.concatenate([mean_a, sd_a], 1).astype(np.float64)
+    b = np.concatenate([mean_b, sd_b], 1).astype(np.float64)
+    centre = a.mean(0)
+    a, b = a - centre, b - centre
+    squared = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None, :] - 2 * a @ b.T
+    return np.asarray(np.maximum(squared, 0.0))
+
+
+def auroc(cost: Floats, related: NDArray[np.bool_]) -> float:
+    """P(a related pair is closer than an unrelated one), ties counting half, in [0, 1]; 0.5 by chance."""
+    return float(roc_auc_score(related.ravel(), -cost.ravel()))
+
+
+def contrast(cost: Floats, related: NDArray[np.bool_]) -> float:
+    """(u - r) / (u + r), u and r the mean W2 (not squared) of unrelated and related pairs, in [-1, 1]; 0 by chance."""
+    w2 = np.sqrt(cost)
+    u, r = float(w2[~related].mean()), float(w2[related].mean())
+    return (u - r) / (u + r) if u + r > 0 else 0.0
+
+
+def transport_match(cost: Floats, label_a: Ints, label_b: Ints) -> tuple[float, float]:
+    """Share of mass that the optimal transport plan moves between related entries, in [0, 1], and its level by chance.
+
+    Uniform masses on both sides; ``cost`` is W2^2, scaled by its maximum for the solver, which changes no plan. Chance
+    is sum_c p_c q_c with the shares p, q of the labels: a plan that ignores them.
+    """
+    n_a, n_b = cost.shape
+    scaled = cost / max(float(cost.max()), np.finfo(np.float64).tiny)
+    plan = np.asarray(ot.emd(np.full(n_a, 1 / n_a), np.full(n_b, 1 / n_b), scaled, numItermax=10_000_000))
+    related = label_a[:, None] == label_b[None, :]
+    return float(min(plan[related].sum(), 1.0)), float(related.mean())
+
+
+def balanced(label: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """About n rows with equally many of every class, taken in ``order`` (a permutation of the rows), sorted.
+
+    Each class gives floor(n / C), or as many as the rarest class has.
+    """
+    classes, counts = np.unique(label, return_counts=True)
+    each = max(1, min(n // len(classes), int(counts.min())))
+    chosen = [order[label[order] == c][:each] for c in classes]
+    return np.sort(np.concatenate(chosen))
+
+
+# --- of a model ------------------------------------------------------------------------------------------------------
+
+
+class Pairs(NamedTuple):
+    """All n^2 pairs of two modalities' posteriors on one set of test rows.
+
+    Attributes:
+        cost: W2^2, [n, n].
+        label: What makes two rows related if equal: the class, or the row itself.
+    """
+
+    cost: Floats
+    label: Ints
+
+    @property
+    def related(self) -> NDArray[np.bool_]:
+        """Bool[n, n]; the own pair is always related."""
+        return np.asarray(self.label[:, None] == self.label[None, :])
+
+
+def chosen_rows(ev: Evaluation) -> NDArray[np.intp]:
+    """The test rows that are compared: at most 1000, class-balanced where there are classes; the same for every run."""
+    if ev.test.label is None:
+        return ev.draw("relatedness", ROWS, len(ev.test))
+    return balanced(ev.test.label, ROWS, ev.order("relatedness", len(ev.test)))
+
+
+def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
+    """W2^2 between q(z | x_a) and q(z | x_b), computed once an evaluation."""
+    key = ("relatedness", a, b)
+    if key not in ev.cache:
+        rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
+        by_class = ev.test.label is not None and ev.same_class_is_positive
+        label = ev.test.label[rows] if by_class and ev.test.label is not None else rows.astype(np.int64)
+        ev.cache[key] = Pairs(w2_squared(q.mean[rows], q.stddev[rows], p.mean[rows], p.stddev[rows]), label)
+    found: Pairs = ev.cache[key]
+    return found
+
+
+@metric("relatedness_auroc", bounds=(0.0, 1.0))
+def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
+    """:func:`auroc` for each unordered pair of modalities."""
+    for a, b in combinations(ev.names, 2):
+        p = pairs(ev, a, b)
+        yield Score("relatedness_auroc", auroc(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.5)
+
+
+@metric("relatedness_contrast", bounds=(-1.0, 1.0))
+def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
+    """:func:`contrast` for each unordered pair of modalities."""
+    for a, b in combinations(ev.names, 2):
+        p = pairs(ev, a, b)
+        yield Score("relatedness_contrast", contrast(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.0)
+
+
+@metric("relatedness_transport", bounds=(0.0, 1.0))
+def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
+    """:func:`transport_match` for each unordered pair of modalities."""
+    for a, b in combinations(ev.names, 2):
+        p = pairs(ev, a, b)
+        value, chance = transport_match(p.cost, p.label, p.label)
+        n = len(p.label)
+        se = math.sqrt(value * (1 - value) / n)
+        yield Score("relatedness_transport", value, given=a, target=b, se=se, n=n, chance=chance)
+
+
+def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:
+    """What the figures draw, for each pair of modalities: histograms of W2 (60 shared bins) and the class matrix.
+
+    ``w2hist/a+b/{edges,related,unrelated}``; ``w2class/a+b`` [C, C]: mean W2 between class i of a and class j of b.
+    """
+    out: dict[str, NDArray[np.generic]] = {}
+    for a, b in combinations(ev.names, 2):
+        p = pairs(ev, a, b)
+        w2, related = np.sqrt(p.cost), p.related
+        edges = np.histogram_bin_edges(w2, BINS)
+        out[f"w2hist/{a}+{b}/edges"] = edges
+        out[f"w2hist/{a}+{b}/related"] = np.histogram(w2[related], edges)[0]
+        out[f"w2hist/{a}+{b}/unrelated"] = np.histogram(w2[~related], edges)[0]
+        if ev.test.label is not None:
+            out[f"w2class/{a}+{b}"] = class_means(w2, ev.test.label[chosen_rows(ev)])
+    return out
+
+
+def class_means(values: Floats, label: Ints) -> Floats:
+    """Mean of values [n, n] over rows of class i and columns of class j, for the classes present in order: [C, C]."""
+    one_hot = (label[:, None] == np.unique(label)[None, :]).astype(np.float64)
+    share = one_hot / one_hot.sum(0)
+    return np.asarray(share.T @ values @ share)

@@ -1,0 +1,97 @@
+"""What is hidden in training: from a :class:`~mmvae_bench.spec.Missing` to presence. The only place that hides.
+
+Presence is drawn on base rows and depends on (data set, seed), never on the model; the holes of a lower ratio lie
+inside those of a higher one (protocol 1-4). Multiplied pairs (``dm``) come afterwards, among complete rows only.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.seeds import seed_for
+from mmvae_bench.spec import Missing
+
+
+@dataclass(frozen=True)
+class Presence:
+    """The holes of one run over N base rows of M modalities.
+
+    Attributes:
+        missing: What to hide.
+        names: The modalities, in order.
+        rows: N.
+        dataset: Registered name; with ``seed`` it seeds every draw.
+    """
+
+    missing: Missing
+    names: tuple[str, ...]
+    rows: int
+    dataset: str
+    seed: int
+
+    @cached_property
+    def complete(self) -> NDArray[np.bool_]:
+        """Which rows keep all modalities in every epoch, [N]."""
+        if self.missing.scheme.startswith("independent"):
+            return self._independent.all(0)
+        kept = np.zeros(self.rows, dtype=bool)
+        kept[self._permutation[: int((1 - self.missing.ratio) * self.rows)]] = True
+        return kept
+
+    def at(self, epoch: int) -> NDArray[np.bool_]:
+        """Bool[M, N]: which entries are shown in an epoch. Only ``split`` changes with the epoch."""
+        kind, _, argument = self.missing.scheme.partition(":")
+        if kind == "independent":
+            return self._independent
+        if kind == "only":
+            side = np.full(self.rows, self.names.index(argument))
+        else:
+            side = self._side(0 if argument == "fixed" else epoch)
+        shown: NDArray[np.bool_] = self.complete | (np.arange(len(self.names))[:, None] == side)
+        return shown
+
+    def ever(self) -> NDArray[np.bool_]:
+        """Bool[M, N]: which entries a run may see at all: under ``split``, both sides of an incomplete row in turn."""
+        shown = np.ones((len(self.names), self.rows), dtype=bool) if self.missing.scheme == "split" else self.at(0)
+        return shown & (self.complete | (self.missing.incomplete == "keep"))
+
+    def trained(self) -> NDArray[np.intp]:
+        """The rows trained on: all, or with ``drop`` the complete ones."""
+        return np.arange(self.rows) if self.missing.incomplete == "keep" else np.flatnonzero(self.complete)
+
+    def partners(self, label: NDArray[np.int64], name: str, turn: int) -> NDArray[np.intp]:
+        """Which row's entry of modality ``name`` each row shows in turn 0, 1, ... of ``dm`` pairings, [N].
+
+        Turn 0 is the base pairing. In others complete rows of a class are permuted among themselves, by a key that
+        depends on the data set alone, so that no entry of an incomplete row occurs in a complete one.
+        """
+        partner = np.arange(self.rows)
+        if turn:
+            key = _generator("pairs", self.dataset, name, turn).random(self.rows)
+            for c in np.unique(label):
+                own = np.flatnonzero(self.complete & (label == c))
+                partner[own] = own[np.argsort(key[own])]
+        return partner
+
+    @cached_property
+    def _permutation(self) -> NDArray[np.intp]:
+        return _generator("mask", self.dataset, self.seed).permutation(self.rows)
+
+    def _side(self, epoch: int) -> NDArray[np.intp]:
+        """The one modality that each incomplete row shows, uniform, [N]."""
+        return _generator("side", self.dataset, self.seed, epoch).integers(len(self.names), size=self.rows)
+
+    @cached_property
+    def _independent(self) -> NDArray[np.bool_]:
+        """u[m, row] is drawn once; m is absent where u < ratio; where all would be, the largest u stays."""
+        u = _generator("mask", self.dataset, self.seed).random((len(self.names), self.rows))
+        last = np.arange(len(self.names))[:, None] == u.argmax(0)
+        kept = np.array([[name == self.missing.modality] for name in self.names])
+        shown: NDArray[np.bool_] = (u >= self.missing.ratio) | last | kept
+        return shown
+
+
+def _generator(*parts: str | int) -> np.random.Generator:
+    return np.random.default_rng(seed_for(*parts))

@@ -1,0 +1,106 @@
+"""Live progress of many runs: workers leave notes in a folder, one thread of the parent reads and shows them."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+EVERY = 0.5  # seconds between two looks
+LINE_EVERY = 15.0  # seconds between two lines where there is no terminal
+
+
+def leave_note(folder: Path, run_id: str, **facts: float | str) -> None:
+    """Say where a run stands: replaced atomically, so that a reader never sees half of it."""
+    temporary = folder / f".{run_id}.{os.getpid()}"
+    temporary.write_text(json.dumps(facts))
+    temporary.replace(folder / f"{run_id}.json")
+
+
+class Board:
+    """Shows runs done, each running model's epoch and loss, and the time left.
+
+    Args:
+        weights: For each run's id its share of the work, in any unit.
+        folder: Where workers leave notes.
+    """
+
+    def __init__(self, weights: Mapping[str, float], folder: Path) -> None:
+        self.weights, self.folder = weights, folder
+        self.done: set[str] = set()
+        self.console = Console(stderr=True)
+        self._start = self._last_line = time.monotonic()
+        self._stop = threading.Event()
+        self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Board":
+        if self.console.is_terminal:
+            self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def finish(self, run_id: str, sentence: str) -> None:
+        """Count a run as done and say so in a line."""
+        self.done.add(run_id)
+        self.console.print(f"[{len(self.done)}/{len(self.weights)}] {sentence}", highlight=False, markup=False)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(EVERY):
+            notes = self._notes()
+            if self.console.is_terminal:
+                self._live.update(self._table(notes))
+            elif time.monotonic() - self._last_line > LINE_EVERY:
+                self._last_line = time.monotonic()
+                running = "; ".join(f"{note['title']}: {_state(note)}" for note in notes.values())
+                self.console.print(f"{self._summary(notes)} | {running}", highlight=False, markup=False, soft_wrap=True)
+
+    def _notes(self) -> dict[str, dict[str, Any]]:
+        """The latest note of every run that is under way."""
+        found = {}
+        for path in sorted(self.folder.glob("*.json")):
+            if path.stem not in self.done:
+                found[path.stem] = json.loads(path.read_text())
+        return found
+
+    def _table(self, notes: Mapping[str, Mapping[str, Any]]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for note in notes.values():
+            table.add_row(str(note["title"]), _state(note))
+        table.add_row(self._summary(notes), "")
+        return table
+
+    def _summary(self, notes: Mapping[str, Mapping[str, Any]]) -> str:
+        """``3 of 12 runs done, 2 min 10 s left``."""
+        total = sum(self.weights.values())
+        ready = sum(self.weights[run_id] for run_id in self.done)
+        ready += sum(self.weights[run_id] * note["epoch"] / note["epochs"] for run_id, note in notes.items())
+        elapsed = time.monotonic() - self._start
+        left = f", {_clock(elapsed * (total - ready) / ready)} left" if ready > 0 else ""
+        return f"{len(self.done)} of {len(self.weights)} runs done{left}"
+
+
+def _state(note: Mapping[str, Any]) -> str:
+    if note["epoch"] >= note["epochs"]:
+        return "scoring"
+    loss = f", loss {note['loss']:.2f}" if note["epoch"] else ""
+    return f"epoch {note['epoch']:.0f}/{note['epochs']:.0f}{loss}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,149 @@
+"""From rows to tables: what is averaged, what is marked, what is refused (protocol 16, 17, 25, 26)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.report.describe import METRICS, coarse_direction, condition_text, direction, is_control, is_ranked
+from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.tables import Cell, Column, Table
+
+HASHES = ("dataset_hash", "oracle_hash")
+COLUMN = ["column", "scheme", "ratio"]
+TASK = ["group", "metric", "variant", "prior", "given", "target", "scheme", "ratio"]
+
+
+def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
+    """Return all tables: by data set, metric, variant, prior and scheme, ratio 0 under every scheme.
+
+    Raises:
+        BenchError: If rows of one cell were scored on different data or by different oracles.
+    """
+    refuse_mixed(frame)
+    frame = frame[~frame["variant"].str.fullmatch(r"micro \d+")]  # means over directions: made here from their parts
+    return [table for key, rows in _families(frame) for table in by_scheme(build_table(key, rows, labels))]
+
+
+def refuse_mixed(frame: pd.DataFrame) -> None:
+    """Check that what would be averaged has one configuration, one data set and one oracle.
+
+    Raises:
+        BenchError: If not; names the cell and what differs.
+    """
+    ok = frame[frame["status"] == "ok"]
+    for column in ("config_id", *HASHES):
+        kinds = ok.groupby([*TASK, "entrant"], sort=False)[column].unique()
+        for key, values in kinds[kinds.map(len) > 1].items():
+            group, metric, _, _, given, target, scheme, ratio, entrant = key  # type: ignore[misc]
+            raise BenchError(
+                f"cannot average {metric} of {entrant} on {group} ({given} → {target}, "
+                f"{condition_text(scheme, ratio)}): its seeds differ in {column} "
+                f"({', '.join(sorted(map(str, values)))}); run the suite again with --overwrite always"
+            )
+
+
+def build_table(key: tuple[str, ...], rows: pd.DataFrame, labels: Sequence[str], *, coarse: bool = False) -> Table:
+    """One metric's table over all schemes.
+
+    Args:
+        key: Group, metric, variant, prior.
+        rows: Its tidy rows.
+        labels: The order of models.
+        coarse: Average over modalities where there are more than two, for the summary.
+    """
+    rows = _with_columns(rows, coarse=coarse)
+    columns = _columns(rows)
+    cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (rows["entrant"] == label).any()}
+    needed = rows.groupby("column")[["given", "target"]].apply(lambda part: len(part.drop_duplicates())).to_dict()
+    for (label, *where), part in rows.groupby(["entrant", *COLUMN], sort=False):
+        cells[label][Column(*where)] = _cell(part, needed[where[0]])
+    ok = rows[rows["status"] == "ok"]
+    better = (1 if bool(rows["higher_is_better"].iloc[0]) else -1) if is_ranked(key[1], key[2]) else 0
+    decimals = 1 if ok["value"].abs().max() >= 10 else 3
+    marked = _mark(cells, _comparable(ok), better, decimals)
+    group, metric, variant, prior = key
+    chance, ceiling = _limits(ok, "chance"), _limits(ok, "ceiling")
+    return Table(group, metric, variant, prior, "", columns, marked, chance, ceiling, better, decimals)
+
+
+def by_scheme(table: Table) -> Iterator[Table]:
+    """Split a table into one per missing scheme, ratio 0 in each."""
+    schemes = list(dict.fromkeys(c.scheme for c in table.columns if c.ratio > 0)) or ["none"]
+    for scheme in schemes:
+        columns = [c for c in table.columns if c.scheme == scheme or c.ratio == 0]
+        yield replace(table, scheme=scheme, columns=columns)
+
+
+def _families(frame: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Rows by group, metric, variant and prior: groups as they come, metrics in the order of their description."""
+    families: list[tuple[Any, pd.DataFrame]] = list(
+        frame.groupby(["group", "metric", "variant", "prior"], sort=False)
+    )
+    order = list(METRICS)
+    groups = list(frame["group"].unique())
+
+    def place(item: tuple[Any, pd.DataFrame]) -> tuple[int, int]:
+        (group, metric, _, _), _ = item
+        return groups.index(group), order.index(metric) if metric in order else len(order)
+
+    return sorted(families, key=place)
+
+
+def _with_columns(rows: pd.DataFrame, *, coarse: bool) -> pd.DataFrame:
+    """Add ``column``, the text of what is scored; rows that have none are left out."""
+    count = len({name for side in ("given", "target") for text in rows[side].unique() for name in text.split("+")} - {""})
+    name = coarse_direction if coarse else direction
+    text = [name(*row, count) for row in rows[["metric", "given", "target"]].itertuples(index=False, name=None)]
+    return rows.assign(column=text).dropna(subset="column")
+
+
+def _columns(rows: pd.DataFrame) -> list[Column]:
+    """All columns: what is scored as it comes, then schemes as they come, ratios upwards."""
+    texts, schemes = (list(rows[name].unique()) for name in ("column", "scheme"))
+    found = {Column(*key) for key in rows[["column", "scheme", "ratio"]].itertuples(index=False, name=None)}
+    return sorted(found, key=lambda c: (texts.index(c.text), c.ratio > 0, schemes.index(c.scheme), c.ratio))
+
+
+def _cell(rows: pd.DataFrame, needed: int) -> Cell:
+    """Average one cell; a seed counts only if all the directions that the column is a mean of are there."""
+    ok = rows[(rows["status"] == "ok") & rows["value"].notna()]
+    seeds = ok.groupby("seed")["value"].agg(["mean", "size"])
+    whole = seeds.loc[seeds["size"] == needed, "mean"]
+    control = bool(is_control(ok["reason"]).any())
+    if len(whole):
+        by_seed = {int(seed): float(value) for seed, value in whole.items()}  # type: ignore[call-overload]
+        return Cell(summarise(list(by_seed.values())), by_seed, control=control)
+    reasons = [reason for reason in rows.loc[rows["status"] != "ok", "reason"].unique() if reason]
+    return Cell(note=reasons[0] if reasons else f"only {len(ok)} of {needed} directions were scored")
+
+
+def _mark(
+    cells: dict[str, dict[Column, Cell]], columns: list[Column], better: int, decimals: int
+) -> dict[str, dict[Column, Cell]]:
+    """Mark the best of each column, and all that equal it at the precision shown; one alone is not a best."""
+    marked = {label: dict(row) for label, row in cells.items()}
+    for column in columns:
+        shown = {
+            label: round(cell.score.mean, decimals) * better
+            for label, row in cells.items()
+            if (cell := row[column]).score and not cell.control
+        }
+        for label, value in shown.items() if better and len(shown) > 1 else ():
+            marked[label][column] = replace(cells[label][column], best=value == max(shown.values()))
+    return marked
+
+
+def _comparable(ok: pd.DataFrame) -> list[Column]:
+    """Columns whose models were all scored on the same data by the same oracles: only there a best is marked."""
+    kinds = ok.groupby([*COLUMN, "given", "target"], sort=False)[list(HASHES)].nunique().max(axis=1)
+    most = kinds.groupby(level=[0, 1, 2], sort=False).max()
+    return [Column(*where) for where, n in most.items() if n == 1]  # type: ignore[misc]
+
+
+def _limits(ok: pd.DataFrame, name: str) -> dict[Column, tuple[float, float]]:
+    """The least and the greatest chance level (or ceiling) of each column that has one."""
+    ends = ok.dropna(subset=name).groupby(COLUMN, sort=False)[name].agg(["min", "max"])
+    return {Column(*where): (float(low), float(high)) for where, low, high in ends.itertuples(name=None)}

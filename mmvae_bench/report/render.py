@@ -1,0 +1,146 @@
+"""Tables as text: CSV, Markdown and LaTeX."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+
+from mmvae_bench.report.describe import CONTROL
+from mmvae_bench.report.tables import Cell, Column, Table
+
+DAGGER = "†"
+TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", "–": "--", "|": r"\textbar{}",
+}  # fmt: skip
+DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A cell's texts: the mean, its interval, and marks behind (dagger, number of seeds where cells differ)."""
+
+    mean: str
+    interval: str = ""
+    marks: str = ""
+    best: bool = False
+
+    @property
+    def plain(self) -> str:
+        """``0.512 ± 0.010``."""
+        return self.mean + (f" ± {self.interval}" if self.interval else "") + self.marks
+
+
+def show(cell: Cell, table: Table) -> Shown:
+    """Return how a cell is written."""
+    if cell.score is None:
+        return Shown("n/a" if cell.note else "–")
+    score, digits = cell.score, table.decimals
+    interval = "" if score.half_width is None else f"{score.half_width:.{digits}f}"
+    marks = DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
+    return Shown(f"{score.mean:.{digits}f}", interval, marks, cell.best)
+
+
+def show_limits(ends: tuple[float, float] | None, table: Table) -> str:
+    """A chance level or ceiling; two numbers where it depends on the run."""
+    low, high = ("", "") if ends is None else (f"{end:.{table.decimals}f}" for end in ends)
+    return low if low == high else f"{low}–{high}"
+
+
+def limit_rows(table: Table) -> dict[str, list[str]]:
+    """The lines below a table, as far as there are any."""
+    rows = {"chance": table.chance, "ceiling": table.ceiling}
+    return {name: [show_limits(ends.get(c), table) for c in table.columns] for name, ends in rows.items() if ends}
+
+
+def caption(table: Table) -> str:
+    """What the reader of a table must know."""
+    n = "n seeds a cell in brackets" if table.seeds is None else f"{table.seeds} seed{'s' * (table.seeds != 1)} a cell"
+    scored = [cell.score for row in table.cells.values() for cell in row.values() if cell.score]
+    spread = "mean ± half width of the 95 % t-interval over seeds" if any(s.half_width is not None for s in scored) else (
+        "mean over seeds, without intervals (fewer than 3 seeds)"
+    )  # fmt: skip
+    return f"{table.title} on {table.group}; {DIRECTIONS[table.better]}; {spread}; {n}."
+
+
+def notes(table: Table) -> list[str]:
+    """Why cells are marked or empty."""
+    cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
+    reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note)
+    daggers = [f"{DAGGER} {CONTROL}: shown, never ranked."] if any(cell.control for _, cell in cells) else []
+    return [*daggers, *reasons]
+
+
+def to_csv(table: Table) -> str:
+    """One line a cell, in full precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow("model column missing_scheme missing_ratio mean sd half_width n best control note".split())
+    for label, row in table.cells.items():
+        for column in table.columns:
+            cell = row[column]
+            s = cell.score
+            numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
+            where = [label, column.text, column.scheme, column.ratio]
+            writer.writerow([*where, *numbers, int(cell.best), int(cell.control), cell.note])
+    return text.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """A table that renders on code hosts."""
+    head = ["model", *(f"{markdown(c.text)}<br>{markdown(c.condition)}" for c in table.columns)]
+    lines = [head, ["---", *["---:"] * len(table.columns)], *_rows(table, markdown, lambda text: f"**{text}**")]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    foot = "".join(f"\n- {markdown(note)}" for note in notes(table))
+    return f"**{markdown(caption(table))}** {markdown(table.definition)}\n\n{body}\n{foot}\n"
+
+
+def to_latex(table: Table) -> str:
+    """A booktabs table; what is scored spans the missing patterns below it."""
+    spans = [(text, len(list(part))) for text, part in groupby(table.columns, lambda c: c.text)]
+    above = " & ".join(["", *(rf"\multicolumn{{{size}}}{{c}}{{{latex(text)}}}" for text, size in spans)])
+    rules, start = [], 2
+    for _, size in spans:
+        rules.append(rf"\cmidrule(lr){{{start}-{start + size - 1}}}")
+        start += size
+    below = " & ".join(["model", *(latex(c.condition) for c in table.columns)])
+    body = [" & ".join(row) + r" \\" for row in _rows(table, latex, lambda text: rf"\textbf{{{text}}}")]
+    if limits := len(limit_rows(table)):
+        body.insert(len(body) - limits, r"\midrule")
+    tabular = [rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule", above + r" \\", "".join(rules),
+               below + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]  # fmt: skip
+    if len(table.columns) > 6:  # wider than a text block
+        tabular = [r"\resizebox{\linewidth}{!}{%", *tabular, "}"]
+    foot = [rf"\par\footnotesize {latex(note)}" for note in notes(table)]
+    text = latex(f"{caption(table)} {table.definition}")
+    lines = ["% needs booktabs and graphicx", r"\begin{table}", r"\centering", rf"\caption{{{text}}}", *tabular, *foot]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _rows(table: Table, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
+    """Body rows of escaped texts."""
+
+    def write(cell: Cell) -> str:
+        shown = show(cell, table)
+        return bold(escape(shown.plain)) if shown.best else escape(shown.plain)
+
+    models = [[escape(label), *(write(row[column]) for column in table.columns)] for label, row in table.cells.items()]
+    return models + [[name, *map(escape, texts)] for name, texts in limit_rows(table).items()]
+
+
+def markdown(text: str) -> str:
+    """Escape what Markdown or a table cell would interpret."""
+    return re.sub(r"([\\`*_\[\]|<>])", r"\\\1", text.replace("\n", " "))
+
+
+def latex(text: str) -> str:
+    """Escape what LaTeX would interpret."""
+    return "".join(TEX.get(character, character) for character in text.replace("\n", " "))
+
+
+def column_head(column: Column) -> str:
+    """A column in one line."""
+    return f"{column.text}, {column.condition}"

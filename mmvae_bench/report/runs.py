@@ -1,0 +1,73 @@
+"""A stored run, as the report reads it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.errors import BenchError
+
+DROP = " (complete rows only)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run as the report calls it.
+
+    Attributes:
+        record: Its ``run.json``.
+        label: The model's, told apart from others of the same text; ``group`` is the data set's title.
+        subset: The data set's note on which rows are used, empty if all official ones.
+    """
+
+    run_id: str
+    folder: Path
+    record: Mapping[str, Any]
+    label: str
+    subset: str = ""
+    group: str = ""
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The run's spec as plain values."""
+        spec: Mapping[str, Any] = self.record["spec"]
+        return spec
+
+    @property
+    def scheme(self) -> str:
+        """The missing scheme, with what is done to incomplete rows if that is not to keep them."""
+        missing = self.spec["missing"]
+        return str(missing["scheme"]) + (DROP if missing["incomplete"] == "drop" else "")
+
+    @property
+    def ratio(self) -> float:
+        """The missing ratio."""
+        return float(self.spec["missing"]["ratio"])
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.spec["seed"])
+
+    @property
+    def failed(self) -> bool:
+        """Whether training broke."""
+        return bool(self.record["status"] == "failed")
+
+    def artifacts(self) -> dict[str, NDArray[Any]]:
+        """The arrays that figures need; empty if none are stored.
+
+        Raises:
+            BenchError: If the file cannot be read.
+        """
+        path = self.folder / "artifacts.npz"
+        if not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files}
+        except Exception as error:  # zip, zlib and numpy each raise their own
+            raise BenchError(f"cannot read '{path}' ({error}); move its folder away and run the suite again") from error

@@ -1,0 +1,160 @@
+"""The summary: one table a data set, a row a model and missing pattern, for the terminal and the top of the page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from mmvae_bench.report.averaging import build_table
+from mmvae_bench.report.describe import condition_text
+from mmvae_bench.report.render import show
+from mmvae_bench.report.statistics import PairedDifference, paired_difference
+from mmvae_bench.report.tables import Cell, Column, Table
+
+PARTS = {  # metric, variant, prior -> short name
+    ("cross_coherence", "micro", ""): "cross-coherence",
+    ("joint_coherence", "", "model"): "joint coh.",
+    ("linear_probe", "mean", ""): "linear probe",
+    ("relatedness_auroc", "", ""): "relatedness",
+}
+WIDTH = 120
+
+
+@dataclass(frozen=True)
+class SummaryTable:
+    """The main scores of a data set.
+
+    Attributes:
+        parts: Short name and table (averaged over modalities where there are more than two) of each metric there is.
+        conditions: Scheme and ratio, complete first.
+    """
+
+    group: str
+    parts: list[tuple[str, Table]]
+    conditions: list[tuple[str, float]]
+    labels: list[str]
+
+    @property
+    def heads(self) -> list[tuple[str, str]]:
+        """Metric and what is scored, for each column."""
+        return [(name, text) for name, table in self.parts for text in _texts(table)]
+
+    def row(self, label: str, scheme: str, ratio: float) -> list[tuple[Table, Cell]]:
+        """The cells of a model under a missing pattern."""
+        return [
+            (table, table.cells.get(label, {}).get(Column(text, scheme, ratio), Cell()))
+            for _, table in self.parts
+            for text in _texts(table)
+        ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on one column.
+
+    Attributes:
+        claim: Whether an order may be claimed: the interval excludes 0 and one of the two is above chance.
+    """
+
+    metric: str
+    column: Column
+    better: str
+    worse: str
+    difference: PairedDifference
+    claim: bool
+
+
+def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequence[str]) -> list[SummaryTable]:
+    """Return the summary of each data set that has any of the main scores."""
+    return [table for group in groups if (table := _summary(frame[frame["group"] == group], group, labels)).parts]
+
+
+def _summary(frame: pd.DataFrame, group: str, labels: Sequence[str]) -> SummaryTable:
+    parts = []
+    for (metric, variant, prior), name in PARTS.items():
+        rows = frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)]
+        if len(rows):
+            parts.append((name, build_table((group, metric, variant, prior), rows, labels, coarse=True)))
+    found = frame[["scheme", "ratio"]].drop_duplicates()
+    schemes = list(found["scheme"])
+    conditions = [(str(s), float(r)) for s, r in found.itertuples(index=False, name=None)]
+    conditions.sort(key=lambda pair: (pair[1] > 0, schemes.index(pair[0]), pair[1]))
+    return SummaryTable(group, parts, conditions, [label for label in labels if (frame["entrant"] == label).any()])
+
+
+def compare(table: SummaryTable) -> Iterator[Comparison]:
+    """All pairs of ranked models on the summary's columns, the one with the better mean first."""
+    for _, part in table.parts:
+        for column in part.columns:
+            row = {label: cells[column] for label, cells in part.cells.items()}
+            for a, b in combinations([label for label, cell in row.items() if cell.score and not cell.control], 2):
+                if found := _compare(part, column, (a, row[a]), (b, row[b])):
+                    yield found
+
+
+def _compare(table: Table, column: Column, a: tuple[str, Cell], b: tuple[str, Cell]) -> Comparison | None:
+    difference = paired_difference(a[1].by_seed, b[1].by_seed)
+    if difference is None:
+        return None
+    if difference.mean * table.better < 0:
+        return _compare(table, column, b, a)
+    chance = table.chance.get(column, (float("-inf"),) * 2)[1]
+    claim = difference.excludes_zero and any(_above(cell, chance) for _, cell in (a, b))
+    return Comparison(table.title, column, a[0], b[0], difference, claim)
+
+
+def _above(cell: Cell, chance: float) -> bool:
+    """Whether a score's interval lies above chance."""
+    return bool(cell.score and cell.score.half_width is not None and cell.score.mean - cell.score.half_width > chance)
+
+
+def to_terminal(tables: Sequence[SummaryTable]) -> str:
+    """Plain text of at most 120 columns; ``*`` marks the best of its column and missing pattern."""
+    blocks = [f"{table.group}\n{_text(table)}" for table in tables]
+    return "\n\n".join([*blocks, "* best   † chance control, not ranked   n/a not defined"]) if blocks else ""
+
+
+def _text(table: SummaryTable) -> str:
+    widths = [max(len(text), len(name), 8) + 2 for name, text in table.heads]
+    label = max(len(text) for text in ["missing / model", *table.labels]) + 2
+    pages, page = [], list[int]()
+    for index, width in enumerate(widths):
+        if page and label + sum(widths[i] for i in page) + width > WIDTH:
+            pages.append(page)
+            page = []
+        page.append(index)
+    return "\n\n".join("\n".join(_lines(table, columns, widths, label)) for columns in [*pages, page])
+
+
+def _lines(table: SummaryTable, columns: list[int], widths: list[int], label: int) -> Iterator[str]:
+    """The lines of some columns of a summary."""
+    heads = table.heads
+    names = [heads[i][0] if n == 0 or heads[columns[n - 1]][0] != heads[i][0] else "" for n, i in enumerate(columns)]
+    yield " " * label + "".join(f"{name:>{widths[i]}}" for name, i in zip(names, columns, strict=True))
+    yield f"{'missing / model':<{label}}" + "".join(f"{heads[i][1]:>{widths[i]}}" for i in columns)
+    for scheme, ratio in table.conditions:
+        yield f"-- {condition_text(scheme, ratio)} ".ljust(label + sum(widths[i] for i in columns), "-")
+        for name in table.labels:
+            shown = [_mean(*cell) for cell in table.row(name, scheme, ratio)]
+            yield f"{name:<{label}}" + "".join(f"{shown[i]:>{widths[i]}}" for i in columns)
+        chance = [_chance(*head) for head in _chances(table, scheme, ratio)]
+        yield f"{'(chance)':<{label}}" + "".join(f"{chance[i]:>{widths[i]}}" for i in columns)
+
+
+def _mean(table: Table, cell: Cell) -> str:
+    shown = show(cell, table)
+    return shown.mean + ("*" if cell.best else "†" if cell.control else " ")
+
+
+def _chances(table: SummaryTable, scheme: str, ratio: float) -> list[tuple[Table, Column]]:
+    return [(part, Column(text, scheme, ratio)) for _, part in table.parts for text in _texts(part)]
+
+
+def _chance(table: Table, column: Column) -> str:
+    ends = table.chance.get(column)
+    return f"{sum(ends) / 2:.{table.decimals}f} " if ends else ""
+
+
+def _texts(table: Table) -> list[str]:
+    return list(dict.fromkeys(column.text for column in table.columns))

@@ -1,0 +1,78 @@
+"""Tables as values: what a cell holds, and what its reader must know."""
+
+from dataclasses import dataclass, field
+
+from mmvae_bench.report.describe import condition_text, definition, metric_title
+from mmvae_bench.report.statistics import Summary
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is scored (``mnist → street``) and what was hidden in training."""
+
+    text: str
+    scheme: str
+    ratio: float
+
+    @property
+    def condition(self) -> str:
+        """``complete`` or ``split 0.5``."""
+        return condition_text(self.scheme, self.ratio)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model in a column.
+
+    Attributes:
+        score: Over seeds; None if nothing was scored, and ``note`` is the reason (empty: not run).
+        by_seed: What was averaged.
+        control: A chance control: never best.
+        best: Equal to the best of its column at the precision shown.
+    """
+
+    score: Summary | None = None
+    by_seed: dict[int, float] = field(default_factory=dict)
+    note: str = ""
+    control: bool = False
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One metric on one data set under one missing scheme.
+
+    Attributes:
+        cells: Model label -> column -> cell.
+        chance: Column -> least and greatest chance level of its rows; ``ceiling`` likewise.
+        better: 1 if higher is better, -1 if lower, 0 if no best is marked.
+        decimals: Digits shown after the point.
+    """
+
+    group: str
+    metric: str
+    variant: str
+    prior: str
+    scheme: str
+    columns: list[Column]
+    cells: dict[str, dict[Column, Cell]]
+    chance: dict[Column, tuple[float, float]]
+    ceiling: dict[Column, tuple[float, float]]
+    better: int
+    decimals: int
+
+    @property
+    def title(self) -> str:
+        """``Cross-coherence (micro)``."""
+        return metric_title(self.metric, self.variant, self.prior)
+
+    @property
+    def definition(self) -> str:
+        """One line."""
+        return definition(self.metric, self.variant, self.prior)
+
+    @property
+    def seeds(self) -> int | None:
+        """Seeds of every cell, or None if cells differ."""
+        counts = {cell.score.n for row in self.cells.values() for cell in row.values() if cell.score}
+        return counts.pop() if len(counts) == 1 else None

@@ -1,0 +1,140 @@
+"""Plan -> prepare what is shared -> run in parallel through joblib -> store. The only place that knows about processes."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import joblib
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.planning import Plan
+from mmvae_bench.progress import Board, leave_note
+from mmvae_bench.request import Settings
+from mmvae_bench.spec import RunSpec
+from mmvae_bench.store import Store, read_run
+
+
+def run_plan(plan: Plan, settings: Settings) -> int:
+    """Run what is to run, store each run as it ends, and return the exit code.
+
+    0: everything planned is stored; 1: some run failed; 2: nothing could run, or a data set is corrupt (its runs are
+    left out with the sentence that helps, the others are run).
+    """
+    store = Store(settings.results_dir)
+    store.check_writable()
+    store.write_plan(plan.name, plan.record())
+    todo, corrupt = _prepare(plan.todo(settings.overwrite), settings)
+    again = [spec for spec in plan.specs if spec not in todo and not corrupt and _lacks_metrics(store, spec)]
+    ended = _map(todo, again, store, settings)
+    store.collate()
+    if corrupt:
+        return 2
+    return 1 if "failed" in ended else plan.exit_code(settings.overwrite)
+
+
+def _prepare(specs: list[RunSpec], settings: Settings) -> tuple[list[RunSpec], bool]:
+    """Build each data set's cache and train its oracles once, before workers start; drop the runs of corrupt data."""
+    from mmvae_bench.execute import load_oracles, open_material
+
+    good, corrupt = [], False
+    for component in dict.fromkeys(_data_of(spec) for spec in specs):
+        own = [spec for spec in specs if _data_of(spec) == component]
+        try:
+            material = open_material(own[0], settings.data_dir, settings.cache_dir)
+            if material.dataset.classes:
+                load_oracles(material.data, own[0].dataset.name, material.presence.names, settings.cache_dir)
+        except BenchError as error:
+            corrupt = True
+            _say(f"{len(own)} runs on {component[0]} are left out: {error}")
+        else:
+            good += own
+    return good, corrupt
+
+
+def _data_of(spec: RunSpec) -> tuple[str, str]:
+    return spec.dataset.name, str(sorted(spec.dataset.options.items()))
+
+
+def _lacks_metrics(store: Store, spec: RunSpec) -> bool:
+    """Whether a stored run was scored before some metric was registered."""
+    from mmvae_bench.execute import metric_versions
+
+    return store.status(spec) == "done" and read_run(store.folder(spec)).get("metrics") != metric_versions()
+
+
+def _map(todo: list[RunSpec], again: list[RunSpec], store: Store, settings: Settings) -> list[str]:
+    """Run everything, in parallel; return how each ended: ``done`` or ``failed``."""
+    from mmvae_bench.estimate import estimate
+
+    if not todo and not again:
+        return []
+    notes = Path(tempfile.mkdtemp(prefix="mmvae-bench-"))
+    weights = {spec.run_id: estimate([spec], store).seconds for spec in todo} | {spec.run_id: 1.0 for spec in again}
+    tasks = [joblib.delayed(_one)(spec, spec in todo, settings, notes) for spec in [*todo, *again]]
+    ended = []
+    try:
+        with Board(weights, notes) as board:
+            jobs = min(count_jobs(settings), len(tasks))
+            for spec_id, how, sentence in _results(tasks, jobs):
+                ended.append(how)
+                board.finish(spec_id, sentence)
+    except KeyboardInterrupt:
+        _say(f"interrupted: {len(ended)} runs were stored; the same command goes on with the rest")
+        raise
+    finally:
+        shutil.rmtree(notes, ignore_errors=True)
+    return ended
+
+
+def _results(tasks: list[object], jobs: int) -> Iterable[tuple[str, str, str]]:
+    results: Iterable[tuple[str, str, str]] = joblib.Parallel(
+        n_jobs=jobs, backend="loky", return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs"
+    )(tasks)
+    return results
+
+
+def count_jobs(settings: Settings) -> int:
+    """How many runs at a time: ``auto`` is a process a core; four share a GPU, whose nets are too small to fill it."""
+    if settings.jobs != "auto":
+        return settings.jobs
+    from mmvae_bench.engine.device import choose
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = cores // settings.threads
+    return max(1, min(most, 4) if choose(settings.device).type == "cuda" else most)
+
+
+def _one(spec: RunSpec, train: bool, settings: Settings, notes: Path) -> tuple[str, str, str]:
+    """One run in a worker: train and score it, or only score it by new metrics; store it whatever happens."""
+    from mmvae_bench import execute
+    from mmvae_bench.engine import device as devices
+
+    store, epochs = Store(settings.results_dir), spec.train.epochs
+    devices.prepare(settings.threads)
+    leave_note(notes, spec.run_id, title=spec.title, epoch=0 if train else epochs, epochs=epochs, loss=0.0)
+    try:
+        device = devices.choose(settings.device)
+        if train:
+            result = execute.run(
+                spec, device, settings.threads, settings.data_dir, settings.cache_dir,
+                lambda p: leave_note(notes, spec.run_id, title=spec.title, epoch=p.epoch, epochs=epochs, loss=p.loss),
+            )  # fmt: skip
+        else:
+            result = execute.evaluate_again(spec, store, device, settings.data_dir, settings.cache_dir)
+    except Exception as error:
+        if not train:
+            return spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
+        result = execute.failed(spec, error)
+    store.publish(result)
+    if result.error:
+        return spec.run_id, "failed", f"{spec.title}: failed: {result.error}"
+    seconds = result.info["seconds"]
+    return spec.run_id, "done", f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s"
+
+
+def _say(sentence: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)

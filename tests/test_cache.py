@@ -1,0 +1,187 @@
+import json
+import multiprocessing
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.datasets.cache import load, validation_split
+from mmvae_bench.datasets.check import check
+from mmvae_bench.errors import BenchError, DataError
+
+
+@dataclass(frozen=True)
+class Toy(Dataset):
+    """One source file; remembers how often it was built, also across processes."""
+
+    builds: Path
+    file: Path | None = None
+    classes: tuple[str, ...] = field(default=("a", "b"))
+
+    modalities = ()
+    protocol = Protocol("mlp", 2, 1, 2, 1e-3)
+
+    def sources(self, data_dir):
+        if self.file and not self.file.exists():
+            raise DataError(f"toy needs {self.file}: put it there")
+        return [self.file] if self.file else []
+
+    def build(self, data_dir):
+        with self.builds.open("a") as file:
+            file.write("x")
+        x = {"left": np.arange(24, dtype=np.uint8).reshape(3, 8).T, "right": np.ones((8, 2), np.float32)}
+        labels = np.arange(8) % 2
+        singles = {"left": (np.zeros((2, 3), np.uint8), np.array([0, 1]))}
+        return Built(Rows(x, labels), Rows({n: v[:4] for n, v in x.items()}, labels[:4]), "toy 8+4", singles)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"one")
+    return Toy(tmp_path / "builds", source)
+
+
+def get(toy, tmp_path, **options):
+    return load(toy, "toy", {"k": 1} | options, tmp_path, tmp_path / "cache")
+
+
+def n_builds(toy):
+    return len(toy.builds.read_text())
+
+
+def folders(tmp_path):
+    return sorted((tmp_path / "cache" / "datasets").iterdir())
+
+
+def test_second_load_builds_nothing_and_gives_the_same(toy, tmp_path):
+    first, second = get(toy, tmp_path), get(toy, tmp_path)
+    assert n_builds(toy) == 1
+    want = toy.build(tmp_path)
+    for data in (first, second):
+        assert isinstance(data.train.x["left"], np.memmap)
+        assert not data.train.x["left"].flags.writeable
+        assert list(data.train.x) == ["left", "right"]
+        for got, wanted in ((data.train, want.train), (data.test, want.test)):
+            np.testing.assert_array_equal(got.label, wanted.label)
+            for name in wanted.x:
+                np.testing.assert_array_equal(got.x[name], wanted.x[name])
+        np.testing.assert_array_equal(data.singles["left"][1], [0, 1])
+        assert data.subset == "toy 8+4"
+    assert first.hash == second.hash
+    assert len(first.hash) == 64
+
+
+def test_options_version_and_content_are_in_the_key_but_places_and_times_are_not(toy, tmp_path, monkeypatch):
+    get(toy, tmp_path)
+    moved = tmp_path / "moved"
+    moved.write_bytes(b"one")
+    os.utime(moved, (1, 1))
+    get(Toy(toy.builds, moved), tmp_path)
+    assert n_builds(toy) == 1
+    get(toy, tmp_path, k=2)
+    toy.file.write_bytes(b"two")
+    get(toy, tmp_path)
+    monkeypatch.setattr(Toy, "version", 2)
+    get(toy, tmp_path)
+    assert n_builds(toy) == len(folders(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "empty", "gone", "garbage", "other shape", "meta", "meta list", "pickle"]
+)
+def test_a_broken_folder_is_built_again(toy, tmp_path, damage):
+    want = get(toy, tmp_path).hash
+    (folder,) = folders(tmp_path)
+    array, meta = folder / "train.x.left.npy", folder / "meta.json"
+    if damage == "truncated":
+        array.write_bytes(array.read_bytes()[:-5])
+    elif damage == "empty":
+        array.write_bytes(b"")
+    elif damage == "gone":
+        array.unlink()
+    elif damage == "garbage":
+        array.write_bytes(bytes(range(200)))
+    elif damage == "other shape":
+        np.save(array, np.zeros((3, 3), np.uint8))
+    elif damage == "meta":
+        meta.write_text(meta.read_text()[:30])
+    elif damage == "meta list":
+        meta.write_text(json.dumps([1]))
+    else:
+        np.save(array, np.array([{}], object), allow_pickle=True)
+    assert get(toy, tmp_path).hash == want
+    assert n_builds(toy) == 2
+    assert folders(tmp_path) == [folder]
+
+
+def test_what_a_killed_builder_left_is_no_obstacle(toy, tmp_path):
+    get(toy, tmp_path)
+    (folder,) = folders(tmp_path)
+    folder.rename(folder.with_name(f".{folder.name}.part"))
+    (folder.with_name(f".{folder.name}.part") / "rest").touch()
+    get(toy, tmp_path)
+    assert folders(tmp_path) == [folder]
+    assert not (folder / "rest").exists()
+
+
+def test_processes_that_start_together_build_once(toy, tmp_path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=get, args=(toy, tmp_path)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert n_builds(toy) == 1
+
+
+def test_hash_is_of_names_and_content(toy, tmp_path):
+    def hash_of(name, array, place):
+        class Other(Toy):
+            def build(self, data_dir):
+                rows = Rows({name: array})
+                return Built(rows, rows)
+
+        return load(Other(toy.builds), "toy", {}, tmp_path, tmp_path / place).hash
+
+    x = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    first = hash_of("left", x, "a")
+    assert first == hash_of("left", np.asfortranarray(x), "b")  # the layout in memory does not count
+    others = [hash_of("right", x, "c"), hash_of("left", x + 1, "d"), hash_of("left", x.reshape(4, 3), "e"),
+              hash_of("left", x.view(np.int8).astype(np.float32), "f")]  # fmt: skip
+    assert len({first, *others}) == 5
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(toy, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(BenchError, match="cannot be written .*--cache-dir"):
+        get(toy, tmp_path)
+
+
+def test_errors_of_the_sources_are_not_taken_for_the_caches(toy, tmp_path):
+    toy.file.unlink()
+    with pytest.raises(DataError, match="put it there"):
+        get(toy, tmp_path)
+    assert check(toy, "toy", tmp_path) == ["toy: incomplete", f"  toy needs {toy.file}: put it there"]
+
+
+def test_check_counts_rows_by_class(toy, tmp_path):
+    lines = check(toy, "toy", tmp_path)
+    assert "the subset toy 8+4" in lines[0]
+    assert str(toy.file) in lines[1]
+    assert lines[2:] == ["  train: 8 rows; by class: a 4, b 4", "  test: 4 rows; by class: a 2, b 2"]
+
+
+def test_validation_is_one_row_in_twenty_and_no_limit_moves_one():
+    train, validation = validation_split(56_068, "mnist_svhn")
+    assert abs(len(validation) - 0.05 * 56_068) < 1
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(56_068))
+    np.testing.assert_array_equal(np.bincount(validation // 20)[:-1], 1)
+    assert len(set(validation % 20)) == 20
+    for n in (0, 1, 19, 20, 999):
+        np.testing.assert_array_equal(validation_split(n, "mnist_svhn")[1], validation[validation < n])
+    assert not np.array_equal(validation, validation_split(56_068, "cub")[1])

@@ -1,0 +1,112 @@
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.options import Named, coerce, parse_named, resolve, split_list
+
+WORD = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True)
+VALUE = st.from_regex(r"[a-z0-9.]{1,5}", fullmatch=True)
+NAMED = st.builds(Named, WORD, st.dictionaries(WORD, VALUE, max_size=3))
+
+
+class Thing:
+    def __init__(
+        self,
+        first: int = 0,
+        *,
+        k: int = 10,
+        beta: float = 1,
+        looser: bool = True,
+        estimator: Literal["iwae", "dreg"] = "dreg",
+        limit: int | None = None,
+        text: str = "a",
+    ) -> None: ...
+
+
+class Needy:
+    def __init__(self, *, k: int) -> None: ...
+
+
+@pytest.mark.parametrize("text", ["mmvae[estimator=iwae,k=30]", "mmvae:estimator=iwae:k=30", " mmvae[ k = 30 ,estimator=iwae] "])
+def test_both_forms_say_the_same(text):
+    assert parse_named(text) == Named("mmvae", {"k": "30", "estimator": "iwae"})
+
+
+@pytest.mark.parametrize("text", ["", "mmvae[", "mmvae[k]", "mmvae[k=]", "mmvae:k", "a b", "mmvae[k=1]x", "pkg.mod:Class"])
+def test_what_cannot_be_read_is_said(text):
+    with pytest.raises(BenchError, match="cannot read"):
+        parse_named(text)
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(BenchError, match="'k' is given twice"):
+        parse_named("mmvae[k=1,k=2]")
+
+
+@given(NAMED)
+def test_the_label_is_read_back(named):
+    assert parse_named(named.label) == named
+
+
+@given(st.lists(NAMED, min_size=1, max_size=4), st.data())
+def test_commas_split_outside_brackets_only(named, data):
+    labels = [n.label for n in named]
+    cut = data.draw(st.integers(0, len(labels)))
+    assert split_list((",".join(labels[:cut]), ", ".join(labels[cut:]))) == labels
+
+
+def test_defaults_are_resolved_and_given_options_coerced():
+    defaults = {"k": 10, "beta": 1.0, "looser": True, "estimator": "dreg", "limit": None, "text": "a"}
+    assert resolve(Thing, Named("thing")) == defaults
+    typed = Named("thing", {"k": "3", "beta": "2", "looser": "no", "estimator": "iwae", "limit": "none", "text": "1"})
+    assert resolve(Thing, typed) == {
+        "k": 3, "beta": 2.0, "looser": False, "estimator": "iwae", "limit": None, "text": "1",
+    }  # fmt: skip
+
+
+def test_a_default_and_the_same_value_typed_have_the_same_type():
+    default, typed = resolve(Thing, Named("thing"))["beta"], resolve(Thing, Named("thing", {"beta": "1"}))["beta"]
+    assert repr(default) == repr(typed) == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("k", "1.5", r"thing\[k\] takes a int, not '1.5'"),
+        ("beta", "x", "takes a float"),
+        ("beta", "nan", "takes a float"),
+        ("beta", "inf", "takes a float"),
+        ("looser", "maybe", "takes a bool"),
+        ("estimator", "x", "is one of iwae, dreg, not 'x'"),
+        ("limit", "x", "takes a int"),
+        ("first", "1", "has no option 'first'; it has k, beta"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(option, value, sentence):
+    with pytest.raises(BenchError, match=sentence):
+        resolve(Thing, Named("thing", {option: value}))
+
+
+def test_an_option_without_default_must_be_given():
+    assert resolve(Needy, Named("needy", {"k": "1"})) == {"k": 1}
+    with pytest.raises(BenchError, match=r"write 'needy\[k=\.\.\.\]'"):
+        resolve(Needy, Named("needy"))
+
+
+def test_functions_and_classes_without_options_resolve():
+    def preset(first: int, *, hidden: int = 2) -> None: ...
+
+    class Bare: ...
+
+    assert resolve(preset, Named("preset")) == {"hidden": 2}
+    assert resolve(Bare, Named("bare")) == {}
+    with pytest.raises(BenchError, match="it has none"):
+        resolve(Bare, Named("bare", {"k": "1"}))
+
+
+@given(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+def test_what_is_printed_is_coerced_back(value):
+    assert coerce(str(value), type(value), "x") == value

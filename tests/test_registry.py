@@ -1,0 +1,107 @@
+import subprocess
+import sys
+import warnings
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from mmvae_bench.errors import BenchError, BenchWarning
+from mmvae_bench.registry import Registry
+
+GROUP = "mmvae_bench.tests"
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry("thing", {"ratio": "fractions:Fraction", "broken": "no_such_module:X"})
+
+
+def plugged(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Registry:
+    found = [EntryPoint(name, value, GROUP) for name, value in points]
+    monkeypatch.setattr("mmvae_bench.registry.entry_points", lambda group: [p for p in found if p.group == group])
+    return Registry("thing", {"ratio": "fractions:Fraction"}, group=GROUP)
+
+
+def test_a_name_is_imported_when_asked_for(registry):
+    from fractions import Fraction
+
+    assert registry.get("ratio") is Fraction
+    assert registry.get("ratio") is registry.get("ratio")
+
+
+def test_an_unknown_name_suggests_near_ones_and_lists_all(registry):
+    with pytest.raises(BenchError, match=r"no thing 'rato'; did you mean ratio\? Known: ratio, broken\."):
+        registry.get("rato")
+    with pytest.raises(BenchError, match="no thing 'zzz'; Known"):
+        registry.check("zzz")
+
+
+def test_what_cannot_be_imported_says_from_where_and_why(registry):
+    with pytest.raises(BenchError, match="'broken' cannot be imported from no_such_module:X: ModuleNotFoundError"):
+        registry.get("broken")
+    assert registry.check("broken") == "broken"
+
+
+def test_registering_twice_names_both(registry):
+    @registry.register("mine")
+    class Mine: ...
+
+    with pytest.raises(BenchError, match=r"the thing name 'mine' is taken by .*Mine.*; choose another for .*:.*Other"):
+
+        @registry.register("mine")
+        class Other: ...
+
+    assert registry.get("mine") is Mine
+    with pytest.raises(BenchError, match="'ratio' is taken by fractions:Fraction"):
+        registry.register("ratio")(Mine)
+
+
+def test_a_builtin_may_decorate_itself(registry):
+    from fractions import Fraction
+
+    assert registry.register("ratio")(Fraction) is Fraction
+
+
+def test_plugins_are_listed_without_being_imported_and_imported_when_named(monkeypatch):
+    registry = plugged(monkeypatch, ("wave", "wave:open"))
+    sys.modules.pop("wave", None)
+    assert registry.names() == ["ratio", "wave"]
+    assert registry.plugin("wave") == "wave:open"
+    assert registry.plugin("ratio") is None
+    assert "wave" not in sys.modules
+    assert registry.get("wave").__name__ == "open"
+
+
+def test_a_broken_plugin_is_one_sentence(monkeypatch):
+    registry = plugged(monkeypatch, ("bad", "no_such_module:X"))
+    with pytest.raises(BenchError, match="the thing 'bad' cannot be imported from no_such_module:X"):
+        registry.get("bad")
+
+
+def test_a_plugin_may_decorate_what_it_also_declares(monkeypatch):
+    registry = plugged(monkeypatch, ("chain", "collections:ChainMap"))
+    from collections import ChainMap
+
+    assert registry.register("chain")(ChainMap) is registry.get("chain")
+
+
+@pytest.mark.parametrize(
+    "points", [[("ratio", "other:Ratio")], [("new", "one:X"), ("new", "two:X")]], ids=["builtin", "plugin"]
+)
+def test_a_clash_of_names_is_refused_naming_both(monkeypatch, points):
+    registry = plugged(monkeypatch, *points)
+    with pytest.warns(BenchWarning, match=rf"of {points[-1][1]} is refused: .*:.* has that name"):
+        names = registry.names()
+    assert names.count(points[0][0]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry.names()  # said once
+
+
+def test_the_packages_registries_import_no_torch():
+    code = (
+        "import sys; from mmvae_bench import datasets, metrics, models, nets;"
+        "[r.registry.names() for r in (datasets, metrics, models, nets)];"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'pandas', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,142 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec, canonical_json, grid
+
+SCHEMES = st.sampled_from(["split", "split:fixed", "only:svhn", "independent", "independent:keep=mnist"])
+RATIOS = st.floats(0, 1, exclude_max=True)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+def make_spec(**changes) -> RunSpec:
+    spec = RunSpec(
+        dataset=Component("mnist_street", 1, {"level": "easy"}, "street"),
+        model=Component("mmvae", 1, {"k": 10, "beta": 1.0}, "mmvae"),
+        nets=Component("mlp", 1, {"hidden": 256}),
+        latent_dim=16,
+        likelihoods={"mnist": {"likelihood": "laplace", "scale": 1.0, "weight": 1.0}},
+        train=TrainSpec(2, 128, 1e-3),
+        missing=Missing(0.5, "split"),
+        seed=0,
+    )
+    return replace(spec, **changes)
+
+
+def test_the_identity_is_what_it_was():
+    """A change here makes every stored result a stranger: bump PROTOCOL and say so in the CHANGELOG."""
+    assert make_spec().run_id == "RUNID"
+    assert make_spec().config_id == "CONFIGID"
+
+
+def test_labels_do_not_enter_the_identity():
+    other = make_spec(model=Component("mmvae", 1, {"beta": 1.0, "k": 10}, "mmvae[k=10]"))
+    assert other.run_id == make_spec().run_id
+    assert other == make_spec()
+    assert "label" not in canonical_json(other.to_dict())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"latent_dim": 8},
+        {"limit_train": 100},
+        {"precision": "bf16"},
+        {"protocol": 2},
+        {"train": TrainSpec(3, 128, 1e-3)},
+        {"missing": Missing(0.5, "split", "drop")},
+        {"model": Component("mmvae", 2, {"k": 10, "beta": 1.0})},
+        {"model": Component("mmvae", 1, {"k": 11, "beta": 1.0})},
+        {"likelihoods": {"mnist": {"likelihood": "laplace", "scale": 0.5, "weight": 1.0}}},
+    ],
+    ids=str,
+)
+def test_whatever_changes_numbers_changes_the_identity(change):
+    assert make_spec(**change).run_id != make_spec().run_id
+
+
+def test_the_configuration_is_the_identity_without_the_seed():
+    assert make_spec(seed=7).config_id == make_spec().config_id
+    assert make_spec(latent_dim=8).config_id != make_spec().config_id
+
+
+def test_an_integer_learning_rate_is_the_same_run():
+    one = make_spec(train=TrainSpec(1, 1, 1))
+    assert one.run_id == make_spec(train=TrainSpec(1, 1, 1.0)).run_id
+
+
+@given(JSON)
+def test_canonical_json_reads_back_and_does_not_depend_on_order(value):
+    text = canonical_json(value)
+    assert json.loads(text) == value
+    assert canonical_json(json.loads(text)) == text
+    if isinstance(value, dict):
+        assert canonical_json(dict(reversed(value.items()))) == text
+
+
+def test_canonical_json_refuses_nan():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(float("nan"))
+
+
+@given(SCHEMES, st.sampled_from(["keep", "drop"]))
+def test_ratio_0_is_canonical(scheme, incomplete):
+    assert Missing(0, scheme, incomplete) == Missing(0.0, "none") == Missing()
+    assert str(Missing(0, scheme)) == "none"
+
+
+@given(RATIOS, SCHEMES)
+def test_missing_text_says_ratio_and_scheme(ratio, scheme):
+    hole = Missing(ratio, scheme)
+    assert isinstance(hole.ratio, float)
+    assert str(hole).startswith(hole.scheme)
+    assert Missing(hole.ratio, hole.scheme, hole.incomplete) == hole
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.0, 2, float("nan"), float("inf")])
+def test_ratios_lie_in_0_1(ratio):
+    with pytest.raises(BenchError, match=r"lies in \[0, 1\)"):
+        Missing(ratio)
+
+
+@pytest.mark.parametrize("scheme", ["", "half", "only:", "only", "split:x", "independent:svhn", "split\n"])
+def test_unknown_schemes_list_the_known(scheme):
+    with pytest.raises(BenchError, match="write one of split"):
+        Missing(0.5, scheme)
+
+
+def test_none_hides_nothing():
+    with pytest.raises(BenchError, match="hides nothing"):
+        Missing(0.5, "none")
+
+
+@pytest.mark.parametrize(("scheme", "name"), [("only:a", "a"), ("independent:keep=b", "b"), ("split", None)])
+def test_the_schemes_modality(scheme, name):
+    assert Missing(0.5, scheme).modality == name
+
+
+@pytest.mark.parametrize("values", [(0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0), (1, 1, float("nan")), (1, 1, float("inf"))])
+def test_budgets_are_positive(values):
+    with pytest.raises(BenchError, match="at least 1"):
+        TrainSpec(*values)
+
+
+@given(st.lists(RATIOS, min_size=1, max_size=3), st.lists(SCHEMES, min_size=1, max_size=3), st.integers(1, 3))
+def test_a_grid_has_each_run_once(ratios, schemes, seeds):
+    holes = [Missing(ratio, scheme) for ratio in ratios for scheme in schemes]
+    specs = grid([make_spec()], holes, range(seeds))
+    assert len({spec.run_id for spec in specs}) == len(specs) == len(set(holes)) * seeds
+    assert [spec.run_id for spec in specs] == [spec.run_id for spec in grid([make_spec()], holes, range(seeds))]
+
+
+def test_the_title_is_for_people():
+    assert make_spec().title == "mmvae on street, missing split 0.5, seed 0"
+    assert make_spec(missing=Missing(0.5, "split", "drop")).title.endswith("(incomplete rows dropped), seed 0")
