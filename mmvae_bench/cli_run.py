@@ -124,9 +124,16 @@ def _show(plan: "Plan", settings: "Settings", store: "Store", *, every: bool) ->
         where = number[status, reason].strip()
         click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
-    jobs = settings.jobs if isinstance(settings.jobs, int) else 1
-    time = estimate(plan.todo(settings.overwrite), store).text(jobs)
+    todo = plan.todo(settings.overwrite)
+    time = estimate(todo, store).text(min(_jobs(settings), max(1, len(todo))))
     click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
+
+
+def _jobs(settings: "Settings") -> int:
+    """Runs at a time."""
+    from mmvae_bench.runner import count_jobs
+
+    return count_jobs(settings)
 
 
 def _execute(plan: "Plan", settings: "Settings") -> int:

@@ -117,4 +117,5 @@ def coerce(text: str, hint: Any, what: str) -> Scalar:
             raise ValueError
         return value
     except (KeyError, ValueError):
-        raise BenchError(f"{what} takes a {hint.__name__}, not '{text}'") from None
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, str(hint))
+        raise BenchError(f"{what} takes {kind}, not '{text}'") from None

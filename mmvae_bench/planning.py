@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,11 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     chosen = _choose_models(request.models)
     data = [_Data(text, data_dir) for text in request.datasets]
     _check_schemes(request.schemes, data)
-    entries = [entry for d in data for model in chosen for entry in _runs(request, d, model, store)]
-    return Plan(request.name, request.title, request.command, list({_identity(e): e for e in entries}.values()))
+    entries: dict[object, PlannedRun] = {}
+    for d, model in product(data, chosen):
+        for entry in _runs(request, d, model, store):
+            entries.setdefault(_identity(entry), entry)  # the same run under two labels is one run
+    return Plan(request.name, request.title, request.command, list(entries.values()))
 
 
 def _identity(entry: PlannedRun) -> object:

@@ -45,6 +45,7 @@ class Missing:
             raise BenchError(f"the scheme 'none' hides nothing, so it cannot have ratio {self.ratio}")
         object.__setattr__(self, "ratio", float(self.ratio))
         if self.ratio == 0:
+            object.__setattr__(self, "ratio", 0.0)  # -0.0 too
             object.__setattr__(self, "scheme", "none")
             object.__setattr__(self, "incomplete", "keep")
 

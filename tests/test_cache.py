@@ -158,7 +158,7 @@ def test_hash_is_of_names_and_content(toy, tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(toy, tmp_path):
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(BenchError, match="cannot be written .*--cache-dir"):
+    with pytest.raises(BenchError, match=r"cannot be written .*--cache-dir"):
         get(toy, tmp_path)
 
 

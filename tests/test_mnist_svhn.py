@@ -1,4 +1,3 @@
-import contextlib
 import functools
 import gzip
 import hashlib
@@ -223,9 +222,8 @@ def server(official, tmp_path, monkeypatch):
         (folder / f"{Path(name).name}.gz").write_bytes(gzip.compress((official / name).read_bytes(), mtime=0))
     for name in digits.SVHN_MD5:
         shutil.copy(official / "svhn" / name, folder)
-    with contextlib.closing(
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    ) as s:
+    handler = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as s:
         url = f"http://127.0.0.1:{s.server_address[1]}/"
         resources = [(f"{Path(name).name}.gz", md5(folder / f"{Path(name).name}.gz")) for name in MNIST]
         monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url + "absent/", url])  # the first mirror is down
@@ -268,7 +266,7 @@ def test_fetch_overwrites_no_svhn_file_of_ones_own(server, tmp_path):
     assert mine.read_bytes() == b"mine"
 
 
-# --- real data ---------------------------------------------------------------------------------------------------------
+# --- real data -------------------------------------------------------------------------------------------------------
 
 
 @needs_data

@@ -30,12 +30,16 @@ class Needy:
     def __init__(self, *, k: int) -> None: ...
 
 
-@pytest.mark.parametrize("text", ["mmvae[estimator=iwae,k=30]", "mmvae:estimator=iwae:k=30", " mmvae[ k = 30 ,estimator=iwae] "])
+@pytest.mark.parametrize(
+    "text", ["mmvae[estimator=iwae,k=30]", "mmvae:estimator=iwae:k=30", " mmvae[ k = 30 ,estimator=iwae] "]
+)
 def test_both_forms_say_the_same(text):
     assert parse_named(text) == Named("mmvae", {"k": "30", "estimator": "iwae"})
 
 
-@pytest.mark.parametrize("text", ["", "mmvae[", "mmvae[k]", "mmvae[k=]", "mmvae:k", "a b", "mmvae[k=1]x", "pkg.mod:Class"])
+@pytest.mark.parametrize(
+    "text", ["", "mmvae[", "mmvae[k]", "mmvae[k=]", "mmvae:k", "a b", "mmvae[k=1]x", "pkg.mod:Class"]
+)
 def test_what_cannot_be_read_is_said(text):
     with pytest.raises(BenchError, match="cannot read"):
         parse_named(text)
@@ -75,13 +79,13 @@ def test_a_default_and_the_same_value_typed_have_the_same_type():
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("k", "1.5", r"thing\[k\] takes a int, not '1.5'"),
-        ("beta", "x", "takes a float"),
-        ("beta", "nan", "takes a float"),
-        ("beta", "inf", "takes a float"),
-        ("looser", "maybe", "takes a bool"),
+        ("k", "1.5", r"thing\[k\] takes a whole number, not '1.5'"),
+        ("beta", "x", "takes a number"),
+        ("beta", "nan", "takes a number"),
+        ("beta", "inf", "takes a number"),
+        ("looser", "maybe", "takes true or false"),
         ("estimator", "x", "is one of iwae, dreg, not 'x'"),
-        ("limit", "x", "takes a int"),
+        ("limit", "x", "takes a whole number"),
         ("first", "1", "has no option 'first'; it has k, beta"),
     ],
 )

@@ -12,7 +12,8 @@ from mmvae_bench.metrics.relatedness import balanced, relatedness_artifacts
 Arrays = dict[str, NDArray[np.generic]]
 
 GRID_ROWS = 10
-TSNE_POINTS = 400  # over all modalities
+TSNE_POINTS = 300  # over all modalities
+TSNE_STEPS = 500
 
 
 def artifacts(ev: Evaluation) -> Arrays:
@@ -29,7 +30,7 @@ def grid_rows(label: NDArray[np.int64] | None, order: NDArray[np.intp]) -> NDArr
     """At most ten rows: the first of each class in ``order``, by class; the first ten where there are no classes."""
     if label is None:
         return np.sort(order[:GRID_ROWS])
-    classes, first = np.unique(label[order], return_index=True)
+    first = np.unique(label[order], return_index=True)[1]
     return order[first[:GRID_ROWS]]
 
 
@@ -55,7 +56,7 @@ def tsne(ev: Evaluation) -> Arrays:
     rows = np.sort(order[:n]) if label is None else balanced(label, n, order)
     z = np.concatenate([ev.latents((name,), "test").sample[rows] for name in ev.names])
     perplexity = min(30.0, (len(z) - 1) / 3)
-    xy = TSNE(init="pca", random_state=0, perplexity=perplexity).fit_transform(z)
+    xy = TSNE(init="pca", random_state=0, perplexity=perplexity, max_iter=TSNE_STEPS).fit_transform(z)
     classes = np.full(len(rows), -1) if label is None else label[rows]
     return {
         "tsne/xy": xy.astype(np.float32),

@@ -36,26 +36,32 @@ class Oracle(nn.Module):
         self.accuracy: float | None = None
         self.hash = ""
         self.eval()(torch.zeros(1, *shape))
+        self.to(memory_format=torch.channels_last)
+
+    def hidden(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
+        """The last hidden layer; pictures with channels last, which makes pooling three times faster on a CPU."""
+        features: Tensor = self.body(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x)
+        return features
 
     def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B C"]:
         """Logits."""
-        logits: Tensor = self.head(self.body(x))
+        logits: Tensor = self.head(self.hidden(x))
         return logits
 
     @torch.no_grad()
     def features(self, x: Float[Tensor, "N ..."]) -> NDArray[np.float32]:
-        """The last hidden layer, [N, F]: the space of the Fréchet distance."""
-        return np.concatenate([self.body(part).numpy() for part in x.split(CHUNK)])
+        """:meth:`hidden` of all entries, [N, F]: the space of the Fréchet distance."""
+        return np.concatenate([self.hidden(part).numpy() for part in torch.split(x, CHUNK)])
 
     @torch.no_grad()
     def predict(self, x: Float[Tensor, "N ..."]) -> NDArray[np.int64]:
         """The likeliest class of entries in [0, 1], [N]."""
-        return np.concatenate([self(part).argmax(1).numpy() for part in x.split(CHUNK)])
+        return np.concatenate([self(part).argmax(1).numpy() for part in torch.split(x, CHUNK)])
 
 
 def to_float(values: Entries, device: torch.device) -> Tensor:
     """Move stored entries to the device as float32, pixels divided by 255 there."""
-    tensor = torch.from_numpy(np.array(values, copy=None, order="C")).to(device)
+    tensor = torch.tensor(np.ascontiguousarray(values), device=device)  # a copy: arrays may be read-only maps
     return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor
 
 
@@ -106,7 +112,7 @@ def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, seed: i
     """
     with _reproducible(seed_for("oracle", VERSION, name, seed)):
         oracle = Oracle(entries.shape[1:], int(labels.max()) + 1).train()
-        _fit(oracle, entries, torch.from_numpy(np.asarray(labels)).long())
+        _fit(oracle, entries, torch.from_numpy(np.array(labels, np.int64)))
     return oracle.eval()
 
 
@@ -117,10 +123,10 @@ def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, " N"]) -> None:
     optimiser = torch.optim.AdamW(oracle.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01 if epochs == 5 else 0.005, steps)
     order = torch.cat([torch.randperm(n) for _ in range(-(-steps * BATCH // n))])
-    for index in order[: steps * BATCH].split(BATCH):
+    for index in torch.split(order[: steps * BATCH], BATCH):
         x = to_float(entries[index.numpy()], torch.device("cpu"))
-        logits = oracle((warp(x) if picture else x).contiguous())
+        logits = oracle(warp(x) if picture else x)
         optimiser.zero_grad()
-        F.cross_entropy(logits, labels[index], label_smoothing=0.1).backward()
+        torch.autograd.backward(F.cross_entropy(logits, labels[index], label_smoothing=0.1))
         optimiser.step()
         schedule.step()

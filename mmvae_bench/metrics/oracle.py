@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,21 +12,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from mmvae_bench.datasets.base import Rows
+from mmvae_bench.datasets.cache import Data
 from mmvae_bench.metrics.classifier import CHUNK, VERSION, Entries, Oracle, is_picture, to_float, train_oracle
 
-__all__ = ["Data", "Oracle", "accuracy_on", "is_picture", "load_oracles", "to_float", "train_oracle"]
-
-
-class Data(Protocol):
-    """What of a cached data set is read here (``datasets.cache.Data``)."""
-
-    @property
-    def train(self) -> Rows: ...
-    @property
-    def test(self) -> Rows: ...
-    @property
-    def singles(self) -> Mapping[str, tuple[Entries, NDArray[np.int64]]] | None: ...
+__all__ = ["Oracle", "accuracy_on", "is_picture", "load_oracles", "to_float", "train_oracle"]
 
 
 def accuracy_on(oracle: Oracle, entries: Entries, labels: NDArray[np.int64], seen: NDArray[np.int64]) -> float | None:
@@ -84,7 +72,7 @@ def _load_or_train(
     for folder in (weights.parent, cache_dir / "locks"):
         folder.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / "locks" / f"oracle-{key}.lock"):
-        if not weights.with_suffix(".json").exists():
+        if not (weights.exists() and weights.with_suffix(".json").exists()):
             oracle = train_oracle(entries, labels, name, seed)
             accuracy = accuracy_on(oracle, test_entries, test_labels, np.unique(labels))
             _store(oracle, weights, {"dataset": dataset_name, "modality": name, "accuracy": accuracy})
@@ -94,10 +82,10 @@ def _load_or_train(
 def _store(oracle: Oracle, weights: Path, meta: Mapping[str, object]) -> None:
     """Write under temporary names and rename; the ``.json`` comes last: where it is, the oracle is complete."""
     draft = weights.with_suffix(f".{os.getpid()}.tmp")
-    save_file(oracle.state_dict(), draft)
-    os.replace(draft, weights)
+    save_file({name: value.contiguous() for name, value in oracle.state_dict().items()}, draft)
+    draft.replace(weights)
     draft.write_text(json.dumps({**meta, "classes": oracle.classes, "version": VERSION}) + "\n")
-    os.replace(draft, weights.with_suffix(".json"))
+    draft.replace(weights.with_suffix(".json"))
 
 
 def _read(weights: Path, shape: Sequence[int]) -> Oracle:

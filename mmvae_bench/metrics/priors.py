@@ -30,7 +30,7 @@ class Aggregate(Mixture):
         flat = z.reshape(-1, z.shape[-1])
         size = max(1, BLOCK // len(self.experts.present))
         density = self._normal if isinstance(self.experts.q, DiagonalNormal) else self._any
-        return torch.cat([density(part) for part in flat.split(size)]).to(z).reshape(z.shape[:-1])
+        return torch.cat([density(part) for part in torch.split(flat, size)]).to(z).reshape(z.shape[:-1])
 
     def _normal(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         loc, scale, z = self.experts.q.loc[:, 0].double(), self.experts.q.scale[:, 0].double(), z.double()
@@ -41,7 +41,7 @@ class Aggregate(Mixture):
         return torch.logsumexp(-0.5 * each, -1) - math.log(len(loc))
 
     def _any(self, z: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-        parts = z.split(max(1, len(z) // z.shape[-1]))
+        parts = torch.split(z, max(1, len(z) // z.shape[-1]))
         return torch.cat([super(Aggregate, self).log_prob(part[:, None])[:, 0] for part in parts])
 
 

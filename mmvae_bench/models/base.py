@@ -116,8 +116,8 @@ class MultimodalVAE(nn.Module, ABC):
         """
         if self.no_prior:
             raise Undefined(self.no_prior)
-        parameter = next(self.parameters())
-        return standard(self.family, torch.zeros(1, self.networks.latent_dim, device=parameter.device))
+        like = next(self.parameters())
+        return standard(self.family, like.new_zeros(1, self.networks.latent_dim))
 
     def sample_prior(self, n: int, generator: Generator | None = None) -> Mapping[str, Tensor]:
         """Decode n draws of the prior: the mean of every modality, [n, *shape].

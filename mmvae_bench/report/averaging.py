@@ -12,8 +12,10 @@ from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Column, Table
 
 HASHES = ("dataset_hash", "oracle_hash")
+OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
+FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "scheme", "ratio"]
-TASK = ["group", "metric", "variant", "prior", "given", "target", "scheme", "ratio"]
+TASK = [*FAMILY, "given", "target", "scheme", "ratio"]
 
 
 def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
@@ -23,8 +25,11 @@ def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
         BenchError: If rows of one cell were scored on different data or by different oracles.
     """
     refuse_mixed(frame)
-    frame = frame[~frame["variant"].str.fullmatch(r"micro \d+")]  # means over directions: made here from their parts
-    return [table for key, rows in _families(frame) for table in by_scheme(build_table(key, rows, labels))]
+    ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
+    keys = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
+    groups, order = list(ok["group"].unique()), [*METRICS, *ok["metric"].unique()]
+    keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1])))
+    return [table for key in keys for table in by_scheme(build_table(key, frame, labels))]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
@@ -37,36 +42,41 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
     for column in ("config_id", *HASHES):
         kinds = ok.groupby([*TASK, "entrant"], sort=False)[column].unique()
         for key, values in kinds[kinds.map(len) > 1].items():
-            group, metric, _, _, given, target, scheme, ratio, entrant = key  # type: ignore[misc]
+            cell = dict(zip([*TASK, "entrant"], key, strict=True))  # type: ignore[call-overload]
             raise BenchError(
-                f"cannot average {metric} of {entrant} on {group} ({given} → {target}, "
-                f"{condition_text(scheme, ratio)}): its seeds differ in {column} "
+                f"cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
+                f"{cell['target']}, {condition_text(cell['scheme'], cell['ratio'])}): its rows differ in {column} "
                 f"({', '.join(sorted(map(str, values)))}); run the suite again with --overwrite always"
             )
 
 
-def build_table(key: tuple[str, ...], rows: pd.DataFrame, labels: Sequence[str], *, coarse: bool = False) -> Table:
+def build_table(key: tuple[str, ...], frame: pd.DataFrame, labels: Sequence[str], *, coarse: bool = False) -> Table:
     """One metric's table over all schemes.
 
     Args:
         key: Group, metric, variant, prior.
-        rows: Its tidy rows.
+        frame: Tidy rows, of which the table takes its own.
         labels: The order of models.
         coarse: Average over modalities where there are more than two, for the summary.
     """
+    group, metric, variant, prior = key
+    frame = frame[(frame["group"] == group) & (frame["metric"] == metric)]
+    rows = frame[(frame["variant"] == variant) & (frame["prior"] == prior) & ~_is_skip(frame)]
     rows = _with_columns(rows, coarse=coarse)
     columns = _columns(rows)
-    cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (rows["entrant"] == label).any()}
+    cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (frame["entrant"] == label).any()}
     needed = rows.groupby("column")[["given", "target"]].apply(lambda part: len(part.drop_duplicates())).to_dict()
-    for (label, *where), part in rows.groupby(["entrant", *COLUMN], sort=False):
-        cells[label][Column(*where)] = _cell(part, needed[where[0]])
+    parts: Any = rows.groupby(["entrant", *COLUMN], sort=False)
+    for (label, text, scheme, ratio), part in parts:
+        cells[label][Column(text, scheme, ratio)] = _cell(part, needed[text])
+    _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])], columns, labels)
     ok = rows[rows["status"] == "ok"]
     better = (1 if bool(rows["higher_is_better"].iloc[0]) else -1) if is_ranked(key[1], key[2]) else 0
     decimals = 1 if ok["value"].abs().max() >= 10 else 3
-    marked = _mark(cells, _comparable(ok), better, decimals)
-    group, metric, variant, prior = key
+    comparable = _comparable(ok)
+    marked = _mark(cells, comparable, better, decimals)
     chance, ceiling = _limits(ok, "chance"), _limits(ok, "ceiling")
-    return Table(group, metric, variant, prior, "", columns, marked, chance, ceiling, better, decimals)
+    return Table(*key, "", columns, marked, chance, ceiling, better, decimals, frozenset(comparable))
 
 
 def by_scheme(table: Table) -> Iterator[Table]:
@@ -77,27 +87,27 @@ def by_scheme(table: Table) -> Iterator[Table]:
         yield replace(table, scheme=scheme, columns=columns)
 
 
-def _families(frame: pd.DataFrame) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Rows by group, metric, variant and prior: groups as they come, metrics in the order of their description."""
-    families: list[tuple[Any, pd.DataFrame]] = list(
-        frame.groupby(["group", "metric", "variant", "prior"], sort=False)
-    )
-    order = list(METRICS)
-    groups = list(frame["group"].unique())
+def _is_skip(frame: pd.DataFrame) -> "pd.Series[bool]":
+    """Rows that say that a whole metric is not defined for a run: no value, no direction."""
+    return (frame["status"] != "ok") & (frame["given"] == "") & (frame["target"] == "")
 
-    def place(item: tuple[Any, pd.DataFrame]) -> tuple[int, int]:
-        (group, metric, _, _), _ = item
-        return groups.index(group), order.index(metric) if metric in order else len(order)
 
-    return sorted(families, key=place)
+def _note_skips(
+    cells: dict[str, dict[Column, Cell]], skips: pd.DataFrame, columns: Sequence[Column], labels: Sequence[str]
+) -> None:
+    """Give the reason in the empty cells of the runs concerned."""
+    for label, scheme, ratio, reason in skips[["entrant", "scheme", "ratio", "reason"]].itertuples(index=False):
+        for column in columns if label in labels else ():
+            if (column.scheme, column.ratio) == (scheme, ratio) and cells[label][column] == Cell():
+                cells[label][column] = Cell(note=reason)
 
 
 def _with_columns(rows: pd.DataFrame, *, coarse: bool) -> pd.DataFrame:
     """Add ``column``, the text of what is scored; rows that have none are left out."""
-    count = len({name for side in ("given", "target") for text in rows[side].unique() for name in text.split("+")} - {""})
-    name = coarse_direction if coarse else direction
-    text = [name(*row, count) for row in rows[["metric", "given", "target"]].itertuples(index=False, name=None)]
-    return rows.assign(column=text).dropna(subset="column")
+    names = {name for side in ("given", "target") for text in rows[side].unique() for name in text.split("+")}
+    count, name = len(names - {""}), coarse_direction if coarse else direction
+    text = [name(*row, count) for row in zip(rows["metric"], rows["given"], rows["target"], strict=True)]
+    return rows.assign(column=pd.Series(text, rows.index, dtype=object)).dropna(subset="column")
 
 
 def _columns(rows: pd.DataFrame) -> list[Column]:

@@ -123,7 +123,7 @@ def definition(metric: str, variant: str, prior: str) -> str:
     w = words(metric)
     variant_words = next((text for key, text in w.variants.items() if variant.startswith(key)), "")
     extra = "; ".join(part for part in (variant_words, PRIORS.get(prior, "")) if part)
-    return f"{w.definition} {extra[:1].upper()}{extra[1:]}." if extra else w.definition
+    return f"{w.definition[:-1]}; {extra}." if extra else w.definition
 
 
 def direction(metric: str, given: str, target: str, modalities: int) -> str:
@@ -132,8 +132,10 @@ def direction(metric: str, given: str, target: str, modalities: int) -> str:
         return f"{given.count('+') + 1} given"
     if metric == "log_likelihood":
         return f"p({target.replace('+', ', ')}" + (f" | {given.replace('+', ', ')})" if given else ")")
+    if metric == "joint_coherence" and "+" in target:
+        return "joint"
     if metric.startswith("relatedness"):
-        return f"{given} – {target}"
+        return f"{given} ↔ {target}"
     return f"{given} → {target}" if given and target else given or target or "all"
 
 
@@ -145,7 +147,7 @@ def coarse_direction(metric: str, given: str, target: str, modalities: int) -> s
         return "mean of each"
     if modalities > 2 and metric.startswith("relatedness"):
         return "mean of pairs"
-    return "joint" if metric == "joint_coherence" else direction(metric, given, target, modalities)
+    return direction(metric, given, target, modalities)
 
 
 def is_control(reason: "pd.Series[str]") -> "pd.Series[bool]":

@@ -24,6 +24,9 @@ def _title(run: Run, extra: list[str]) -> str:
 
 def tell_models_apart(runs: list[Run]) -> list[Run]:
     """Append to labels that stand for several configurations what differs between these."""
+    typed: dict[str, str] = {}  # one configuration may have been typed in two ways: the first counts
+    facts = [run.group + canonical_json(_model(run)) for run in runs]
+    runs = [replace(run, label=typed.setdefault(fact, run.label)) for run, fact in zip(runs, facts, strict=True)]
     differing = _differing(runs, lambda run: f"{run.group}/{run.label}", _model)
     return [
         replace(run, label=f"{run.label} ({', '.join(extra)})") if extra else run
@@ -31,9 +34,7 @@ def tell_models_apart(runs: list[Run]) -> list[Run]:
     ]
 
 
-def _differing(
-    runs: list[Run], name: Callable[[Run], str], facts: Callable[[Run], dict[str, Any]]
-) -> list[list[str]]:
+def _differing(runs: list[Run], name: Callable[[Run], str], facts: Callable[[Run], dict[str, Any]]) -> list[list[str]]:
     """For each run ``key=value`` of the facts that are not the same in all runs of its name."""
     known = [facts(run) for run in runs]
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

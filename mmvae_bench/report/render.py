@@ -14,8 +14,12 @@ DAGGER = "†"
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", "–": "--", "|": r"\textbar{}",
+    "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", "↔": r"$\leftrightarrow$", "|": r"\textbar{}",
 }  # fmt: skip
+CSV = (
+    "model", "column", "missing_scheme", "missing_ratio", "mean", "sd", "half_width", "n", "best", "control", "note"
+)  # fmt: skip
+INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
 
 
@@ -37,7 +41,7 @@ class Shown:
 def show(cell: Cell, table: Table) -> Shown:
     """Return how a cell is written."""
     if cell.score is None:
-        return Shown("n/a" if cell.note else "–")
+        return Shown("n/a" if cell.note else "-")
     score, digits = cell.score, table.decimals
     interval = "" if score.half_width is None else f"{score.half_width:.{digits}f}"
     marks = DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
@@ -47,7 +51,7 @@ def show(cell: Cell, table: Table) -> Shown:
 def show_limits(ends: tuple[float, float] | None, table: Table) -> str:
     """A chance level or ceiling; two numbers where it depends on the run."""
     low, high = ("", "") if ends is None else (f"{end:.{table.decimals}f}" for end in ends)
-    return low if low == high else f"{low}–{high}"
+    return low if low == high else f"{low} to {high}"
 
 
 def limit_rows(table: Table) -> dict[str, list[str]]:
@@ -58,12 +62,11 @@ def limit_rows(table: Table) -> dict[str, list[str]]:
 
 def caption(table: Table) -> str:
     """What the reader of a table must know."""
-    n = "n seeds a cell in brackets" if table.seeds is None else f"{table.seeds} seed{'s' * (table.seeds != 1)} a cell"
     scored = [cell.score for row in table.cells.values() for cell in row.values() if cell.score]
-    spread = "mean ± half width of the 95 % t-interval over seeds" if any(s.half_width is not None for s in scored) else (
-        "mean over seeds, without intervals (fewer than 3 seeds)"
-    )  # fmt: skip
-    return f"{table.title} on {table.group}; {DIRECTIONS[table.better]}; {spread}; {n}."
+    interval = any(score.half_width is not None for score in scored)
+    spread = INTERVAL if interval else "mean over seeds, without intervals (fewer than 3 seeds)"
+    n = "seeds a cell in brackets" if table.seeds is None else f"n = {table.seeds}"
+    return f"{table.title} on {table.group}; {DIRECTIONS[table.better]}; {spread}, {n}."
 
 
 def notes(table: Table) -> list[str]:
@@ -78,7 +81,7 @@ def to_csv(table: Table) -> str:
     """One line a cell, in full precision."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow("model column missing_scheme missing_ratio mean sd half_width n best control note".split())
+    writer.writerow(CSV)
     for label, row in table.cells.items():
         for column in table.columns:
             cell = row[column]

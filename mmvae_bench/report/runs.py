@@ -71,3 +71,14 @@ class Run:
                 return {key: stored[key] for key in stored.files}
         except Exception as error:  # zip, zlib and numpy each raise their own
             raise BenchError(f"cannot read '{path}' ({error}); move its folder away and run the suite again") from error
+
+    @property
+    def train_seconds(self) -> float | None:
+        """Seconds of training, if recorded."""
+        seconds = self.record.get("seconds")
+        return float(seconds["train"]) if isinstance(seconds, dict) and "train" in seconds else None
+
+    @property
+    def modalities(self) -> list[str]:
+        """Modalities in the data set's order."""
+        return list(self.spec["likelihoods"])

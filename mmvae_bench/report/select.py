@@ -19,11 +19,13 @@ class Selection:
     """All that is reported.
 
     Attributes:
-        frame: Tidy rows of finished runs, with ``group``, ``entrant``, ``scheme`` and ``ratio`` added.
+        rows: Tidy rows of all stored runs, as they are.
+        frame: Those of finished runs, with ``group``, ``entrant``, ``scheme`` and ``ratio`` added.
         absent: Planned run ids that are not stored.
         labels: Every model's label, in the order of tables and colours.
     """
 
+    rows: pd.DataFrame
     frame: pd.DataFrame
     runs: list[Run]
     failed: list[Run] = field(default_factory=list)
@@ -45,6 +47,7 @@ def select(store: Store, plan: Mapping[str, Any]) -> Selection:
     wanted = list(dict.fromkeys(plan.get("run_ids", [])))
     folders = {folder.name: folder for folder in store.folders()}
     frame = _plain(store.scores(wanted))
+    frame = frame.sort_values("run_id", key=lambda ids: ids.map(wanted.index), kind="stable", ignore_index=True)
     found = [_run(folders[run_id], frame) for run_id in wanted if run_id in folders]
     if not found:
         raise BenchError(
@@ -54,7 +57,8 @@ def select(store: Store, plan: Mapping[str, Any]) -> Selection:
     done = tell_models_apart(name_groups([run for run in found if not run.failed]))
     failed = [run for run in found if run.failed]
     absent = [run_id for run_id in wanted if run_id not in folders]
-    return Selection(_annotate(frame, done), done, failed, absent, _ordered({run.label: run for run in done}))
+    labels = _ordered({run.label: run for run in done})
+    return Selection(frame, _annotate(frame, done), done, failed, absent, labels)
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from textwrap import fill
 
 import pandas as pd
 
 from mmvae_bench.report.averaging import build_table
 from mmvae_bench.report.describe import condition_text
-from mmvae_bench.report.render import show
+from mmvae_bench.report.render import show, show_limits
 from mmvae_bench.report.statistics import PairedDifference, paired_difference
 from mmvae_bench.report.tables import Cell, Column, Table
 
@@ -48,6 +49,20 @@ class SummaryTable:
             for text in _texts(table)
         ]
 
+    @property
+    def main_conditions(self) -> list[tuple[str, float]]:
+        """Complete and the highest ratio of each scheme, for a page's first view."""
+        highest = {scheme: max(r for s, r in self.conditions if s == scheme) for scheme, _ in self.conditions}
+        return [(scheme, ratio) for scheme, ratio in self.conditions if ratio == highest[scheme]]
+
+    def chance(self, scheme: str, ratio: float) -> list[str]:
+        """The chance level of each column, empty where there is none."""
+        return [
+            show_limits(table.chance.get(Column(text, scheme, ratio)), table)
+            for _, table in self.parts
+            for text in _texts(table)
+        ]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -57,6 +72,7 @@ class Comparison:
         claim: Whether an order may be claimed: the interval excludes 0 and one of the two is above chance.
     """
 
+    group: str
     metric: str
     column: Column
     better: str
@@ -73,9 +89,9 @@ def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequenc
 def _summary(frame: pd.DataFrame, group: str, labels: Sequence[str]) -> SummaryTable:
     parts = []
     for (metric, variant, prior), name in PARTS.items():
-        rows = frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)]
-        if len(rows):
-            parts.append((name, build_table((group, metric, variant, prior), rows, labels, coarse=True)))
+        own = (frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)
+        if (own & (frame["status"] == "ok")).any():
+            parts.append((name, build_table((group, metric, variant, prior), frame, labels, coarse=True)))
     found = frame[["scheme", "ratio"]].drop_duplicates()
     schemes = list(found["scheme"])
     conditions = [(str(s), float(r)) for s, r in found.itertuples(index=False, name=None)]
@@ -86,7 +102,7 @@ def _summary(frame: pd.DataFrame, group: str, labels: Sequence[str]) -> SummaryT
 def compare(table: SummaryTable) -> Iterator[Comparison]:
     """All pairs of ranked models on the summary's columns, the one with the better mean first."""
     for _, part in table.parts:
-        for column in part.columns:
+        for column in (c for c in part.columns if c in part.comparable):
             row = {label: cells[column] for label, cells in part.cells.items()}
             for a, b in combinations([label for label, cell in row.items() if cell.score and not cell.control], 2):
                 if found := _compare(part, column, (a, row[a]), (b, row[b])):
@@ -101,7 +117,7 @@ def _compare(table: Table, column: Column, a: tuple[str, Cell], b: tuple[str, Ce
         return _compare(table, column, b, a)
     chance = table.chance.get(column, (float("-inf"),) * 2)[1]
     claim = difference.excludes_zero and any(_above(cell, chance) for _, cell in (a, b))
-    return Comparison(table.title, column, a[0], b[0], difference, claim)
+    return Comparison(table.group, table.title, column, a[0], b[0], difference, claim)
 
 
 def _above(cell: Cell, chance: float) -> bool:
@@ -109,10 +125,12 @@ def _above(cell: Cell, chance: float) -> bool:
     return bool(cell.score and cell.score.half_width is not None and cell.score.mean - cell.score.half_width > chance)
 
 
-def to_terminal(tables: Sequence[SummaryTable]) -> str:
+def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
     """Plain text of at most 120 columns; ``*`` marks the best of its column and missing pattern."""
     blocks = [f"{table.group}\n{_text(table)}" for table in tables]
-    return "\n\n".join([*blocks, "* best   † chance control, not ranked   n/a not defined"]) if blocks else ""
+    legend = "* best   † chance control, not ranked   n/a not defined   - not run"
+    notes = [wrapped for text in warnings for wrapped in fill(f"Note: {text}", WIDTH).splitlines()]
+    return "\n\n".join([*blocks, "\n".join([*([legend] if blocks else []), *notes])]).strip("\n")
 
 
 def _text(table: SummaryTable) -> str:
@@ -138,22 +156,13 @@ def _lines(table: SummaryTable, columns: list[int], widths: list[int], label: in
         for name in table.labels:
             shown = [_mean(*cell) for cell in table.row(name, scheme, ratio)]
             yield f"{name:<{label}}" + "".join(f"{shown[i]:>{widths[i]}}" for i in columns)
-        chance = [_chance(*head) for head in _chances(table, scheme, ratio)]
+        chance = [text.replace(" to ", "-") + " " * bool(text) for text in table.chance(scheme, ratio)]
         yield f"{'(chance)':<{label}}" + "".join(f"{chance[i]:>{widths[i]}}" for i in columns)
 
 
 def _mean(table: Table, cell: Cell) -> str:
     shown = show(cell, table)
     return shown.mean + ("*" if cell.best else "†" if cell.control else " ")
-
-
-def _chances(table: SummaryTable, scheme: str, ratio: float) -> list[tuple[Table, Column]]:
-    return [(part, Column(text, scheme, ratio)) for _, part in table.parts for text in _texts(part)]
-
-
-def _chance(table: Table, column: Column) -> str:
-    ends = table.chance.get(column)
-    return f"{sum(ends) / 2:.{table.decimals}f} " if ends else ""
 
 
 def _texts(table: Table) -> list[str]:

@@ -47,6 +47,7 @@ class Table:
         chance: Column -> least and greatest chance level of its rows; ``ceiling`` likewise.
         better: 1 if higher is better, -1 if lower, 0 if no best is marked.
         decimals: Digits shown after the point.
+        comparable: Columns in which all models were scored on the same data by the same oracles.
     """
 
     group: str
@@ -60,6 +61,7 @@ class Table:
     ceiling: dict[Column, tuple[float, float]]
     better: int
     decimals: int
+    comparable: frozenset[Column] = frozenset()
 
     @property
     def title(self) -> str:

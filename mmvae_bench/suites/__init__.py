@@ -47,8 +47,8 @@ def load_suite(name_or_path: str) -> Request:
     if "missing" in lists:
         lists["missing"] = tuple(map(float, lists["missing"]))
     listed = [str(seed) for seed in _tuple(values.pop("seed_list", []))]
-    seeds = seed_numbers(values.pop("seeds", None), listed)
     try:
+        seeds = seed_numbers(values.pop("seeds", None), listed)
         return Request(name=Path(name_or_path).stem, seeds=seeds or (0,), **lists, **values)
     except BenchError as error:
         raise BenchError(f"suite '{name_or_path}': {error}") from error

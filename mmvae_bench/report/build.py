@@ -1,0 +1,141 @@
+"""``mmvae-bench report``: everything that is written, in order."""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from mmvae_bench.report.averaging import build_tables
+from mmvae_bench.report.exemplars import exemplars
+from mmvae_bench.report.facts import warnings
+from mmvae_bench.report.figures import STYLE, Plot, palette, save
+from mmvae_bench.report.figures_curves import against_time, curves
+from mmvae_bench.report.figures_relatedness import class_matrices, histograms
+from mmvae_bench.report.figures_samples import embeddings, grids
+from mmvae_bench.report.page import render_page
+from mmvae_bench.report.render import to_csv, to_latex, to_markdown
+from mmvae_bench.report.select import Selection, select
+from mmvae_bench.report.summary import Comparison, compare, summarise_groups, to_terminal
+from mmvae_bench.report.tables import Table
+from mmvae_bench.store import COLUMNS, Store
+
+PAIRS = (
+    "data_set", "metric", "column", "missing_scheme", "missing_ratio", "better", "worse", "difference", "half_width",
+    "n", "p", "smallest_p", "claim",
+)  # fmt: skip
+WRITTEN = ".report-files"  # what the last report wrote, so that the next one can take away what is out of date
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written.
+
+    Attributes:
+        page: The HTML page.
+        files: Every file.
+        summary: The summary table, as text of at most 120 columns.
+    """
+
+    page: Path
+    files: list[Path]
+    summary: str
+
+
+def build_report(store: Store, plan: Mapping[str, Any], out: Path) -> ReportResult:
+    """Write tables, figures and the page of a plan's stored runs.
+
+    Args:
+        store: Where the runs are.
+        plan: ``name``, ``title``, ``run_ids``, ``skipped`` and ``command``, as the store keeps it.
+        out: The folder of all reports; this one goes to its folder named after the plan.
+
+    Raises:
+        BenchError: If no run is stored, one is broken, or a cell would mix what must not be averaged.
+    """
+    selection = select(store, plan)
+    tables = build_tables(selection.frame, selection.labels)
+    summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
+    comparisons = [comparison for summary in summaries for comparison in compare(summary)]
+    folder = Path(out) / slug(str(plan.get("name") or "report"))
+    _clear(folder)
+    with mpl.rc_context(STYLE):
+        pictures = list(save(_plots(selection, tables), folder / "figures"))
+    page, scores, pairs = (folder / name for name in ("index.html", "scores.csv", "comparisons.csv"))
+    selection.rows[list(COLUMNS)].to_csv(scores, index=False)
+    _write_comparisons(comparisons, pairs)
+    page.write_text(render_page(plan, selection, summaries, _shown(comparisons), tables, pictures), encoding="utf-8")
+    files = [page, scores, pairs, *_write_tables(tables, folder / "tables")]
+    files += [path for picture in pictures for path in (picture.png, picture.pdf)]
+    (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in files), encoding="utf-8")
+    return ReportResult(page, files, to_terminal(summaries, warnings(selection, list(plan.get("skipped", [])))))
+
+
+def slug(text: str) -> str:
+    """A file name of a title."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
+
+
+def _slugs(groups: Sequence[str]) -> dict[str, str]:
+    """A file name of each data set, numbered where two would be the same."""
+    names = [slug(group) for group in groups]
+    return {g: n if names.count(n) == 1 else f"{n}_{i}" for i, (g, n) in enumerate(zip(groups, names, strict=True))}
+
+
+def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Plot]:
+    """All figures, one at a time."""
+    looks, slugs = palette(selection.labels), _slugs(selection.groups)
+    yield from curves(tables, looks, slugs)
+    yield from against_time(tables, selection.runs, looks, slugs)
+    for group, name in slugs.items():
+        rows = exemplars(selection.runs, group, selection.labels)
+        modalities = next(run.modalities for run in selection.runs if run.group == group)
+        yield from chain(
+            histograms(rows, group, looks, name),
+            class_matrices(rows, group, name),
+            grids(rows, group, name),
+            embeddings(rows, group, name, modalities),
+        )
+
+
+def _write_tables(tables: Sequence[Table], folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    slugs = _slugs(list(dict.fromkeys(table.group for table in tables)))
+    for table in tables:
+        parts = (slugs[table.group], table.metric, slug(table.variant), table.prior, slug(table.scheme))
+        name = "-".join(part for part in parts if part not in ("", "x", "none"))
+        for ending, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
+            path = folder / f"{name}.{ending}"
+            path.write_text(write(table), encoding="utf-8")
+            yield path
+
+
+def _write_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
+    """All pairs of models on the summary's columns."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(PAIRS)
+        for c in comparisons:
+            d, at = c.difference, c.column
+            where = [c.group, c.metric, at.text, at.scheme, at.ratio, c.better, c.worse]
+            writer.writerow([*where, d.mean, d.half_width, d.n, d.p, d.smallest_p, int(c.claim)])
+
+
+def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Those of the best model of each column; the rest are in the CSV."""
+    beaten = {(c.group, c.metric, c.column, c.worse) for c in comparisons}
+    return [c for c in comparisons if (c.group, c.metric, c.column, c.better) not in beaten]
+
+
+def _clear(folder: Path) -> None:
+    """Take away what the last report wrote here, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = folder / WRITTEN
+    for line in record.read_text(encoding="utf-8").splitlines() if record.exists() else ():
+        path = folder / line
+        if path.resolve().is_relative_to(folder.resolve()):
+            path.unlink(missing_ok=True)

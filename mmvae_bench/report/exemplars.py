@@ -1,0 +1,65 @@
+"""Which runs stand for their models in figures of single runs: the lowest seed at ratio 0 and at the highest ratio."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mmvae_bench.report.describe import condition_text
+from mmvae_bench.report.runs import Run
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One run of each model under one missing pattern: a row of panels.
+
+    Attributes:
+        seed: The lowest that every model has, or that any has.
+        arrays: Model label -> its artifacts.
+    """
+
+    scheme: str
+    ratio: float
+    seed: int
+    arrays: dict[str, Arrays]
+
+    @property
+    def text(self) -> str:
+        """``complete`` or ``split 0.5``."""
+        return condition_text(self.scheme, self.ratio)
+
+
+def exemplars(runs: Sequence[Run], group: str, labels: Sequence[str]) -> list[Exemplar]:
+    """The panel rows of a data set's figures: its lowest ratio and, if another, its highest (of the first scheme)."""
+    own = [run for run in runs if run.group == group and (run.folder / "artifacts.npz").exists()]
+    if not own:
+        return []
+    ratios = [run.ratio for run in own]
+    rows = [_exemplar([run for run in own if run.ratio == ratio], labels) for ratio in (min(ratios), max(ratios))]
+    return rows[: 1 + (min(ratios) < max(ratios))]
+
+
+def _exemplar(runs: list[Run], labels: Sequence[str]) -> Exemplar:
+    scheme = runs[0].scheme
+    runs = [run for run in runs if run.scheme == scheme]
+    by_seed = {seed: {run.label: run for run in runs if run.seed == seed} for seed in sorted({r.seed for r in runs})}
+    most = max(len(found) for found in by_seed.values())
+    seed = next(seed for seed, found in by_seed.items() if len(found) == most)
+    found = by_seed[seed]
+    return Exemplar(scheme, runs[0].ratio, seed, {name: found[name].artifacts() for name in labels if name in found})
+
+
+def describe_rows(rows: Sequence[Exemplar]) -> str:
+    """Return the text ``Rows: complete (seed 0), split 0.5 (seed 0).`` for captions."""
+    listed = ", ".join(f"{row.text} (seed {row.seed})" for row in rows)
+    return f"{'Rows' if len(rows) > 1 else 'Runs'}: {listed}."
+
+
+def panels(rows: Sequence[Exemplar], prefix: str) -> list[str]:
+    """Models that have artifacts whose key begins with ``prefix`` in any row, in order."""
+    found = {label for row in rows for label, arrays in row.arrays.items() if any(k.startswith(prefix) for k in arrays)}
+    order = dict.fromkeys(label for row in rows for label in row.arrays)
+    return [label for label in order if label in found]

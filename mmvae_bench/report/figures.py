@@ -1,0 +1,107 @@
+"""What all figures share: one colour a model, one style, PNG and PDF."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from mmvae_bench.models import registry as models
+
+# Okabe and Ito's, told apart by people with any colour vision, less the yellow (too pale); grey is kept for context
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C510A", "#56B4E9", "#7B3294", "#BF9000", "#01665E")
+MARKERS = "osD^vPX<>*"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
+    "figure.dpi": 100,
+}
+DPI = 160
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure before it is written.
+
+    Attributes:
+        name: Of its files, without ending.
+        key: Whether it belongs to the first figures of the page.
+    """
+
+    name: str
+    title: str
+    caption: str
+    group: str
+    figure: Figure
+    key: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure's files; ``width`` is in CSS pixels, so that its letters are as large as the page's."""
+
+    title: str
+    caption: str
+    group: str
+    png: Path
+    pdf: Path
+    width: int
+    key: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a model is drawn, in every figure."""
+
+    colour: str
+    marker: str
+
+
+def palette(labels: Sequence[str]) -> dict[str, Look]:
+    """One look a label. A registered model's bare name has the same in every report; others take what is left."""
+    looks = [Look(c, m) for c, m in zip(COLOURS, MARKERS, strict=True)]
+    fixed = dict(zip(models.names(), looks, strict=False))
+    taken = {fixed[label] for label in labels if label in fixed}
+    free = itertools.cycle([look for look in looks if look not in taken] or looks)
+    return {label: fixed.get(label) or next(free) for label in labels}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure, in inches; its parts are laid out when it is drawn."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def legend_right(figure: Figure, handles: Sequence[Artist]) -> None:
+    """A legend beside all panels, outside them."""
+    if handles:
+        figure.legend(handles=list(handles), loc="outside right center", handlelength=1.8)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """A legend below all panels, outside them."""
+    if handles:
+        gaps = {"handletextpad": 0.2, "columnspacing": 1.0}
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, **gaps)
+
+
+def save(plots: Iterable[Plot], folder: Path) -> Iterator[Picture]:
+    """Write figures as PNG and PDF, one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for plot in plots:
+        png, pdf = (folder / f"{plot.name}.{ending}" for ending in ("png", "pdf"))
+        plot.figure.savefig(png, dpi=DPI)
+        plot.figure.set_layout_engine("none")  # keep the layout just found
+        plot.figure.savefig(pdf, dpi=DPI, metadata={"CreationDate": None})
+        yield Picture(plot.title, plot.caption, plot.group, png, pdf, round(112 * plot.figure.get_figwidth()), plot.key)

@@ -1,0 +1,127 @@
+"""What models draw (cross-generation grids) and how their latents lie (t-SNE)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from mmvae_bench.report.exemplars import Arrays, Exemplar, describe_rows, panels
+from mmvae_bench.report.figures import Plot, legend_below, new_figure
+
+MARKERS = "o^sDvP"
+Pixels = NDArray[np.uint8]
+Strip = tuple[str, Pixels | None]  # a text and a row of pictures; None = a gap
+
+
+def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
+    """One figure a model: columns are classes; below each source what is generated from it."""
+    for number, label in enumerate(panels(rows, "grid/")):
+        blocks = [(row.text, _strips(row.arrays.get(label, {}))) for row in rows]
+        blocks = [(text, strips) for text, strips in blocks if strips]
+        if not blocks:
+            continue  # nothing in it is a picture
+        lines = max(len(strips) for _, strips in blocks)
+        wide = max(len(pixels) for _, strips in blocks for _, pixels in strips if pixels is not None)
+        figure = new_figure(len(blocks) * (0.36 * wide + 0.85), 0.35 + 0.34 * lines)
+        for ax, (text, strips) in zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True):
+            _draw_strips(ax, strips)
+            ax.set_title(f"{label}, {text}")
+        caption = (
+            f"What {label} generates on {group}: a column a class (one test row each), first the source, below it what "
+            f"is decoded from one posterior sample given that source. {describe_rows(rows).replace('Rows', 'Panels')}"
+        )
+        yield Plot(f"{slug}-grid-{number}", f"Cross-generation: {label}", caption, group, figure)
+
+
+def _strips(arrays: Arrays) -> list[Strip]:
+    """Rows of pictures: for each source it and what is generated, then the rest."""
+    generated = [key.split("/")[1:] for key in arrays if key.startswith("grid/") and not key.startswith("grid/source/")]
+    strips: list[Strip] = []
+    for given in dict.fromkeys(given for given, _ in generated):
+        block: list[Strip] = [(name, _pictures(arrays.get(f"grid/source/{name}"))) for name in given.split("+")]
+        block += [(f"→ {target}", _pictures(arrays[f"grid/{g}/{target}"])) for g, target in generated if g == given]
+        shown = [strip for strip in block if strip[1] is not None]
+        if any(text.startswith("→") for text, _ in shown):
+            strips += [*([("", None)] if strips else []), *shown]
+    return strips
+
+
+def _pictures(values: NDArray[Any] | None) -> Pixels | None:
+    """[n, H, W, 3] of stored pictures [n, C, H, W]; None for what is no picture."""
+    if values is None or values.dtype != np.uint8 or values.ndim != 4 or values.shape[1] not in (1, 3):
+        return None
+    return np.repeat(values, 3 // values.shape[1], axis=1).transpose(0, 2, 3, 1)
+
+
+def _draw_strips(ax: Axes, strips: Sequence[Strip]) -> None:
+    """Each strip one line high, each picture one unit wide, whatever its resolution; gaps are a third of a line."""
+    y, ticks, wide = 0.0, [], max(len(pixels) for _, pixels in strips if pixels is not None)
+    for text, pixels in strips:
+        if pixels is None:
+            y += 0.35
+            continue
+        for x, picture in enumerate(pixels):
+            ax.imshow(picture, extent=(x + 0.03, x + 0.97, y + 0.97, y + 0.03), interpolation="nearest")
+        ticks.append((y + 0.5, text))
+        y += 1
+    ax.set(xlim=(0, wide), ylim=(y, 0), xticks=[], aspect="equal")
+    ax.set_yticks(*map(list, zip(*ticks, strict=True)))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequence[str]) -> Iterator[Plot]:
+    """t-SNE of posterior means: a panel a model, a row a missing pattern; colour = class, marker = modality."""
+    labels = panels(rows, "tsne/xy")
+    if not labels:
+        return
+    figure = new_figure(0.3 + 1.55 * len(labels), 0.55 + 1.55 * len(rows))
+    axes = figure.subplots(len(rows), len(labels), squeeze=False)
+    shown: dict[str, set[int]] = {"label": set(), "modality": set()}
+    for line, row in zip(axes, rows, strict=True):
+        for ax, label in zip(line, labels, strict=True):
+            _embedding(ax, row.arrays.get(label, {}), shown)
+        line[0].set_ylabel(row.text)
+    for ax, label in zip(axes[0], labels, strict=True):
+        ax.set_title(label)
+    legend_below(figure, _legend(shown, modalities), 12)
+    caption = (
+        f"t-SNE of the posterior means of test rows on {group}, all modalities of a model in one embedding. Distances "
+        f"between panels, and axes, mean nothing. {describe_rows(rows)}"
+    )
+    yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
+
+
+def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    if "tsne/xy" not in arrays:
+        ax.text(0.5, 0.5, "not available", ha="center", va="center", transform=ax.transAxes, color="#777777")
+        return
+    xy, label, modality = (arrays[f"tsne/{name}"] for name in ("xy", "label", "modality"))
+    for m in np.unique(modality):
+        own = modality == m
+        colours, marker = _colours(label[own], len(np.unique(label))), MARKERS[int(m) % len(MARKERS)]
+        x, y = xy[own].T
+        ax.scatter(x, y, s=6, c=colours, marker=marker, linewidths=0, alpha=0.75, rasterized=True)
+    shown["label"] |= {int(c) for c in np.unique(label)}
+    shown["modality"] |= {int(m) for m in np.unique(modality)}
+
+
+def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Ten colours told apart, or a wheel for more classes."""
+    return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
+
+
+def _legend(shown: Mapping[str, set[int]], modalities: Sequence[str]) -> list[Line2D]:
+    names = dict(enumerate(modalities))
+    dots = [Line2D([], [], linestyle="", color="#444444", marker=MARKERS[m % len(MARKERS)], markersize=5,
+                   label=names.get(m, f"modality {m}")) for m in sorted(shown["modality"])]  # fmt: skip
+    classes = sorted(shown["label"]) if len(shown["label"]) <= 20 else []
+    colours = [Line2D([], [], linestyle="", marker="s", markersize=5, label=str(c), color=colour)
+               for c, colour in zip(classes, _colours(np.array(classes), len(classes)), strict=True)]  # fmt: skip
+    return [*dots, *colours]

@@ -1,0 +1,47 @@
+"""Tiny models and batches that tests build by hand."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmvae_bench import models, nets
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.types import Modality, MultimodalBatch
+
+NAMES = ["meme", "mmvae", "mmvm", "mopoe", "mvae", "unimodal"]
+SHAPE = (1, 2, 3)
+
+
+def modalities(m: int, **changes: object) -> list[Modality]:
+    """M pixel modalities ``a``, ``b``, ... with different weights and scales."""
+    return [
+        Modality("abcde"[i], **{"shape": SHAPE, "likelihood": "laplace", "scale": 0.5 + 0.25 * i, **changes})  # type: ignore[arg-type]
+        for i in range(m)
+    ]
+
+
+def model(name: str, m: int = 2, latent_dim: int = 3, seed: int = 0, kinds: Sequence[Modality] = (), **options: object) -> MultimodalVAE:
+    """A small MLP model in float64, its pseudo-inputs (if any) random."""
+    torch.manual_seed(seed)
+    networks = nets.registry.get("mlp")(list(kinds) or modalities(m), latent_dim, hidden=7, layers=1)
+    made = models.registry.get(name)(networks, **options).double()
+    made.initialise(lambda name, n: torch.rand(n, *shape_of(made, name), dtype=torch.float64))
+    return made
+
+
+def shape_of(made: MultimodalVAE, name: str) -> tuple[int, ...]:
+    return made.modalities[made.names.index(name)].shape
+
+
+def batch(made: MultimodalVAE, rows: int = 4, seed: int = 1, present: Tensor | None = None) -> MultimodalBatch:
+    """Random entries in [0, 1]; complete unless ``present`` says otherwise."""
+    generator = torch.Generator().manual_seed(seed)
+    x = {m.name: torch.rand(rows, *m.shape, generator=generator, dtype=torch.float64) for m in made.modalities}
+    return MultimodalBatch(x, torch.ones(len(x), rows, dtype=torch.bool) if present is None else present)
+
+
+def gradient(made: MultimodalVAE, loss: Tensor) -> Tensor:
+    """The gradient of every parameter, flattened; zeros where there is none."""
+    grads = torch.autograd.grad(loss, list(made.parameters()), allow_unused=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(grads, made.parameters(), strict=True)])

@@ -1,0 +1,163 @@
+"""Linear-Gaussian models, where everything is known (protocol 18, 19): exact experts, wrong experts, quadrature."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmvae_bench import models, nets
+from mmvae_bench.datasets.linear_gaussian import LinearGaussian
+from mmvae_bench.models.base import MIN_SCALE, MultimodalVAE
+from mmvae_bench.objectives import log_mean_exp
+from mmvae_bench.types import MultimodalBatch
+
+L = 2
+WITH_PRIOR = ["mvae", "mmvae", "mopoe"]
+
+
+def inverse_softplus(y: torch.Tensor) -> torch.Tensor:
+    return y + torch.log(-torch.expm1(-y))
+
+
+def linear(name: str, m: int = 2, shift: float = 0.0, widen: tuple[float, ...] = (1.0,), latent: int = L, **options: object):
+    """A model with the data's own decoders, and experts that are exact, or moved by ``shift`` of their sd and widened."""
+    data = LinearGaussian(m=m, dim=4, latent=latent, noise=0.8)
+    exact = data.model
+    networks = nets.registry.get("linear")(data.modalities, latent)
+    for i, mod in enumerate(data.modalities):
+        decoder = next(layer for layer in networks.decoders[mod.name].modules() if isinstance(layer, nn.Linear))
+        encoder = next(layer for layer in networks.encoders[mod.name].modules() if isinstance(layer, nn.Linear))
+        decoder.weight.data, decoder.bias.data = (torch.from_numpy(a).float() for a in (exact.weight[mod.name], exact.bias[mod.name]))
+        expert = exact.expert(mod.name)
+        sd = torch.from_numpy(np.sqrt(np.diag(expert.covariance)))
+        sign = -1 if i % 2 else 1
+        raw = inverse_softplus(sd * widen[i % len(widen)] - MIN_SCALE)
+        encoder.weight.data = torch.cat([torch.from_numpy(expert.weight), torch.zeros(latent, 4)]).float()
+        encoder.bias.data = torch.cat([torch.from_numpy(expert.bias) + sign * shift * sd, raw]).float()
+    made = models.registry.get(name)(networks, **options).double()
+    rows = exact.sample(6, np.random.default_rng(0))
+    x = {key: torch.from_numpy(value) for key, value in rows.items()}
+    return made, exact, MultimodalBatch(x, torch.ones(m, 6, dtype=torch.bool))
+
+
+def subsets(names: tuple[str, ...]):
+    yield from [(n,) for n in names]
+    yield names
+
+
+@pytest.mark.parametrize(("name", "options"), [("mvae", {}), ("mopoe", {"prior_expert": "always"})])
+@pytest.mark.parametrize("m", [2, 3])
+def test_a_product_of_exact_experts_and_one_prior_is_the_posterior(name, options, m):
+    made, exact, data = linear(name, m, **options)
+    for given in subsets(made.names):
+        if name == "mopoe" and len(given) > 1:  # the product over all of A is one component of the mixture
+            q = made.posterior(data.given(*given)).experts.q[-1]
+        else:
+            q = made.posterior(data.given(*given))
+        mean, covariance = exact.posterior({n: data.x[n].numpy() for n in given})
+        np.testing.assert_allclose(q.mean.detach(), mean, atol=1e-5)
+        np.testing.assert_allclose(q.stddev.detach(), np.broadcast_to(np.sqrt(np.diag(covariance)), mean.shape), rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 2, 7])
+def test_the_importance_bound_at_the_true_posterior_is_log_p_for_every_k(k):
+    made, exact, data = linear("mvae")
+    q = made.posterior(data)
+    z = q.rsample(k)
+    log_w = made.prior().log_prob(z) + made.log_px(z, data).sum(0) - q.log_prob(z)
+    expected = exact.log_likelihood({n: data.x[n].numpy() for n in made.names})
+    np.testing.assert_allclose(log_mean_exp(log_w).detach(), expected, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [*WITH_PRIOR, "unimodal", "meme"])
+def test_importance_sampling_is_unbiased_with_wrong_experts(name):
+    """mean(w) / p within 5 standard errors of 1 for every row and subset with an effective sample size >= 100."""
+    k = 20_000
+    made, exact, data = linear(name, shift=1.0, widen=(1.5, 3.0))
+    checked = 0
+    for given in subsets(made.names):
+        x = {n: data.x[n].numpy() for n in given}
+        if name == "meme":
+            if len(given) > 1:
+                continue
+            target = next(n for n in made.names if n not in given)
+            estimate = made.log_conditional(data, given, target, k, torch.Generator().manual_seed(0))
+            expected = wrong_conditional(made, exact, data, given[0], target)
+        else:
+            estimate = made.log_likelihood(data.given(*given), k, torch.Generator().manual_seed(0))
+            each = [exact.log_likelihood({n: v}) for n, v in x.items()]
+            expected = sum(each) if name == "unimodal" else exact.log_likelihood(x)
+        ratio = (estimate.log_p - torch.from_numpy(np.asarray(expected))).exp()
+        error = (1 / estimate.ess - 1 / k).clamp(min=0).sqrt() * (len(given) if name == "unimodal" else 1)
+        good = estimate.ess >= 100
+        checked += int(good.sum())
+        assert ((ratio - 1).abs() <= 5 * error + 1e-9)[good].all()
+    assert checked >= 6
+
+
+def wrong_conditional(made, exact, data, source: str, target: str) -> np.ndarray:
+    """log of the integral of N(x_t; W z + b, s^2) q(z | x_s) dz in closed form, q being MEME's encoder as it is."""
+    q = made.posterior(data.given(source))
+    w, s = exact.weight[target], exact.scale[target]
+    out = []
+    for b in range(data.size):
+        covariance = w @ np.diag(q.stddev[b].numpy() ** 2) @ w.T + s**2 * np.eye(len(w))
+        d = data.x[target][b].numpy() - w @ q.mean[b].numpy() - exact.bias[target]
+        out.append(-0.5 * (d @ np.linalg.solve(covariance, d) + np.linalg.slogdet(2 * np.pi * covariance)[1]))
+    return np.array(out)
+
+
+@torch.no_grad()
+def test_importance_sampling_with_a_laplace_prior_agrees_with_quadrature():
+    made, _, data = linear("mmvae", shift=1.0, widen=(1.5, 3.0), latent=1, family="laplace")
+    grid = torch.linspace(-30, 30, 60_001, dtype=torch.float64)[:, None, None].expand(-1, 6, 1)
+    log_joint = made.prior().log_prob(grid) + made.log_px(grid, data).sum(0)
+    expected = log_joint.logsumexp(0) + math.log(60 / 60_000)
+    k = 20_000
+    estimate = made.log_likelihood(data, k, torch.Generator().manual_seed(0))
+    error = (1 / estimate.ess - 1 / k).sqrt()
+    assert (estimate.ess >= 100).all()
+    assert ((estimate.log_p - expected).expm1().abs() <= 5 * error).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("looser", [True, False])
+def test_mmvaes_weights_are_unbiased_by_strata(looser):
+    """E[(1 / MK) sum w] = p(X) (tight); (1 / M) sum_r E[w_r] = p(X) (looser): the same average, sampled by strata."""
+    n = 20_000
+    made, exact, data = linear("mmvae", shift=1.0, widen=(1.5, 3.0), looser=looser)
+    experts = made.encode(data)
+    torch.manual_seed(0)
+    w = made.log_weights(experts.q.rsample(n), experts, data)
+    w = (w - torch.from_numpy(exact.log_likelihood({k: v.numpy() for k, v in data.x.items()}))).exp().mean(1)  # over r
+    assert ((w.mean(0) - 1).abs() <= 5 * w.std(0) / n**0.5).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("looser", [True, False])
+def test_mmvaes_bound_rises_with_k_and_stays_below_log_p(looser):
+    bounds, errors = [], []
+    for k in (1, 4, 16):
+        made, exact, data = linear("mmvae", shift=1.0, widen=(1.5, 3.0), k=k, looser=looser, estimator="iwae")
+        torch.manual_seed(k)
+        draws = torch.stack([made.loss(data).terms["bound"] for _ in range(400)])
+        bounds.append(draws.mean())
+        errors.append(draws.std() / 20)
+    log_p = exact.log_likelihood({k: v.numpy() for k, v in data.x.items()}).mean()
+    assert bounds[-1] <= log_p + 5 * errors[-1]
+    assert bounds[0] <= bounds[1] + 5 * errors[0] and bounds[1] <= bounds[2] + 5 * errors[1]
+    assert bounds[2] - bounds[0] > 5 * errors[0], "the bound must visibly rise, or the test shows nothing"
+
+
+def test_models_without_a_prior_say_so():
+    from mmvae_bench.errors import Undefined
+
+    for name in ("meme", "mmvm"):
+        made, _, data = linear(name)
+        with pytest.raises(Undefined, match="prior"):
+            made.log_likelihood(data, 5)
+        assert isinstance(made, MultimodalVAE)
+        assert made.log_likelihood(data, 5, prior=models.registry.get("mvae")(made.networks).prior()).log_p.isfinite().all()

@@ -1,0 +1,121 @@
+"""MEME's loss and gradient equal its formulas, row by row and sample by sample, stop-gradient included."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Laplace, Normal, kl_divergence
+
+from mmvae_bench.models.meme import MEME
+from mmvae_bench.types import MultimodalBatch
+from tests.helpers import batch, gradient, model
+
+K, LAMBDA, BETA = 2, 3.0, 1.5
+
+
+def log_px(made: MEME, name: str, z: Tensor, data: MultimodalBatch, b: int) -> Tensor:
+    m = made.modalities[made.names.index(name)]
+    return m.weight * Laplace(made.networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
+
+
+def encoder(made: MEME, name: str, x: Tensor) -> Normal:
+    loc, raw = made.networks.encoders[name](x[None])[0].chunk(2)
+    return Normal(loc, torch.nn.functional.softplus(raw) + 1e-4)
+
+
+def literal(made: MEME, data: MultimodalBatch, seed: int) -> Tensor:
+    """-(Eq. 6) or -(Eq. 8) for each row, written out, on the noise that the model draws; the mean over rows."""
+    torch.manual_seed(seed)
+    noise = torch.randn(K + 1, len(made.names), data.size, 3, dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64)
+    for b in range(data.size):
+        here = [n for n in made.names if data.where(n)[b]]
+        for name in here:
+            m = made.names.index(name)
+            q = encoder(made, name, data.x[name][b])
+            z = [q.loc + q.scale * noise[k, m, b] for k in range(K + 1)]
+            own = log_px(made, name, z[0], data, b)
+            others = [n for n in here if n != name]
+            if others:
+                a = [sum(log_px(made, n, z_k, data, b) for n in others) for z_k in z]
+                c = torch.stack(a).logsumexp(0) - math.log(K + 1)
+                w = (a[0] - c).exp().detach()
+                priors = [encoder(made, n, data.x[n][b]) for n in others]
+                if len(priors) == 1:
+                    divergence = kl_divergence(q, priors[0]).sum()
+                else:
+                    mixture = torch.stack([p.log_prob(z[0]).sum() for p in priors]).logsumexp(0) - math.log(len(priors))
+                    divergence = q.log_prob(z[0]).sum() - mixture
+                total = total + (w * (own - a[0] - BETA * divergence) + LAMBDA * c) / len(here)
+            else:
+                absent = [n for n in made.names if n != name]
+                pseudo = [encoder(made, n, u).log_prob(z[0]).sum() for n in absent for u in made.pseudo[n]]
+                log_pu = torch.stack(pseudo).logsumexp(0) - math.log(len(pseudo))
+                total = total + own - BETA * (q.log_prob(z[0]).sum() - log_pu)
+    return -total / data.present.any(0).sum()
+
+
+PRESENT = {
+    2: [[1, 1, 0, 0, 1], [1, 0, 1, 0, 1]],
+    3: [[1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [1, 1, 0, 0, 0]],
+}
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_loss_and_gradient_equal_the_formulas(m):
+    made = model("meme", m=m, k=K, supervision=LAMBDA, beta=BETA, pseudo=4)
+    data = batch(made, 5, present=torch.tensor(PRESENT[m], dtype=torch.bool))
+    torch.manual_seed(7)
+    loss = made.loss(data).total
+    expected = literal(made, data, seed=7)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient(made, loss), gradient(made, expected), rtol=1e-8, atol=1e-10)
+
+
+def test_without_the_stop_gradient_the_gradient_would_differ(monkeypatch):
+    made = model("meme", k=K)
+    data = batch(made)
+    torch.manual_seed(7)
+    right = gradient(made, made.loss(data).total)
+    monkeypatch.setattr(Tensor, "detach", lambda self: self)
+    torch.manual_seed(7)
+    wrong = gradient(made, made.loss(data).total)
+    assert (right - wrong).norm() > 1e-3 * right.norm()
+
+
+def test_the_weight_is_at_most_k_plus_1():
+    made = model("meme", k=K)
+    data = batch(made, 50)
+    z = made.encode(data).q.rsample(K + 1) * 30
+    _, cross = made.reconstructions(z, data)
+    w = (cross[0] - (cross.logsumexp(0) - math.log(K + 1))).exp()
+    assert w.max() <= K + 1 + 1e-9
+
+
+def test_pseudo_inputs_learn_from_incomplete_rows_only():
+    made = model("meme", k=K)
+    for present, moves in (([[1, 1], [1, 1]], False), ([[1, 1], [1, 0]], True)):
+        made.zero_grad()
+        made.loss(batch(made, 2, present=torch.tensor(present, dtype=torch.bool))).total.backward()
+        assert (made.pseudo["b"].grad.abs().sum() > 0) == moves
+        assert made.pseudo["a"].grad.abs().sum() == 0
+
+
+def test_an_unpaired_row_trains_no_decoder_of_what_is_absent():
+    made = model("meme", k=K)
+    made.loss(batch(made, 2, present=torch.tensor([[1, 1], [0, 0]], dtype=torch.bool))).total.backward()
+    assert all(p.grad.abs().sum() == 0 for p in made.networks.decoders["b"].parameters())
+    assert any(p.grad.abs().sum() > 0 for p in made.networks.encoders["b"].parameters())
+
+
+def test_a_product_prior_has_a_closed_kl():
+    made = model("meme", m=3, k=K, combine="product", pseudo=4)
+    data = batch(made, 5, present=torch.tensor(PRESENT[3], dtype=torch.bool))
+    experts = made.encode(data)
+    b, c = Normal(experts.q.loc[1, 0], experts.q.scale[1, 0]), Normal(experts.q.loc[2, 0], experts.q.scale[2, 0])
+    precision = b.scale**-2 + c.scale**-2
+    prior = Normal((b.loc / b.scale**2 + c.loc / c.scale**2) / precision, precision.rsqrt())
+    expected = kl_divergence(Normal(experts.q.loc[0, 0], experts.q.scale[0, 0]), prior).sum()
+    torch.testing.assert_close(made.divergence(0, experts.q.loc[0], experts)[0], expected)
+    assert made.loss(data).total.isfinite()

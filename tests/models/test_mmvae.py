@@ -1,0 +1,130 @@
+"""MMVAE's estimators equal their formulas, sample by sample, and its bounds behave as bounds."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Laplace, Normal
+
+from mmvae_bench.fusion import Experts
+from mmvae_bench.models.mmvae import MMVAE
+from mmvae_bench.types import MultimodalBatch
+from tests.helpers import batch, gradient, model
+
+K, B = 3, 4
+
+
+def density(made: MMVAE, data: MultimodalBatch, z: Tensor, b: int, raw: list[Tensor]) -> Tensor:
+    """log w(z) of one row and one sample, from torch.distributions; ``raw`` are the experts' (loc, scale)."""
+    log_w = Normal(0.0, 1.0).log_prob(z).sum()
+    for m in made.modalities:
+        loc = made.networks.decoders[m.name](z[None])[0].sigmoid()
+        log_w = log_w + m.weight * Laplace(loc, m.scale).log_prob(data.x[m.name][b]).sum()
+    q = torch.stack([Normal(loc[b], scale[b]).log_prob(z).sum() for loc, scale in raw])
+    return log_w - (q.logsumexp(0) - math.log(len(raw)))
+
+
+def reference(made: MMVAE, data: MultimodalBatch, seed: int) -> Tensor:
+    """The gradient of the loss by its formula, one sample at a time, on the noise that the model draws."""
+    names, parameters = made.names, list(made.parameters())
+    experts = made.encode(data).q
+    torch.manual_seed(seed)
+    noise = torch.randn(K, len(names), B, 3, dtype=torch.float64)
+    total = [torch.zeros_like(p) for p in parameters]
+    for b in range(B):
+        z = [[experts.loc[r, b] + experts.scale[r, b] * noise[k, r, b] for k in range(K)] for r in range(len(names))]
+        live = [(experts.loc[r], experts.scale[r]) for r in range(len(names))]
+        stopped = [(loc.detach(), scale.detach()) for loc, scale in live]
+        raw = live if made.estimator in ("iwae", "elbo") else stopped
+        value = torch.stack([torch.stack([density(made, data, z_rk, b, raw) for z_rk in z_r]) for z_r in z]).detach()
+        joint = value.flatten().softmax(0).reshape(value.shape)
+        w = value.softmax(1) if made.looser else joint  # normalised over k, or over r and k
+        share = 1 / len(names) if made.looser else 1.0
+        for r in range(len(names)):
+            for k in range(K):
+                coefficient = share * w[r, k] if made.estimator != "elbo" else torch.tensor(1 / (len(names) * K), dtype=torch.float64)
+                leaf = z[r][k].detach().requires_grad_()  # d log w / d (decoder, q's own parameters), z held
+                direct = torch.autograd.grad(
+                    density(made, data, leaf, b, raw), [leaf, *parameters], allow_unused=True, retain_graph=True
+                )
+                path = coefficient * (w[r, k] if made.estimator == "dreg" else 1.0) * direct[0]
+                through = torch.autograd.grad(z[r][k], parameters, path, allow_unused=True, retain_graph=True)
+                for total_p, direct_p, through_p in zip(total, direct[1:], through, strict=True):
+                    if direct_p is not None:
+                        total_p -= coefficient * direct_p / B
+                    if through_p is not None:
+                        total_p -= through_p / B
+    return torch.cat([t.flatten() for t in total])
+
+
+@pytest.mark.parametrize("looser", [True, False])
+@pytest.mark.parametrize("estimator", ["iwae", "stl", "dreg", "elbo"])
+def test_gradient_equals_its_per_sample_formula(estimator, looser):
+    made = model("mmvae", estimator=estimator, looser=looser, k=K)
+    data = batch(made, B)
+    expected = reference(made, data, seed=5)
+    torch.manual_seed(5)
+    actual = gradient(made, made.loss(data).total)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_the_estimators_differ_so_that_a_missing_hook_or_stop_gradient_shows():
+    gradients = []
+    for estimator in ("iwae", "stl", "dreg", "elbo"):
+        made = model("mmvae", estimator=estimator, k=K)
+        torch.manual_seed(5)
+        gradients.append(gradient(made, made.loss(batch(made, B)).total))
+    for i in range(4):
+        for j in range(i):
+            assert (gradients[i] - gradients[j]).norm() > 1e-3 * gradients[i].norm()
+
+
+def test_dreg_has_the_mean_of_iwae_for_one_modality():
+    """E[DReG] = E[IWAE gradient] for i.i.d. samples of one q (Tucker et al. 2019); here M = 1, within 5 standard errors."""
+    blocks, rows = 300, 100
+    made = {name: model("mmvae", m=1, latent_dim=2, estimator=name, k=K) for name in ("iwae", "dreg")}
+    row = batch(made["iwae"], 1)
+    data = MultimodalBatch({"a": row.x["a"].expand(rows, -1, -1, -1)}, torch.ones(1, rows, dtype=torch.bool))
+    torch.manual_seed(0)
+    draws = {n: torch.stack([gradient(m, m.loss(data).total) for _ in range(blocks)]) for n, m in made.items()}
+    difference = draws["iwae"].mean(0) - draws["dreg"].mean(0)
+    error = ((draws["iwae"].var(0) + draws["dreg"].var(0)) / blocks).sqrt()
+    encoder = sum(p.numel() for p in made["iwae"].networks.encoders.parameters())
+    assert difference.abs().le(5 * error + 1e-12).all()
+    signal = draws["iwae"].mean(0)[:encoder].abs() > 10 * error[:encoder]
+    assert signal.any(), "the encoder's gradient must stand out of the noise, or the test shows nothing"
+
+
+@pytest.mark.parametrize("looser", [True, False])
+def test_reported_bound_is_the_log_mean_of_the_weights(looser):
+    made = model("mmvae", k=K, looser=looser)
+    data = batch(made, B, present=torch.tensor([[True, True, True, False], [True, False, True, False]]))
+    torch.manual_seed(2)
+    bound = made.loss(data).terms["bound"]
+    torch.manual_seed(2)
+    experts = made.encode(data)
+    log_w = made.log_weights(experts.q.rsample(K), experts, data)
+    rows = []
+    for b in range(3):
+        own = log_w[:, data.present[:, b], b]
+        each = own.logsumexp(0) - math.log(K)
+        rows.append(each.mean() if looser else own.flatten().logsumexp(0) - math.log(own.numel()))
+    torch.testing.assert_close(bound, torch.stack(rows).mean())
+
+
+def test_beta_multiplies_the_kl_part_alone():
+    data, losses = None, []
+    for beta in (0.0, 1.0, 3.0):
+        made = model("mmvae", k=K, estimator="elbo", beta=beta)
+        data = data or batch(made, B)
+        torch.manual_seed(2)
+        losses.append(made.loss(data).total)
+    torch.testing.assert_close(losses[2] - losses[0], 3 * (losses[1] - losses[0]))
+
+
+def test_laplace_posteriors_use_a_laplace_prior():
+    made = model("mmvae", family="laplace")
+    z = torch.tensor([[[0.5, -1.0, 2.0]]], dtype=torch.float64)
+    torch.testing.assert_close(made.prior().log_prob(z), Laplace(0.0, 1.0).log_prob(z).sum(-1))
+    assert isinstance(made.encode(batch(made)), Experts)

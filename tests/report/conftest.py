@@ -1,0 +1,155 @@
+"""A made-up store: four models on two data sets, at two missing ratios."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
+from mmvae_bench.store import COLUMNS, RunResult, Store
+
+MODELS = ("meme", "mvae", "mmvae", "unimodal")
+DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption")}
+SKILL = {"meme": 0.6, "mvae": 0.25, "mmvae": 0.55, "mopoe": 0.5, "mmvm": 0.58, "unimodal": 0.1}
+CLASSES = 10
+CONTROL = "chance control: the modalities' latents never met in training"
+
+
+def spec(model: str, dataset: str = "mnist_street", ratio: float = 0.0, seed: int = 0, **changes: Any) -> RunSpec:
+    """A run; ``changes`` are fields of the spec, or ``label`` and ``options`` of the model, ``scheme``."""
+    label, options = changes.pop("label", model), changes.pop("options", {})
+    missing = Missing(ratio, changes.pop("scheme", "split"), changes.pop("incomplete", "keep"))
+    names = changes.pop("names", DATA.get(dataset, ("a", "b")))
+    made = RunSpec(
+        dataset=Component(dataset, 1, {}, dataset),
+        model=Component(model, 1, options, label),
+        nets=Component("mlp", 1, {"width": 400}, "mlp"),
+        latent_dim=64,
+        likelihoods={name: {"likelihood": "laplace", "scale": 1.0, "weight": 1.0} for name in names},
+        train=TrainSpec(20, 128, 5e-4),
+        missing=missing,
+        seed=seed,
+    )
+    return replace(made, **changes)
+
+
+def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: Any) -> dict[str, Any]:
+    """A tidy row."""
+    known: dict[str, Any] = {
+        "schema": 1, "run_id": run.run_id, "config_id": run.config_id, "dataset": run.dataset.name,
+        "dataset_options": {}, "subset": "", "model": run.model.name, "model_options": dict(run.model.options),
+        "label": run.model.label, "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio,
+        "complete_fraction": 1 - run.missing.ratio, "seed": run.seed, "metric": metric, "metric_version": 1,
+        "variant": "", "prior": "", "given": "", "target": "", "value": value, "se": None, "n": 1000, "chance": None,
+        "ceiling": None, "higher_is_better": True, "status": "ok", "reason": "", "dataset_hash": "d" * 16,
+        "oracle_hash": "o" * 16, "device": "cpu", "precision": "fp32", "engine": "eager", "threads": 1,
+        "package_version": "0.1.0", "n_params": 1234567, "epochs": 20, "steps": 780,
+    }  # fmt: skip
+    assert set(known) == set(COLUMNS)
+    return {**known, **fields}
+
+
+def scores(run: RunSpec) -> list[dict[str, Any]]:
+    """Plausible rows of one run."""
+    rng = np.random.default_rng(int(run.run_id[:8], 16))
+    skill = SKILL[run.model.name] * (1 - 0.4 * run.missing.ratio)
+    names, rows = list(run.likelihoods), []
+    control = CONTROL if run.model.name == "unimodal" else ""
+
+    def near(value: float) -> float:
+        return float(np.clip(value + 0.02 * rng.standard_normal(), 0.02, 0.99))
+
+    for (a, b), variant in product([names, names[::-1]], ("micro", "macro")):
+        level = near(0.1 if control else 0.2 + skill * (1.1 if a == names[-1] else 0.8))
+        rows.append(row(run, "cross_coherence", level, variant=variant, given=a, target=b, chance=0.113, ceiling=0.97,
+                        reason=control))  # fmt: skip
+        rows.append(row(run, "self_coherence", near(0.9), variant=variant, given=a, target=a, chance=0.113))
+    for name in names:
+        rows.append(row(run, "oracle_accuracy", 0.97, target=name, chance=0.113))
+        for variant in ("mean", "sample"):
+            rows.append(row(run, "linear_probe", near(0.6 + 0.4 * skill), variant=variant, given=name, chance=0.113))
+    both = "+".join(names)
+    for prior in ("model", "aggregate"):
+        if run.model.name == "meme" and prior == "model":
+            why = {"status": "skipped", "reason": "MEME's prior depends on the row"}
+            rows.append(row(run, "joint_coherence", None, prior=prior, target=both, **why))
+            continue
+        rows.append(row(run, "joint_coherence", near(0.5 * skill + 0.1), prior=prior, target=both, chance=near(0.12)))
+        rows.append(row(run, "joint_coherence", near(0.9), prior=prior, variant="entropy", target=names[0]))
+        rows.append(
+            row(run, "log_likelihood", -1500 + 900 * skill + 5 * near(0), variant="iw100", prior=prior, target=both)
+        )
+        rows.append(row(run, "log_likelihood", 20 + 30 * near(0.5), variant="ess100", prior=prior, target=both))
+    rows.append(row(run, "relatedness_auroc", near(0.5 + 0.4 * skill), given=names[0], target=names[1], chance=0.5))
+    rows.append(row(run, "relatedness_contrast", near(skill), given=names[0], target=names[1]))
+    return rows
+
+
+def picture(rng: np.random.Generator, shape: tuple[int, ...], label: int) -> np.ndarray:
+    """A picture of a class: a bright bar at its height, on noise."""
+    x = rng.integers(0, 90, shape, dtype=np.uint8)
+    x[..., label * shape[-2] // CLASSES : (label + 1) * shape[-2] // CLASSES, :] = 255
+    return x
+
+
+def artifacts(run: RunSpec) -> dict[str, Any]:
+    """Plausible arrays of one run."""
+    rng = np.random.default_rng(int(run.run_id[:8], 16))
+    (a, b), skill = list(run.likelihoods), SKILL[run.model.name] * (1 - 0.5 * run.missing.ratio)
+    related, unrelated = rng.gamma(9, 1 - 0.7 * skill, 1000), rng.gamma(9, 1, 9000)
+    edges = np.linspace(0, max(related.max(), unrelated.max()), 61)
+    centres = rng.normal(0, 1, (CLASSES, 8))
+    distance = np.linalg.norm(centres[:, None] - centres[None] - (1 - skill) * rng.normal(0, 1, 8), axis=-1) + 1
+    label, modality = rng.integers(0, CLASSES, 600), np.repeat([0, 1], 300)
+    xy = 6 * skill * centres[label, :2] + rng.normal(0, 1, (600, 2)) + 12 * (1 - skill) * modality[:, None]
+    arrays = {f"w2hist/{a}+{b}/edges": edges, f"w2class/{a}+{b}": distance,
+              "tsne/xy": xy, "tsne/label": label, "tsne/modality": modality}  # fmt: skip
+    arrays[f"w2hist/{a}+{b}/related"] = np.histogram(related, edges)[0]
+    arrays[f"w2hist/{a}+{b}/unrelated"] = np.histogram(unrelated, edges)[0]
+    shapes = {a: (1, 28, 28), b: (3, 32, 32)}
+    for name, shape in shapes.items():
+        arrays[f"grid/source/{name}"] = np.stack([picture(rng, shape, c) for c in range(CLASSES)])
+    for given, target in product(shapes, shapes):
+        drawn = [picture(rng, shapes[target], c if rng.random() < skill + 0.3 else 0) for c in range(CLASSES)]
+        arrays[f"grid/{given}/{target}"] = np.stack(drawn)
+    return arrays
+
+
+@dataclass(frozen=True)
+class Made:
+    """A store with its plan and the specs of its runs."""
+
+    store: Store
+    plan: dict[str, Any]
+    specs: list[RunSpec]
+
+
+def publish(store: Store, run: RunSpec, rows: list[dict[str, Any]] | None = None, **more: Any) -> RunSpec:
+    """Store a run."""
+    info = {"device": "cpu", "versions": {"torch": "2.11.0", "numpy": "2.4.6"}, "rate": 5200.0, "peak_memory_mb": 812.0,
+            "steps": 780, "seconds": {"train": 60 + 40 * SKILL.get(run.model.name, 0.3), "evaluate": 12.0}}  # fmt: skip
+    store.publish(RunResult(run, scores(run) if rows is None else rows, info=info, **more))
+    return run
+
+
+def make_plan(specs: list[RunSpec], **more: Any) -> dict[str, Any]:
+    """The plan of some runs."""
+    return {"name": "demo", "title": "Demo & more", "run_ids": [run.run_id for run in specs], "skipped": [],
+            "command": "mmvae-bench run --suite demo", **more}  # fmt: skip
+
+
+def make(root: Path, seeds: int = 3, models: tuple[str, ...] = MODELS, data: tuple[str, ...] = tuple(DATA)) -> Made:
+    """Publish models x data sets x {0, .5} x seeds."""
+    store = Store(root)
+    runs = [spec(m, d, ratio, seed) for d, m, ratio, seed in product(data, models, (0.0, 0.5), range(seeds))]
+    for run in runs:
+        publish(store, run, artifacts=artifacts(run) if run.seed == 0 else {})
+    return Made(store, make_plan(runs), runs)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("results"))

@@ -1,0 +1,450 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmvae_bench import datasets, models
+from mmvae_bench.cli import main
+from mmvae_bench.datasets.base import Dataset, Protocol
+from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.multivalue import MultiValue, expand
+from mmvae_bench.request import Settings
+from mmvae_bench.store import RunResult, Store
+
+FLAGS = ("--models", "--missing")
+
+
+class Absent(Dataset):
+    protocol = Protocol("mlp", 2, 1, 16, 1e-3)
+
+    @property
+    def modalities(self):
+        from mmvae_bench.types import Modality
+
+        return (Modality("left", (4,)), Modality("right", (4,)))
+
+    def build(self, data_dir):
+        raise NotImplementedError
+
+    def sources(self, data_dir):
+        raise DataError(f"put it at {data_dir}/absent.bin")
+
+
+class Present(Absent):
+    def sources(self, data_dir):
+        return []
+
+
+@pytest.fixture
+def ran(monkeypatch, tmp_path):
+    """Fake data sets and a fake runner that records what it was given; the working directory is empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(datasets.registry._loaded, "absent", Absent)
+    monkeypatch.setitem(datasets.registry._loaded, "present", Present)
+    seen = SimpleNamespace(plan=None, settings=None, code=0)
+
+    def run_plan(plan, settings):
+        seen.plan, seen.settings = plan, settings
+        if isinstance(seen.code, BaseException):
+            raise seen.code
+        return seen.code
+
+    monkeypatch.setitem(
+        sys.modules, "mmvae_bench.runner", SimpleNamespace(run_plan=run_plan, count_jobs=lambda settings: 2)
+    )
+    return seen
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(main, args)
+
+
+def run(*args: str) -> Result:
+    return call("run", *args)
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+# --- several values after one flag ------------------------------------------------------------------------------
+
+
+@click.command(cls=MultiValue)
+@click.option("--models", multiple=True)
+@click.option("--missing", multiple=True)
+@click.option("--epochs", type=int)
+@click.option("--dry-run", is_flag=True)
+@click.argument("rest", nargs=-1)
+def probe(models, missing, epochs, dry_run, rest):
+    from mmvae_bench.options import split_list
+
+    click.echo(repr((split_list(models), split_list(missing), epochs, dry_run, rest)))
+
+
+def parsed(*args: str) -> str:
+    result = CliRunner().invoke(probe, args)
+    return result.output if result.exit_code == 0 else f"{result.exit_code} {result.output}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "expanded"),
+    [
+        ("--models a b", "--models a --models b"),
+        ("--models a --models b", "--models a --models b"),
+        ("--models=a b", "--models a --models b"),
+        ("--models a b --epochs 3 --missing 0 .5", "--models a --models b --epochs 3 --missing 0 --missing .5"),
+        ("--missing 0 -0.5 -.5", "--missing 0 --missing -0.5 --missing -.5"),
+        ("--models a -- b", "--models a -- b"),
+        ("--epochs 3 b", "--epochs 3 b"),
+        ("", ""),
+    ],
+)
+def test_values_become_repeated_flags(typed, expanded):
+    assert expand(typed.split(), FLAGS) == expanded.split()
+
+
+VALUES = st.lists(st.from_regex(r"[a-z0-9.]{1,4}(\[k=[0-9],l=[0-9]\])?", fullmatch=True), max_size=6)
+
+
+def grouped(flag: str, values: list[str], data: st.DataObject) -> list[list[str]]:
+    """Chunks of arguments: the values by repeated flags, several after a flag, commas, or any mixture."""
+    chunks: list[list[str]] = []
+    at = 0
+    while at < len(values):
+        size = data.draw(st.integers(1, len(values) - at))
+        some = values[at : at + size]
+        joined = [",".join(some)] if data.draw(st.booleans()) else some
+        equals = data.draw(st.booleans())
+        chunks.append([f"{flag}={joined[0]}", *joined[1:]] if equals else [flag, *joined])
+        at += size
+    return chunks
+
+
+@given(VALUES, VALUES, st.data())
+def test_any_grouping_of_values_parses_equal(models, missing, data):
+    chunks = [
+        *grouped("--models", models, data),
+        ["--epochs", "3"],
+        *grouped("--missing", missing, data),
+        ["--dry-run"],
+    ]
+    assert parsed(*(arg for chunk in chunks for arg in chunk)) == f"{(models, missing, 3, True, ())}\n"
+
+
+@pytest.mark.parametrize("typed", ["--models", "--models --dry-run", "--dry-run --missing"])
+def test_a_flag_without_a_value_is_bad_input(typed):
+    assert parsed(*typed.split()).startswith("2 ")
+    assert "requires an argument" in parsed(*typed.split())
+
+
+# --- run ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_grid_as_typed_in_the_issue(ran):
+    result = run("--models", "all", "--datasets", "absent", "present", "--missing", "0", "0.5", "--seeds", "2")
+    assert result.exit_code == 0, result.output
+    n = len(models.registry.names())
+    assert len(ran.plan.entries) == 2 * n * 2 * 2
+    assert ran.plan.counts["skipped"] == ran.plan.counts["to run"]
+    assert ran.plan.name == "custom"
+    assert ran.plan.command == "mmvae-bench run --models all --datasets absent present --missing 0 0.5 --seeds 2"
+    assert f"{4 * n} runs skipped: put it at data/absent.bin" in result.stderr
+    assert "Next: mmvae-bench report --suite custom\n" in result.output
+
+
+def test_without_arguments_the_quick_suite_runs(ran):
+    assert run().exit_code == 0
+    assert ran.plan.name == "quick"
+    assert {e.dataset for e in ran.plan.entries} == {"mnist_street"}
+    assert {str(e.missing) for e in ran.plan.entries} == {"none", "split 0.5"}
+
+
+def test_flags_override_the_suite(ran, tmp_path):
+    (tmp_path / "mine.toml").write_text("models = 'mvae'\ndatasets = 'present'\nepochs = 9\nmissing = [0.5]\nseeds = 3")
+    flags = (
+        "--suite mine.toml --epochs 2 --seed-list 5 7 --scheme only:left,split:fixed --incomplete drop --latent-dim 3"
+    )
+    assert run(*flags.split()).exit_code == 0
+    assert ran.plan.name == "mine"
+    assert {s.train.epochs for s in ran.plan.specs} == {2}
+    assert {s.latent_dim for s in ran.plan.specs} == {3}
+    assert {s.seed for s in ran.plan.specs} == {5, 7}
+    assert {(s.missing.scheme, s.missing.incomplete) for s in ran.plan.specs} == {
+        ("only:left", "drop"), ("split:fixed", "drop"),
+    }  # fmt: skip
+
+
+def test_options_of_models_in_both_forms_are_one_run(ran):
+    assert (
+        run("--models", "mmvae[estimator=iwae,k=30]", "mmvae:k=30:estimator=iwae", "--datasets=present").exit_code == 0
+    )
+    (spec,) = ran.plan.specs
+    assert (spec.model.options["k"], spec.model.options["estimator"]) == (30, "iwae")
+
+
+def test_settings_reach_the_runner_and_the_environment_sets_folders(ran, monkeypatch):
+    monkeypatch.setenv("MMVAE_BENCH_DATA", "d")
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", "c")
+    flags = "--datasets present --device cpu --jobs 3 --threads 2 --results-dir r --overwrite always"
+    result = run(*flags.split())
+    assert ran.settings == Settings("cpu", 3, 2, Path("d"), Path("c"), Path("r"), "always")
+    assert "Next: mmvae-bench report --suite custom --results-dir r\n" in result.output
+    run("--datasets", "present", "--data-dir", "e")
+    assert (ran.settings.data_dir, ran.settings.jobs) == (Path("e"), "auto")
+
+
+def test_a_dry_run_prints_every_run_and_touches_nothing(ran, tmp_path):
+    result = run("--models", "mvae", "mopoe", "--datasets", "present", "absent", "--dry-run")
+    assert result.exit_code == 0
+    assert ran.plan is None
+    assert "to run         mvae on present, missing none, seed 0\n" in result.stdout
+    assert "skipped        mopoe on absent, missing none, seed 0 [1]\n" in result.stdout
+    assert "[1] 2 runs skipped: put it at data/absent.bin\n" in result.stderr
+    assert "4 runs: 2 to run, 2 skipped; about " in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 130])
+def test_the_runners_exit_code_is_the_commands(ran, code):
+    ran.code = code
+    assert run("--datasets", "present").exit_code == code
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_where_nothing_can_run_the_code_is_2(ran, dry):
+    result = run("--datasets", "absent", *dry)
+    assert result.exit_code == 2
+    assert "put it at data/absent.bin" in result.stderr
+    assert "Error: nothing could run; the reasons are above\n" in result.stderr
+    assert ran.plan is None
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("--models mvea", "no model 'mvea'; did you mean mvae"),
+        ("--datasets presnt", "no data set 'presnt'; did you mean present?"),
+        ("--models mvae[kk=1]", "'mvae' has no option 'kk'"),
+        ("--models mvae[k", "cannot read 'mvae[k'"),
+        ("--missing 1", "a missing ratio lies in [0, 1), not 1.0"),
+        ("--missing 0 -0.5", "a missing ratio lies in [0, 1), not -0.5"),
+        ("--missing half", "missing ratios are numbers such as 0.5, not 'half'"),
+        ("--missing nan", "a missing ratio lies in [0, 1), not nan"),
+        ("--scheme only:svhn", "the scheme 'only:svhn' names no modality of the data: mnist_street has mnist, street"),
+        ("--scheme half", "no missing scheme 'half'"),
+        ("--seeds 0", "at least one seed is needed, not 0"),
+        ("--seeds 1 --seed-list 2", "give one of the two"),
+        ("--seed-list -1", "at least one seed is needed, from 0 up"),
+        ("--seed-list a", "seeds are whole numbers, not 'a'"),
+        ("--epochs 0", "--epochs is at least 1, not 0"),
+        ("--limit-train -3", "--limit-train is at least 1, not -3"),
+        ("--jobs 0", "--jobs is at least 1, not 0"),
+        ("--jobs many", "--jobs is a whole number or auto, not 'many'"),
+        ("--threads 0", "--threads is at least 1, not 0"),
+        ("--device tpu", "no device 'tpu'; write auto, cpu, cuda or cuda:0"),
+        ("--device cuda:99", "--device cuda:99 cannot be used; use --device cpu or auto"),
+        ("--suite quik", "no suite 'quik'; did you mean quick?"),
+        ("--suite none.toml", "cannot read the suite 'none.toml'"),
+        ("--results-dir file/below", "choose another --results-dir"),
+        ("--models", "Option '--models' requires an argument"),
+        ("--epochs x", "'x' is not a valid integer"),
+        ("extra", "Got unexpected extra argument (extra)"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(ran, tmp_path, typed, sentence, dry):
+    (tmp_path / "file").write_text("kept")
+    result = run(*typed.split(), *dry)
+    assert result.exit_code == 2, result.output
+    assert sentence in result.stderr
+    assert result.stderr.count("Error: ") == 1
+    assert "Traceback" not in result.output
+    assert ran.plan is None
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_corrupt_data_found_while_running_is_one_sentence(ran):
+    ran.code = DataError("data/x.mat is cut off: delete it and fetch it again")
+    result = run("--datasets", "present")
+    assert (result.exit_code, result.stderr) == (2, "Error: data/x.mat is cut off: delete it and fetch it again\n")
+
+
+def test_a_results_folder_cut_off_is_named_and_run_again(ran, tmp_path):
+    run("--models", "mvae", "--datasets", "present", "--results-dir", "r")
+    (spec,) = ran.plan.specs
+    folder = Store(tmp_path / "r").publish(RunResult(spec, []))
+    (folder / "run.json").write_text("{")
+    result = run("--models", "mvae", "--datasets", "present", "--results-dir", "r")
+    assert result.exit_code == 0
+    assert f"1 run broken: cannot read '{folder.relative_to(tmp_path)}/run.json'" in result.stderr
+    assert ran.plan.todo() == [spec]
+    assert run("--models", "mvae", "--datasets", "present", "--results-dir", "r", "--overwrite", "never").exit_code == 2
+
+
+def test_an_interrupt_is_130_and_sigterm_143(ran):
+    ran.code = KeyboardInterrupt()
+    result = run("--datasets", "present")
+    assert result.exit_code == 130
+    assert "what is finished is stored" in result.stderr
+    handler = signal.getsignal(signal.SIGTERM)
+    ran.code = SystemExit(143)  # what the handler raises
+    assert run("--datasets", "present").exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
+    script = (
+        "import sys, time, types\n"
+        "def wait(plan, settings):\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "sys.modules['mmvae_bench.runner'] = types.SimpleNamespace(run_plan=wait, count_jobs=lambda settings: 2)\n"
+        "from mmvae_bench.cli import main\nmain(['run', '--datasets', 'linear_gaussian', '--models', 'mvae'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert any(b"ready" in line for line in process.stdout)
+    time.sleep(0.1)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert b"Traceback" not in errors
+
+
+def test_a_broken_torch_is_one_sentence(ran, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = run("--dry-run")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: PyTorch cannot be imported (ModuleNotFoundError: ")
+    assert "install it again" in result.stderr
+
+
+# --- the other commands -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    seen = SimpleNamespace(plan=None)
+
+    def build_report(store, plan, out):
+        seen.plan, seen.out = plan, out
+        return SimpleNamespace(summary="meme is first", page=out / "index.html")
+
+    monkeypatch.setitem(sys.modules, "mmvae_bench.report.build", SimpleNamespace(build_report=build_report))
+    return seen
+
+
+def test_report_builds_the_last_plan_or_the_one_named(reported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Store(tmp_path / "results").write_plan("quick", {"run_ids": []})
+    result = call("report", "--out", "here")
+    assert (result.exit_code, result.output) == (0, "meme is first\nReport: here/index.html\n")
+    assert call("report", "--suite", "suites/quick.toml").exit_code == 0
+    assert reported.out == Path("reports")
+    missing = call("report", "--suite", "other")
+    assert missing.exit_code == 2
+    assert "no runs of 'other' under 'results'; there are quick" in missing.stderr
+    (tmp_path / "file").write_text("")
+    assert "choose another --out" in call("report", "--out", "file").stderr
+
+
+def test_report_before_any_run_says_what_to_do(reported, tmp_path):
+    result = call("report", "--results-dir", str(tmp_path))
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: no runs under '{tmp_path}'; first: mmvae-bench run\n"
+
+
+@pytest.mark.parametrize("what", ["models", "datasets", "metrics", "suites"])
+def test_lists_print_a_name_a_line(what):
+    result = call("list", what)
+    assert result.exit_code == 0
+    expected = {"models": "mvae", "datasets": "mnist_street", "metrics": "cross_coherence", "suites": "quick"}[what]
+    assert expected in [line.split()[0] for line in result.output.splitlines()]
+
+
+def test_plugins_are_marked_in_lists_without_being_imported(monkeypatch):
+    point = EntryPoint("theirs", "no_such_module:Theirs", "mmvae_bench.models")
+    monkeypatch.setitem(models.registry._plugins, "theirs", point)
+    assert "theirs             (plug-in: no_such_module:Theirs)\n" in call("list", "models").output
+
+
+def test_a_refused_plugin_is_a_warning_sentence(monkeypatch):
+    point = EntryPoint("mvae", "theirs:MVAE", "mmvae_bench.models")
+    monkeypatch.setattr("mmvae_bench.registry.entry_points", lambda group: [point])
+    monkeypatch.delitem(models.registry.__dict__, "_plugins", raising=False)
+    result = call("list", "models")
+    monkeypatch.delitem(models.registry.__dict__, "_plugins", raising=False)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Warning: the model 'mvae' of theirs:MVAE is refused")
+
+
+def test_data_commands_use_the_data_sets_own_words(ran, monkeypatch):
+    class Fetched(Present):
+        def fetch(self, data_dir):
+            if str(data_dir) == "full":
+                raise DataError("no room")
+
+    monkeypatch.setitem(datasets.registry._loaded, "fetched", Fetched)
+    assert call("data", "fetch", "fetched").output == "The files of fetched are in 'data'.\n"
+    assert call("data", "fetch", "fetched", "--data-dir", "full").stderr == "Error: no room\n"
+    assert "nothing to fetch" in call("data", "fetch", "present").stderr
+    assert call("data", "check", "fetchd").exit_code == 2
+    checker = SimpleNamespace(check=lambda dataset, name, data_dir: [f"{name}: fine"])
+    monkeypatch.setitem(sys.modules, "mmvae_bench.datasets.check", checker)
+    assert call("data", "check", "present").output == "present: fine\n"
+    assert call("data", "check", "absent").exit_code == 2
+
+
+def test_env_prints_versions_and_survives_a_broken_torch(monkeypatch):
+    result = call("env")
+    assert result.exit_code == 0
+    for word in ("python", "cores", "memory", "torch", "scikit-learn", "cuda", "cache"):
+        assert any(line.startswith(word) for line in result.output.splitlines()), word
+    monkeypatch.setitem(sys.modules, "torch", None)
+    broken = call("env")
+    assert broken.exit_code == 0
+    assert "cuda           unknown: PyTorch cannot be imported" in broken.output
+
+
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["list", "models"], ["list", "suites"], ["--version"]])
+def test_help_and_lists_import_nothing_heavy(args):
+    heavy = ("torch", "torchvision", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich")
+    code = (
+        f"import sys; from mmvae_bench.cli import main; main({args!r}, standalone_mode=False);"
+        f"sys.exit(', '.join(m for m in {heavy!r} if m in sys.modules))"
+    )
+    done = python(code)
+    assert done.stderr.strip() == ""
+
+
+def test_report_works_where_torch_is_broken(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"from mmvae_bench.cli import main; main(['report', '--results-dir', {str(tmp_path)!r}])"
+    )
+    done = python(code)
+    assert (done.returncode, "first: mmvae-bench run" in done.stderr) == (2, True)
+
+
+def test_python_dash_m_works():
+    done = subprocess.run(
+        [sys.executable, "-m", "mmvae_bench", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("mmvae-bench, version ")
+
+
+def test_bench_errors_are_sentences_outside_the_command_line_too():
+    with pytest.raises(BenchError):
+        Settings(jobs=0)

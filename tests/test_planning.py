@@ -1,0 +1,205 @@
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from mmvae_bench import datasets, models
+from mmvae_bench.datasets.base import Built, Dataset, Protocol
+from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.estimate import estimate
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.planning import Plan, Request, make_plan
+from mmvae_bench.spec import Missing
+from mmvae_bench.store import RunResult, Store
+from mmvae_bench.types import Modality
+
+
+class Pairs(Dataset):
+    def __init__(self, *, size: int = 4) -> None:
+        self.size = size
+
+    modalities = (Modality("left", (4,), "normal", 0.5, 2.0, "float32"), Modality("right", (4,)))
+    protocol = Protocol("mlp[hidden=8]", latent_dim=2, epochs=3, batch_size=16, learning_rate=1e-3)
+
+    def build(self, data_dir) -> Built:
+        raise NotImplementedError
+
+
+class Absent(Pairs):
+    modalities = (Modality("left", (4,)), Modality("svhn", (4,)))
+
+    def sources(self, data_dir):
+        raise DataError(f"put the file at {data_dir}/file")
+
+
+class Picky(MultimodalVAE):
+    def __init__(self, networks, *, beta: float = 1) -> None: ...
+
+    @classmethod
+    def unsupported(cls, modalities: Sequence[Modality], missing: Missing) -> str | None:
+        return "needs complete rows" if missing.ratio > 0 else None
+
+    def posterior(self, batch): ...
+    def loss(self, batch): ...
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch):
+    monkeypatch.setitem(datasets.registry._loaded, "pairs", Pairs)
+    monkeypatch.setitem(datasets.registry._loaded, "absent", Absent)
+    monkeypatch.setitem(models.registry._loaded, "picky", Picky)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def plan_of(store: Store, **asked) -> Plan:
+    request = Request(**{"models": ("mvae",), "datasets": ("pairs",), **asked})
+    return make_plan(request, store, store.root.parent / "data")
+
+
+def test_specs_are_resolved_from_the_protocol(store):
+    (entry,) = plan_of(store, models=("mvae[k=3]",)).entries
+    spec = entry.spec
+    assert (entry.status, entry.dataset, entry.label, entry.seed) == ("to run", "pairs", "mvae[k=3]", 0)
+    assert spec.dataset.options == {"size": 4}
+    assert spec.model.options["k"] == 3
+    assert spec.model.options["beta"] == 1.0
+    assert spec.nets.options == {"hidden": 8, "layers": 2}
+    assert (spec.train.epochs, spec.train.batch_size, spec.latent_dim) == (3, 16, 2)
+    assert spec.likelihoods["left"] == {"likelihood": "normal", "scale": 0.5, "weight": 2.0}
+    assert spec.missing == Missing(0)
+
+
+def test_a_request_changes_the_protocol(store):
+    (spec,) = plan_of(store, epochs=7, batch_size=5, latent_dim=9, limit_train=11, limit_test=12, seeds=(4,)).specs
+    assert (spec.train.epochs, spec.train.batch_size, spec.latent_dim, spec.seed) == (7, 5, 9, 4)
+    assert (spec.limit_train, spec.limit_test) == (11, 12)
+
+
+def test_the_grid_has_each_run_once_and_ratio_0_once(store):
+    asked = {"missing": (0.0, 0.5), "schemes": ("split", "only:left"), "seeds": (0, 1), "models": ("mvae", "mvae[k=1]")}
+    plan = plan_of(store, **asked)
+    assert len(plan.entries) == 3 * 2  # mvae[k=1] is mvae: its default
+    assert [str(e.missing) for e in plan.entries[::2]] == ["none", "split 0.5", "only:left 0.5"]
+    assert plan.entries[0].title == "mvae on pairs, missing none, seed 0"
+
+
+def test_all_is_every_registered_model_and_takes_options(store):
+    assert [e.label for e in plan_of(store, models=("all",)).entries] == models.registry.names()
+    assert {e.spec.model.options["beta"] for e in plan_of(store, models=("all[beta=2]",)).entries} == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"models": ("mvea",)}, "no model 'mvea'; did you mean mvae"),
+        ({"datasets": ("pears",)}, "no data set 'pears'; did you mean pairs"),
+        ({"datasets": ("pairs[side=1]",)}, "'pairs' has no option 'side'; it has size"),
+        ({"models": ("mvae[k=x]",)}, "takes a whole number"),
+        ({"missing": (1.0,)}, "lies in"),
+        ({"schemes": ("half",)}, "no missing scheme"),
+        ({"schemes": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data: pairs has left, right"),
+        ({"schemes": ("independent:keep=top",)}, "names no modality"),
+        ({"seeds": ()}, "at least one seed"),
+        ({"limit_train": 0}, "--limit-train is at least 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(store, asked, sentence):
+    with pytest.raises(BenchError, match=sentence):
+        plan_of(store, **asked)
+
+
+def test_a_model_that_cannot_is_skipped_with_its_reason(store):
+    plan = plan_of(store, models=("picky",), missing=(0.0, 0.5))
+    assert [(e.status, e.reason) for e in plan.entries] == [("to run", ""), ("skipped", "needs complete rows")]
+    assert plan.exit_code() == 0
+    assert plan.record()["skipped"] == [
+        {"dataset": "pairs", "label": "picky", "missing": "split 0.5", "seed": 0, "reason": "needs complete rows"}
+    ]
+    assert plan.record()["run_ids"] == [plan.entries[0].spec.run_id]
+
+
+def test_absent_data_does_not_stop_the_others(store):
+    plan = plan_of(store, datasets=("absent", "pairs"))
+    assert [e.status for e in plan.entries] == ["skipped", "to run"]
+    assert plan.entries[0].reason.endswith("data/file")
+    assert plan.exit_code() == 0
+    assert plan_of(store, datasets=("absent",)).exit_code() == 2
+
+
+def test_a_scheme_of_some_data_sets_skips_the_others(store):
+    plan = plan_of(store, datasets=("absent", "pairs"), schemes=("only:svhn",), missing=(0.0, 0.5))
+    reasons = [e.reason for e in plan.entries if e.dataset == "pairs"]
+    assert reasons == ["", "'pairs' has no modality 'svhn'; it has left, right"]
+
+
+def test_a_broken_plugin_is_skipped_by_all_and_an_error_by_name(store, monkeypatch):
+    monkeypatch.setitem(models.registry._plugins, "bad", EntryPoint("bad", "no_such_module:X", "mmvae_bench.models"))
+    plan = plan_of(store, models=("all",), missing=(0.0, 0.5), seeds=(0, 1))
+    bad = [e for e in plan.entries if e.label == "bad"]
+    assert [(e.status, e.spec) for e in bad] == [("skipped", None)] * 4
+    assert "cannot be imported from no_such_module:X" in bad[0].reason
+    assert len(plan.record()["skipped"]) == 4 + 2  # and picky's
+    with pytest.raises(BenchError, match="cannot be imported"):
+        plan_of(store, models=("bad",))
+
+
+def publish(store: Store, plan: Plan, index: int = 0, **more) -> None:
+    store.publish(RunResult(plan.entries[index].spec, [], **more))
+
+
+def test_what_is_stored_is_not_run_again(store):
+    asked = {"seeds": (0, 1, 2, 3)}
+    before = plan_of(store, **asked)
+    publish(store, before, 0)
+    publish(store, before, 1, error="the loss is NaN")
+    publish(store, before, 2)
+    (store.folder(before.entries[2].spec) / "scores.jsonl").unlink()
+    plan = plan_of(store, **asked)
+    assert [e.status for e in plan.entries] == ["stored", "failed before", "broken", "to run"]
+    assert plan.entries[1].reason == "the loss is NaN"
+    assert "scores.jsonl is cut off or missing" in plan.entries[2].reason
+    assert [s.seed for s in plan.todo()] == [1, 2, 3]
+    assert [s.seed for s in plan.todo("never")] == [3]
+    assert [s.seed for s in plan.todo("always")] == [0, 1, 2, 3]
+    assert plan.exit_code() == 0
+    assert plan.exit_code("never") == 2
+    assert len(plan.record()["run_ids"]) == 4
+
+
+def test_a_failed_run_that_stays_is_exit_code_1(store):
+    publish(store, plan_of(store), error="broke")
+    assert plan_of(store).exit_code("never") == 1
+    assert plan_of(store).exit_code("failed") == 0
+
+
+def test_stored_results_do_not_need_the_data(store, monkeypatch):
+    plan = plan_of(store)
+    publish(store, plan)
+    monkeypatch.setattr(Pairs, "sources", Absent.sources)
+    assert plan_of(store).entries[0].status == "stored"
+
+
+def test_the_estimate_is_a_guess_until_a_run_is_stored(store):
+    plan = plan_of(store, epochs=10, seeds=(0, 1))
+    guess = estimate(plan.todo(), store)
+    assert (guess.runs, guess.guessed) == (2, 2)
+    assert "a guess without stored runs" in guess.text()
+    record = {"rate": 100.0, "steps": 250, "seconds": {"evaluate": 3.0}}  # 250 steps of 16 in 10 epochs: 400 rows
+    publish(store, plan, 0, info=record)
+    left = estimate(plan_of(store, epochs=10, seeds=(0, 1)).todo(), store)
+    assert (left.runs, left.guessed) == (1, 0)
+    assert left.seconds == pytest.approx(10 * 400 / 100 + 3)
+    assert left.text().startswith("about 43 s, one run after the other (rough: from")
+    assert "2 runs at a time" in left.text(2)
+    assert estimate([], store).text() == "nothing to run"
+
+
+def test_limits_shorten_the_estimate_and_broken_records_do_not_break_it(store):
+    plan = plan_of(store, limit_train=100)
+    publish(store, plan, 0, info={"rate": "fast"})
+    assert estimate(plan.specs, store).guessed == 1
+    assert estimate(plan.specs, store).seconds < estimate(plan_of(store).specs, store).seconds

@@ -1,0 +1,169 @@
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
+from mmvae_bench.store import COLUMNS, RunResult, Store, read_run
+
+SPEC = RunSpec(
+    dataset=Component("mnist_street", 1, {}),
+    model=Component("mvae", 1, {}),
+    nets=Component("mlp", 1, {}),
+    latent_dim=2,
+    likelihoods={"mnist": {"likelihood": "laplace", "scale": 1.0, "weight": 1.0}},
+    train=TrainSpec(1, 16, 1e-3),
+    missing=Missing(),
+    seed=0,
+)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def result(spec: RunSpec = SPEC, **changes) -> RunResult:
+    row = dict.fromkeys(COLUMNS) | {"run_id": spec.run_id, "metric": "m", "value": 0.5, "n": 10, "label": "é\u2028"}
+    whole = RunResult(
+        spec,
+        [row, row | {"value": None, "status": "skipped"}],
+        history=[{"epoch": 1, "loss": 2.0}],
+        info={"rate": 100.0},
+        weights={"w": np.arange(3.0)},
+        artifacts={"grid": np.zeros((2, 2))},
+    )
+    return replace(whole, **changes)
+
+
+def test_a_published_run_reads_back(store):
+    folder = store.publish(result())
+    assert folder == store.root / "runs" / "mnist_street" / "mvae" / SPEC.run_id
+    assert store.status(SPEC) == "done"
+    assert store.folders() == [folder]
+    run = read_run(folder)
+    assert (run["status"], run["rate"], run["spec"]) == ("done", 100.0, SPEC.to_dict())
+    assert set(run["files"]) == {"scores.jsonl", "history.csv", "model.safetensors", "artifacts.npz"}
+    assert [p.name for p in folder.parent.iterdir()] == [SPEC.run_id]  # no temporary left
+
+
+def test_scores_are_tidy_and_selected_by_run(store):
+    store.publish(result())
+    other = replace(SPEC, seed=1)
+    store.publish(result(other))
+    frame = store.scores()
+    assert list(frame.columns) == list(COLUMNS)
+    assert len(frame) == 4
+    assert frame["value"].isna().sum() == 2
+    assert frame["label"][0] == "é\u2028"
+    assert set(store.scores([other.run_id])["run_id"]) == {other.run_id}
+    assert len(store.scores([])) == 0
+    assert len(store.collate().read_text().splitlines()) >= 5
+
+
+def test_an_empty_store_has_no_scores(store):
+    assert store.status(SPEC) == "absent"
+    assert list(store.scores().columns) == list(COLUMNS)
+    assert store.folders() == []
+
+
+def test_the_record_holds_no_nan(store):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.publish(result(rows=[{"value": float("nan")}]))
+    assert store.status(SPEC) == "absent"
+
+
+def test_a_failed_run_is_never_a_result_and_is_replaced(store):
+    store.publish(result(error="the loss is NaN", rows=[]))
+    assert store.status(SPEC) == "failed"
+    assert read_run(store.folder(SPEC))["error"] == "the loss is NaN"
+    assert len(store.scores()) == 0
+    store.publish(result())
+    assert store.status(SPEC) == "done"
+
+
+@pytest.mark.parametrize("name", ["run.json", "scores.jsonl", "history.csv", "model.safetensors", "artifacts.npz"])
+@pytest.mark.parametrize("fault", ["cut", "gone"])
+def test_a_folder_cut_off_names_itself_and_the_way_out(store, name, fault):
+    folder = store.publish(result())
+    if fault == "gone":
+        (folder / name).unlink()
+    else:
+        os.truncate(folder / name, (folder / name).stat().st_size // 2)
+    assert store.status(SPEC) == "broken"
+    for read in (store.scores, lambda: read_run(folder)):
+        with pytest.raises(BenchError, match="move the folder away, or let the same run command") as raised:
+            read()
+        assert str(folder) in str(raised.value)
+        assert name in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"spec": 1, "files": []}', '{"files": {}}'])
+def test_a_record_that_is_none_is_said_to_be(store, text):
+    folder = store.publish(result())
+    (folder / "run.json").write_text(text)
+    assert store.status(SPEC) == "broken"
+    with pytest.raises(BenchError, match=r"run\.json|its spec was edited"):
+        read_run(folder)
+
+
+def test_an_edited_spec_is_seen(store):
+    folder = store.publish(result())
+    run = json.loads((folder / "run.json").read_text())
+    run["spec"]["seed"] = 5
+    (folder / "run.json").write_text(json.dumps(run))
+    with pytest.raises(BenchError, match="its spec was edited"):
+        read_run(folder)
+
+
+def test_a_broken_folder_is_kept_beside_its_replacement(store):
+    for expected in (1, 2, 3):
+        folder = store.publish(result())
+        (folder / "scores.jsonl").write_text("mine")
+        store.publish(result())
+        kept = [p for p in folder.parent.iterdir() if ".broken" in p.name]
+        assert len(kept) == expected
+        assert all((p / "scores.jsonl").read_text() == "mine" for p in kept)
+    assert store.folders() == [folder]
+
+
+def test_what_another_process_left_half_written_is_ignored(store):
+    half = store.folder(SPEC).with_name(f".{SPEC.run_id}.999.tmp")
+    half.mkdir(parents=True)
+    assert store.folders() == []
+    assert store.status(SPEC) == "absent"
+    store.publish(result())
+    assert store.status(SPEC) == "done"
+
+
+def test_plans_are_kept_by_name_and_the_last_is_the_default(store):
+    with pytest.raises(BenchError, match=r"no runs under .*; first: mmvae-bench run"):
+        store.read_plan()
+    store.write_plan("one", {"run_ids": ["a"]})
+    store.write_plan("two", {"run_ids": ["b"]})
+    os.utime(store.root / "plans" / "one.json", (0, 0))
+    assert store.read_plan()["name"] == "two"
+    assert store.read_plan("one") == {"name": "one", "run_ids": ["a"]}
+    with pytest.raises(BenchError, match=r"no runs of 'three' under .*; there are one, two"):
+        store.read_plan("three")
+    (store.root / "plans" / "two.json").write_text("{")
+    with pytest.raises(BenchError, match=r"cannot read .*two\.json.*delete it and run the suite again"):
+        store.read_plan("two")
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_a_root_that_cannot_be_written_to_is_said_before_any_work(tmp_path, make):
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BenchError, match=r"cannot write results under .*choose another --results-dir"):
+            Store(root).check_writable(make=make)
+
+
+def test_a_dry_check_makes_nothing(tmp_path):
+    Store(tmp_path / "new" / "results").check_writable(make=False)
+    assert list(tmp_path.iterdir()) == []
+    Store(tmp_path / "new" / "results").check_writable()
+    assert list((tmp_path / "new" / "results").iterdir()) == []

@@ -1,0 +1,103 @@
+import pytest
+
+from mmvae_bench import datasets, models
+from mmvae_bench.errors import BenchError
+from mmvae_bench.options import parse_named
+from mmvae_bench.request import Request
+from mmvae_bench.suites import list_suites, load_suite
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_every_suite_of_the_package_loads_and_names_what_there_is():
+    assert {"quick", "meme_mnist_svhn"} <= set(list_suites())
+    for name, title in list_suites().items():
+        request = load_suite(name)
+        assert request.name == name
+        assert request.title == title != ""
+        for text in request.models:
+            assert text == "all" or models.registry.check(parse_named(text).name)
+        for text in request.datasets:
+            assert datasets.registry.check(parse_named(text).name)
+
+
+def test_the_quick_suite_is_small_and_needs_no_download():
+    quick = load_suite("quick")
+    assert quick.models == ("all",)
+    assert quick.datasets == ("mnist_street",)
+    assert quick.missing == (0.0, 0.5)
+    assert quick.seeds == (0,)
+
+
+def test_memes_tables_are_13_patterns_and_5_seeds():
+    meme = load_suite("meme_mnist_svhn")
+    assert len(meme.models) == 6
+    assert len(meme.holes) == 1 + 4 * 3
+    assert meme.seeds == (0, 1, 2, 3, 4)
+
+
+def test_a_path_is_a_suite_named_by_its_stem(write):
+    path = write('title = "T"\nmodels = ["mvae", "mmvae[k=3]"]\nmissing = [0, 0.5]\nseed_list = [3, 1]\nbatch_size = 8')
+    assert load_suite(path) == Request(
+        name="mine", title="T", models=("mvae", "mmvae[k=3]"), missing=(0.0, 0.5), seeds=(3, 1), batch_size=8
+    )
+
+
+def test_an_empty_file_is_the_defaults(write):
+    assert load_suite(write("")) == Request(name="mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model = 'mvae'", "unknown key 'model'; did you mean models"),
+        ("zzz = 1", "unknown key 'zzz'; Known: models, datasets"),
+        ("models = 3", "'models' is text or a list of texts, not 3"),
+        ("models = [1]", "'models' is text or a list"),
+        ("models = []", "no models are asked for"),
+        ("seeds = true", "'seeds' is a whole number, not True"),
+        ("seeds = [1, 2]", "'seeds' is a whole number"),
+        ("seeds = 0", "at least one seed is needed"),
+        ("seeds = 1\nseed_list = [1]", "give one of the two"),
+        ("seed_list = 3", "'seed_list' is a list of whole numbers, not 3"),
+        ("seed_list = [-1]", "at least one seed is needed, from 0 up"),
+        ("epochs = 2.5", "'epochs' is a whole number"),
+        ("epochs = 0", "--epochs is at least 1, not 0"),
+        ("missing = ['a']", "'missing' is a number or a list of numbers"),
+        ("missing = 1.0", r"lies in \[0, 1\)"),
+        ("scheme = 'half'", "no missing scheme 'half'"),
+        ("incomplete = 'x'", "'keep' or 'drop', not 'x'"),
+        ("title = [[", "is not valid TOML"),
+        ("[models]\nmvae = 1", "'models' is text or a list"),
+    ],
+)
+def test_a_bad_file_is_one_sentence_that_names_it(write, text, sentence):
+    with pytest.raises(BenchError, match=sentence) as raised:
+        load_suite(write(text))
+    assert "mine.toml" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_suites_and_files(tmp_path):
+    with pytest.raises(BenchError, match=r"no suite 'quik'; did you mean quick\? Known: .*ends in .toml"):
+        load_suite("quik")
+    with pytest.raises(BenchError, match=r"cannot read the suite .*No such file"):
+        load_suite(str(tmp_path / "none.toml"))
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(BenchError, match="it is not text"):
+        load_suite(str(tmp_path / "bytes.toml"))
+
+
+def test_a_suite_file_can_name_no_code(write):
+    """A model is a registered name: a module path does not parse, and no key takes one."""
+    request = load_suite(write("models = 'os:system'"))
+    with pytest.raises(BenchError, match="cannot read the option 'system'"):
+        parse_named(request.models[0])
