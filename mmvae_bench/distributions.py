@@ -7,7 +7,7 @@ argument checks on data, no ``.item()``, draws by ``torch.randn`` and ``torch.ra
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,9 @@ class Posterior(Protocol):
     def log_prob(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]: ...
 
 
+AnyDiagonal = TypeVar("AnyDiagonal", bound="Diagonal")  # beartype cannot check Self under jaxtyping's import hook
+
+
 @dataclass(frozen=True)
 class Diagonal:
     """A location-scale family, independent over the last axis. The axes before it are batch axes."""
@@ -32,10 +35,10 @@ class Diagonal:
     loc: Float[Tensor, "*batch D"]
     scale: Float[Tensor, "*batch D"]
 
-    def __getitem__(self, index: Any) -> Self:
+    def __getitem__(self: AnyDiagonal, index: Any) -> AnyDiagonal:
         return type(self)(self.loc[index], self.scale[index])
 
-    def detach(self) -> Self:
+    def detach(self: AnyDiagonal) -> AnyDiagonal:
         """The same distribution with no gradient to its parameters (sticking the landing, DReG)."""
         return type(self)(self.loc.detach(), self.scale.detach())
 
@@ -43,6 +46,11 @@ class Diagonal:
     def mean(self) -> Float[Tensor, "*batch D"]:
         """E[z] = loc."""
         return self.loc
+
+    @property
+    def stddev(self) -> Float[Tensor, "*batch D"]:
+        """Standard deviation of each dimension."""
+        raise NotImplementedError
 
     def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*sample D"]:
         """Draw z = loc + scale * eps, differentiable; with ``k``, a new leading axis of k draws."""

@@ -1,36 +1,30 @@
 """One run, from its spec to its result: data, model, training, evaluation. A straight line, no plumbing."""
 
-import math
-import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mmvae_bench import __version__, datasets, metrics, models, nets
+from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.base import Dataset, Rows
 from mmvae_bench.datasets.cache import Data, load, validation_split
-from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.feed import Feed
-from mmvae_bench.engine.train import History, Progress, train
-from mmvae_bench.errors import BenchError
+from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.metrics.artifacts import artifacts
-from mmvae_bench.metrics.base import Evaluation, Score
+from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.records import environment, metric_versions, pace, provenance, row
 from mmvae_bench.seeds import seed_for
-from mmvae_bench.spec import RunSpec, canonical_json
-from mmvae_bench.store import SCHEMA, RunResult, Store, read_run
+from mmvae_bench.spec import RunSpec
+from mmvae_bench.store import RunResult, Store, read_run
 from mmvae_bench.types import Modality
-
-ENGINE = "eager"  # the engine mode, recorded with every row
 
 
 @dataclass(frozen=True)
@@ -100,9 +94,9 @@ def run(
     ev = evaluation(spec, material, model, device, cache_dir)
     scores, pictures = evaluate(ev), artifacts(ev)
     seconds = {"load": loaded - started, "train": history.seconds, "evaluate": time.perf_counter() - trained}
-    facts = provenance(spec, material, ev, device, threads, feed.steps)
+    facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps)
     weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-    info = {**facts, **environment(device), **_pace(history, seconds, device), "metrics": metric_versions()}
+    info = {**facts, **environment(device), **pace(history, seconds, device), "metrics": metric_versions()}
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
 
@@ -132,87 +126,12 @@ def evaluate_again(spec: RunSpec, store: Store, device: torch.device, data_dir: 
     ev = evaluation(spec, material, model, device, cache_dir)
     current, stored = metric_versions(), record["metrics"]
     new = [name for name in current if stored.get(name) != current[name]]
-    facts = provenance(spec, material, ev, device, record["threads"], record["steps"] // spec.train.epochs)
+    facts = provenance(
+        spec, material.data, material.presence, ev, record["threads"], record["steps"] // spec.train.epochs
+    )
     old = [r for r in store.rows(folder) if r["metric"] in current and r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in ("schema", "status", "spec", "files")}
     with np.load(folder / "artifacts.npz", allow_pickle=False) as pictures:
         kept = {name: pictures[name] for name in pictures.files}
     rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new))]
     return RunResult(spec, rows, store.history(folder), {**info, "metrics": current}, weights, kept)
-
-
-def failed(spec: RunSpec, error: Exception) -> RunResult:
-    """The record of a run that broke: one row with the reason, never taken for a result."""
-    message = str(error) if isinstance(error, BenchError) or not str(error) else f"{type(error).__name__}: {error}"
-    reason = message or type(error).__name__
-    return RunResult(spec, [row(spec, {}, Score("", None, reason=reason), status="failed")], error=reason)
-
-
-def metric_versions() -> dict[str, int]:
-    """Name and version of every registered metric."""
-    return {name: metrics.registry.get(name).version for name in metrics.registry.names()}
-
-
-def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "") -> dict[str, Any]:
-    """One tidy row: what was run, what was scored, where it comes from. Columns as in ``store.COLUMNS``."""
-    known = metrics.registry.get(score.metric) if score.metric else None
-    return {
-        "schema": SCHEMA,
-        "run_id": spec.run_id,
-        "config_id": spec.config_id,
-        "dataset": spec.dataset.name,
-        "dataset_options": canonical_json(dict(spec.dataset.options)),
-        "model": spec.model.name,
-        "model_options": canonical_json(dict(spec.model.options)),
-        "label": spec.model.label,
-        "missing_scheme": spec.missing.scheme + ("" if spec.missing.incomplete == "keep" else ",drop"),
-        "missing_ratio": spec.missing.ratio,
-        "seed": spec.seed,
-        "precision": spec.precision,
-        "epochs": spec.train.epochs,
-        **facts,
-        **asdict(score),
-        "metric_version": known.version if known else None,
-        "higher_is_better": known.higher_is_better if known else None,
-        "status": status or ("skipped" if score.value is None else "ok"),
-    }
-
-
-def provenance(
-    spec: RunSpec, material: Material, ev: Evaluation, device: torch.device, threads: int, steps: int
-) -> dict[str, Any]:
-    """What a number depends on beside its spec, recorded in every row."""
-    return {
-        "subset": material.data.subset,
-        "complete_fraction": float(material.presence.complete.mean()),
-        "dataset_hash": material.data.hash[:16],
-        "oracle_hash": "+".join(oracle.hash for oracle in ev.oracles.values()),
-        "device": device.type,
-        "engine": ENGINE,
-        "threads": threads,
-        "package_version": __version__,
-        "n_params": sum(p.numel() for p in ev.model.parameters()),
-        "steps": steps * spec.train.epochs,
-    }
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and machine, for ``run.json``."""
-    names = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "POT")
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    model = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {"versions": {"python": platform.python_version(), **found}, "platform": platform.platform(), "hardware": model}
-
-
-def _pace(history: History, seconds: Mapping[str, float], device: torch.device) -> dict[str, Any]:
-    rate = history.rows / history.seconds if history.seconds else math.inf
-    return {
-        "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
-        "rate": round(rate, 1),
-        "peak_memory_mb": round(peak_memory_mb(device), 1),
-    }

@@ -82,7 +82,8 @@ class Mixture:
     def stddev(self) -> Float[Tensor, "B D"]:
         """Standard deviation by the law of total variance: exactly the component's where there is one."""
         w, q, mean = self.weight[..., None], self.experts.q, self.mean
-        return (w * (q.stddev.square() + (q.mean - mean).square())).sum(0).sqrt()
+        variance: Tensor = (w * (q.stddev.square() + (q.mean - mean).square())).sum(0)
+        return variance.sqrt()
 
     def component(self, u: Float[Tensor, "*sample B"]) -> Tensor:
         """The index of the component that uniform numbers u in [0, 1) choose, among the present ones."""

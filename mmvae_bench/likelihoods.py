@@ -42,7 +42,9 @@ LAPLACE = Likelihood(lambda x, loc, b: -(x - loc).abs() / b - math.log(2 * b), _
 NORMAL = Likelihood(
     lambda x, loc, s: -0.5 * ((x - loc) / s).square() - math.log(s) - 0.5 * math.log(2 * math.pi), _identity
 )
-BERNOULLI = Likelihood(lambda x, logits, _: x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits), lambda t: t.sigmoid())
+BERNOULLI = Likelihood(
+    lambda x, logits, _: x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits), lambda t: t.sigmoid()
+)
 CATEGORICAL = Likelihood(lambda x, logits, _: x * logits.log_softmax(-1), lambda t: t.softmax(-1))
 
 registry: Registry[Likelihood] = Registry(

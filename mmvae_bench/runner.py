@@ -36,7 +36,8 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 
 def _prepare(specs: list[RunSpec], settings: Settings) -> tuple[list[RunSpec], bool]:
     """Build each data set's cache and train its oracles once, before workers start; drop the runs of corrupt data."""
-    from mmvae_bench.execute import load_oracles, open_material
+    from mmvae_bench.execute import open_material
+    from mmvae_bench.metrics.oracle import load_oracles
 
     good, corrupt = [], False
     for component in dict.fromkeys(_data_of(spec) for spec in specs):
@@ -59,7 +60,7 @@ def _data_of(spec: RunSpec) -> tuple[str, str]:
 
 def _lacks_metrics(store: Store, spec: RunSpec) -> bool:
     """Whether a stored run was scored before some metric was registered."""
-    from mmvae_bench.execute import metric_versions
+    from mmvae_bench.records import metric_versions
 
     return store.status(spec) == "done" and read_run(store.folder(spec)).get("metrics") != metric_versions()
 
@@ -108,7 +109,7 @@ def count_jobs(settings: Settings) -> int:
 
 def _one(spec: RunSpec, train: bool, settings: Settings, notes: Path) -> tuple[str, str, str]:
     """One run in a worker: train and score it, or only score it by new metrics; store it whatever happens."""
-    from mmvae_bench import execute
+    from mmvae_bench import execute, records
     from mmvae_bench.engine import device as devices
 
     store, epochs = Store(settings.results_dir), spec.train.epochs
@@ -126,12 +127,16 @@ def _one(spec: RunSpec, train: bool, settings: Settings, notes: Path) -> tuple[s
     except Exception as error:
         if not train:
             return spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
-        result = execute.failed(spec, error)
+        result = records.failed(spec, error)
     store.publish(result)
     if result.error:
         return spec.run_id, "failed", f"{spec.title}: failed: {result.error}"
     seconds = result.info["seconds"]
-    return spec.run_id, "done", f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s"
+    return (
+        spec.run_id,
+        "done",
+        f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s",
+    )
 
 
 def _say(sentence: str) -> None:

@@ -23,12 +23,45 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec, canonical_json
 
 SCHEMA = 1
-COLUMNS = (
-    "schema run_id config_id dataset dataset_options subset model model_options label missing_scheme missing_ratio "
-    "complete_fraction seed metric metric_version variant prior given target value se n chance ceiling "
-    "higher_is_better status reason dataset_hash oracle_hash device precision engine threads package_version n_params "
-    "epochs steps"
-).split()
+COLUMNS = [
+    "schema",
+    "run_id",
+    "config_id",
+    "dataset",
+    "dataset_options",
+    "subset",
+    "model",
+    "model_options",
+    "label",
+    "missing_scheme",
+    "missing_ratio",
+    "complete_fraction",
+    "seed",
+    "metric",
+    "metric_version",
+    "variant",
+    "prior",
+    "given",
+    "target",
+    "value",
+    "se",
+    "n",
+    "chance",
+    "ceiling",
+    "higher_is_better",
+    "status",
+    "reason",
+    "dataset_hash",
+    "oracle_hash",
+    "device",
+    "precision",
+    "engine",
+    "threads",
+    "package_version",
+    "n_params",
+    "epochs",
+    "steps",
+]
 NUMBERS = {"value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction"}
 Status = Literal["absent", "done", "failed", "broken"]
 

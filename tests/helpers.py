@@ -21,7 +21,9 @@ def modalities(m: int, **changes: object) -> list[Modality]:
     ]
 
 
-def model(name: str, m: int = 2, latent_dim: int = 3, seed: int = 0, kinds: Sequence[Modality] = (), **options: object) -> MultimodalVAE:
+def model(
+    name: str, m: int = 2, latent_dim: int = 3, seed: int = 0, kinds: Sequence[Modality] = (), **options: object
+) -> MultimodalVAE:
     """A small MLP model in float64, its pseudo-inputs (if any) random."""
     torch.manual_seed(seed)
     networks = nets.registry.get("mlp")(list(kinds) or modalities(m), latent_dim, hidden=7, layers=1)
@@ -44,4 +46,6 @@ def batch(made: MultimodalVAE, rows: int = 4, seed: int = 1, present: Tensor | N
 def gradient(made: MultimodalVAE, loss: Tensor) -> Tensor:
     """The gradient of every parameter, flattened; zeros where there is none."""
     grads = torch.autograd.grad(loss, list(made.parameters()), allow_unused=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(grads, made.parameters(), strict=True)])
+    return torch.cat(
+        [(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(grads, made.parameters(), strict=True)]
+    )

@@ -11,7 +11,9 @@ FAMILIES = [(DiagonalNormal, Normal), (DiagonalLaplace, Laplace)]
 
 def parameters(seed: int = 0):
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(5, 4, 3, generator=g, dtype=torch.float64), 0.2 + torch.rand(5, 4, 3, generator=g, dtype=torch.float64)
+    return torch.randn(5, 4, 3, generator=g, dtype=torch.float64), 0.2 + torch.rand(
+        5, 4, 3, generator=g, dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize(("ours", "theirs"), FAMILIES)

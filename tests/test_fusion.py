@@ -15,7 +15,8 @@ from mmvae_bench.fusion import Experts, Mixture, powerset, products, stratify
 def experts(e: int = 3, b: int = 4, d: int = 2, seed: int = 0, present=None) -> Experts:
     g = torch.Generator().manual_seed(seed)
     q = DiagonalNormal(
-        torch.randn(e, b, d, generator=g, dtype=torch.float64), 0.3 + torch.rand(e, b, d, generator=g, dtype=torch.float64)
+        torch.randn(e, b, d, generator=g, dtype=torch.float64),
+        0.3 + torch.rand(e, b, d, generator=g, dtype=torch.float64),
     )
     return Experts(q, torch.ones(e, b, dtype=torch.bool) if present is None else present)
 
@@ -85,7 +86,9 @@ def test_mixture_is_torchs_mixture_of_the_present():
 def test_mixture_draws_each_present_component_equally_often_and_absent_ones_never():
     n = 30_000
     present = torch.tensor([[True, False], [False, True], [True, True], [True, True]])
-    x = Experts(DiagonalNormal(10.0 * torch.arange(4).reshape(4, 1, 1).expand(4, 2, 1), torch.full((4, 2, 1), 0.1)), present)
+    x = Experts(
+        DiagonalNormal(10.0 * torch.arange(4).reshape(4, 1, 1).expand(4, 2, 1), torch.full((4, 2, 1), 0.1)), present
+    )
     chosen = (Mixture(x).rsample(n, torch.Generator().manual_seed(0))[..., 0] / 10).round().long()
     for b in range(2):
         share = torch.bincount(chosen[:, b], minlength=4) / n

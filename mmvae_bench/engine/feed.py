@@ -37,7 +37,14 @@ class Feed:
 
     @classmethod
     def load(
-        cls, rows: Rows, presence: Presence, batch_size: int, device: torch.device, *, pairs: int = 1, pure: bool = False
+        cls,
+        rows: Rows,
+        presence: Presence,
+        batch_size: int,
+        device: torch.device,
+        *,
+        pairs: int = 1,
+        pure: bool = False,
     ) -> "Feed":
         """Copy the rows to the device once."""
         x = {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in rows.x.items()}

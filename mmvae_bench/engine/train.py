@@ -69,7 +69,9 @@ def train(
             rows += batch.size
             for name, value in (("loss", loss.total.detach()), *loss.terms.items()):
                 sums[name] = sums[name] + value if name in sums else value
-        means = {name: float(value) / feed.steps for name, value in sums.items()}  # the epoch's only wait for the device
+        means = {
+            name: float(value) / feed.steps for name, value in sums.items()
+        }  # the epoch's only wait for the device
         records.append({"epoch": epoch + 1, "seconds": time.perf_counter() - start, **means})
         if not all(torch.isfinite(torch.tensor(list(means.values())))):
             bad = ", ".join(f"{name} = {value}" for name, value in means.items())

@@ -160,11 +160,7 @@ class Evaluation:
 
     @torch.no_grad()
     def _latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
-        """q(z | x_A) of the test rows or of :attr:`probe_rows`. Called as ``latents(given, split)``, cached.
-
-        Raises:
-            TrainingFailed: If a value is not finite.
-        """
+        """q(z | x_A) of the test rows or of :attr:`probe_rows`, finite. Called as ``latents(given, split)``."""
         generator = self.generator("latents", "+".join(given), split)
         parts = []
         for batch in self.chunks(self.probe_rows if split == "train" else self.test):
@@ -182,7 +178,7 @@ class Evaluation:
         parts = []
         for batch in self.chunks(rows):
             z = self.model.posterior_for(target, batch.given(*given)).rsample(generator=generator)
-            parts.append(self.model.decode(z)[target].cpu())
+            parts.append(self.model.decode(z, [target])[target].cpu())
         return torch.cat(parts)
 
     def _generated(self, given: tuple[str, ...], target: str) -> Tensor:

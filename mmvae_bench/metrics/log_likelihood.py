@@ -63,8 +63,8 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
 def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int = SAMPLES) -> Estimate:
     """log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once an evaluation.
 
-    A conditional under ``model`` is the model's own. Under ``aggregate``, and where it is the base class's, it is joint -
-    marginal (protocol 18), and these are the estimates of their own rows.
+    A conditional under ``model`` is the model's own. Under ``aggregate``, and where it is the base class's, it is
+    joint - marginal (protocol 18), and these are the estimates of their own rows.
 
     Raises:
         Undefined: If the model does not define the quantity.
@@ -89,7 +89,7 @@ def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int
     for start in range(0, len(rows), CHUNK):
         batch = ev.batch(rows, start, start + CHUNK)
         if given:
-            parts.append(ev.model.log_conditional(batch, given, target[0], k, generator, p))
+            parts.append(ev.model.log_conditional(batch, given, target[0], k, generator))
         else:
             parts.append(ev.model.log_likelihood(batch.given(*target), k, generator, p))
     return Estimate(torch.cat([e.log_p for e in parts]).cpu(), torch.cat([e.ess for e in parts]).cpu())

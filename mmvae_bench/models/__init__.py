@@ -1,9 +1,9 @@
 """Models by name. Importing this package imports no torch; asking for a model does. ::
 
-    from mmvae_bench import models
+from mmvae_bench import models
 
-    @models.register("mine")
-    class Mine(MultimodalVAE): ...
+@models.register("mine")
+class Mine(MultimodalVAE): ...
 """
 
 from typing import TYPE_CHECKING

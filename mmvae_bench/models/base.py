@@ -55,7 +55,7 @@ class MultimodalVAE(nn.Module, ABC):
     def loss(self, batch: MultimodalBatch) -> Loss:
         """The paper's bound, negated and averaged over rows; an absent entry contributes nothing."""
 
-    def initialise(self, draw: Callable[[str, int], Tensor]) -> None:  # noqa: B027 - most models have nothing to do
+    def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Set what is initialised from data, once, before the first step.
 
         Args:
@@ -102,9 +102,9 @@ class MultimodalVAE(nn.Module, ABC):
         """log p(x_m | z) of every modality from the same z, stacked over modalities."""
         return torch.stack([self.log_px_of(name, z, batch, weighted=weighted) for name in self.names])
 
-    def decode(self, z: Float[Tensor, "*batch L"]) -> dict[str, Tensor]:
-        """E[x_m | z] of every modality."""
-        return {name: self._likelihoods[name].mean(self.theta(name, z)) for name in self.names}
+    def decode(self, z: Float[Tensor, "*batch L"], names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """E[x_m | z] of every modality, or of ``names``."""
+        return {name: self._likelihoods[name].mean(self.theta(name, z)) for name in names or self.names}
 
     # --- what a model may define ---------------------------------------------------------------------------------
 
@@ -142,7 +142,12 @@ class MultimodalVAE(nn.Module, ABC):
             Undefined: If there is no prior.
         """
         p = prior or self.prior()
-        return importance_sample(self.posterior(batch), p, lambda z: self.log_px(z, batch, weighted=False).sum(0), k, generator)
+        here = [name for name in self.names if batch.where(name).any()]  # what is absent everywhere adds exactly 0
+
+        def log_px(z: Tensor) -> Tensor:
+            return torch.stack([self.log_px_of(name, z, batch, weighted=False) for name in here]).sum(0)
+
+        return importance_sample(self.posterior(batch), p, log_px, k, generator)
 
     def log_conditional(
         self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,

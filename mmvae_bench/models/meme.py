@@ -87,7 +87,9 @@ class MEME(MultimodalVAE):
             others = [m for m in range(len(self.names)) if m != n]
             log_px = self.log_px_of(name, torch.cat([z[0, n][None], z[:, others].flatten(0, 1)]), batch)
             own.append(log_px[0])
-            cross = cross.index_add(1, torch.tensor(others, device=z.device), log_px[1:].reshape(len(z), len(others), -1))
+            cross = cross.index_add(
+                1, torch.tensor(others, device=z.device), log_px[1:].reshape(len(z), len(others), -1)
+            )
         return torch.stack(own), cross
 
     def divergence(self, m: int, z_0: Tensor, experts: Experts) -> Tensor:

@@ -61,7 +61,7 @@ class MMVAE(MultimodalVAE):
             normalised = weight = joint.detach().softmax(0).reshape(log_w.shape)
             bound = joint.logsumexp(0) - math.log(self.k)
         if self.estimator == "dreg" and z.requires_grad:
-            z.register_hook(lambda gradient: normalised[..., None] * gradient)
+            z.register_hook(lambda gradient: normalised[..., None] * gradient)  # type: ignore[no-untyped-call]
         if self.estimator == "elbo":
             weight = share / self.k
         surrogate = bound if self.estimator == "iwae" else (weight * log_w).sum((0, 1))

@@ -30,7 +30,7 @@ class Unimodal(PrivateLatents):
 
     def sample_prior(self, n: int, generator: Generator | None = None) -> Mapping[str, Tensor]:
         """Decode independent draws for each modality: its joint is the product of the marginals."""
-        return {name: self.decode(self.prior().rsample(n, generator)[:, 0])[name] for name in self.names}
+        return {name: self.decode(self.prior().rsample(n, generator)[:, 0], [name])[name] for name in self.names}
 
     def log_likelihood(
         self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
@@ -38,8 +38,8 @@ class Unimodal(PrivateLatents):
         """sum over m in A of log p(x_m), each with its own latent; with another ``prior``, one shared latent."""
         if prior is not None:
             return super().log_likelihood(batch, k, generator, prior)
-        each = [super(Unimodal, self).log_likelihood(batch.given(name), k, generator) for name in self.names]
-        present = batch.present
-        log_p = sum(torch.where(present[m], e.log_p, 0.0) for m, e in enumerate(each))
-        ess = torch.stack([torch.where(present[m], e.ess, k) for m, e in enumerate(each)]).amin(0)
-        return Estimate(torch.as_tensor(log_p), ess)
+        here = [name for name in self.names if batch.where(name).any()]
+        each = [super(Unimodal, self).log_likelihood(batch.given(name), k, generator) for name in here]
+        present = torch.stack([batch.where(name) for name in here])
+        log_p = torch.where(present, torch.stack([e.log_p for e in each]), 0.0).sum(0)
+        return Estimate(log_p, torch.where(present, torch.stack([e.ess for e in each]), k).amin(0))

@@ -1,13 +1,15 @@
 """From rows to tables: what is averaged, what is marked, what is refused (protocol 16, 17, 25, 26)."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.report.describe import METRICS, coarse_direction, condition_text, direction, is_control, is_ranked
+from mmvae_bench.report.describe import CONTROL, METRICS, coarse_direction, condition_text, direction, is_ranked
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Column, Table
 
@@ -15,7 +17,18 @@ HASHES = ("dataset_hash", "oracle_hash")
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "scheme", "ratio"]
+Key = tuple[str, str, str, str]  # group, metric, variant, prior
+Cells = dict[str, dict[Column, Cell]]  # model label -> column -> cell
 TASK = [*FAMILY, "given", "target", "scheme", "ratio"]
+
+
+class Scored(NamedTuple):
+    """What of a row goes into its cell."""
+
+    seed: int
+    value: float
+    status: str
+    reason: str
 
 
 def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
@@ -26,7 +39,7 @@ def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
     """
     refuse_mixed(frame)
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
-    keys = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
+    keys: list[Key] = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
     groups, order = list(ok["group"].unique()), [*METRICS, *ok["metric"].unique()]
     keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1])))
     return [table for key in keys for table in by_scheme(build_table(key, frame, labels))]
@@ -50,7 +63,7 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             )
 
 
-def build_table(key: tuple[str, ...], frame: pd.DataFrame, labels: Sequence[str], *, coarse: bool = False) -> Table:
+def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse: bool = False) -> Table:
     """One metric's table over all schemes.
 
     Args:
@@ -65,18 +78,15 @@ def build_table(key: tuple[str, ...], frame: pd.DataFrame, labels: Sequence[str]
     rows = _with_columns(rows, coarse=coarse)
     columns = _columns(rows)
     cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (frame["entrant"] == label).any()}
-    needed = rows.groupby("column")[["given", "target"]].apply(lambda part: len(part.drop_duplicates())).to_dict()
-    parts: Any = rows.groupby(["entrant", *COLUMN], sort=False)
-    for (label, text, scheme, ratio), part in parts:
-        cells[label][Column(text, scheme, ratio)] = _cell(part, needed[text])
-    _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])], columns, labels)
+    _fill(cells, rows)
+    _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])])
     ok = rows[rows["status"] == "ok"]
-    better = (1 if bool(rows["higher_is_better"].iloc[0]) else -1) if is_ranked(key[1], key[2]) else 0
+    better = (1 if bool(rows["higher_is_better"].iloc[0]) else -1) if is_ranked(metric, variant) else 0
     decimals = 1 if ok["value"].abs().max() >= 10 else 3
     comparable = _comparable(ok)
     marked = _mark(cells, comparable, better, decimals)
-    chance, ceiling = _limits(ok, "chance"), _limits(ok, "ceiling")
-    return Table(*key, "", columns, marked, chance, ceiling, better, decimals, frozenset(comparable))
+    limits = _limits(ok, "chance"), _limits(ok, "ceiling")
+    return Table(*key, "", columns, marked, *limits, better, decimals, frozenset(comparable))
 
 
 def by_scheme(table: Table) -> Iterator[Table]:
@@ -92,13 +102,11 @@ def _is_skip(frame: pd.DataFrame) -> "pd.Series[bool]":
     return (frame["status"] != "ok") & (frame["given"] == "") & (frame["target"] == "")
 
 
-def _note_skips(
-    cells: dict[str, dict[Column, Cell]], skips: pd.DataFrame, columns: Sequence[Column], labels: Sequence[str]
-) -> None:
+def _note_skips(cells: Cells, skips: pd.DataFrame) -> None:
     """Give the reason in the empty cells of the runs concerned."""
-    for label, scheme, ratio, reason in skips[["entrant", "scheme", "ratio", "reason"]].itertuples(index=False):
-        for column in columns if label in labels else ():
-            if (column.scheme, column.ratio) == (scheme, ratio) and cells[label][column] == Cell():
+    for label, scheme, ratio, reason in zip(*(skips[n] for n in ("entrant", "scheme", "ratio", "reason")), strict=True):
+        for column, cell in cells.get(label, {}).items():
+            if (column.scheme, column.ratio) == (scheme, ratio) and cell == Cell():
                 cells[label][column] = Cell(note=reason)
 
 
@@ -117,22 +125,33 @@ def _columns(rows: pd.DataFrame) -> list[Column]:
     return sorted(found, key=lambda c: (texts.index(c.text), c.ratio > 0, schemes.index(c.scheme), c.ratio))
 
 
-def _cell(rows: pd.DataFrame, needed: int) -> Cell:
+def _fill(cells: Cells, rows: pd.DataFrame) -> None:
+    """Average what belongs together."""
+    needed = rows.groupby("column")[["given", "target"]].apply(lambda part: len(part.drop_duplicates())).to_dict()
+    parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
+    names = ("entrant", *COLUMN, "seed", "value", "status", "reason")
+    for label, text, scheme, ratio, *scored in zip(*(rows[name] for name in names), strict=True):
+        parts[label, Column(text, scheme, ratio)].append(Scored(*scored))
+    for (label, column), part in parts.items():
+        cells[label][column] = _cell(part, needed[column.text])
+
+
+def _cell(rows: Sequence[Scored], needed: int) -> Cell:
     """Average one cell; a seed counts only if all the directions that the column is a mean of are there."""
-    ok = rows[(rows["status"] == "ok") & rows["value"].notna()]
-    seeds = ok.groupby("seed")["value"].agg(["mean", "size"])
-    whole = seeds.loc[seeds["size"] == needed, "mean"]
-    control = bool(is_control(ok["reason"]).any())
-    if len(whole):
-        by_seed = {int(seed): float(value) for seed, value in whole.items()}  # type: ignore[call-overload]
-        return Cell(summarise(list(by_seed.values())), by_seed, control=control)
-    reasons = [reason for reason in rows.loc[rows["status"] != "ok", "reason"].unique() if reason]
-    return Cell(note=reasons[0] if reasons else f"only {len(ok)} of {needed} directions were scored")
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for row in rows:
+        if row.status == "ok" and np.isfinite(row.value):
+            by_seed[int(row.seed)].append(row.value)
+    means = {seed: float(np.mean(values)) for seed, values in sorted(by_seed.items()) if len(values) == needed}
+    if means:
+        control = any(row.status == "ok" and row.reason.startswith(CONTROL) for row in rows)
+        return Cell(summarise(list(means.values())), means, control=control)
+    reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
+    most = max(map(len, by_seed.values()), default=0)
+    return Cell(note=reason or f"only {most} of {needed} directions were scored")
 
 
-def _mark(
-    cells: dict[str, dict[Column, Cell]], columns: list[Column], better: int, decimals: int
-) -> dict[str, dict[Column, Cell]]:
+def _mark(cells: Cells, columns: list[Column], better: int, decimals: int) -> Cells:
     """Mark the best of each column, and all that equal it at the precision shown; one alone is not a best."""
     marked = {label: dict(row) for label, row in cells.items()}
     for column in columns:

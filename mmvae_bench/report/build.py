@@ -14,9 +14,10 @@ from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.exemplars import exemplars
 from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.figures import STYLE, Plot, palette, save
-from mmvae_bench.report.figures_curves import against_time, curves
+from mmvae_bench.report.figures_curves import curves
 from mmvae_bench.report.figures_relatedness import class_matrices, histograms
 from mmvae_bench.report.figures_samples import embeddings, grids
+from mmvae_bench.report.figures_time import against_time
 from mmvae_bench.report.page import render_page
 from mmvae_bench.report.render import to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select

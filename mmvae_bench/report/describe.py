@@ -5,8 +5,6 @@ A metric's own docstring would need torch to be imported; the report must work w
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 CONTROL = "chance control"  # how the reason of a row begins that is shown but never ranked
 
 
@@ -61,12 +59,12 @@ METRICS = {
     ),
     "relatedness_auroc": Words(
         "Relatedness, AUROC",
-        "Chance that a related pair of posteriors is closer in W2 than an unrelated one.",
+        "Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
         {},
     ),
     "relatedness_contrast": Words(
         "Relatedness, contrast",
-        "How much farther apart in W2 unrelated pairs are than related ones.",
+        "(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
         {},
         main=(),
     ),
@@ -148,11 +146,6 @@ def coarse_direction(metric: str, given: str, target: str, modalities: int) -> s
     if modalities > 2 and metric.startswith("relatedness"):
         return "mean of pairs"
     return direction(metric, given, target, modalities)
-
-
-def is_control(reason: "pd.Series[str]") -> "pd.Series[bool]":
-    """Which rows are a chance control: shown, marked, never best."""
-    return reason.str.startswith(CONTROL)
 
 
 def condition_text(scheme: str, ratio: float) -> str:

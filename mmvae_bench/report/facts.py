@@ -28,7 +28,7 @@ def setting(selection: Selection) -> dict[str, str]:
         "Latent size": _each(str(run.spec["latent_dim"]) for run in runs),
         "Likelihoods": _each(_likelihoods(run.spec["likelihoods"]) for run in runs),
         "Precision, engine": "; ".join(_each(_column(selection.frame, c)) for c in ("precision", "engine")),
-        "Devices": _each(str(run.record.get("device") or "not recorded") for run in runs),
+        "Devices": _each(_device(run) for run in runs),
         "Versions": _each(f"{k} {v}" for run in runs for k, v in dict(run.record.get("versions") or {}).items()),
     }
 
@@ -38,7 +38,8 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
     found = [f"{r.spec['dataset']['name']} is not the official split: {r.subset}." for r in selection.runs if r.subset]
     for column in ("precision", "engine", "package_version", "device"):
         found += _differ("Runs", column, _column(selection.frame, column))
-    for group, rows in selection.frame.groupby("group", sort=False):
+    for group in selection.groups:
+        rows = selection.frame[selection.frame["group"] == group]
         found += _differ(f"On {group} runs", "steps", _column(rows, "steps"))
         for column in HASHES:
             kinds = rows[rows["status"] == "ok"].groupby(["metric", "variant", "given", "target"])[column].nunique()
@@ -47,8 +48,9 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
     seeds = len({run.seed for run in selection.runs})
     if 0 < seeds < MIN_SEEDS:
         found.append(f"{seeds} seed{'s' * (seeds > 1)} only: no intervals, and no order is claimed.")
-    counts = {"failed": selection.failed, "are not done yet": selection.absent, "are skipped": skipped}
-    found += [f"{len(items)} planned runs {what}: see 'Not scored'." for what, items in counts.items() if items]
+    counts: dict[str, Sequence[object]] = {"failed": selection.failed, "skipped": skipped, "not done": selection.absent}
+    short = ", ".join(f"{len(items)} {what}" for what, items in counts.items() if items)
+    found += [f"Planned runs without scores: {short}; the reasons are under 'Not scored' on the page."] if short else []
     return list(dict.fromkeys(found))
 
 
@@ -143,6 +145,12 @@ def _mean(values: Sequence[float], digits: int) -> str:
 
 def _budget(train: Mapping[str, Any]) -> str:
     return f"{train['epochs']} epochs, batch {train['batch_size']}, {train['optimiser']} {train['learning_rate']:g}"
+
+
+def _device(run: Run) -> str:
+    """``cuda (NVIDIA H100)``."""
+    device, hardware = (str(run.record.get(name) or "") for name in ("device", "hardware"))
+    return (device or "not recorded") + (f" ({hardware})" if hardware else "")
 
 
 def _component(part: Mapping[str, Any]) -> str:

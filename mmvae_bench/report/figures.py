@@ -26,7 +26,7 @@ STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.7,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
-    "figure.dpi": 100,
+    "text.parse_math": False,  # a label may contain dollars
 }
 DPI = 160
 

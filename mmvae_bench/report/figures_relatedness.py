@@ -32,7 +32,7 @@ def histograms(rows: Sequence[Exemplar], group: str, looks: Mapping[str, Look], 
             ax.set_title(label)
         a, _, b = pair.partition("+")
         for ax in axes[-1]:
-            ax.set_xlabel("$W_2$")
+            ax.set_xlabel("W₂")
         legend_below(figure, [Patch(color="#444444", alpha=0.75, label="related (in the model's colour)"),
                               Patch(color=UNRELATED, alpha=0.6, label="unrelated")], 2)  # fmt: skip
         caption = (

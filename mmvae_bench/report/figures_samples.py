@@ -13,6 +13,7 @@ from mmvae_bench.report.exemplars import Arrays, Exemplar, describe_rows, panels
 from mmvae_bench.report.figures import Plot, legend_below, new_figure
 
 MARKERS = "o^sDvP"
+MOST_SOURCES = 3
 Pixels = NDArray[np.uint8]
 Strip = tuple[str, Pixels | None]  # a text and a row of pictures; None = a gap
 
@@ -31,8 +32,8 @@ def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
             _draw_strips(ax, strips)
             ax.set_title(f"{label}, {text}")
         caption = (
-            f"What {label} generates on {group}: a column a class (one test row each), first the source, below it what "
-            f"is decoded from one posterior sample given that source. {describe_rows(rows).replace('Rows', 'Panels')}"
+            f"What {label} generates on {group}: a column a test row (of each class one, where there are classes), the "
+            f"source first, below it what is decoded given that source. {describe_rows(rows).replace('Rows', 'Panels')}"
         )
         yield Plot(f"{slug}-grid-{number}", f"Cross-generation: {label}", caption, group, figure)
 
@@ -41,7 +42,10 @@ def _strips(arrays: Arrays) -> list[Strip]:
     """Rows of pictures: for each source it and what is generated, then the rest."""
     generated = [key.split("/")[1:] for key in arrays if key.startswith("grid/") and not key.startswith("grid/source/")]
     strips: list[Strip] = []
-    for given in dict.fromkeys(given for given, _ in generated):
+    sources = list(dict.fromkeys(given for given, _ in generated))
+    if len(sources) > MOST_SOURCES:  # more than two modalities: one by one is enough
+        sources = [given for given in sources if "+" not in given]
+    for given in sources:
         block: list[Strip] = [(name, _pictures(arrays.get(f"grid/source/{name}"))) for name in given.split("+")]
         block += [(f"→ {target}", _pictures(arrays[f"grid/{g}/{target}"])) for g, target in generated if g == given]
         shown = [strip for strip in block if strip[1] is not None]
@@ -75,7 +79,7 @@ def _draw_strips(ax: Axes, strips: Sequence[Strip]) -> None:
 
 
 def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequence[str]) -> Iterator[Plot]:
-    """t-SNE of posterior means: a panel a model, a row a missing pattern; colour = class, marker = modality."""
+    """t-SNE of posterior samples: a panel a model, a row a missing pattern; colour = class, marker = modality."""
     labels = panels(rows, "tsne/xy")
     if not labels:
         return
@@ -90,7 +94,7 @@ def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequ
         ax.set_title(label)
     legend_below(figure, _legend(shown, modalities), 12)
     caption = (
-        f"t-SNE of the posterior means of test rows on {group}, all modalities of a model in one embedding. Distances "
+        f"t-SNE of one posterior sample a test row and modality on {group}, all in one embedding a panel. Distances "
         f"between panels, and axes, mean nothing. {describe_rows(rows)}"
     )
     yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
@@ -114,14 +118,16 @@ def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
 
 def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
     """Ten colours told apart, or a wheel for more classes."""
-    return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
+    colours = np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
+    colours[label < 0] = (0.4, 0.4, 0.4, 1)  # no classes
+    return colours
 
 
 def _legend(shown: Mapping[str, set[int]], modalities: Sequence[str]) -> list[Line2D]:
     names = dict(enumerate(modalities))
     dots = [Line2D([], [], linestyle="", color="#444444", marker=MARKERS[m % len(MARKERS)], markersize=5,
                    label=names.get(m, f"modality {m}")) for m in sorted(shown["modality"])]  # fmt: skip
-    classes = sorted(shown["label"]) if len(shown["label"]) <= 20 else []
+    classes = [c for c in sorted(shown["label"]) if c >= 0] if len(shown["label"]) <= 20 else []
     colours = [Line2D([], [], linestyle="", marker="s", markersize=5, label=str(c), color=colour)
                for c, colour in zip(classes, _colours(np.array(classes), len(classes)), strict=True)]  # fmt: skip
     return [*dots, *colours]

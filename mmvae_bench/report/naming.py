@@ -43,7 +43,7 @@ def _differing(runs: list[Run], name: Callable[[Run], str], facts: Callable[[Run
         for key in keys:
             values[name(run)][key].add(canonical_json(fact.get(key)))
     return [
-        [f"{key}={fact.get(key)}" for key in keys if len(values[name(run)][key]) > 1]
+        [f"{key}={fact[key]}" for key in fact if len(values[name(run)][key]) > 1]
         for run, fact in zip(runs, known, strict=True)
     ]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.errors import BenchError
 
-DROP = " (complete rows only)"
+DROP = ",drop"  # as rows and plans write it: incomplete rows were left out
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ N01 = Normal(torch.zeros(3, dtype=torch.float64), 1.0)
 
 def log_px(made, name: str, z: Tensor, data: MultimodalBatch, b: int) -> Tensor:
     m = made.modalities[made.names.index(name)]
-    return m.weight * Laplace(made.networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
+    return (
+        m.weight * Laplace(made.networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
+    )
 
 
 def product(members: list[Normal], prior: bool) -> Normal:
@@ -44,7 +46,7 @@ def test_mvae_is_the_sum_of_elbos_over_distinct_subsets():
         here = [m for m in range(2) if PRESENT[m, b]]
         for s, subset in enumerate([[0, 1], [0], [1]]):
             a = [m for m in subset if m in here]
-            if a != subset and s != 0 or not a or (s > 0 and len(here) == 1):
+            if (a != subset and s != 0) or not a or (s > 0 and len(here) == 1):
                 continue  # a subset that is not there, or P itself a second time
             q = product([expert(made, data, m, b) for m in a], prior=True)
             z = q.loc + q.scale * noise[s, b]

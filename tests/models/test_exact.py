@@ -21,7 +21,9 @@ def inverse_softplus(y: torch.Tensor) -> torch.Tensor:
     return y + torch.log(-torch.expm1(-y))
 
 
-def linear(name: str, m: int = 2, shift: float = 0.0, widen: tuple[float, ...] = (1.0,), latent: int = L, **options: object):
+def linear(
+    name: str, m: int = 2, shift: float = 0.0, widen: tuple[float, ...] = (1.0,), latent: int = L, **options: object
+):
     """A model with the data's own decoders, and experts that are exact, or moved by ``shift`` of their sd and widened."""
     data = LinearGaussian(m=m, dim=4, latent=latent, noise=0.8)
     exact = data.model
@@ -29,7 +31,9 @@ def linear(name: str, m: int = 2, shift: float = 0.0, widen: tuple[float, ...] =
     for i, mod in enumerate(data.modalities):
         decoder = next(layer for layer in networks.decoders[mod.name].modules() if isinstance(layer, nn.Linear))
         encoder = next(layer for layer in networks.encoders[mod.name].modules() if isinstance(layer, nn.Linear))
-        decoder.weight.data, decoder.bias.data = (torch.from_numpy(a).float() for a in (exact.weight[mod.name], exact.bias[mod.name]))
+        decoder.weight.data, decoder.bias.data = (
+            torch.from_numpy(a).float() for a in (exact.weight[mod.name], exact.bias[mod.name])
+        )
         expert = exact.expert(mod.name)
         sd = torch.from_numpy(np.sqrt(np.diag(expert.covariance)))
         sign = -1 if i % 2 else 1
@@ -58,7 +62,9 @@ def test_a_product_of_exact_experts_and_one_prior_is_the_posterior(name, options
             q = made.posterior(data.given(*given))
         mean, covariance = exact.posterior({n: data.x[n].numpy() for n in given})
         np.testing.assert_allclose(q.mean.detach(), mean, atol=1e-5)
-        np.testing.assert_allclose(q.stddev.detach(), np.broadcast_to(np.sqrt(np.diag(covariance)), mean.shape), rtol=1e-5)
+        np.testing.assert_allclose(
+            q.stddev.detach(), np.broadcast_to(np.sqrt(np.diag(covariance)), mean.shape), rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("k", [1, 2, 7])
@@ -160,4 +166,8 @@ def test_models_without_a_prior_say_so():
         with pytest.raises(Undefined, match="prior"):
             made.log_likelihood(data, 5)
         assert isinstance(made, MultimodalVAE)
-        assert made.log_likelihood(data, 5, prior=models.registry.get("mvae")(made.networks).prior()).log_p.isfinite().all()
+        assert (
+            made.log_likelihood(data, 5, prior=models.registry.get("mvae")(made.networks).prior())
+            .log_p.isfinite()
+            .all()
+        )

@@ -16,7 +16,9 @@ K, LAMBDA, BETA = 2, 3.0, 1.5
 
 def log_px(made: MEME, name: str, z: Tensor, data: MultimodalBatch, b: int) -> Tensor:
     m = made.modalities[made.names.index(name)]
-    return m.weight * Laplace(made.networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
+    return (
+        m.weight * Laplace(made.networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
+    )
 
 
 def encoder(made: MEME, name: str, x: Tensor) -> Normal:

@@ -43,7 +43,11 @@ def reference(made: MMVAE, data: MultimodalBatch, seed: int) -> Tensor:
         share = 1 / len(names) if made.looser else 1.0
         for r in range(len(names)):
             for k in range(K):
-                coefficient = share * w[r, k] if made.estimator != "elbo" else torch.tensor(1 / (len(names) * K), dtype=torch.float64)
+                coefficient = (
+                    share * w[r, k]
+                    if made.estimator != "elbo"
+                    else torch.tensor(1 / (len(names) * K), dtype=torch.float64)
+                )
                 leaf = z[r][k].detach().requires_grad_()  # d log w / d (decoder, q's own parameters), z held
                 direct = torch.autograd.grad(
                     density(made, data, leaf, b, raw), [leaf, *parameters], allow_unused=True, retain_graph=True

@@ -1,5 +1,6 @@
 """A made-up store: four models on two data sets, at two missing ratios."""
 
+import sys
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -148,6 +149,12 @@ def make(root: Path, seeds: int = 3, models: tuple[str, ...] = MODELS, data: tup
     for run in runs:
         publish(store, run, artifacts=artifacts(run) if run.seed == 0 else {})
     return Made(store, make_plan(runs), runs)
+
+
+@pytest.fixture(scope="session")
+def factory() -> Any:
+    """This module, for tests that make their own runs."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,103 @@
+"""What is recorded of a run: its tidy rows, where they come from, and how long it took."""
+
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from mmvae_bench import __version__, metrics
+from mmvae_bench.datasets.cache import Data
+from mmvae_bench.engine.device import peak_memory_mb
+from mmvae_bench.engine.train import History
+from mmvae_bench.errors import BenchError
+from mmvae_bench.metrics.base import Evaluation, Score
+from mmvae_bench.missing import Presence
+from mmvae_bench.spec import RunSpec, canonical_json
+from mmvae_bench.store import SCHEMA, RunResult
+
+ENGINE = "eager"  # the engine mode, recorded with every row
+
+
+def failed(spec: RunSpec, error: Exception) -> RunResult:
+    """The record of a run that broke: one row with the reason, never taken for a result."""
+    message = str(error) if isinstance(error, BenchError) or not str(error) else f"{type(error).__name__}: {error}"
+    reason = message or type(error).__name__
+    return RunResult(spec, [row(spec, {}, Score("", None, reason=reason), status="failed")], error=reason)
+
+
+def metric_versions() -> dict[str, int]:
+    """Name and version of every registered metric."""
+    return {name: metrics.registry.get(name).version for name in metrics.registry.names()}
+
+
+def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "") -> dict[str, Any]:
+    """One tidy row: what was run, what was scored, where it comes from. Columns as in ``store.COLUMNS``."""
+    known = metrics.registry.get(score.metric) if score.metric else None
+    return {
+        "schema": SCHEMA,
+        "run_id": spec.run_id,
+        "config_id": spec.config_id,
+        "dataset": spec.dataset.name,
+        "dataset_options": canonical_json(dict(spec.dataset.options)),
+        "model": spec.model.name,
+        "model_options": canonical_json(dict(spec.model.options)),
+        "label": spec.model.label,
+        "missing_scheme": spec.missing.scheme + ("" if spec.missing.incomplete == "keep" else ",drop"),
+        "missing_ratio": spec.missing.ratio,
+        "seed": spec.seed,
+        "precision": spec.precision,
+        "epochs": spec.train.epochs,
+        **facts,
+        **asdict(score),
+        "metric_version": known.version if known else None,
+        "higher_is_better": known.higher_is_better if known else None,
+        "status": status or ("skipped" if score.value is None else "ok"),
+    }
+
+
+def provenance(
+    spec: RunSpec, data: Data, presence: Presence, ev: Evaluation, threads: int, steps: int
+) -> dict[str, Any]:
+    """What a number depends on beside its spec, recorded in every row."""
+    return {
+        "subset": data.subset,
+        "complete_fraction": float(presence.complete.mean()),
+        "dataset_hash": data.hash[:16],
+        "oracle_hash": "+".join(oracle.hash for oracle in ev.oracles.values()),
+        "device": ev.device.type,
+        "engine": ENGINE,
+        "threads": threads,
+        "package_version": __version__,
+        "n_params": sum(p.numel() for p in ev.model.parameters()),
+        "steps": steps * spec.train.epochs,
+    }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and machine, for ``run.json``."""
+    names = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "POT")
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "versions": {"python": platform.python_version(), **found},
+        "platform": platform.platform(),
+        "hardware": model,
+    }
+
+
+def pace(history: History, seconds: Mapping[str, float], device: torch.device) -> dict[str, Any]:
+    rate = history.rows / history.seconds if history.seconds else math.inf
+    return {
+        "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
+        "rate": round(rate, 1),
+        "peak_memory_mb": round(peak_memory_mb(device), 1),
+    }

@@ -1,0 +1,118 @@
+"""Against a world with exact answers: p(z) = N(0, I), x_m = z + s eps, so that every density is a Gaussian's."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal, norm
+
+from mmvae_bench.datasets.base import Rows
+from mmvae_bench.distributions import DiagonalNormal
+from mmvae_bench.metrics import log_likelihood as module
+from mmvae_bench.metrics.evaluate import evaluate
+from mmvae_bench.metrics.log_likelihood import estimate, mean_and_error, quantities
+from mmvae_bench.metrics.priors import aggregate_prior
+from mmvae_bench.models.importance import Estimate
+from mmvae_bench.types import Modality
+
+S, D = 0.5, 2
+COV = np.array([[1 + S**2, 1.0], [1.0, 1 + S**2]])  # of (x_a, x_b), for each of D dimensions
+
+
+@pytest.fixture
+def exact(world):
+    """An evaluation of the true model, whose posteriors are right but 1.3 times too wide."""
+    ev = world(n_test=256, n_train=400)
+    parts = tuple(Modality(m.name, (D,), "normal", S, dtype="float32") for m in ev.model.modalities)
+    ev.model.modalities, ev.model.networks.latent_dim = parts, D
+
+    def posterior(batch):  # p(z | x_A): precision 1 + |A| / s^2
+        n = batch.present.sum(0)[:, None] / S**2
+        total = sum(batch.visible(name) for name in batch.names) / S**2
+        return DiagonalNormal(total / (1 + n), 1.3 * (1 + n).rsqrt().expand(-1, D))
+
+    ev.model.posterior = posterior
+    for seed, n in ((1, 400), (2, 256)):
+        rng = np.random.default_rng(seed)
+        z = rng.normal(size=(n, D))
+        x = {name: (z + S * rng.normal(size=(n, D))).astype(np.float32) for name in ("a", "b")}
+        setattr(ev, "train" if n == 400 else "test", Rows(x))
+    return ev
+
+
+def chosen(ev):
+    rows = ev.test.take(ev.draw("log_likelihood", module.ROWS, len(ev.test)))
+    return np.stack([rows.x["a"], rows.x["b"]], -1)  # [n, D, 2]
+
+
+def log_density(ev, target):
+    x = chosen(ev)
+    joint = multivariate_normal(cov=COV).logpdf(x).sum(-1)
+    marginal = {m: norm(scale=(1 + S**2) ** 0.5).logpdf(x[..., i]).sum(-1) for i, m in enumerate("ab")}
+    return joint if target == "ab" else marginal[target]
+
+
+@pytest.mark.parametrize("target", ["ab", "a", "b"])
+def test_joint_and_marginals_are_unbiased_estimates_of_the_exact_density(exact, target):
+    log_p, ess = estimate(exact, (), tuple(target), "model")
+    ratio = np.exp(log_p.numpy() - log_density(exact, target))
+    assert abs(ratio.mean() - 1) < 5 * ratio.std() / len(ratio) ** 0.5
+    assert np.abs(np.log(ratio)).max() < 1
+    assert ess.min() > 10
+    assert ess.max() <= module.SAMPLES * (1 + 1e-5)
+
+
+def test_a_conditional_is_joint_less_marginal_and_shares_their_estimates(exact):
+    log_p, ess = estimate(exact, ("a",), ("b",), "model")
+    expected = log_density(exact, "ab") - log_density(exact, "a")
+    assert log_p.mean().item() == pytest.approx(expected.mean(), abs=0.05)
+    joint, marginal = estimate(exact, (), ("a", "b"), "model"), estimate(exact, (), ("a",), "model")
+    assert torch.equal(log_p, joint.log_p - marginal.log_p)
+    assert torch.equal(ess, torch.minimum(joint.ess, marginal.ess))
+
+
+def test_under_the_aggregate_prior_it_is_the_mean_over_components(exact):
+    q = aggregate_prior(exact).experts.q
+    variance = (q.scale[:, 0].double().square() + S**2).numpy()  # p(x_a) = mean_r N(x_a; m_r, s_r^2 + s^2)
+    gap = chosen(exact)[:, None, :, 0] - q.loc[None, :, 0].numpy()
+    each = -0.5 * (gap**2 / variance + np.log(2 * np.pi * variance)).sum(-1)
+    expected = np.log(np.exp(each).mean(1))
+    log_p, _ = estimate(exact, (), ("a",), "aggregate")
+    ratio = np.exp(log_p.numpy() - expected)
+    assert abs(ratio.mean() - 1) < 5 * ratio.std() / len(ratio) ** 0.5
+
+
+def test_a_models_own_conditional_is_asked(exact):
+    class Own(type(exact.model)):
+        def log_conditional(self, batch, given, target, k, generator=None, prior=None):
+            return Estimate(torch.full((batch.size,), -3.0), torch.full((batch.size,), float(k)))
+
+    exact.model.__class__ = Own
+    exact.model.no_prior = "no p(z) here"
+    rows = [s for s in evaluate(exact, ["log_likelihood"]) if s.prior == "model"]
+    assert [s.reason for s in rows if not s.given] == ["no p(z) here"] * 3
+    assert all(s.value is None and s.variant == "iw100" for s in rows if not s.given)
+    assert [(s.given, s.target, s.variant, s.value) for s in rows if s.given] == [
+        ("a", "b", "iw100", -3), ("a", "b", "ess100", 100), ("b", "a", "iw100", -3), ("b", "a", "ess100", 100),
+    ]  # fmt: skip
+
+
+def test_rows_of_the_result(exact):
+    found = evaluate(exact, ["log_likelihood"])
+    assert {(s.prior, s.variant, s.given, s.target) for s in found} == {
+        (prior, variant, *pair)
+        for prior in ("model", "aggregate")
+        for variant in ("iw100", "ess100")
+        for pair in (("", "a+b"), ("", "a"), ("", "b"), ("a", "b"), ("b", "a"))
+    }
+    joint = next(s for s in found if (s.prior, s.variant, s.target) == ("model", "iw100", "a+b"))
+    log_p = estimate(exact, (), ("a", "b"), "model").log_p.double()
+    assert (joint.value, joint.se) == mean_and_error(log_p)
+    assert joint.se == pytest.approx(log_p.numpy().std(ddof=1) / 16)
+    assert joint.n == 256
+
+
+def test_conditionals_are_all_pairs_up_to_three_modalities_then_all_but_one():
+    assert len(quantities(("a", "b", "c"))) == 1 + 3 + 6
+    four = quantities(("a", "b", "c", "d"))
+    assert len(four) == 1 + 4 + 4
+    assert (("a", "c", "d"), ("b",)) in four

@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from mmvae_bench.datasets.base import Rows
+from mmvae_bench.datasets.cache import Data
+from mmvae_bench.metrics import classifier
+from mmvae_bench.metrics import oracle as module
+from mmvae_bench.metrics.oracle import Oracle, load_oracles, to_float, train_oracle
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """1,797 real digits of 8 x 8 pixels, which scikit-learn ships."""
+    x, label = load_digits(return_X_y=True)
+    return (x.reshape(-1, 1, 8, 8) * 15.9).astype(np.uint8), label.astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    x, label = digits
+    return train_oracle(x[:1200], label[:1200], "digit", 0)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Oracles of 40 steps, where it matters only which is which."""
+    monkeypatch.setattr(classifier, "MIN_STEPS", 40)
+    monkeypatch.setattr(classifier, "MAX_STEPS", 40)
+
+
+def data_of(digits, n=300, singles=None):
+    x, label = digits
+    train, test = Rows({"a": x[:n], "b": x[:n]}, label[:n]), Rows({"a": x[1200:], "b": x[1200:]}, label[1200:])
+    return Data(train, test, singles, "", "hash")
+
+
+def test_digits_are_recognised(digits, trained):
+    x, label = digits
+    predicted = trained.predict(to_float(x[1200:], torch.device("cpu")))
+    assert predicted.dtype == np.int64
+    assert np.mean(predicted == label[1200:]) > 0.9
+
+
+def test_training_is_reproducible_and_leaves_no_trace(digits, trained):
+    x, label = digits
+    threads = torch.get_num_threads()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    again = train_oracle(x[:1200], label[:1200], "digit", 0)
+    assert torch.rand(1) == expected
+    assert torch.get_num_threads() == threads
+    expected_weights = trained.state_dict()
+    assert all(torch.equal(value, expected_weights[name]) for name, value in again.state_dict().items())
+
+
+def test_judging_does_not_depend_on_the_company(digits, trained):
+    x = to_float(digits[0][:600], torch.device("cpu"))
+    assert not trained.training
+    assert np.array_equal(trained.predict(x)[7:9], trained.predict(x[7:9]))
+    assert trained.features(x[:5]).shape == (5, 256)
+
+
+def test_read_only_arrays_are_copied_without_a_warning(recwarn):
+    values = np.arange(4, dtype=np.uint8)
+    values.flags.writeable = False
+    assert to_float(values, torch.device("cpu")).tolist() == pytest.approx([0, 1 / 255, 2 / 255, 3 / 255])
+    assert not recwarn.list
+
+
+def test_what_is_no_picture_gets_a_perceptron():
+    rng = np.random.default_rng(0)
+    label = np.arange(400) % 4
+    x = (np.eye(4)[label][:, None, :] + 0.3 * rng.normal(size=(400, 2, 4))).astype(np.float32)
+    oracle = train_oracle(x[:300], label[:300], "words", 0)
+    assert np.mean(oracle.predict(torch.from_numpy(x[300:])) == label[300:]) > 0.9
+    assert isinstance(oracle, Oracle)
+
+
+def test_oracles_are_trained_once_and_read_back(digits, tmp_path, monkeypatch, short):
+    data = data_of(digits)
+    first = load_oracles(data, "digits", ["a", "b"], tmp_path)
+    monkeypatch.setattr(module, "train_oracle", None)  # would fail
+    second = load_oracles(data, "renamed", ["a", "b"], tmp_path)
+    x = to_float(data.test.x["a"], torch.device("cpu"))
+    for name in ("a", "b"):
+        assert np.array_equal(first[name].predict(x), second[name].predict(x))
+        assert first[name].accuracy == pytest.approx(np.mean(second[name].predict(x) == data.test.label))
+        assert first[name].hash == second[name].hash
+        assert len(first[name].hash) == 16
+    assert first["a"].hash != first["b"].hash  # seeded by name
+    assert not list(tmp_path.rglob("*.tmp"))
+    meta = [json.loads(path.read_text()) for path in (tmp_path / "oracles").glob("*.json")]
+    assert {m["modality"] for m in meta} == {"a", "b"}
+
+
+def test_other_entries_are_another_oracle_and_singles_come_first(digits, tmp_path, short):
+    x, label = digits
+    few = load_oracles(data_of(digits, 40), "digits", ["a"], tmp_path)["a"]
+    many = load_oracles(data_of(digits, 40, {"a": (x[:1000], label[:1000])}), "digits", ["a"], tmp_path)["a"]
+    assert few.hash != many.hash
+    assert many.accuracy > few.accuracy
+
+
+def test_without_labels_there_are_no_oracles_and_without_common_classes_no_accuracy(digits, tmp_path, short):
+    data = data_of(digits)
+    assert load_oracles(Data(Rows(data.train.x), data.test, None, "", ""), "digits", ["a"], tmp_path) == {}
+    unseen = Rows(data.test.x, data.test.label + 10)
+    assert load_oracles(Data(data.train, unseen, None, "", ""), "digits", ["a"], tmp_path)["a"].accuracy is None
+
+
+def test_a_lost_file_is_made_again(digits, tmp_path, short):
+    data = data_of(digits)
+    first = load_oracles(data, "digits", ["a"], tmp_path)["a"]
+    for path in (tmp_path / "oracles").glob("*.safetensors"):
+        path.unlink()
+    assert load_oracles(data, "digits", ["a"], tmp_path)["a"].hash == first.hash
+
+
+@pytest.mark.slow
+def test_4000_real_mnist_digits_are_enough_for_97_percent():
+    torchvision = pytest.importorskip("torchvision")
+    if not (SHARED / "MNIST").exists():
+        pytest.skip(f"no MNIST in {SHARED}")
+    train, test = (torchvision.datasets.MNIST(str(SHARED), train=t) for t in (True, False))
+    oracle = train_oracle(train.data[:4000, None].numpy(), train.targets[:4000].numpy(), "mnist", 0)
+    assert np.mean(oracle.predict(test.data[:, None] / 255) == test.targets.numpy()) > 0.97
+
+
+@pytest.mark.slow
+def test_8000_real_svhn_digits_are_enough_for_88_percent():
+    if not (SHARED / "svhn_10k").exists():
+        pytest.skip(f"no SVHN in {SHARED}")
+    from scipy.io import loadmat
+
+    (x, label), (x_test, label_test) = (
+        (mat["X"].transpose(3, 2, 0, 1), mat["y"].ravel().astype(np.int64) % 10)
+        for mat in (loadmat(SHARED / "svhn_10k" / f"{split}_32x32.mat") for split in ("train", "test"))
+    )
+    oracle = train_oracle(x, label, "svhn", 0)
+    assert np.mean(oracle.predict(to_float(x_test, torch.device("cpu"))) == label_test) > 0.88

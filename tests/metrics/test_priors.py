@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from mmvae_bench.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
+from mmvae_bench.errors import Undefined
+from mmvae_bench.fusion import Experts, Mixture
+from mmvae_bench.metrics.priors import Aggregate, aggregate_prior
+
+FAMILIES = [DiagonalNormal, DiagonalLaplace]
+
+
+def experts(family: type[Diagonal], r: int = 30, d: int = 3, dtype: torch.dtype = torch.float64) -> Experts:
+    generator = torch.Generator().manual_seed(0)
+    loc = torch.randn(r, 1, d, generator=generator, dtype=dtype)
+    scale = torch.rand(r, 1, d, generator=generator, dtype=dtype) + 0.1
+    return Experts(family(loc, scale), torch.ones(r, 1, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_density_is_the_mean_of_the_components_and_the_mixtures_own(family):
+    e = experts(family)
+    z = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    log_p = Aggregate(e).log_prob(z)
+    assert log_p.shape == (50, 4)
+    each = torch.stack([family(e.q.loc[r], e.q.scale[r]).log_prob(z) for r in range(30)])
+    assert torch.allclose(log_p.exp(), each.exp().mean(0))
+    assert torch.allclose(log_p, Mixture(e).log_prob(z))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_density_integrates_to_one(family):
+    grid = torch.linspace(-30, 30, 60_001, dtype=torch.float64)
+    density = Aggregate(experts(family, d=1)).log_prob(grid[:, None, None])[:, 0].exp()
+    assert torch.trapezoid(density, grid).item() == pytest.approx(1, abs=1e-6)
+
+
+def test_very_narrow_components_far_from_zero_keep_their_density():
+    loc = 5 + torch.randn(100, 1, 16, generator=torch.Generator().manual_seed(0))
+    e = Experts(DiagonalNormal(loc, torch.full_like(loc, 1e-4)), torch.ones(100, 1, dtype=torch.bool))
+    z = Mixture(e).rsample(200, torch.Generator().manual_seed(1))
+    assert torch.allclose(Aggregate(e).log_prob(z), Mixture(e).log_prob(z), rtol=1e-3)
+
+
+def test_half_of_1000_components_are_of_each_modality(world):
+    ev = world(n_train=2000)
+    eye = np.eye(10, dtype=np.float32)
+    ev.train.x["b"][:] = 2 * eye[ev.train.label]
+    q = aggregate_prior(ev).experts.q
+    assert q.loc.shape == (1000, 1, 10)
+    assert aggregate_prior(ev) is aggregate_prior(ev)
+    of_b = q.loc[:, 0].sum(-1) > 1.7
+    assert of_b[:500].float().mean() < 0.05
+    assert of_b[500:].all()
+
+
+def test_only_entries_that_the_run_could_see_are_taken(world):
+    present = np.ones((2, 600), bool)
+    present[1, 20:] = False
+    ev = world(present=present)
+    ev.train.x["b"][20:] = np.nan
+    q = aggregate_prior(ev).experts.q
+    assert q.loc.shape == (520, 1, 10)
+    assert q.loc.isfinite().all()
+
+
+def test_components_of_mixtures_enter_one_by_one(world):
+    ev = world(n_train=40)
+    encode = ev.model.encode
+
+    def posterior(batch):  # two components a row
+        q = encode(batch).q
+        twice = DiagonalNormal(torch.cat([q.loc, q.loc + 9]), torch.cat([q.scale, q.scale]))
+        return Mixture(Experts(twice, torch.cat([batch.present, batch.present])))
+
+    ev.model.posterior = posterior
+    assert aggregate_prior(ev).experts.q.loc.shape == (2 * 2 * 40, 1, 10)
+
+
+def test_other_posteriors_are_refused_with_the_reason(world):
+    ev = world()
+    ev.model.posterior = lambda batch: object()
+    with pytest.raises(Undefined, match="diagonal"):
+        aggregate_prior(ev)

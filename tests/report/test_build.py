@@ -1,0 +1,179 @@
+import csv
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+
+from mmvae_bench.report.build import ReportResult, build_report
+from mmvae_bench.report.figures import palette
+from mmvae_bench.store import Store
+
+XSS = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def report(made: Any, tmp_path_factory: pytest.TempPathFactory) -> ReportResult:
+    ids = [run.run_id for run in made.specs if run.dataset.name == "mnist_street"]
+    return build_report(made.store, {**made.plan, "run_ids": ids}, tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of everything else: figures take a second or two."""
+    monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))
+
+
+class Page(HTMLParser):
+    """Tags and what they point to; fails on tags that are closed in the wrong order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_figures_are_there_and_not_empty(report: ReportResult) -> None:
+    pngs = [path for path in report.files if path.suffix == ".png"]
+    names = {path.stem.removeprefix("mnist_street-") for path in pngs}
+    assert names >= {"cross_coherence-micro", "linear_probe-mean", "joint_coherence-model", "joint_coherence-aggregate",
+                     "relatedness_auroc", "time", "tsne", "grid-0", "grid-3", "w2hist-mnist+street",
+                     "w2class-mnist+street"}  # fmt: skip
+    for path in pngs:
+        image = matplotlib.image.imread(path)
+        assert image[..., :3].std() > 0.01
+        pdf = path.with_suffix(".pdf").read_bytes()
+        assert pdf.startswith(b"%PDF")
+        assert len(pdf) > 2000
+
+
+def test_page_is_one_file_with_everything_in_it(report: ReportResult) -> None:
+    page = Page(report.page.read_text())
+    assert not page.open
+    images = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == sum(path.suffix == ".png" for path in report.files)
+    assert all(source.startswith("data:image/png;base64,") for source in images)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe")]
+    links = [attributes.get("href") or "" for _, attributes in page.tags if "href" in attributes]
+    assert all(link.startswith("#") for link in links)
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {link[1:] for link in links} <= ids
+
+
+def test_page_says_what_was_run_and_how_to_repeat_it(report: ReportResult, made: Any) -> None:
+    text = report.page.read_text()
+    for words in ("Demo &amp; more", "20 epochs, batch 128", "torch 2.11.0", "split 0.5", made.plan["command"],
+                  "d" * 16, "780 steps", "higher is better", "smallest attainable p"):  # fmt: skip
+        assert words in text
+
+
+def test_scores_csv_is_the_selected_rows(report: ReportResult, made: Any) -> None:
+    ids = [run.run_id for run in made.specs if run.dataset.name == "mnist_street"]
+    with (report.page.parent / "scores.csv").open() as file:
+        assert [row["run_id"] for row in csv.DictReader(file)] == sorted(
+            (run_id for run_id in made.store.scores()["run_id"] if run_id in ids), key=ids.index
+        )
+
+
+def test_text_from_outside_is_escaped(factory: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    run = factory.spec("mvae", label=f"{XSS} $x_$")  # a dollar would be mathematics to matplotlib
+    factory.publish(store, run, [factory.row(run, "linear_probe", 0.5, variant="mean", given=XSS)])
+    failed = factory.publish(store, factory.spec("mmvae"), [], error=f"NaN {XSS}")
+    skipped = [{"dataset": XSS, "label": "meme", "missing": "none", "seed": 0, "reason": f'"{XSS}'}]
+    plan = factory.make_plan([run, failed], title=XSS, command=XSS, skipped=skipped)
+    text = build_report(store, plan, tmp_path / "reports").page.read_text()
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 10
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_has_no_scores_is_listed_with_its_reason(factory: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    run = factory.spec("meme")
+    rows = [{**row, "subset": "svhn 8000+2000"} for row in factory.scores(run)]
+    factory.publish(store, run, rows)
+    broken = factory.spec("mvae", ratio=0.5)
+    factory.publish(store, broken, [factory.row(broken, status="failed", reason="loss is NaN")], error="loss is NaN")
+    absent = factory.spec("mmvae")
+    skipped = [
+        {"dataset": "mnist_street", "label": "mmvm", "missing": "none", "seed": s, "reason": "no files"} for s in (0, 1)
+    ]
+    built = build_report(store, factory.make_plan([run, broken, absent], skipped=skipped), tmp_path / "reports")
+    text = built.page.read_text()
+    for words in ("loss is NaN", "no files", absent.run_id, "MEME&#39;s prior depends on the row",
+                  "mnist_street is not the official split: svhn 8000+2000"):  # fmt: skip
+        assert words in text
+    assert "Planned runs without scores: 1 failed, 2 skipped, 1 not done" in built.summary
+    assert "loss is NaN" in (built.page.parent / "scores.csv").read_text()
+
+
+def test_a_second_report_takes_away_what_is_out_of_date_and_nothing_else(factory: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    runs = [factory.spec("mvae", seed=seed) for seed in (0, 1)]
+    for run, metric in zip(runs, ("linear_probe", "relatedness_auroc"), strict=True):
+        factory.publish(store, run, [factory.row(run, metric, 0.5, variant="mean" if metric == "linear_probe" else "")])
+    first = build_report(store, factory.make_plan(runs), tmp_path)
+    mine = first.page.parent / "tables" / "mine.csv"
+    mine.write_text("kept")
+    second = build_report(store, factory.make_plan(runs[:1]), tmp_path)
+    assert {p for p in second.page.parent.rglob("*.*") if p.is_file()} == {
+        *second.files, mine, second.page.parent / ".report-files"
+    }  # fmt: skip
+    assert set(second.files) < set(first.files)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_runs_without_main_scores_make_a_report(factory: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    run = factory.spec("mvae", "linear_gaussian")
+    rows = [factory.row(run, "log_likelihood", -12.5, variant="iw100", prior="model", target="a+b"),
+            factory.row(run, "cross_coherence", status="skipped", reason="the data set has no classes")]  # fmt: skip
+    factory.publish(store, run, rows)
+    built = build_report(store, factory.make_plan([run]), tmp_path / "reports")
+    assert "the data set has no classes" in built.page.read_text()
+    assert (built.page.parent / "tables" / "linear_gaussian-log_likelihood-iw100-model.csv").exists()
+
+
+def test_only_failed_runs_make_a_report(factory: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    run = factory.publish(store, factory.spec("mvae"), [], error="loss is NaN")
+    assert "loss is NaN" in build_report(store, factory.make_plan([run]), tmp_path / "reports").page.read_text()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_name_is_no_path(factory: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    run = factory.publish(store, factory.spec("mvae"))
+    built = build_report(store, factory.make_plan([run], name="../../escaped"), tmp_path / "reports")
+    assert built.page.parent.parent == tmp_path / "reports"
+
+
+def test_a_model_has_one_look() -> None:
+    few, many = palette(["mvae", "unimodal"]), palette(["meme", "mvae", "mvae (k=1)", "plug-in", "unimodal"])
+    assert few["mvae"] == many["mvae"]
+    assert len(set(many.values())) == 5
+    assert len(palette([f"model {i}" for i in range(25)])) == 25
+
+
+def test_report_needs_no_torch(made: Any, tmp_path: Path) -> None:
+    plan = {**made.plan, "run_ids": made.plan["run_ids"][:1]}
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from mmvae_bench.report.build import build_report\nfrom mmvae_bench.store import Store\n"
+        f"build_report(Store(Path({str(made.store.root)!r})), {plan!r}, Path({str(tmp_path)!r}))\n"
+        "assert not {'torch', 'torchvision', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

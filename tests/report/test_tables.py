@@ -1,0 +1,276 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.report.averaging import build_tables
+from mmvae_bench.report.render import limit_rows, notes, show, to_csv, to_latex, to_markdown
+from mmvae_bench.report.select import Selection, select
+from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
+from mmvae_bench.report.tables import Table
+from mmvae_bench.spec import RunSpec
+from mmvae_bench.store import Store
+
+Factory = Any
+
+
+@pytest.fixture
+def stored(factory: Factory, tmp_path: Any) -> Callable[..., Selection]:
+    """Publish runs with the rows given and select them."""
+
+    def store_and_select(*runs: tuple[RunSpec, list[dict[str, Any]]], **plan: Any) -> Selection:
+        store = Store(tmp_path)
+        for run, rows in runs:
+            factory.publish(store, run, rows)
+        return select(store, factory.make_plan([run for run, _ in runs], **plan))
+
+    return store_and_select
+
+
+def one(tables: list[Table], metric: str, variant: str = "", prior: str = "", group: str = "") -> Table:
+    return next(
+        t
+        for t in tables
+        if (t.metric, t.variant, t.prior) == (metric, variant, prior) and (not group or t.group == group)
+    )
+
+
+def test_cells_equal_pandas_by_hand(made: Any) -> None:
+    selection = select(made.store, made.plan)
+    table = one(build_tables(selection.frame, selection.labels), "cross_coherence", "micro", group="mnist_street")
+    rows = made.store.scores()
+    rows = rows[
+        (rows["metric"] == "cross_coherence") & (rows["variant"] == "micro") & (rows["dataset"] == "mnist_street")
+    ]
+    for (model, given, scheme, ratio), part in rows.groupby(["label", "given", "missing_scheme", "missing_ratio"]):
+        column = next(
+            c for c in table.columns if c.text.startswith(f"{given} →") and (c.scheme, c.ratio) == (scheme, ratio)
+        )
+        score = table.cells[model][column].score
+        assert score.mean == pytest.approx(part["value"].mean())
+        assert score.sd == pytest.approx(part["value"].std())
+        assert score.half_width == pytest.approx(4.302652729749464 * part["value"].std() / np.sqrt(3))
+        assert score.n == 3
+
+
+def test_csv_has_the_numbers_and_the_best(made: Any, tmp_path: Any) -> None:
+    selection = select(made.store, made.plan)
+    table = one(build_tables(selection.frame, selection.labels), "linear_probe", "mean", group="mnist_street")
+    path = tmp_path / "table.csv"
+    path.write_text(to_csv(table))
+    read = pd.read_csv(path)
+    assert len(read) == 4 * 2 * 2
+    for _, part in read.groupby(["column", "missing_ratio"]):
+        assert set(part.loc[part["best"] == 1, "mean"].round(3)) == {part["mean"].round(3).max()}
+
+
+@pytest.mark.parametrize(("higher", "best"), [(True, {"mvae", "mmvae"}), (False, {"mopoe"})])
+def test_best_respects_direction_and_marks_ties(factory: Factory, stored: Any, higher: bool, best: set[str]) -> None:
+    values = {"mvae": 0.8001, "mmvae": 0.8004, "mopoe": 0.2, "unimodal": 0.99 if higher else 0.01}
+    runs = []
+    for model, value in values.items():
+        reason = factory.CONTROL if model == "unimodal" else ""
+        run = factory.spec(model)
+        runs.append((run, [factory.row(run, "strange", value, higher_is_better=higher, reason=reason)]))
+    table = one(build_tables(*_framed(stored(*runs))), "strange")
+    marked = {label for label, row in table.cells.items() if row[table.columns[0]].best}
+    assert marked == best  # equal at three digits; the chance control is never best
+    assert "0.990†" in to_markdown(table) or "0.010†" in to_markdown(table)
+    assert to_markdown(table).count("**0.") == len(best)
+    assert to_latex(table).count(r"\textbf{") == len(best)
+
+
+def test_one_alone_is_no_best_and_diagnostics_have_none(factory: Factory, stored: Any) -> None:
+    a, b = factory.spec("mvae"), factory.spec("mmvae")
+    rows = [[factory.row(run, "joint_coherence", 0.5, prior="model", variant="entropy")] for run in (a, b)]
+    rows[0].append(factory.row(a, "joint_coherence", 0.5, prior="model"))
+    tables = build_tables(*_framed(stored((a, rows[0]), (b, rows[1]))))
+    assert not any(cell.best for t in tables for row in t.cells.values() for cell in row.values())
+
+
+def test_priors_are_never_in_one_table(made: Any) -> None:
+    selection = select(made.store, made.plan)
+    tables = [
+        t for t in build_tables(selection.frame, selection.labels) if t.metric in ("joint_coherence", "log_likelihood")
+    ]
+    assert {t.prior for t in tables} == {"model", "aggregate"}
+    table = one(tables, "joint_coherence", prior="model")
+    assert show(table.cells["meme"][table.columns[0]], table).mean == "n/a"
+    assert any("prior depends on the row" in note for note in notes(table))
+
+
+def test_two_seeds_have_no_interval(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae", seed=seed) for seed in (0, 1)]
+    table = one(build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs)))), "strange")
+    assert "±" not in to_markdown(table).replace("mean ± half", "")
+    assert "n = 2" in to_markdown(table)
+    assert "without intervals" in to_markdown(table)
+
+
+def test_cells_of_different_n_say_so(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae", seed=0), factory.spec("mvae", seed=1), factory.spec("mmvae", seed=0)]
+    table = one(build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs)))), "strange")
+    assert "0.500 (n=2)" in to_markdown(table)
+    assert "0.500 (n=1)" in to_markdown(table)
+
+
+@pytest.mark.parametrize("column", ["dataset_hash", "oracle_hash"])
+def test_mixed_hashes_are_refused_naming_what_differs(factory: Factory, stored: Any, column: str) -> None:
+    runs = [factory.spec("mvae", seed=seed) for seed in (0, 1)]
+    rows = [[factory.row(run, "strange", 0.5, **{column: f"hash-{run.seed}"})] for run in runs]
+    selection = stored(*zip(runs, rows, strict=True))
+    with pytest.raises(BenchError, match=rf"mvae.*{column}.*hash-0, hash-1"):
+        build_tables(*_framed(selection))
+
+
+def test_models_scored_by_different_oracles_are_shown_but_not_ranked(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec(model) for model in ("mvae", "mmvae")]
+    rows = [[factory.row(r, "cross_coherence", 0.5, variant="micro", given="a", target="b", oracle_hash=r.model.name)]
+            for r in runs]  # fmt: skip
+    selection = stored(*zip(runs, rows, strict=True))
+    table = one(build_tables(*_framed(selection)), "cross_coherence", "micro")
+    assert not any(cell.best for row in table.cells.values() for cell in row.values())
+    assert not list(compare(summarise_groups(selection.frame, selection.groups, selection.labels)[0]))
+
+
+def test_one_label_for_two_configurations_is_told_apart(factory: Factory, stored: Any) -> None:
+    small, large = factory.spec("mvae", options={"k": 1}), factory.spec("mvae", options={"k": 30}, latent_dim=20)
+    selection = stored(*((run, [factory.row(run, "strange", 0.5)]) for run in (small, large)))
+    assert selection.labels == ["mvae (k=1, latent_dim=64)", "mvae (k=30, latent_dim=20)"]
+
+
+def test_one_configuration_typed_twice_is_one_model(factory: Factory, stored: Any) -> None:
+    runs = [
+        factory.spec("mvae", seed=0, options={"k": 1}),
+        factory.spec("mvae", seed=1, options={"k": 1}, label="mvae[k=1]"),
+    ]
+    selection = stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs))
+    assert selection.labels == ["mvae"]
+    assert one(build_tables(*_framed(selection)), "strange").seeds == 2
+
+
+def test_dropping_incomplete_rows_is_another_column(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae", ratio=0.5, incomplete=what) for what in ("keep", "drop")]
+    table_columns = {
+        c
+        for t in build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs))))
+        for c in t.columns
+    }
+    assert {c.condition for c in table_columns} == {"split 0.5", "split,drop 0.5"}
+
+
+def test_limited_data_is_another_data_set(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae"), factory.spec("mvae", limit_train=500)]
+    groups = stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs)).groups
+    assert groups == ["mnist_street (limit_train=None)", "mnist_street (limit_train=500)"]
+
+
+def test_every_scheme_has_ratio_zero(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae"), *(factory.spec("mvae", ratio=0.5, scheme=s) for s in ("split", "only:mnist"))]
+    tables = build_tables(*_framed(stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs))))
+    assert [t.scheme for t in tables] == ["split", "only:mnist"]
+    assert all(t.columns[0].ratio == 0 for t in tables)
+
+
+def test_three_modalities_are_averaged_over_directions_by_size(factory: Factory, stored: Any) -> None:
+    run = factory.spec("mmvae", names=("a", "b", "c"))
+    values = {("a", "b"): 0.1, ("a", "c"): 0.2, ("b", "a"): 0.3, ("b", "c"): 0.4, ("c", "a"): 0.5, ("c", "b"): 0.6,
+              ("a+b", "c"): 0.7, ("a+c", "b"): 0.8, ("b+c", "a"): 0.9}  # fmt: skip
+    rows = [factory.row(run, "cross_coherence", v, variant="micro", given=g, target=t) for (g, t), v in values.items()]
+    rows.append(factory.row(run, "cross_coherence", 0.35, variant="micro 1"))
+    other = factory.spec("mvae", names=("a", "b", "c"))
+    partial = [factory.row(other, "cross_coherence", 0.9, variant="micro", given="a", target="b")]
+    tables = build_tables(*_framed(stored((run, rows), (other, partial))))
+    table = one(tables, "cross_coherence", "micro")
+    assert [t.variant for t in tables] == ["micro"]
+    assert [c.text for c in table.columns] == ["1 given", "2 given"]
+    assert [table.cells["mmvae"][c].score.mean for c in table.columns] == pytest.approx([0.35, 0.8])
+    assert table.cells["mvae"][table.columns[0]].note == "only 1 of 6 directions were scored"
+
+
+def test_a_metric_skipped_as_a_whole_is_noted_in_every_empty_cell(factory: Factory, stored: Any) -> None:
+    a, b = factory.spec("mvae"), factory.spec("mmvae")
+    scored = [
+        factory.row(a, "strange", 0.5, given="mnist", variant="x"),
+        factory.row(a, "other", None, status="skipped"),
+    ]
+    skipped = [factory.row(b, "strange", None, status="skipped", reason="it has none")]
+    tables = build_tables(*_framed(stored((a, scored), (b, skipped))))
+    assert [t.metric for t in tables] == ["strange"]  # nothing was scored of the other
+    assert tables[0].cells["mmvae"][tables[0].columns[0]].note == "it has none"
+
+
+def test_chance_and_ceiling_are_lines(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae"), factory.spec("mmvae")]
+    rows = [[factory.row(r, "strange", 0.5, chance=c, ceiling=0.97)] for r, c in zip(runs, (0.1, 0.12), strict=True)]
+    table = one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange")
+    assert limit_rows(table) == {"chance": ["0.100 to 0.120"], "ceiling": ["0.970"]}
+    assert "| chance | 0.100 to 0.120 |" in to_markdown(table)
+
+
+def test_latex_is_escaped_and_balanced(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae", label="my_model & 50% #1 {x}", seed=s) for s in range(3)]
+    rows = [[factory.row(r, "strange_score", 0.5, given="image_a", target="text")] for r in runs]
+    text = to_latex(one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange_score"))
+    assert r"my\_model \& 50\% \#1 \{x\}" in text
+    assert r"image\_a $\rightarrow$ text" in text
+    assert r"0.500 $\pm$ 0.000" in text
+    bare = text.replace(r"\_", "").replace(r"\&", "")
+    assert "_" not in bare
+    body = [line for line in bare.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {line.count("&") for line in body} == {1}
+    assert text.count(r"\begin{") == text.count(r"\end{")
+
+
+def test_summary_fits_a_terminal_and_marks_the_best(made: Any) -> None:
+    selection = select(made.store, made.plan)
+    tables = summarise_groups(selection.frame, selection.groups, selection.labels)
+    text = to_terminal(tables, ["x " * 200])
+    assert max(map(len, text.splitlines())) <= 120
+    assert "mnist_street" in text
+    assert "captioned_shapes" in text
+    line = next(line for line in text.splitlines() if line.startswith("meme"))
+    first = tables[0].parts[0][1]
+    assert f"{first.cells['meme'][first.columns[0]].score.mean:.3f}" in line
+    assert "*" in text
+    assert "†" in text
+
+
+def test_wide_summaries_are_folded(factory: Factory, stored: Any) -> None:
+    names = tuple(f"modality_number_{i}" for i in range(2))
+    run = factory.spec("mmvae", names=names, label="a rather long label of a model with options")
+    text = to_terminal(summarise_groups(*_summary_args(stored((run, factory.scores(run))))), [])
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_an_order_is_claimed_only_above_chance(factory: Factory, stored: Any) -> None:
+    runs, level = [], {"mvae": 0.30, "mmvae": 0.40}
+    for model, seed in ((m, s) for m in level for s in range(3)):
+        run = factory.spec(model, seed=seed)
+        fields = {"variant": "micro", "given": "mnist", "chance": 0.1}
+        above = {**fields, "given": "street", "chance": 0.9}
+        value = level[model] + 0.001 * seed * (model == "mvae")
+        rows = [factory.row(run, "cross_coherence", value, target="street", **fields),
+                factory.row(run, "cross_coherence", value, target="mnist", **above)]  # fmt: skip
+        runs.append((run, rows))
+    selection = stored(*runs)
+    found = {c.column.text: c for c in compare(summarise_groups(*_summary_args(selection))[0])}
+    assert (found["mnist → street"].better, found["mnist → street"].claim) == ("mmvae", True)
+    assert found["street → mnist"].difference.excludes_zero
+    assert not found["street → mnist"].claim
+
+
+def test_nothing_stored_is_a_sentence(factory: Factory, tmp_path: Any) -> None:
+    with pytest.raises(BenchError, match=r"none of the 1 runs of 'demo' is stored.*mmvae-bench run"):
+        select(Store(tmp_path), factory.make_plan([factory.spec("mvae")]))
+
+
+def _framed(selection: Selection) -> tuple[pd.DataFrame, list[str]]:
+    return selection.frame, selection.labels
+
+
+def _summary_args(selection: Selection) -> tuple[pd.DataFrame, list[str], list[str]]:
+    return selection.frame, selection.groups, selection.labels
