@@ -18,11 +18,22 @@ class Posterior(Protocol):
     """What q(z | x_A) can do, be it one Gaussian or a mixture: a distribution over z for each of B rows."""
 
     @property
-    def mean(self) -> Float[Tensor, "*batch D"]: ...
+    def mean(self) -> Float[Tensor, "*batch D"]:
+        """E[z] of each row, [B, D]."""
+        ...
+
     @property
-    def stddev(self) -> Float[Tensor, "*batch D"]: ...
-    def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*batch D"]: ...
-    def log_prob(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]: ...
+    def stddev(self) -> Float[Tensor, "*batch D"]:
+        """Standard deviation of each dimension of z, [B, D]."""
+        ...
+
+    def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*batch D"]:
+        """One draw a row, [B, D]; with ``k``, a new leading axis of k draws, [k, B, D]."""
+        ...
+
+    def log_prob(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """log q(z) of each row, summed over D: [..., B] for z of shape [..., B, D]."""
+        ...
 
 
 AnyDiagonal = TypeVar("AnyDiagonal", bound="Diagonal")  # beartype cannot check Self under jaxtyping's import hook
@@ -73,6 +84,7 @@ class DiagonalNormal(Diagonal):
 
     @staticmethod
     def noise(shape: tuple[int, ...], like: Tensor, generator: Generator | None) -> Tensor:
+        """Draw eps ~ N(0, 1) of this shape, with the device and dtype of ``like``."""
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
     @property
@@ -92,6 +104,7 @@ class DiagonalLaplace(Diagonal):
 
     @staticmethod
     def noise(shape: tuple[int, ...], like: Tensor, generator: Generator | None) -> Tensor:
+        """Draw eps ~ Laplace(0, 1) of this shape from a uniform u, with the device and dtype of ``like``."""
         u = torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype) - 0.5
         return -u.sign() * torch.log1p(-2 * u.abs().clamp(max=0.5 - 1e-7))
 

@@ -31,7 +31,7 @@ class Experts:
 
 
 def powerset(m: int) -> Bool[Tensor, "S M"]:
-    """All 2^M - 1 non-empty subsets of M modalities as rows of a mask matrix, by binary counting: {0}, {1}, {0,1} ..."""
+    """All 2^M - 1 non-empty subsets of M modalities as rows of a mask, by binary counting: {0}, {1}, {0,1} ..."""
     code = torch.arange(1, 2**m)
     return (code[:, None] >> torch.arange(m)) % 2 == 1
 

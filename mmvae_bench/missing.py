@@ -35,8 +35,7 @@ class Presence:
     def complete(self) -> NDArray[np.bool_]:
         """Which rows keep all modalities in every epoch, [N]."""
         if self.missing.scheme.startswith("independent"):
-            together: NDArray[np.bool_] = self._independent.all(0)
-            return together
+            return np.asarray(self._independent.all(0))
         kept = np.zeros(self.rows, dtype=bool)
         kept[self._permutation[: int((1 - self.missing.ratio) * self.rows)]] = True
         return kept

@@ -58,7 +58,9 @@ class Board:
     def finish(self, run_id: str, sentence: str) -> None:
         """Count a run as done and say so in a line."""
         self.done.add(run_id)
-        self.console.print(f"[{len(self.done)}/{len(self.weights)}] {sentence}", highlight=False, markup=False)
+        self.console.print(
+            f"[{len(self.done)}/{len(self.weights)}] {sentence}", highlight=False, markup=False, soft_wrap=True
+        )
 
     def _watch(self) -> None:
         while not self._stop.wait(EVERY):

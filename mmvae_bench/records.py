@@ -95,6 +95,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def pace(history: History, seconds: Mapping[str, float], device: torch.device) -> dict[str, Any]:
+    """Seconds of each phase, training rows a second, and the peak memory: what may differ between equal runs."""
     rate = history.rows / history.seconds if history.seconds else math.inf
     return {
         "seconds": {phase: round(value, 3) for phase, value in seconds.items()},

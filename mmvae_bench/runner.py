@@ -1,4 +1,7 @@
-"""Plan -> prepare what is shared -> run in parallel through joblib -> store. The only place that knows about processes."""
+"""Plan -> prepare what is shared -> run in parallel through joblib -> store.
+
+The only place that knows about processes.
+"""
 
 import os
 import shutil

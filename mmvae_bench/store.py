@@ -6,23 +6,22 @@ other files), ``scores.jsonl`` (the record: no NaN, no timings), ``history.csv``
 """
 
 import contextlib
-import hashlib
+import csv
 import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import RunSpec, canonical_json
+from mmvae_bench.run_folder import SCHEMA, RunResult, free_name, read_json, read_run, sync, write_files
+from mmvae_bench.spec import RunSpec
 
-SCHEMA = 1
+__all__ = ["COLUMNS", "NUMBERS", "SCHEMA", "RunResult", "Status", "Store", "read_run"]
+
 COLUMNS = [
     "schema",
     "run_id",
@@ -64,27 +63,6 @@ COLUMNS = [
 ]
 NUMBERS = {"value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction"}
 Status = Literal["absent", "done", "failed", "broken"]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a finished run leaves behind.
-
-    Attributes:
-        rows: Tidy rows, each with the keys of :data:`COLUMNS`.
-        history: One record an epoch.
-        info: Environment and timings for ``run.json``.
-        weights: The model's state, as arrays; ``artifacts``: what figures need.
-        error: The message of a failed run, else empty.
-    """
-
-    spec: RunSpec
-    rows: list[dict[str, Any]]
-    history: list[dict[str, float]] = field(default_factory=list)
-    info: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    error: str = ""
 
 
 class Store:
@@ -145,13 +123,13 @@ class Store:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        _write_files(temporary, result)
+        write_files(temporary, result)
         if self.status(result.spec) == "broken":
-            target.rename(_free_name(target.with_suffix(".broken")))
+            target.rename(free_name(target.with_suffix(".broken")))
         elif target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
         return target
 
     def folders(self) -> list[Path]:
@@ -164,8 +142,8 @@ class Store:
 
     def history(self, folder: Path) -> list[dict[str, float]]:
         """One record an epoch of one run folder."""
-        frame = pd.read_csv(folder / "history.csv", float_precision="round_trip")
-        return [{str(key): float(value) for key, value in record.items()} for record in frame.to_dict("records")]
+        with (folder / "history.csv").open(newline="") as file:
+            return [{key: float(value) for key, value in record.items()} for record in csv.DictReader(file)]
 
     def scores(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`.
@@ -213,72 +191,4 @@ class Store:
             have = f"; there are {', '.join(p.stem for p in plans)}" if plans else ""
             what = f"no runs of '{name}'" if name else "no runs"
             raise BenchError(f"{what} under '{self.root}'{have}; first: mmvae-bench run")
-        return _read_json(found[-1], "delete it and run the suite again: stored runs are not repeated")
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """Read and check a run's ``run.json``: its files are all there, whole, and its spec fits its name.
-
-    Raises:
-        BenchError: If not.
-    """
-    way_out = "move the folder away, or let the same run command do it and train this run again"
-    run = _read_json(folder / "run.json", way_out)
-    try:
-        bad = [name for name, size in run["files"].items() if not _has_size(folder / name, size)]
-        identity = hashlib.sha256(canonical_json(run["spec"]).encode()).hexdigest()[:16]
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise BenchError(f"'{folder / 'run.json'}' is not a run's record ({error!r}); {way_out}") from error
-    if bad or identity != folder.name:
-        fault = f"{', '.join(bad)} is cut off or missing" if bad else "its spec was edited"
-        raise BenchError(f"the results in '{folder}' cannot be used: {fault}; {way_out}")
-    return run
-
-
-def _read_json(path: Path, way_out: str) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BenchError(f"cannot read '{path}' ({type(error).__name__}); {way_out}") from error
-    if not isinstance(value, dict):
-        raise BenchError(f"'{path}' is not a record; {way_out}")
-    return value
-
-
-def _has_size(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
-
-
-def _free_name(path: Path) -> Path:
-    """``path``, or with the first number that is free."""
-    number, candidate = 1, path
-    while candidate.exists():
-        number, candidate = number + 1, path.with_suffix(f"{path.suffix}{number + 1}")
-    return candidate
-
-
-def _write_files(folder: Path, result: RunResult) -> None:
-    """Write all files of a run, ``run.json`` with the sizes of the others last, each synced."""
-    from safetensors.numpy import save_file
-
-    (folder / "scores.jsonl").write_text("".join(canonical_json(row) + "\n" for row in result.rows))
-    pd.DataFrame(result.history).to_csv(folder / "history.csv", index=False)
-    if result.weights:
-        save_file(dict(result.weights), folder / "model.safetensors")
-    if result.artifacts:
-        np.savez_compressed(folder / "artifacts.npz", **dict(result.artifacts))  # type: ignore[arg-type]
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    status = {"status": "failed", "error": result.error} if result.error else {"status": "done"}
-    record = {"schema": SCHEMA, **status, "spec": result.spec.to_dict(), "files": sizes, **result.info}
-    (folder / "run.json").write_text(json.dumps(record, indent=1, allow_nan=False))
-    for path in folder.iterdir():
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return read_json(found[-1], "delete it and run the suite again: stored runs are not repeated")

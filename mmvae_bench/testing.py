@@ -95,7 +95,8 @@ def check_model(
             for what, present in patterns(count):
                 if model.unsupported(modalities, Missing()) is None:
                     _check_training(model, example_batch(modalities, present), f"{kind} x {count}, {what}")
-            _check_answers(model, example_batch(modalities, torch.ones(count, 4, dtype=torch.bool)), f"{kind} x {count}")
+            complete = example_batch(modalities, torch.ones(count, 4, dtype=torch.bool))
+            _check_answers(model, complete, f"{kind} x {count}")
 
 
 def _check_training(model: MultimodalVAE, batch: MultimodalBatch, where: str) -> None:
@@ -135,12 +136,16 @@ def _check_answers(model: MultimodalVAE, batch: MultimodalBatch, where: str) -> 
         shown = batch.given(*given)
         spoiled = MultimodalBatch({name: _spoil(shown, name, float("nan")) for name in shown.names}, shown.present)
         q, other = model.posterior(shown), model.posterior(spoiled)
-        assert q.mean.shape == q.stddev.shape == (batch.size, LATENT), f"posterior of {given} has a wrong shape: {where}"
-        assert torch.equal(q.mean, other.mean) and torch.equal(q.stddev, other.stddev), f"a hidden value reached q: {where}"
-        assert (q.stddev > 0).all() and torch.isfinite(q.log_prob(q.rsample(3))).all(), f"q of {given} is no density: {where}"
+        shape = (batch.size, LATENT)
+        assert q.mean.shape == q.stddev.shape == shape, f"posterior of {given} has a wrong shape: {where}"
+        same = torch.equal(q.mean, other.mean) and torch.equal(q.stddev, other.stddev)
+        assert same, f"a hidden value reached q: {where}"
+        proper = (q.stddev > 0).all() and torch.isfinite(q.log_prob(q.rsample(3))).all()
+        assert proper, f"q of {given} is no density: {where}"
         for target in batch.names:
             x = model.decode(model.posterior_for(target, shown).rsample())[target]
-            assert x.shape == batch.x[target].shape and torch.isfinite(x).all(), f"{given} -> {target} is wrong: {where}"
+            fits = x.shape == batch.x[target].shape and torch.isfinite(x).all()
+            assert fits, f"{given} -> {target} is wrong: {where}"
 
 
 def check_dataset(dataset: Dataset, data_dir: Path) -> None:

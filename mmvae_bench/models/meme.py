@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from mmvae_bench.distributions import Diagonal, Posterior, kl
+from mmvae_bench.distributions import Diagonal, DiagonalNormal, Posterior, kl
 from mmvae_bench.fusion import Experts, Mixture, products
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.importance import Estimate
@@ -18,14 +18,16 @@ from mmvae_bench.types import Loss, MultimodalBatch
 class MEME(MultimodalVAE):
     """A row with |P| >= 2 (Eq. 6, App. E for M > 2; s = x_m, t = the other present ones, z_0 ~ q(z | s)):
 
-        (1 / |P|) sum over m in P of  w [ log p(s | z_0) - log q(t | z_0) - beta KL(q(z | s) || p(z | t)) ] + lambda log q(t | s)
-        log q(t | s) = log (1 / (K + 1)) sum over k = 0..K of q(t | z_k),   w = q(t | z_0) / q(t | s), its gradient stopped
+        (1 / |P|) sum over m in P of  w [ log p(s | z_0) - log q(t | z_0) - beta KL(q(z | s) || p(z | t)) ]
+                                      + lambda log q(t | s)
+        log q(t | s) = log (1 / (K + 1)) sum_{k=0..K} q(t | z_k),  w = q(t | z_0) / q(t | s), its gradient stopped
 
-    p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders. A row with
-    |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
-    modalities' encoders at learned pseudo-inputs u, which start from data and stay as they are where no row is incomplete.
-    With one other modality the KL is closed-form, else the one-sample estimate. Counting z_0 among the samples keeps
-    w <= K + 1 (App. D). Paper: lambda = 1, K = 10; released code: lambda = 10, K = 10, directions summed, not averaged.
+    p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders. A row
+    with |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
+    modalities' encoders at learned pseudo-inputs u, which start from data and stay as they are where no row is
+    incomplete. With one other modality the KL is closed-form, else the one-sample estimate. Counting z_0 among the
+    samples keeps w <= K + 1 (App. D). Paper: lambda = 1, K = 10; released code: lambda = 10, K = 10, directions summed,
+    not averaged.
 
     Args:
         supervision: lambda, the weight of log q(t | s).
@@ -57,8 +59,10 @@ class MEME(MultimodalVAE):
 
     def combined(self, experts: Experts) -> Diagonal | Mixture:
         """R_e: the mixture, or the product without a prior expert."""
-        if self.combine == "mixture":
-            return Mixture(experts)
+        return Mixture(experts) if self.combine == "mixture" else self.product(experts)
+
+    def product(self, experts: Experts) -> DiagonalNormal:
+        """The product of all present experts, N(0, I) not among them, [B]."""
         keep = torch.ones(1, len(experts.present), dtype=torch.bool, device=experts.present.device)
         return products(experts, keep, ~keep[:, 0])[0]
 
@@ -87,9 +91,8 @@ class MEME(MultimodalVAE):
             others = [m for m in range(len(self.names)) if m != n]
             log_px = self.log_px_of(name, torch.cat([z[0, n][None], z[:, others].flatten(0, 1)]), batch)
             own.append(log_px[0])
-            cross = cross.index_add(
-                1, torch.tensor(others, device=z.device), log_px[1:].reshape(len(z), len(others), -1)
-            )
+            index = torch.tensor(others, device=z.device)
+            cross = cross.index_add(1, index, log_px[1:].reshape(len(z), len(others), -1))
         return torch.stack(own), cross
 
     def divergence(self, m: int, z_0: Tensor, experts: Experts) -> Tensor:
@@ -111,8 +114,7 @@ class MEME(MultimodalVAE):
         """p_u for rows where only modality m is present: uniform over the others' pseudo-inputs, batch shape [1]."""
         others = pseudo[[n for n in range(len(self.names)) if n != m]]  # [M-1, U]
         everywhere = Experts(others, torch.ones(others.loc.shape[:2], dtype=torch.bool, device=others.loc.device))
-        q = self.combined(everywhere) if self.combine == "product" else others
-        assert isinstance(q, Diagonal)
+        q = self.product(everywhere) if self.combine == "product" else others
         flat = type(q)(q.loc.reshape(-1, 1, q.loc.shape[-1]), q.scale.reshape(-1, 1, q.loc.shape[-1]))
         return Mixture(Experts(flat, torch.ones(flat.loc.shape[:2], dtype=torch.bool, device=flat.loc.device)))
 

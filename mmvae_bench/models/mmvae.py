@@ -20,7 +20,8 @@ class MMVAE(MultimodalVAE):
     """q(z | x_A) = (1 / |A|) sum over m in A of q(z | x_m) (Eq. 2), trained with K samples z_rk of each present r in P:
 
         log w(z) = sum over m in P of log p(x_m | z) + beta (log p(z) - log q(z | x_P))
-        tight:  log (1 / (|P| K)) sum_r sum_k w(z_rk)       looser (the paper's, App. C): (1 / |P|) sum_r log (1 / K) sum_k w(z_rk)
+        tight:                         log (1 / (|P| K)) sum_r sum_k w(z_rk)
+        looser (the paper's, App. C):  (1 / |P|) sum_r log (1 / K) sum_k w(z_rk)
 
     Estimators of its gradient, w~ being the normalised weights (over k; over r and k when tight), held constant:
     ``iwae`` differentiates the bound; ``stl`` is sum w~ d log w with q's parameters stopped in log q (what the authors'

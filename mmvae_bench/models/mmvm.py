@@ -15,11 +15,12 @@ from mmvae_bench.types import Loss, MultimodalBatch
 class MMVM(PrivateLatents):
     """Each modality keeps its own latent; a soft constraint draws the posteriors together (Eqs. 5, 6):
 
-        sum over m in P of E_{q(z | x_m)}[ log p(x_m | z) ] - beta KL(q(z | x_m) || h),  h = (1 / |P|) sum over n in P of q(z | x_n)
+        sum over m in P of E_{q(z | x_m)}[ log p(x_m | z) ] - beta KL(q(z | x_m) || h)
+        h = (1 / |P|) sum over n in P of q(z | x_n)
 
-    ``pairwise`` bounds KL(q_m || h) <= (1 / |P|) sum_n KL(q_m || q_n) in closed form (the authors' code); ``monte_carlo``
-    takes log q_m(z_m) - log h(z_m), which never exceeds log |P|. No gradient is stopped on the prior's side. Where
-    |P| = 1, h is q_m itself and the KL would vanish: the row would train an unregularised auto-encoder.
+    ``pairwise`` bounds KL(q_m || h) <= (1 / |P|) sum_n KL(q_m || q_n) in closed form (the authors' code);
+    ``monte_carlo`` takes log q_m(z_m) - log h(z_m), which never exceeds log |P|. No gradient is stopped on the prior's
+    side. Where |P| = 1, h is q_m itself and the KL would vanish: the row would train an unregularised auto-encoder.
 
     Args:
         bound: ``pairwise`` or ``monte_carlo``.

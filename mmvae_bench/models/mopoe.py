@@ -13,7 +13,9 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class MoPoE(MultimodalVAE):
-    """q(z | x_P) = (1 / n) sum over the n = 2^|P| - 1 subsets A of P of q_A, q_A proportional to prod over m in A of q(z | x_m).
+    """The posterior is a uniform mixture over all n = 2^|P| - 1 subsets A of P, of the products of their experts:
+
+        q(z | x_P) = (1 / n) sum_A q_A,    q_A proportional to prod over m in A of q(z | x_m)
 
     The bound (Eq. 8; the mixture's KL is replaced by its convex bound):
 

@@ -45,11 +45,8 @@ class MVAE(MultimodalVAE):
         z = q.rsample()
         log_px = torch.zeros_like(z[..., 0])
         for m, name in enumerate(self.names):
-            rows = [
-                0,
-                *([1 + m] if self.subsampling else []),
-                *range(len(keep) - self.k, len(keep)),
-            ]  # those with m in A
+            own = [1 + m] if self.subsampling else []
+            rows = [0, *own, *range(len(keep) - self.k, len(keep))]  # those with m in A
             each = torch.where(keep[rows, m], self.log_px_of(name, z[rows], batch), 0.0)
             log_px = log_px.index_add(0, torch.tensor(rows, device=z.device), each)
         divergence = kl(q, standard(self.family, q.loc))

@@ -12,7 +12,7 @@ from mmvae_bench.types import MultimodalBatch
 
 
 class PrivateLatents(MultimodalVAE):
-    """The posterior of a subset is the uniform mixture of its experts; a target that is given is decoded from its own."""
+    """A subset's posterior is the uniform mixture of its experts; a target that is given is decoded from its own."""
 
     joint_posterior = False  # the mixture is ours, for comparison (protocol 14)
 

@@ -13,7 +13,9 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class Unimodal(PrivateLatents):
-    """sum over m in P of E_{q(z | x_m)}[ log p(x_m | z) ] - beta KL(q(z | x_m) || N(0, I)), and nothing between modalities.
+    """The modalities' ELBOs, summed, and nothing between modalities:
+
+        sum over m in P of E_{q(z | x_m)}[ log p(x_m | z) ] - beta KL(q(z | x_m) || N(0, I))
 
     Its cross-modal scores are a chance control and marked so.
     """

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -17,7 +18,7 @@ def conv_encoder(m: Modality, latent_dim: int) -> nn.Module:
     """[B, C, 32, 32] -> [B, 2 L]."""
     sizes = [m.shape[0], 32, 64, 128]
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in pairwise(sizes):
         layers += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(128, 2 * latent_dim, 4), nn.Flatten())
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -109,8 +110,13 @@ def draw_matrices(
             _empty(heat)
             continue
         order = _dendrogram(tree, matrix)
-        image = heat.imshow(matrix[np.ix_(order, order)], cmap="viridis", vmin=low, vmax=high, aspect="auto")
-        _class_ticks(heat, order)
+        ticks = [str(leaf) for leaf in order] if len(order) <= 20 else False
+        seaborn.heatmap(
+            matrix[np.ix_(order, order)], ax=heat, cmap="viridis", vmin=low, vmax=high, cbar=False, xticklabels=ticks,
+            yticklabels=ticks,
+        )  # fmt: skip
+        heat.tick_params(length=0, labelsize=6.5, labelrotation=0)
+        image = heat.collections[0]
         heat.set_xlabel(names[1] if i == len(rows) - 1 else "")
         heat.set_ylabel(f"{rows[i].text}\n{names[0]}" if label == labels[0] else "")
     if image is not None:
@@ -134,12 +140,3 @@ def _dendrogram(ax: Axes, matrix: Matrix) -> list[int]:
     for collection in ax.collections:
         collection.set_linewidth(0.8)
     return [int(leaf) for leaf in drawn["leaves"] or ()]
-
-
-def _class_ticks(ax: Axes, order: list[int]) -> None:
-    named = range(len(order)) if len(order) <= 20 else []
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_ticks(list(named), [str(order[i]) for i in named], fontsize=6.5)
-        axis.set_tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)

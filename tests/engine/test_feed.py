@@ -43,7 +43,7 @@ def test_what_is_hidden_is_zero():
 
 def test_drop_repeats_complete_rows_for_the_same_number_of_steps():
     made = feed(Missing(0.75, "split", "drop"))
-    shown = [batch for batch in made.epoch(0)]
+    shown = list(made.epoch(0))
     assert len(shown) == made.steps and sum(b.size for b in shown) == N
     assert all(batch.present.all() for batch in shown)
     counts = torch.cat([b.x["b"][:, 0] for b in shown]).unique(return_counts=True)[1]

@@ -9,7 +9,8 @@ from torch import nn
 
 from mmvae_bench import models, nets
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
-from mmvae_bench.models.base import MIN_SCALE, MultimodalVAE
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.densities import MIN_SCALE
 from mmvae_bench.objectives import log_mean_exp
 from mmvae_bench.types import MultimodalBatch
 
@@ -24,7 +25,7 @@ def inverse_softplus(y: torch.Tensor) -> torch.Tensor:
 def linear(
     name: str, m: int = 2, shift: float = 0.0, widen: tuple[float, ...] = (1.0,), latent: int = L, **options: object
 ):
-    """A model with the data's own decoders, and experts that are exact, or moved by ``shift`` of their sd and widened."""
+    """A model with the data's own decoders; its experts are exact, or moved by ``shift`` of their sd and widened."""
     data = LinearGaussian(m=m, dim=4, latent=latent, noise=0.8)
     exact = data.model
     networks = nets.registry.get("linear")(data.modalities, latent)

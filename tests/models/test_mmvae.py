@@ -56,9 +56,9 @@ def reference(made: MMVAE, data: MultimodalBatch, seed: int) -> Tensor:
                 through = torch.autograd.grad(z[r][k], parameters, path, allow_unused=True, retain_graph=True)
                 for total_p, direct_p, through_p in zip(total, direct[1:], through, strict=True):
                     if direct_p is not None:
-                        total_p -= coefficient * direct_p / B
+                        total_p.sub_(coefficient * direct_p / B)
                     if through_p is not None:
-                        total_p -= through_p / B
+                        total_p.sub_(through_p / B)
     return torch.cat([t.flatten() for t in total])
 
 
@@ -85,7 +85,10 @@ def test_the_estimators_differ_so_that_a_missing_hook_or_stop_gradient_shows():
 
 
 def test_dreg_has_the_mean_of_iwae_for_one_modality():
-    """E[DReG] = E[IWAE gradient] for i.i.d. samples of one q (Tucker et al. 2019); here M = 1, within 5 standard errors."""
+    """E[DReG] = E[IWAE gradient] for i.i.d. samples of one q (Tucker et al. 2019).
+
+    Here M = 1, within 5 standard errors.
+    """
     blocks, rows = 300, 100
     made = {name: model("mmvae", m=1, latent_dim=2, estimator=name, k=K) for name in ("iwae", "dreg")}
     row = batch(made["iwae"], 1)

@@ -1,0 +1,174 @@
+"""Whole runs on tiny data: stored once, resumed, repeatable, and honest when something breaks."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mmvae_bench import datasets, metrics, models
+from mmvae_bench.datasets.base import Built, Rows
+from mmvae_bench.datasets.linear_gaussian import LinearGaussian
+from mmvae_bench.errors import DataError
+from mmvae_bench.metrics.base import Score, metric
+from mmvae_bench.models.mvae import MVAE
+from mmvae_bench.planning import make_plan
+from mmvae_bench.request import Request, Settings
+from mmvae_bench.runner import run_plan
+from mmvae_bench.store import Store
+from mmvae_bench.types import Loss, MultimodalBatch
+
+DATA = "linear_gaussian[rows=120]"
+
+
+class Diverges(MVAE):
+    """Its loss becomes NaN."""
+
+    def loss(self, batch: MultimodalBatch) -> Loss:
+        loss = super().loss(batch)
+        return Loss(loss.total * float("nan"), loss.terms)
+
+
+class Breaks(MVAE):
+    """A bug in a plug-in."""
+
+    def loss(self, batch: MultimodalBatch) -> Loss:
+        raise RuntimeError("a tensor of the wrong shape")
+
+
+class Corrupt(LinearGaussian):
+    """Its file is cut off."""
+
+    def build(self, data_dir: Path) -> Built:
+        raise DataError("the file is cut off; fetch it again")
+
+
+@pytest.fixture(autouse=True)
+def plug_ins(monkeypatch):
+    for registry, name, item in (
+        (models.registry, "diverges", Diverges),
+        (models.registry, "breaks", Breaks),
+        (datasets.registry, "corrupt", Corrupt),
+    ):
+        monkeypatch.setitem(registry._loaded, name, item)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        device="cpu", jobs=1, data_dir=tmp_path, cache_dir=tmp_path / "cache", results_dir=tmp_path / "results"
+    )
+
+
+def run(settings: Settings, **request) -> tuple[int, Store]:
+    store = Store(settings.results_dir)
+    asked = Request(**{"models": ("mvae", "mopoe"), "datasets": (DATA,), "epochs": 1, **request})
+    return run_plan(make_plan(asked, store, settings.data_dir), settings), store
+
+
+def test_a_grid_becomes_tidy_rows(settings):
+    code, store = run(settings, missing=(0.0, 0.5), seeds=(0, 1))
+    frame = store.scores()
+    assert code == 0 and frame.run_id.nunique() == 8 and frame.config_id.nunique() == 4
+    assert set(frame.status) == {"ok", "skipped"}
+    assert frame[frame.status == "ok"].value.notna().all()
+    assert (frame[frame.status == "skipped"].reason != "").all()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(store.root / "scores.csv")[["run_id", "value"]], frame[["run_id", "value"]]
+    )
+    record = json.loads((store.folders()[0] / "run.json").read_text())
+    assert record["seconds"]["train"] > 0 and record["rate"] > 0 and record["peak_memory_mb"] > 0
+    assert {"model.safetensors", "artifacts.npz", "history.csv", "scores.jsonl"} == set(record["files"])
+
+
+def test_what_is_stored_is_not_run_again_and_an_interrupted_sweep_goes_on(settings, monkeypatch):
+    run(settings, models=("mvae",))
+    before = {p: p.stat().st_mtime_ns for p in settings.results_dir.rglob("run.json")}
+    code, store = run(settings)
+    assert code == 0 and len(store.folders()) == 2
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in before.items())
+
+
+def test_the_same_command_gives_the_same_numbers_and_jobs_change_none(settings, tmp_path):
+    frames = []
+    for name, jobs in (("a", 1), ("b", 2)):
+        other = replace(settings, results_dir=tmp_path / name, jobs=jobs)
+        frames.append(run(other, missing=(0.5,), models=("mvae", "meme[k=1,pseudo=4]"))[1].scores())
+    pd.testing.assert_frame_equal(*frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("diverges", "not finite in epoch 1"), ("breaks", "a tensor of the wrong shape")]
+)
+def test_a_failed_run_is_recorded_and_retried_and_the_sweep_goes_on(settings, name, sentence):
+    code, store = run(settings, models=(name, "mvae"))
+    frame = store.scores()
+    broken = frame[frame.label == name]
+    assert code == 1 and list(broken.status) == ["failed"] and sentence in broken.reason.item()
+    assert broken.value.isna().all() and (frame[frame.label == "mvae"].status == "ok").any()
+    assert run(replace(settings, overwrite="never"), models=(name, "mvae"))[0] == 1
+    models.registry._loaded[name] = MVAE  # the bug is mended
+    code, store = run(settings, models=(name, "mvae"))
+    assert code == 0 and "failed" not in set(store.scores().status)
+
+
+def test_a_corrupt_data_set_leaves_the_others_alone(settings, capsys):
+    code, store = run(settings, datasets=("corrupt", DATA), models=("mvae",))
+    assert code == 2 and len(store.folders()) == 1
+    assert "cut off; fetch it again" in capsys.readouterr().err
+
+
+def test_a_folder_cut_off_in_the_middle_is_kept_aside_and_run_again(settings):
+    _, store = run(settings, models=("mvae",))
+    folder = store.folders()[0]
+    (folder / "scores.jsonl").write_text((folder / "scores.jsonl").read_text()[:-40])
+    code, store = run(settings, models=("mvae",))
+    assert code == 0 and len(store.folders()) == 1 and store.scores().value.notna().any()
+    assert list(folder.parent.glob("*.broken")), "nothing is lost"
+
+
+def test_a_metric_registered_later_scores_stored_runs_without_training(settings, monkeypatch):
+    _, store = run(settings, models=("mvae",))
+    old = store.scores()
+    weights = (store.folders()[0] / "model.safetensors").read_bytes()
+    later = metric("later")(lambda ev: [Score("later", float(ev.latents(("x0",)).mean.mean()), n=len(ev.test))])
+    monkeypatch.setitem(metrics.registry._loaded, "later", later)
+    monkeypatch.setattr("mmvae_bench.execute.train", lambda *_: pytest.fail("trained again"))
+    code, store = run(settings, models=("mvae",))
+    new = store.scores()
+    assert code == 0 and (new.metric == "later").sum() == 1
+    pd.testing.assert_frame_equal(old, new[new.metric != "later"].reset_index(drop=True), check_dtype=False)
+    assert (store.folders()[0] / "model.safetensors").read_bytes() == weights
+
+
+def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_path, monkeypatch):
+    """Entries that ``only:x0`` always hides are replaced in the files: the trained model stays the same, bit by bit."""
+    _, store = run(settings, missing=(0.5,), schemes=("only:x0",))
+    from mmvae_bench import execute
+
+    original = execute.open_material
+
+    def spoiled(*arguments):
+        material = original(*arguments)
+        x = {name: values.copy() for name, values in material.train.x.items()}
+        x["x1"][~material.presence.ever()[1]] = np.nan
+        return replace(material, train=Rows(x, material.train.label))
+
+    monkeypatch.setattr(execute, "open_material", spoiled)
+    other = Store(tmp_path / "other")
+    code, other = run(replace(settings, results_dir=other.root), missing=(0.5,), schemes=("only:x0",))
+    keys = ["label", "metric", "variant", "prior", "given", "target"]
+    a, b = (s.scores()[lambda f: ~f.metric.isin(["linear_probe"])][[*keys, "value"]] for s in (store, other))
+    assert code == 0
+    pd.testing.assert_frame_equal(a, b)
+    for mine, theirs in zip(store.folders(), other.folders(), strict=True):
+        assert (mine / "model.safetensors").read_bytes() == (theirs / "model.safetensors").read_bytes()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_cuda(settings):
+    code, store = run(replace(settings, device="cuda"), missing=(0.5,), models=("all",))
+    assert code == 0 and set(store.scores().device) == {"cuda"}
