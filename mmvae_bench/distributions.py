@@ -7,13 +7,14 @@ argument checks on data, no ``.item()``, draws by ``torch.randn`` and ``torch.ra
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """What q(z | x_A) can do, be it one Gaussian or a mixture: a distribution over z for each of B rows."""
 
@@ -73,7 +74,7 @@ class Diagonal:
         """Draw eps of the family's standard member."""
         raise NotImplementedError
 
-    def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*any"]:
+    def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*all"]:
         """log q(z), summed over D; z may have more leading axes than the parameters."""
         raise NotImplementedError
 
@@ -92,7 +93,7 @@ class DiagonalNormal(Diagonal):
         """scale."""
         return self.scale
 
-    def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*any"]:
+    def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*all"]:
         """-1/2 sum_d [((z - loc) / scale)^2 + 2 log scale + log 2 pi]."""
         u = (z - self.loc) / self.scale
         return -0.5 * (u.square() + 2 * self.scale.log() + math.log(2 * math.pi)).sum(-1)
@@ -113,7 +114,7 @@ class DiagonalLaplace(Diagonal):
         """sqrt(2) * scale."""
         return math.sqrt(2) * self.scale
 
-    def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*any"]:
+    def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*all"]:
         """-sum_d [|z - loc| / scale + log 2 scale]."""
         return -((z - self.loc).abs() / self.scale + (2 * self.scale).log()).sum(-1)
 
