@@ -16,6 +16,7 @@ from mmvae_bench import __version__
 from mmvae_bench.cli_run import FOLDER, cache_option, data_option, results_option, run
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 
+INTERRUPTED = "Interrupted; what is finished is stored, and the same command goes on from there."
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -31,7 +32,7 @@ class Bench(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("Interrupted; what is finished is stored, and the same command goes on from there.", err=True)
+            click.echo(INTERRUPTED, err=True)
             ctx.exit(130)
 
 
@@ -58,6 +59,7 @@ def _manners() -> Iterator[None]:
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    click.echo(INTERRUPTED, err=True)
     sys.exit(143)
 
 

@@ -84,9 +84,6 @@ def _map(todo: list[RunSpec], again: list[RunSpec], store: Store, settings: Sett
             for spec_id, how, sentence in _results(tasks, jobs):
                 ended.append(how)
                 board.finish(spec_id, sentence)
-    except KeyboardInterrupt:
-        _say(f"interrupted: {len(ended)} runs were stored; the same command goes on with the rest")
-        raise
     finally:
         shutil.rmtree(notes, ignore_errors=True)
     return ended

@@ -23,7 +23,7 @@ from mmvae_bench.datasets.digits import (
     read_svhn,
     svhn_folder,
 )
-from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.errors import BenchError, BenchWarning, DataError
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class MnistSvhn(Dataset):
             subset = f"svhn {len(train[1][1])}+{len(test[1][1])}"
             warnings.warn(
                 f"the SVHN files in {svhn_train.parent} are not the official ones: results carry the subset '{subset}'",
+                BenchWarning,
                 stacklevel=2,
             )
         return Built(_paired(*train), _paired(*test), subset, {"mnist": train[0], "svhn": train[1]})
