@@ -91,6 +91,7 @@ def report(suite: str | None, results_dir: Path, out: Path) -> None:
     built = build_report(store, plan, out)
     click.echo(built.summary)
     click.echo(f"Report: {built.page}")
+    click.echo("Next: open it; then a grid of your own: mmvae-bench run --models mvae mopoe --missing 0 0.5 --seeds 3")
 
 
 def _make_folder(out: Path) -> None:
