@@ -14,6 +14,7 @@ from mmvae_bench.datasets.base import Dataset, Rows
 from mmvae_bench.datasets.cache import Data, load, validation_split
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.train import Progress, train
+from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics.artifacts import artifacts
 from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.metrics.evaluate import evaluate
@@ -54,6 +55,8 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     presence = Presence(
         spec.missing, tuple(m.name for m in modalities), len(train_rows), spec.dataset.name, spec.seed
     )  # fmt: skip
+    if not len(presence.trained()) or not presence.ever().any(1).all():
+        raise BenchError("no training row is left that shows every modality; lower --missing or raise --limit-train")
     return Material(dataset, data, train_rows, test_rows, presence, modalities)
 
 
@@ -126,12 +129,14 @@ def evaluate_again(spec: RunSpec, store: Store, device: torch.device, data_dir: 
     ev = evaluation(spec, material, model, device, cache_dir)
     current, stored = metric_versions(), record["metrics"]
     new = [name for name in current if stored.get(name) != current[name]]
+    if record["dataset_hash"] != material.data.hash[:16]:
+        raise BenchError("the data are not those it was trained on; --overwrite always trains it again on these")
     facts = provenance(
         spec, material.data, material.presence, ev, record["threads"], record["steps"] // spec.train.epochs
     )
-    old = [r for r in store.rows(folder) if r["metric"] in current and r["metric"] not in new]
+    old = [r for r in store.rows(folder) if r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in ("schema", "status", "spec", "files")}
     with np.load(folder / "artifacts.npz", allow_pickle=False) as pictures:
         kept = {name: pictures[name] for name in pictures.files}
     rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new))]
-    return RunResult(spec, rows, store.history(folder), {**info, "metrics": current}, weights, kept)
+    return RunResult(spec, rows, store.history(folder), {**info, "metrics": {**stored, **current}}, weights, kept)

@@ -37,7 +37,8 @@ class Presence:
         if self.missing.scheme.startswith("independent"):
             return np.asarray(self._independent.all(0))
         kept = np.zeros(self.rows, dtype=bool)
-        kept[self._permutation[: int((1 - self.missing.ratio) * self.rows)]] = True
+        f_n = round((1 - self.missing.ratio) * self.rows, 6)  # .9 of 10 rows leaves 1, whatever 1 - .9 is in binary
+        kept[self._permutation[: int(f_n)]] = True
         return kept
 
     def at(self, epoch: int) -> NDArray[np.bool_]:
@@ -87,9 +88,10 @@ class Presence:
     def _independent(self) -> NDArray[np.bool_]:
         """u[m, row] is drawn once; m is absent where u < ratio; where all would be, the largest u stays."""
         u = _generator("mask", self.dataset, self.seed).random((len(self.names), self.rows))
-        last = np.arange(len(self.names))[:, None] == u.argmax(0)
         kept = np.array([[name == self.missing.modality] for name in self.names])
-        shown: NDArray[np.bool_] = (u >= self.missing.ratio) | last | kept
+        u = np.where(kept, 1.0, u)  # never dropped, so never in need of a last one either
+        last = np.arange(len(self.names))[:, None] == u.argmax(0)
+        shown: NDArray[np.bool_] = (u >= self.missing.ratio) | last
         return shown
 
 

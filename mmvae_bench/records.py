@@ -14,7 +14,7 @@ from mmvae_bench.datasets.cache import Data
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.train import History
 from mmvae_bench.errors import BenchError
-from mmvae_bench.metrics.base import Evaluation, Score
+from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.missing import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
 from mmvae_bench.store import SCHEMA, RunResult
@@ -30,13 +30,22 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
 
 
 def metric_versions() -> dict[str, int]:
-    """Name and version of every registered metric."""
-    return {name: metrics.registry.get(name).version for name in metrics.registry.names()}
+    """Name and version of every registered metric that can be imported."""
+    found = {name: known_metric(name) for name in metrics.registry.names()}
+    return {name: known.version for name, known in found.items() if known}
+
+
+def known_metric(name: str) -> Metric | None:
+    """A registered metric, or None if it cannot be imported."""
+    try:
+        return metrics.registry.get(name)
+    except BenchError:
+        return None
 
 
 def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "") -> dict[str, Any]:
     """One tidy row: what was run, what was scored, where it comes from. Columns as in ``store.COLUMNS``."""
-    known = metrics.registry.get(score.metric) if score.metric else None
+    known = known_metric(score.metric) if score.metric else None
     return {
         "schema": SCHEMA,
         "run_id": spec.run_id,

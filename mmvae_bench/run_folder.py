@@ -48,6 +48,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     way_out = "move the folder away, or let the same run command do it and train this run again"
     run = read_json(folder / "run.json", way_out)
     try:
+        if run["status"] not in ("done", "failed"):
+            raise ValueError(f"its status is {run['status']!r}")
         bad = [name for name, size in run["files"].items() if not _has_size(folder / name, size)]
         identity = hashlib.sha256(canonical_json(run["spec"]).encode()).hexdigest()[:16]
     except (KeyError, AttributeError, TypeError, ValueError) as error:

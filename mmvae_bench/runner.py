@@ -7,11 +7,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import joblib
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.planning import Plan
 from mmvae_bench.progress import Board, leave_note
 from mmvae_bench.request import Settings
@@ -29,7 +30,7 @@ def run_plan(plan: Plan, settings: Settings) -> int:
     store.check_writable()
     store.write_plan(plan.name, plan.record())
     todo, corrupt = _prepare(plan.todo(settings.overwrite), settings)
-    again = [spec for spec in plan.specs if spec not in todo and not corrupt and _lacks_metrics(store, spec)]
+    again = [spec for spec in plan.specs if spec not in todo and not corrupt and _lacks_metrics(store, spec, settings)]
     ended = _map(todo, again, store, settings)
     store.collate()
     if corrupt:
@@ -61,11 +62,14 @@ def _data_of(spec: RunSpec) -> tuple[str, str]:
     return spec.dataset.name, str(sorted(spec.dataset.options.items()))
 
 
-def _lacks_metrics(store: Store, spec: RunSpec) -> bool:
+def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
     """Whether a stored run was scored before some metric was registered."""
     from mmvae_bench.records import metric_versions
 
-    return store.status(spec) == "done" and read_run(store.folder(spec)).get("metrics") != metric_versions()
+    if settings.overwrite == "never" or store.status(spec) != "done":
+        return False
+    scored = read_run(store.folder(spec)).get("metrics", {})
+    return any(scored.get(name) != number for name, number in metric_versions().items())
 
 
 def _map(todo: list[RunSpec], again: list[RunSpec], store: Store, settings: Settings) -> list[str]:
@@ -84,6 +88,9 @@ def _map(todo: list[RunSpec], again: list[RunSpec], store: Store, settings: Sett
             for spec_id, how, sentence in _results(tasks, jobs):
                 ended.append(how)
                 board.finish(spec_id, sentence)
+    except BrokenProcessPool:
+        ended.append("failed")
+        _say("a worker process died (out of memory?); the runs under way are not stored: run the same command again")
     finally:
         shutil.rmtree(notes, ignore_errors=True)
     return ended
@@ -125,10 +132,15 @@ def _one(spec: RunSpec, train: bool, settings: Settings, notes: Path) -> tuple[s
         else:
             result = execute.evaluate_again(spec, store, device, settings.data_dir, settings.cache_dir)
     except Exception as error:
+        if not train and isinstance(error, DataError):
+            return spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}"
         if not train:
             return spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
         result = records.failed(spec, error)
-    store.publish(result)
+    try:
+        store.publish(result)
+    except OSError as error:
+        return spec.run_id, "failed", f"{spec.title}: its results cannot be written ({error.strerror}): run it again"
     if result.error:
         return spec.run_id, "failed", f"{spec.title}: failed: {result.error}"
     seconds = result.info["seconds"]

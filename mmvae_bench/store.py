@@ -124,12 +124,17 @@ class Store:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write_files(temporary, result)
-        if self.status(result.spec) == "broken":
-            target.rename(free_name(target.with_suffix(".broken")))
-        elif target.exists():
-            shutil.rmtree(target)
+        before = self.status(result.spec)
+        if before == "done" and result.error:  # a failure never takes a result's place
+            shutil.rmtree(temporary)
+            return target
+        aside = free_name(target.with_suffix(".broken" if before == "broken" else ".old"))
+        if before != "absent":
+            target.rename(aside)
         temporary.rename(target)
         sync(target.parent)
+        if before in ("done", "failed"):
+            shutil.rmtree(aside)
         return target
 
     def folders(self) -> list[Path]:
@@ -138,7 +143,11 @@ class Store:
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """The tidy rows of one run folder."""
-        return [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+        path = folder / "scores.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+        except ValueError as error:
+            raise BenchError(f"'{path}' was edited and is no record; move its folder away, run it again") from error
 
     def history(self, folder: Path) -> list[dict[str, float]]:
         """One record an epoch of one run folder."""

@@ -86,12 +86,11 @@ class Feed:
         """The rows of each step: a permutation cut into batches; repeated as needed where rows were dropped."""
         generator = np.random.default_rng(seed_for("order", self.presence.dataset, self.presence.seed, number))
         rows, total = self.presence.trained(), self.presence.rows
-        if not self.pure or self.presence.complete.all():
+        complete = self.presence.complete[rows]
+        if not self.pure or complete.all() or not complete.any() or self.steps < 2:
             return _batches(generator, rows, total, self.batch_size)
-        kinds = [rows[self.presence.complete[rows]], rows[~self.presence.complete[rows]]]
-        kinds = [kind for kind in kinds if len(kind)]
-        steps = [max(1, round(self.steps * len(kind) / len(rows))) for kind in kinds]
-        steps[-1] = self.steps - sum(steps[:-1])
+        first = min(max(1, round(self.steps * float(complete.mean()))), self.steps - 1)
+        kinds, steps = (rows[complete], rows[~complete]), (first, self.steps - first)
         parts = [
             part
             for kind, count in zip(kinds, steps, strict=True)

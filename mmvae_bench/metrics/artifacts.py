@@ -56,7 +56,8 @@ def tsne(ev: Evaluation) -> Arrays:
     rows = np.sort(order[:n]) if label is None else balanced(label, n, order)
     z = np.concatenate([ev.latents((name,), "test").sample[rows] for name in ev.names])
     perplexity = min(30.0, (len(z) - 1) / 3)
-    xy = TSNE(init="pca", random_state=0, perplexity=perplexity, max_iter=TSNE_STEPS).fit_transform(z)
+    init = "pca" if z.shape[1] > 1 else "random"  # one dimension has no two principal components
+    xy = TSNE(init=init, random_state=0, perplexity=perplexity, max_iter=TSNE_STEPS).fit_transform(z)
     classes = np.full(len(rows), -1) if label is None else label[rows]
     return {
         "tsne/xy": xy.astype(np.float32),

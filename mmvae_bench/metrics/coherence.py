@@ -64,10 +64,10 @@ def normalised_entropy(predicted: Classes, classes: int) -> float:
     return float(-(p * np.log(p)).sum() / math.log(max(classes, 2))) + 0.0
 
 
-def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float]:
+def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
     """Mean of right [T, N] over tasks and rows; the standard error is over rows, whose tasks are dependent."""
     row = right.mean(0)
-    return float(row.mean()), float(row.std(ddof=1) / math.sqrt(len(row)))
+    return float(row.mean()), float(row.std(ddof=1) / math.sqrt(len(row))) if len(row) > 1 else None
 
 
 # --- of a model ------------------------------------------------------------------------------------------------------

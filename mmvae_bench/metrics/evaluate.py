@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from mmvae_bench.errors import TrainingFailed, Undefined
+from mmvae_bench.errors import BenchError, TrainingFailed, Undefined
 from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.base import Evaluation, Score
 
@@ -23,8 +23,8 @@ def evaluate(ev: Evaluation, names: Sequence[str] | None = None) -> list[Score]:
 def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
     """The scores of one metric; what it raises as :class:`Undefined` ends them with a skipped row."""
     try:
-        yield from registry.get(name).compute(ev)
-    except Undefined as reason:
+        yield from registry.get(registry.check(name)).compute(ev)
+    except (Undefined, BenchError) as reason:  # a plug-in that cannot be imported costs no training
         yield Score(name, None, reason=str(reason))
 
 

@@ -22,10 +22,10 @@ PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
 Names = tuple[str, ...]
 
 
-def mean_and_error(values: torch.Tensor) -> tuple[float, float]:
-    """Mean of n values and its standard error sd / sqrt n."""
+def mean_and_error(values: torch.Tensor) -> tuple[float, float | None]:
+    """Mean of n values and its standard error sd / sqrt n; None for one value."""
     values = values.double()
-    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+    return float(values.mean()), float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
 
 
 def quantities(names: Names) -> list[tuple[Names, Names]]:

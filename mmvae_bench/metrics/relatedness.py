@@ -13,6 +13,7 @@ import ot
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, metric
 
 ROWS = 1000
@@ -110,6 +111,8 @@ def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
         rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
         by_class = ev.test.label is not None and ev.same_class_is_positive
         label = ev.test.label[rows] if by_class and ev.test.label is not None else rows.astype(np.int64)
+        if len(set(label.tolist())) < 2:
+            raise Undefined("all pairs are related: there are too few test rows or classes")
         ev.cache[key] = Pairs(w2_squared(q.mean[rows], q.stddev[rows], p.mean[rows], p.stddev[rows]), label)
     found: Pairs = ev.cache[key]
     return found
@@ -148,6 +151,8 @@ def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:
     ``w2hist/a+b/{edges,related,unrelated}``; ``w2class/a+b`` [C, C]: mean W2 between class i of a and class j of b.
     """
     out: dict[str, NDArray[np.generic]] = {}
+    if len(chosen_rows(ev)) < 2:
+        return out
     for a, b in combinations(ev.names, 2):
         p = pairs(ev, a, b)
         w2, related = np.sqrt(p.cost), p.related

@@ -30,7 +30,7 @@ class MVAE(MultimodalVAE):
     def __init__(self, networks: Networks, *, beta: float = 1.0, subsampling: bool = True, k: int = 1) -> None:
         super().__init__(networks, beta=beta)
         self.subsampling = subsampling
-        self.k = k if len(self.names) > 2 else 0  # of two modalities, no subset lies between
+        self.k = k if subsampling and len(self.names) > 2 else 0  # of two modalities, no subset lies between
 
     def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
         """The product of all present experts and the prior."""
