@@ -87,3 +87,16 @@ def test_multiplied_pairs_stay_in_their_class_and_leave_incomplete_rows_alone():
         assert np.array_equal(np.sort(partner), np.arange(400)), "each entry is used once a turn"
         assert p.complete[partner[p.complete]].all(), "no entry of an incomplete row occurs in a complete one"
     assert not np.array_equal(*turns)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "rows", "complete"), [(0.9, 10, 1), (0.8, 1000, 200), (0.9, 4000, 400), (0.7, 10, 3)]
+)
+def test_the_number_of_complete_rows_does_not_suffer_from_binary_fractions(ratio, rows, complete):
+    assert presence(ratio, "split", rows=rows).complete.sum() == complete
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.9])
+def test_with_a_kept_modality_the_others_are_dropped_at_the_full_rate(ratio):
+    share = 1 - presence(ratio, "independent:keep=c", rows=40_000).at(0).mean(1)
+    assert (np.abs(share[:2] - ratio) < 5 * np.sqrt(ratio * (1 - ratio) / 40_000)).all()

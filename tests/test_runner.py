@@ -1,6 +1,7 @@
 """Whole runs on tiny data: stored once, resumed, repeatable, and honest when something breaks."""
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmvae_bench import datasets, metrics, models
+from mmvae_bench import datasets, metrics, models, runner
 from mmvae_bench.datasets.base import Built, Rows
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import DataError
@@ -166,6 +167,56 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
     pd.testing.assert_frame_equal(a, b)
     for mine, theirs in zip(store.folders(), other.folders(), strict=True):
         assert (mine / "model.safetensors").read_bytes() == (theirs / "model.safetensors").read_bytes()
+
+
+def test_a_metric_that_is_gone_takes_no_scores_along_and_a_broken_one_costs_no_run(settings, monkeypatch):
+    later = metric("later")(lambda ev: [Score("later", 1.0)])
+    monkeypatch.setitem(metrics.registry._loaded, "later", later)
+    run(settings, models=("mvae",))
+    monkeypatch.delitem(metrics.registry._loaded, "later")
+    monkeypatch.setitem(metrics.registry._lazy, "broken", "no_such_package:metric")
+    code, store = run(settings, models=("mvae", "mopoe"))
+    frame = store.scores()
+    assert code == 0
+    assert (frame.metric == "later").sum() == 1
+    broken = frame[frame.metric == "broken"]
+    assert list(broken.status) == ["skipped"]
+    assert "cannot be imported" in broken.reason.item()
+
+
+def test_a_failure_never_takes_a_results_place(settings, monkeypatch):
+    _, store = run(settings, models=("mvae",))
+    before = store.scores()
+    monkeypatch.setattr("mmvae_bench.execute.train", lambda *_: 1 / 0)
+    code, store = run(replace(settings, overwrite="always"), models=("mvae",))
+    assert code == 1
+    pd.testing.assert_frame_equal(store.scores(), before)
+
+
+def test_one_latent_dimension_and_one_test_row_are_scored(settings):
+    code, store = run(settings, datasets=("linear_gaussian[rows=120,latent=1]",), models=("mvae",), limit_test=1)
+    assert code == 0
+    assert set(store.scores().status) == {"ok", "skipped"}
+
+
+def test_holes_that_leave_nothing_are_a_sentence(settings, capsys):
+    code, _ = run(settings, models=("mvae",), missing=(0.99,), schemes=("only:x0",), limit_train=20)
+    assert code == 2
+    assert "lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_dead_worker_is_a_sentence_and_the_rest_is_kept(settings, monkeypatch, capsys):
+    original = runner._results
+
+    def broken(tasks, jobs):
+        yield from original(tasks[:1], 1)
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(runner, "_results", broken)
+    code, store = run(settings)
+    assert code == 1
+    assert len(store.folders()) == 1
+    assert "a worker process died" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

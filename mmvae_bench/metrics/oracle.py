@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmvae_bench.datasets.cache import Data
+from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics.classifier import CHUNK, VERSION, Entries, Oracle, is_picture, to_float, train_oracle
 
 __all__ = ["Oracle", "accuracy_on", "is_picture", "load_oracles", "to_float", "train_oracle"]
@@ -72,11 +74,16 @@ def _load_or_train(
     for folder in (weights.parent, cache_dir / "locks"):
         folder.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / "locks" / f"oracle-{key}.lock"):
-        if not (weights.exists() and weights.with_suffix(".json").exists()):
-            oracle = train_oracle(entries, labels, name, seed)
-            accuracy = accuracy_on(oracle, test_entries, test_labels, np.unique(labels))
-            _store(oracle, weights, {"dataset": dataset_name, "modality": name, "accuracy": accuracy})
-    return _read(weights, entries.shape[1:])
+        stored = _read(weights, entries.shape[1:])
+        if stored:
+            return stored
+        oracle = train_oracle(entries, labels, name, seed)
+        accuracy = accuracy_on(oracle, test_entries, test_labels, np.unique(labels))
+        _store(oracle, weights, {"dataset": dataset_name, "modality": name, "accuracy": accuracy})
+        made = _read(weights, entries.shape[1:])
+    if made is None:
+        raise BenchError(f"what was just written to {weights} cannot be read back; choose another --cache-dir")
+    return made
 
 
 def _store(oracle: Oracle, weights: Path, meta: Mapping[str, object]) -> None:
@@ -88,9 +95,13 @@ def _store(oracle: Oracle, weights: Path, meta: Mapping[str, object]) -> None:
     draft.replace(weights.with_suffix(".json"))
 
 
-def _read(weights: Path, shape: Sequence[int]) -> Oracle:
-    meta = json.loads(weights.with_suffix(".json").read_text())
-    oracle = Oracle(shape, meta["classes"])
-    oracle.load_state_dict(load_file(weights))
-    oracle.accuracy, oracle.hash = meta["accuracy"], hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+def _read(weights: Path, shape: Sequence[int]) -> Oracle | None:
+    """The stored oracle, or None if it is absent or damaged: it is then trained again."""
+    try:
+        meta = json.loads(weights.with_suffix(".json").read_text())
+        oracle = Oracle(shape, meta["classes"])
+        oracle.load_state_dict(load_file(weights))
+        oracle.accuracy, oracle.hash = meta["accuracy"], hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+        return None
     return oracle.eval()

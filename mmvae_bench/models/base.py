@@ -31,6 +31,7 @@ class MultimodalVAE(Densities, ABC):
     no_prior: ClassVar[str | None] = None  # why there is no p(z) of the model's own, if there is none
     cross_is_chance: ClassVar[bool] = False  # cross scores are a chance control and marked so
     joint_posterior: ClassVar[bool] = True  # whether the paper defines q(z | all modalities)
+    remark_if_complete: ClassVar[str] = ""  # what ``run.json`` must say of a run in which no row is incomplete
     batches: str = "mixed"  # "pure": complete and incomplete rows never share a batch
 
     def __init__(self, networks: Networks, *, beta: float = 1.0) -> None:

@@ -39,6 +39,7 @@ class MEME(MultimodalVAE):
 
     no_prior = "MEME has no p(z): the prior of a row is its other modalities' encoder"
     joint_posterior = False
+    remark_if_complete = "no row is incomplete: the pseudo-inputs stay as they started"
 
     def __init__(
         self, networks: Networks, *, beta: float = 1.0, supervision: float = 10.0, k: int = 10, pseudo: int = 128,

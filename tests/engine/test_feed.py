@@ -73,3 +73,11 @@ def test_drawn_entries_are_present_ones():
     allowed = set(np.flatnonzero(made.presence.ever()[0]).tolist())
     drawn = (made.draw("a", 30)[:, 0] * 255).round().long()
     assert set(drawn.tolist()) <= allowed
+
+
+def test_pure_batches_survive_a_single_step_and_a_rare_kind():
+    assert [b.size for b in feed(Missing(0.5, "split"), batch_size=N, pure=True).epoch(0)] == [N]
+    made = feed(Missing(0.03, "split"), batch_size=8, pure=True)
+    kinds = [batch.present.all(0) for batch in made.epoch(0)]
+    assert len(kinds) == made.steps
+    assert sum(not kind.any() for kind in kinds) == 1

@@ -155,3 +155,9 @@ def test_weights_multiply_the_likelihood_in_training_and_not_in_scores():
     made = model("mvae", kinds=modalities(2, weight=4.0))
     data, z = batch(made), torch.randn(4, 3, dtype=torch.float64)
     torch.testing.assert_close(made.log_px(z, data), 4 * made.log_px(z, data, weighted=False))
+
+
+def test_mvae_without_subsampling_is_the_joint_elbo_alone():
+    keep, counted = model("mvae", m=3, subsampling=False).subsets(torch.ones(3, 4, dtype=torch.bool))
+    assert len(keep) == 1
+    assert counted.sum() == 4
