@@ -99,13 +99,9 @@ def run(
     seconds = {"load": loaded - started, "train": history.seconds, "evaluate": time.perf_counter() - trained}
     facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps)
     weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-    info = {
-        **facts,
-        "remark": model.remark(spec.missing),
-        **environment(device),
-        **pace(history, seconds, device),
-        "metrics": metric_versions(),
-    }
+    remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
+    info = {**facts, "remark": remark, **environment(device), **pace(history, seconds, device)}
+    info["metrics"] = metric_versions()
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
 

@@ -26,8 +26,7 @@ class MEME(MultimodalVAE):
     with |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
     modalities' encoders at learned pseudo-inputs u, which start from data and stay as they are where no row is
     incomplete. With one other modality the KL is closed-form, else the one-sample estimate. Counting z_0 among the
-    samples keeps w <= K + 1 (App. D). Paper: lambda = 1, K = 10; released code: lambda = 10, K = 10, directions summed,
-    not averaged.
+    samples keeps w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default), directions summed; both K = 10.
 
     Args:
         supervision: lambda, the weight of log q(t | s).

@@ -146,3 +146,11 @@ def test_8000_real_svhn_digits_are_enough_for_88_percent():
     )
     oracle = train_oracle(x, label, "svhn", 0)
     assert np.mean(oracle.predict(to_float(x_test, torch.device("cpu"))) == label_test) > 0.88
+
+
+def test_a_damaged_oracle_is_trained_again(digits, short, tmp_path):
+    first = load_oracles(data_of(digits), "digits", ["a"], tmp_path)["a"]
+    for weights in (tmp_path / "oracles").glob("*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:100])
+    again = load_oracles(data_of(digits), "digits", ["a"], tmp_path)["a"]
+    assert again.hash == first.hash
