@@ -22,8 +22,9 @@ def evaluate(ev: Evaluation, names: Sequence[str] | None = None) -> list[Score]:
 
 def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
     """The scores of one metric; what it raises as :class:`Undefined` ends them with a skipped row."""
+    registry.check(name)
     try:
-        yield from registry.get(registry.check(name)).compute(ev)
+        yield from registry.get(name).compute(ev)
     except (Undefined, BenchError) as reason:  # a plug-in that cannot be imported costs no training
         yield Score(name, None, reason=str(reason))
 
