@@ -39,7 +39,8 @@ results_option = click.option("--results-dir", type=FOLDER, default="results", s
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1. Default: 1.")
 @click.option("--seed-list", multiple=True, metavar="SEED...", help="These seeds.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; flags override it.")
-@click.option("--epochs", type=int, help="Default: the data set's protocol, as for the next two.")
+@click.option("--nets", metavar="NAME", help="Such as 'conv[text=transformer]'. Default: the data set's protocol,")
+@click.option("--epochs", type=int, help="as for the next three.")
 @click.option("--batch-size", type=int)
 @click.option("--latent-dim", type=int)
 @click.option("--limit-train", type=int, metavar="N", help="Use N training rows. Default: all.")
@@ -93,7 +94,7 @@ def _request(flags: dict[str, Any]) -> "Request":
     changes: dict[str, Any] = {key: lists[key] for key in ("models", "datasets")}
     changes |= {"schemes": lists["scheme"], "missing": ratios(lists["missing"])}
     changes["seeds"] = seed_numbers(flags["seeds"], lists["seed_list"])
-    plain = ("incomplete", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test")
+    plain = ("incomplete", "nets", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test")
     changes |= {key: flags[key] for key in plain}
     suite = flags["suite"] or ("" if lists["models"] or lists["datasets"] else "quick")
     base = load_suite(suite) if suite else Request()

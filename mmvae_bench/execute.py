@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mmvae_bench import datasets, models, nets
-from mmvae_bench.datasets.base import Dataset, Rows
+from mmvae_bench.datasets.base import Dataset, Judge, Rows
 from mmvae_bench.datasets.cache import Data, load, validation_split
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.train import Progress, train
@@ -39,6 +39,13 @@ class Material:
     presence: Presence
     modalities: tuple[Modality, ...]
 
+    def judges(self, name: str, cache_dir: Path) -> dict[str, Judge]:
+        """What judges each modality, trained on first use; empty where there are no classes."""
+        if not self.dataset.classes:
+            return {}
+        exact = self.dataset.judges({m.name: m.vocabulary for m in self.modalities})
+        return load_oracles(self.data, name, self.modalities, cache_dir, judges=exact)
+
 
 def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     """Load a run's rows from the cache (or build it) and draw its holes.
@@ -48,10 +55,14 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     """
     dataset = datasets.registry.get(spec.dataset.name)(**spec.dataset.options)
     data = load(dataset, spec.dataset.name, spec.dataset.options, data_dir, cache_dir)
-    kept, _ = validation_split(len(data.train), spec.dataset.name)
+    kept, _ = validation_split(data.train, spec.dataset.name)
     train_rows = data.train.take(np.sort(_first(kept, spec.limit_train, spec.dataset.name)))
     test_rows = data.test.take(np.sort(_first(np.arange(len(data.test)), spec.limit_test, spec.dataset.name)))
-    modalities = tuple(replace(m, **spec.likelihoods[m.name]) for m in dataset.modalities)  # type: ignore[arg-type]
+    words = {m.name: data.vocabularies.get(m.name, m.vocabulary) for m in dataset.modalities}
+    modalities = tuple(
+        replace(m, vocabulary=words[m.name], **spec.likelihoods[m.name])  # type: ignore[arg-type]
+        for m in dataset.modalities
+    )
     presence = Presence(
         spec.missing, tuple(m.name for m in modalities), len(train_rows), spec.dataset.name, spec.seed
     )  # fmt: skip
@@ -94,7 +105,7 @@ def run(
     loaded = time.perf_counter()
     history = train(model, feed, spec.train, report)
     trained = time.perf_counter()
-    ev = evaluation(spec, material, model, device, cache_dir)
+    ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     scores, pictures = evaluate(ev), artifacts(ev)
     seconds = {"load": loaded - started, "train": history.seconds, "evaluate": time.perf_counter() - trained}
     facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps)
@@ -107,15 +118,15 @@ def run(
 
 
 def evaluation(
-    spec: RunSpec, material: Material, model: MultimodalVAE, device: torch.device, cache_dir: Path
+    spec: RunSpec, material: Material, model: MultimodalVAE, device: torch.device, data_dir: Path, cache_dir: Path
 ) -> Evaluation:
-    """The trained model on its test split, with the data set's oracles."""
-    name, classes = spec.dataset.name, material.dataset.classes
-    oracles = load_oracles(material.data, name, model.names, cache_dir) if classes else {}
-    ever = material.presence.ever()
+    """The trained model on its test split, with the data set's judges."""
+    name, dataset = spec.dataset.name, material.dataset
     return Evaluation(
-        model.eval(), material.train, material.test, oracles, name, spec.seed, len(classes or ()), device, present=ever
-    )
+        model.eval(), material.train, material.test, material.judges(name, cache_dir), name, spec.seed,
+        len(dataset.classes or ()), device, related=dataset.related, present=material.presence.ever(),
+        attributes=dataset.attributes, pairs=material.data.train, cache_dir=cache_dir, data_dir=data_dir,
+    )  # fmt: skip
 
 
 def evaluate_again(spec: RunSpec, store: Store, device: torch.device, data_dir: Path, cache_dir: Path) -> RunResult:
@@ -128,7 +139,7 @@ def evaluate_again(spec: RunSpec, store: Store, device: torch.device, data_dir: 
     model = build_model(spec, material.modalities, device)
     weights = load_file(folder / "model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    ev = evaluation(spec, material, model, device, cache_dir)
+    ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     current, stored = metric_versions(), record["metrics"]
     new = [name for name in current if stored.get(name) != current[name]]
     if record["dataset_hash"] != material.data.hash[:16]:

@@ -1,15 +1,16 @@
 """p(x_m | z) by name: what a decoder's output means.
 
 Each likelihood is summed over a modality's elements. A decoder gives ``theta``; for ``laplace`` and ``normal`` it
-is the location, for ``bernoulli`` logits, for ``categorical`` logits over the last axis of a one-hot entry.
+is the location, for ``bernoulli`` logits, for ``categorical`` logits over one more axis than an entry of word ids has.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mmvae_bench.registry import Registry
@@ -21,14 +22,14 @@ class Likelihood:
 
     Attributes:
         log_prob: (x, theta, scale) -> elementwise log density, not summed.
-        mean: theta -> E[x | theta], what is shown and judged.
+        mean: theta -> E[x | theta], what is shown and judged; of word ids the likeliest one.
     """
 
     log_prob: Callable[[Tensor, Tensor, float], Tensor]
     mean: Callable[[Tensor], Tensor]
 
     def __call__(
-        self, x: Float[Tensor, "*any"], theta: Float[Tensor, "*more"], scale: float, event_dims: int
+        self, x: Shaped[Tensor, "*any"], theta: Float[Tensor, "*more"], scale: float, event_dims: int
     ) -> Float[Tensor, "*batch"]:
         """Return log p(x | theta) summed over the last ``event_dims`` axes; x is broadcast to theta."""
         return self.log_prob(x, theta, scale).flatten(-event_dims).sum(-1)
@@ -38,6 +39,15 @@ def _identity(theta: Tensor) -> Tensor:
     return theta
 
 
+def _categorical(ids: Tensor, logits: Tensor, _: float) -> Tensor:
+    """log softmax(logits)[id] for each position of ids [*batch, T], 0 where the id is 0 (padding).
+
+    MMVAE's code leaves out the unknown word and counts the padding; the padding is what says nothing of a sentence.
+    """
+    chosen = logits.gather(-1, ids.expand(logits.shape[:-1])[..., None])[..., 0]
+    return torch.where(ids == 0, 0.0, chosen - logits.logsumexp(-1))  # lighter than the whole log-softmax
+
+
 LAPLACE = Likelihood(lambda x, loc, b: -(x - loc).abs() / b - math.log(2 * b), _identity)
 NORMAL = Likelihood(
     lambda x, loc, s: -0.5 * ((x - loc) / s).square() - math.log(s) - 0.5 * math.log(2 * math.pi), _identity
@@ -45,7 +55,7 @@ NORMAL = Likelihood(
 BERNOULLI = Likelihood(
     lambda x, logits, _: x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits), lambda t: t.sigmoid()
 )
-CATEGORICAL = Likelihood(lambda x, logits, _: x * logits.log_softmax(-1), lambda t: t.softmax(-1))
+CATEGORICAL = Likelihood(_categorical, lambda logits: logits.argmax(-1))
 
 registry: Registry[Likelihood] = Registry(
     "likelihood",

@@ -1,14 +1,15 @@
 """From what was asked for to a plan: names resolved, obstacles found, stored results seen."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from mmvae_bench import datasets, models, nets
-from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.datasets.words import SPECIALS
+from mmvae_bench.errors import BenchError, DataError, Unsupported
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.plan import Plan, PlannedRun, Status
 from mmvae_bench.request import Request, Settings
@@ -39,6 +40,7 @@ class _Data:
         self.modalities = self.dataset.modalities
         self.names = [m.name for m in self.modalities]
         self._data_dir = data_dir
+        self._unfit: str | None = None
 
     @cached_property
     def absent(self) -> str:
@@ -52,7 +54,7 @@ class _Data:
     def base(self, model: Component, request: Request) -> RunSpec:
         """The common protocol with the request's changes: a spec for the first pattern and seed."""
         protocol = self.dataset.protocol
-        preset = parse_named(protocol.nets)
+        preset = parse_named(request.nets or protocol.nets)
         epochs, batch_size = request.epochs or protocol.epochs, request.batch_size or protocol.batch_size
         return RunSpec(
             dataset=self.component,
@@ -70,11 +72,26 @@ class _Data:
             limit_test=request.limit_test,
         )
 
-    def obstacle(self, model: _Model, missing: Missing) -> str:
+    def unfit(self, spec: RunSpec) -> str:
+        """Why the nets cannot take these modalities, or empty: they are made without memory for their weights."""
+        import torch
+
+        if self._unfit is None:
+            known = [replace(m, vocabulary=m.vocabulary or SPECIALS) for m in self.modalities]
+            try:
+                with torch.device("meta"):
+                    nets.registry.get(spec.nets.name)(known, spec.latent_dim, **spec.nets.options)
+                self._unfit = ""
+            except Unsupported as reason:
+                self._unfit = f"'{self.component.label}': {reason}"
+        return self._unfit
+
+    def obstacle(self, model: _Model, spec: RunSpec) -> str:
         """Why a run cannot be, or empty."""
+        missing = spec.missing
         if missing.modality and missing.modality not in self.names:
             return f"'{self.component.label}' has no modality '{missing.modality}'; it has {', '.join(self.names)}"
-        return self.absent or model.factory.unsupported(self.modalities, missing) or ""
+        return self.absent or self.unfit(spec) or model.factory.unsupported(self.modalities, missing) or ""
 
 
 def component(named: Named, factory: Callable[..., Any]) -> Component:
@@ -141,7 +158,7 @@ def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterato
         return
     for spec in grid([data.base(model.component, request)], request.holes, request.seeds):
         status, reason = _stored(spec, store)
-        obstacle = "" if status == "stored" else data.obstacle(model, spec.missing)
+        obstacle = "" if status == "stored" else data.obstacle(model, spec)
         if obstacle:
             status, reason = "skipped", obstacle
         yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec)

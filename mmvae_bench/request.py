@@ -20,7 +20,8 @@ class Request:
         name: Of the plan: a suite's name, or ``custom``.
         title: One line for people; ``command``: what was typed.
         models: Names with options as typed, or ``all``; ``datasets`` likewise, without ``all``.
-        epochs: In place of the data set's protocol, as are ``batch_size`` and ``latent_dim``.
+        nets: A preset with options, as typed, in place of the data set's protocol; ``epochs``, ``batch_size`` and
+            ``latent_dim`` likewise.
         limit_train: Rows used; None is all of them. ``limit_test`` likewise.
 
     Raises:
@@ -36,6 +37,7 @@ class Request:
     schemes: tuple[str, ...] = ("split",)
     incomplete: Literal["keep", "drop"] = "keep"
     seeds: tuple[int, ...] = (0,)
+    nets: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     latent_dim: int | None = None

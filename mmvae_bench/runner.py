@@ -41,15 +41,13 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 def _prepare(specs: list[RunSpec], settings: Settings) -> tuple[list[RunSpec], bool]:
     """Build each data set's cache and train its oracles once, before workers start; drop the runs of corrupt data."""
     from mmvae_bench.execute import open_material
-    from mmvae_bench.metrics.oracle import load_oracles
 
     good, corrupt = [], False
     for component in dict.fromkeys(_data_of(spec) for spec in specs):
         own = [spec for spec in specs if _data_of(spec) == component]
         try:
             material = open_material(own[0], settings.data_dir, settings.cache_dir)
-            if material.dataset.classes:
-                load_oracles(material.data, own[0].dataset.name, material.presence.names, settings.cache_dir)
+            material.judges(own[0].dataset.name, settings.cache_dir)
         except BenchError as error:
             corrupt = True
             _say(f"{len(own)} runs on {component[0]} are left out: {error}")

@@ -52,6 +52,7 @@ COLUMNS = [
     "reason",
     "dataset_hash",
     "oracle_hash",
+    "embedding_hash",
     "device",
     "precision",
     "engine",

@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from mmvae_bench.types import Modality, MultimodalBatch
 
 LATENT, ROWS = 3, 6
 HIDDEN_VALUES = (float("nan"), float("inf"), 1e30)
+HIDDEN_WORDS = (-1, 2**40, 1)  # what stands for them among word ids
 SCHEMES = ("split", "split:fixed", "only:a", "independent", "independent:keep=b")
 RATIOS = (0.0, 0.5, 1 - 1 / 16)
 
@@ -33,31 +35,34 @@ KINDS: dict[str, Modality] = {
     "pixels": Modality("", (1, 3, 3), "laplace", 0.75),
     "binary": Modality("", (4,), "bernoulli"),
     "real": Modality("", (5,), "normal", 0.5, dtype="float32"),
-    "tokens": Modality("", (3, 4), "categorical", dtype="float32"),
+    "words": Modality("", (4,), "categorical", dtype="int16", vocabulary=("<pad>", "<unk>", "<eos>", "one", "two")),
 }
 
 
 def example_modalities(kind: str, m: int) -> list[Modality]:
     """M modalities ``a``, ``b``, ... of one of :data:`KINDS`, or of all kinds in turn for ``mixed``."""
     each = list(KINDS.values()) if kind == "mixed" else [KINDS[kind]]
-    return [
-        Modality(name, k.shape, k.likelihood, k.scale, k.weight, k.dtype)
-        for name, k in ((chr(ord("a") + i), each[i % len(each)]) for i in range(m))
-    ]
+    return [replace(k, name=name) for name, k in ((chr(ord("a") + i), each[i % len(each)]) for i in range(m))]
 
 
 def example_model(factory: Callable[[Networks], MultimodalVAE], modalities: Sequence[Modality]) -> MultimodalVAE:
     """A tiny seeded model, initialised from random entries."""
     torch.manual_seed(0)
     model = factory(nets.registry.get("mlp")(modalities, LATENT, hidden=5, layers=1))
-    model.initialise(lambda name, n: torch.rand(n, *modalities[model.names.index(name)].shape))
+    model.initialise(lambda name, n: _random_entries(modalities[model.names.index(name)], n))
     return model
+
+
+def _random_entries(m: Modality, n: int, generator: torch.Generator | None = None) -> Tensor:
+    if m.is_text:
+        return torch.randint(1, len(m.vocabulary), (n, *m.shape), generator=generator)
+    return torch.rand(n, *m.shape, generator=generator)
 
 
 def example_batch(modalities: Sequence[Modality], present: Tensor) -> MultimodalBatch:
     """Random entries for every row, also behind what is hidden."""
     generator = torch.Generator().manual_seed(1)
-    x = {m.name: torch.rand(present.shape[1], *m.shape, generator=generator) for m in modalities}
+    x = {m.name: _random_entries(m, present.shape[1], generator) for m in modalities}
     return MultimodalBatch(x, present)
 
 
@@ -115,7 +120,10 @@ def _check_training(model: MultimodalVAE, batch: MultimodalBatch, where: str) ->
 
 def _spoil(batch: MultimodalBatch, name: str, value: float) -> Tensor:
     x = batch.x[name].clone()
-    x[~batch.where(name)] = value
+    hidden = (
+        value if x.is_floating_point() else dict(zip(map(str, HIDDEN_VALUES), HIDDEN_WORDS, strict=True))[str(value)]
+    )
+    x[~batch.where(name)] = hidden
     return x
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -23,6 +23,8 @@ class Modality:
         scale: Of p(x_m | z), where the likelihood has one.
         weight: Multiplies log p(x_m | z) in training, the same for every model; scores use 1.
         dtype: How entries are stored. ``uint8`` means pixels: divided by 255 on the device, decoded through a sigmoid.
+            ``int16`` means word ids of shape ``(T,)``, likelihood ``categorical``; id 0 is padding and counts nothing.
+        vocabulary: The words by id, where entries are word ids; empty until the data are read if it is computed.
     """
 
     name: str
@@ -30,7 +32,20 @@ class Modality:
     likelihood: str = "laplace"
     scale: float = 1.0
     weight: float = 1.0
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8", "float32", "int16"] = "uint8"
+    vocabulary: tuple[str, ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether entries are word ids."""
+        return self.dtype == "int16"
+
+
+def to_values(stored: Tensor) -> Tensor:
+    """Stored entries as nets take them: pixels in [0, 1], word ids as int64, anything else as it is."""
+    if stored.dtype == torch.uint8:
+        return stored.float() / 255
+    return stored.long() if stored.dtype == torch.int16 else stored
 
 
 @dataclass(frozen=True)
@@ -40,12 +55,12 @@ class MultimodalBatch:
     What lies behind a hidden entry is undefined (zeros from our engine): read entries through :meth:`visible`.
 
     Attributes:
-        x: For each modality, in the data set's order, float values of shape [B, *shape].
+        x: For each modality, in the data set's order, values of shape [B, *shape]: floats, or int64 word ids.
         present: Bool[M, B], rows of the matrix in the order of ``x``.
         label: Class of each row, or None.
     """
 
-    x: Mapping[str, Float[Tensor, "B ..."]]
+    x: Mapping[str, Shaped[Tensor, "B ..."]]
     present: Bool[Tensor, "M B"]
     label: Int[Tensor, " B"] | None = None
 
@@ -63,8 +78,8 @@ class MultimodalBatch:
         """Which rows have modality ``name``."""
         return self.present[self.names.index(name)]
 
-    def visible(self, name: str) -> Float[Tensor, "B ..."]:
-        """The entries of ``name`` with zeros where absent, by ``torch.where``: not even NaN passes."""
+    def visible(self, name: str) -> Shaped[Tensor, "B ..."]:
+        """The entries of ``name`` with zeros (padding) where absent, by ``torch.where``: not even NaN passes."""
         x = self.x[name]
         keep = self.where(name).reshape(-1, *(1,) * (x.dim() - 1))
         return torch.where(keep, x, torch.zeros_like(x))

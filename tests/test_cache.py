@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
 from mmvae_bench.datasets.cache import load, validation_split
 from mmvae_bench.datasets.check import check
 from mmvae_bench.errors import BenchError, DataError
@@ -176,12 +176,44 @@ def test_check_counts_rows_by_class(toy, tmp_path):
     assert lines[2:] == ["  train: 8 rows; by class: a 4, b 4", "  test: 4 rows; by class: a 2, b 2"]
 
 
+def rows_of(n, item=None):
+    return Rows({"a": np.zeros((n, 1), np.uint8)}, item=item)
+
+
+def test_rows_of_one_item_are_never_both_in_training_and_in_validation():
+    item = np.random.default_rng(0).permutation(np.repeat(np.arange(100) * 7, 10))
+    train, validation = validation_split(rows_of(1000, item), "cub")
+    assert not np.intersect1d(item[train], item[validation]).size
+    assert len(validation) == 50 and len(train) == 950
+
+
 def test_validation_is_one_row_in_twenty_and_no_limit_moves_one():
-    train, validation = validation_split(56_068, "mnist_svhn")
+    train, validation = validation_split(rows_of(56_068), "mnist_svhn")
     assert abs(len(validation) - 0.05 * 56_068) < 1
     np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(56_068))
     np.testing.assert_array_equal(np.bincount(validation // 20)[:-1], 1)
     assert len(set(validation % 20)) == 20
     for n in (0, 1, 19, 20, 999):
-        np.testing.assert_array_equal(validation_split(n, "mnist_svhn")[1], validation[validation < n])
-    assert not np.array_equal(validation, validation_split(56_068, "cub")[1])
+        np.testing.assert_array_equal(validation_split(rows_of(n), "mnist_svhn")[1], validation[validation < n])
+    assert not np.array_equal(validation, validation_split(rows_of(56_068), "cub")[1])
+
+
+def test_shared_entries_facts_and_vocabularies_come_back_and_are_stored_once(tmp_path):
+    class Captions(Toy):
+        def build(self, data_dir):
+            pictures = np.arange(12, dtype=np.uint8).reshape(3, 4)
+            ids = np.arange(12, dtype=np.int16).reshape(6, 2)
+            index = np.array([2, 2, 0, 0, 1, 1])
+            rows = Rows(
+                {"image": Repeated(pictures, index), "caption": ids}, index % 2, index + 5, ids.astype(np.int64)
+            )
+            return Built(rows, rows.take(np.array([1, 4])), vocabularies={"caption": ("<pad>", "é")})
+
+    data = get(Captions(tmp_path / "builds"), tmp_path)
+    image = data.train.x["image"]
+    assert image.entries.shape == (3, 4) and image.shape == (6, 4) and len(image) == 6
+    np.testing.assert_array_equal(image[1:3], [[8, 9, 10, 11], [0, 1, 2, 3]])
+    np.testing.assert_array_equal(np.ascontiguousarray(data.test.x["image"]), [[8, 9, 10, 11], [4, 5, 6, 7]])
+    np.testing.assert_array_equal(data.test.item, [7, 6])
+    np.testing.assert_array_equal(data.test.attributes, data.test.x["caption"])
+    assert data.vocabularies == {"caption": ("<pad>", "é")}

@@ -203,3 +203,14 @@ def test_limits_shorten_the_estimate_and_broken_records_do_not_break_it(store):
     publish(store, plan, 0, info={"rate": "fast"})
     assert estimate(plan.specs, store).guessed == 1
     assert estimate(plan.specs, store).seconds < estimate(plan_of(store).specs, store).seconds
+
+
+def test_nets_are_chosen_for_all_and_what_they_cannot_take_is_skipped(store):
+    plan = plan_of(store, nets="mlp[hidden=7]")
+    assert plan.entries[0].status == "to run"
+    assert plan.entries[0].spec.nets.options["hidden"] == 7
+    skipped = plan_of(store, nets="conv").entries[0]
+    assert skipped.status == "skipped"
+    assert "the conv nets need a picture" in skipped.reason
+    with pytest.raises(BenchError, match="did you mean conv"):
+        plan_of(store, nets="convv")

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from mmvae_bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mmvae_bench.types import Modality
 
 
@@ -30,24 +33,91 @@ class Protocol:
     learning_rate: float
 
 
+Stored = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """The array ``entries[index]``, stored once where rows share entries: ten captions, one picture.
+
+    Attributes:
+        entries: [n, *shape], perhaps memory-mapped.
+        index: Which entry each row has, [N], int64.
+    """
+
+    entries: Stored
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Any) -> Stored:
+        return self.entries[self.index[rows]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Stored:
+        values: Stored = np.asarray(self.entries[self.index], dtype)
+        return values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[N, *shape]."""
+        return (len(self.index), *self.entries.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the entries."""
+        return self.entries.dtype
+
+    def take(self, rows: NDArray[np.intp]) -> "Repeated":
+        """The rows of ``rows``, sharing the entries."""
+        return Repeated(self.entries, self.index[rows])
+
+
+class Judge(Interface):
+    """Says what an entry shows. A trained oracle is one, an exact reader another.
+
+    Attributes:
+        accuracy: Share of true test entries judged rightly; None where no test class was seen in training.
+        hash: Of what it judges by: scores by different judges are never averaged.
+    """
+
+    accuracy: float | None
+    hash: str
+
+    def predict(self, x: "Tensor") -> NDArray[np.int64]:
+        """The class of entries [N, *shape]: [N]; C, one past the last, where nothing can be read."""
+        ...
+
+    def read(self, x: "Tensor") -> NDArray[np.int64]:
+        """The value of each attribute: [N, A]; one past its last where it cannot be read."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rows:
     """N base rows: one-to-one pairs, complete. Nothing is hidden here.
 
     Attributes:
-        x: For each modality an array [N, *shape], ``uint8`` pixels or ``float32``; perhaps memory-mapped.
+        x: For each modality an array [N, *shape]: ``uint8`` pixels, ``float32``, or ``int16`` word ids; perhaps
+            memory-mapped, perhaps :class:`Repeated`.
         label: Class of each row in 0..C-1, int64, or None.
+        item: What each row shows, int64: rows of one picture and never of two splits. None: each row its own.
+        attributes: The value of each of A attributes in each row, int64 [N, A], or None.
     """
 
-    x: Mapping[str, NDArray[np.uint8] | NDArray[np.float32]]
+    x: Mapping[str, "Stored | Repeated"]
     label: NDArray[np.int64] | None = None
+    item: NDArray[np.int64] | None = None
+    attributes: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
 
     def take(self, index: NDArray[np.intp]) -> "Rows":
-        """The rows of ``index``, copied."""
-        return Rows({name: x[index] for name, x in self.x.items()}, None if self.label is None else self.label[index])
+        """The rows of ``index``, copied (shared entries are not)."""
+        x = {name: v.take(index) if isinstance(v, Repeated) else v[index] for name, v in self.x.items()}
+        facts = (self.label, self.item, self.attributes)
+        return Rows(x, *(None if fact is None else fact[index] for fact in facts))
 
 
 @dataclass(frozen=True)
@@ -57,14 +127,16 @@ class Built:
     Attributes:
         subset: Empty for the complete official data, else what it is instead, such as ``svhn 8000+2000``; every row of
             results carries it.
-        singles: Where the oracle should train on more than the pairs: modality -> (entries, labels). Others train on
-            the training rows.
+        singles: Where the oracle should train on more or less than the pairs: modality -> (entries, labels). Others
+            train on the training rows.
+        vocabularies: Modality -> its words by id, where that is computed from the data.
     """
 
     train: Rows
     test: Rows
     subset: str = ""
-    singles: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] | None = None
+    singles: Mapping[str, tuple[Stored, NDArray[np.int64]]] | None = None
+    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Dataset(ABC):
@@ -74,11 +146,13 @@ class Dataset(ABC):
         version: Bumped by whoever writes "Changes numbers:" about this data set.
         summary: One line for ``list``, with the licence.
         classes: Names of the C classes, or None where there are none.
+        related: What makes two rows related: their class, or the item that they show.
     """
 
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
     classes: tuple[str, ...] | None = None
+    related: ClassVar[Literal["class", "item"]] = "class"
     pairs: int = 1  # dm: how many times each complete row is paired within its class
 
     @property
@@ -98,6 +172,15 @@ class Dataset(ABC):
         Raises:
             DataError: If a file is truncated or not what it should be.
         """
+
+    @property
+    def attributes(self) -> Mapping[str, tuple[str, ...]] | None:
+        """Attribute -> its values."""
+        return None
+
+    def judges(self, vocabularies: Mapping[str, tuple[str, ...]]) -> Mapping[str, Judge]:
+        """Exact judges of modalities that need no trained oracle."""
+        return {}
 
     def sources(self, data_dir: Path) -> list[Path]:
         """The files that :meth:`build` reads; their content is part of the cache's key. Empty for generated data.

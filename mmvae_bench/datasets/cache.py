@@ -4,9 +4,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.base import Built, Dataset, Rows
+from mmvae_bench.datasets.base import Built, Dataset, Repeated, Rows, Stored
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import canonical_json
 
-LAYOUT = 1  # of a cache folder; another one is another key
+LAYOUT = 2  # of a cache folder; another one is another key
 ONE_IN = 20  # training rows are validation rows
+FACTS = ("label", "item", "attributes")  # of rows, beside their entries
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,16 @@ class Data:
     Attributes:
         singles: As in :class:`~mmvae_bench.datasets.base.Built`: what the oracle trains on, if not the training rows.
         subset: Empty for the complete official data.
-        hash: SHA-256 of all arrays, recorded with every score.
+        hash: SHA-256 of all arrays and vocabularies, recorded with every score.
+        vocabularies: Modality -> its words by id, where that was computed from the data.
     """
 
     train: Rows
     test: Rows
-    singles: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] | None
+    singles: Mapping[str, tuple[Stored, NDArray[np.int64]]] | None
     subset: str
     hash: str
+    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: Path, cache_dir: Path) -> Data:
@@ -73,20 +76,21 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
     return data
 
 
-def validation_split(n: int, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split n training rows into training and validation, 5 % (protocol 7), both in ascending order.
+def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split training rows into training and validation, 5 % (protocol 7), both in ascending order.
 
-    One random row of every twenty consecutive ones is validation, whatever the run's seed; a limit on the rows moves
-    none from one side to the other.
+    One random item of every twenty consecutive ones is validation with all its rows, whatever the run's seed; a limit
+    on the rows moves none from one side to the other.
 
     Args:
-        n: Number of training rows; below 20 there may be no validation row.
+        rows: Training rows; below 20 items there may be no validation row.
         name: Of the data set, the only thing the draw depends on.
     """
-    start = np.arange(0, n, ONE_IN)
+    items, item = np.unique(np.arange(len(rows)) if rows.item is None else rows.item, return_inverse=True)
+    start = np.arange(0, len(items), ONE_IN)
     chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * ONE_IN).astype(np.intp)
-    validation = chosen[chosen < n]
-    return np.setdiff1d(np.arange(n), validation, assume_unique=True), validation
+    validation = np.isin(item, chosen)
+    return np.flatnonzero(~validation), np.flatnonzero(validation)
 
 
 def _sha256(path: Path) -> str:
@@ -122,21 +126,25 @@ def _flat(built: Built) -> dict[str, NDArray[Any]]:
     """All arrays by the names of their files."""
     arrays: dict[str, NDArray[Any]] = {}
     for split, rows in (("train", built.train), ("test", built.test)):
-        arrays |= {f"{split}.x.{name}": x for name, x in rows.x.items()}
-        if rows.label is not None:
-            arrays[f"{split}.label"] = rows.label
+        for name, x in rows.x.items():
+            arrays[f"{split}.x.{name}"] = x.entries if isinstance(x, Repeated) else x
+            arrays |= {f"{split}.index.{name}": x.index} if isinstance(x, Repeated) else {}
+        facts = {fact: getattr(rows, fact) for fact in FACTS}
+        arrays |= {f"{split}.{fact}": values for fact, values in facts.items() if values is not None}
     for name, (x, label) in (built.singles or {}).items():
         arrays |= {f"singles.x.{name}": x, f"singles.label.{name}": label}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+def _digest(arrays: Mapping[str, NDArray[Any]], vocabularies: Mapping[str, Sequence[str]]) -> str:
     """SHA-256 over names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data)
+    if vocabularies:
+        digest.update(canonical_json(vocabularies).encode())
     return digest.hexdigest()
 
 
@@ -144,7 +152,8 @@ def _store(built: Built, folder: Path, cache_dir: Path) -> None:
     """Write ``folder`` under a temporary name, then rename it; the caller holds its lock."""
     arrays = _flat(built)
     facts = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
-    meta = {"hash": _digest(arrays), "subset": built.subset, "arrays": facts}
+    words = {name: list(vocabulary) for name, vocabulary in built.vocabularies.items()}
+    meta = {"hash": _digest(arrays, words), "subset": built.subset, "arrays": facts, "vocabularies": words}
     part = folder.with_name(f".{folder.name}.part")
     with _cache_errors(cache_dir):
         shutil.rmtree(part, ignore_errors=True)  # of a builder that was killed
@@ -170,9 +179,9 @@ def _read(folder: Path) -> Data | None:
         arrays = {name: _map(folder / f"{name}.npy", facts) for name, facts in meta["arrays"].items()}
         names = [name.removeprefix("singles.x.") for name in arrays if name.startswith("singles.x.")]
         singles = {name: (arrays[f"singles.x.{name}"], arrays[f"singles.label.{name}"]) for name in names}
-        return Data(
-            _rows("train", arrays), _rows("test", arrays), singles or None, str(meta["subset"]), str(meta["hash"])
-        )
+        words = {name: tuple(vocabulary) for name, vocabulary in meta["vocabularies"].items()}
+        train, test = _rows("train", arrays), _rows("test", arrays)
+        return Data(train, test, singles or None, str(meta["subset"]), str(meta["hash"]), words)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None  # it will be built again
 
@@ -186,7 +195,10 @@ def _map(path: Path, facts: Mapping[str, Any]) -> NDArray[Any]:
 
 def _rows(split: str, arrays: Mapping[str, NDArray[Any]]) -> Rows:
     prefix = f"{split}.x."
-    x = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    x: dict[str, Any] = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     if not x:
         raise ValueError(f"no arrays of {split}")
-    return Rows(x, arrays.get(f"{split}.label"))
+    for name in x:
+        if (index := arrays.get(f"{split}.index.{name}")) is not None:
+            x[name] = Repeated(x[name], index)
+    return Rows(x, **{fact: arrays.get(f"{split}.{fact}") for fact in FACTS})

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmvae_bench.datasets.base import Rows
+from mmvae_bench.datasets.base import Repeated, Rows
 from mmvae_bench.missing import Presence
 from mmvae_bench.seeds import seed_for
-from mmvae_bench.types import MultimodalBatch
+from mmvae_bench.types import MultimodalBatch, to_values
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Feed:
     """The batches of a run, the same for every model of a seed.
 
     Attributes:
-        x: For each modality all entries, on the device, uint8 pixels or float32.
+        x: For each modality all entries, on the device, as stored.
+        entry: Which entry a row has, for modalities whose entries several rows share.
         label: Of the rows, on the host; used to pair within a class only.
         presence: What is hidden.
         batch_size: Rows a step.
@@ -29,6 +30,7 @@ class Feed:
     """
 
     x: dict[str, Tensor]
+    entry: dict[str, Tensor]
     label: NDArray[np.int64] | None
     presence: Presence
     batch_size: int
@@ -47,8 +49,11 @@ class Feed:
         pure: bool = False,
     ) -> "Feed":
         """Copy the rows to the device once."""
-        x = {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in rows.x.items()}
-        return cls(x, rows.label, presence, batch_size, pairs, pure)
+        stored = {name: v.entries if isinstance(v, Repeated) else v for name, v in rows.x.items()}
+        x = {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in stored.items()}
+        shared = {name: v.index for name, v in rows.x.items() if isinstance(v, Repeated)}
+        entry = {name: torch.from_numpy(index).to(device) for name, index in shared.items()}
+        return cls(x, entry, rows.label, presence, batch_size, pairs, pure)
 
     @property
     def steps(self) -> int:
@@ -64,8 +69,8 @@ class Feed:
             rows = torch.from_numpy(part).to(device)
             shown = present[:, rows]
             x = {
-                name: _visible(values[partner[name][rows] if name in partner else rows], shown[m])
-                for m, (name, values) in enumerate(self.x.items())
+                name: _visible(self._entries(name, partner[name][rows] if name in partner else rows), shown[m])
+                for m, name in enumerate(self.x)
             }
             yield MultimodalBatch(x, shown)
 
@@ -74,7 +79,11 @@ class Feed:
         seen = np.flatnonzero(self.presence.ever()[self.presence.names.index(name)])
         generator = np.random.default_rng(seed_for("draw", self.presence.dataset, self.presence.seed, name))
         rows = torch.from_numpy(generator.choice(seen, n, replace=n > len(seen)))
-        return to_unit(self.x[name][rows.to(self.x[name].device)])
+        return to_values(self._entries(name, rows.to(self.x[name].device)))
+
+    def _entries(self, name: str, rows: Tensor) -> Tensor:
+        """The stored entries of rows."""
+        return self.x[name][self.entry[name][rows] if name in self.entry else rows]
 
     def _partners(self, number: int) -> dict[str, NDArray[np.intp]]:
         turn = number % self.pairs
@@ -106,11 +115,7 @@ def _batches(generator: np.random.Generator, rows: NDArray[np.intp], total: int,
     return np.split(order, range(size, total, size))
 
 
-def to_unit(values: Tensor) -> Tensor:
-    """Stored entries as float32; pixels divided by 255."""
-    return values.float() / 255 if values.dtype == torch.uint8 else values
-
-
 def _visible(values: Tensor, shown: Tensor) -> Tensor:
     keep = shown.reshape(-1, *(1,) * (values.dim() - 1))
-    return torch.where(keep, to_unit(values), 0.0)
+    x = to_values(values)
+    return torch.where(keep, x, torch.zeros_like(x))

@@ -1,9 +1,10 @@
 """A metric is a function of an :class:`Evaluation` that yields scores; the mathematics is a function of arrays."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,69 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmvae_bench.datasets.base import Rows
+from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed
-from mmvae_bench.metrics.oracle import Oracle, to_float
+from mmvae_bench.metrics.classifier import to_device
+from mmvae_bench.metrics.scores import Metric, Score, join, metric
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch
 
+__all__ = ["Evaluation", "Latents", "Metric", "Score", "join", "metric"]
+
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded for what is fitted on latents, the same for all models
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number: a row of the results.
-
-    Attributes:
-        metric: Registered name.
-        value: None for a skipped row.
-        variant: Which form of the metric, such as ``micro``.
-        prior: ``model`` or ``aggregate`` where the score samples p(z) (protocol 17), else empty.
-        given: Modalities conditioned on, joined by ``+`` in the data set's order; ``target`` likewise.
-        se: Standard error of the value over test rows, where it is a mean.
-        n: Test rows it is made of.
-        chance: What a model without any skill scores.
-        ceiling: The best that can be scored, such as the oracle's accuracy.
-        reason: Why a row is skipped, or, beside a value, what it must not be taken for (a chance control).
-    """
-
-    metric: str
-    value: float | None
-    variant: str = ""
-    prior: Literal["", "model", "aggregate"] = ""
-    given: str = ""
-    target: str = ""
-    se: float | None = None
-    n: int | None = None
-    chance: float | None = None
-    ceiling: float | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A registered metric.
-
-    Attributes:
-        compute: Yields the scores of a run.
-        higher_is_better: Declared once, here.
-        bounds: Least and greatest possible value.
-    """
-
-    name: str
-    compute: Callable[["Evaluation"], Iterable[Score]]
-    higher_is_better: bool = True
-    bounds: tuple[float, float] = (-np.inf, np.inf)
-    version: int = 1
-
-
-def metric(
-    name: str, *, higher_is_better: bool = True, bounds: tuple[float, float] = (-np.inf, np.inf), version: int = 1
-) -> Callable[[Callable[["Evaluation"], Iterable[Score]]], Metric]:
-    """Turn a generator function of an :class:`Evaluation` into a :class:`Metric`."""
-    return lambda compute: Metric(name, compute, higher_is_better, bounds, version)
 
 
 @dataclass(frozen=True)
@@ -95,23 +45,31 @@ class Evaluation:
         model: In eval mode, on ``device``.
         train: Complete training rows (for fitting probes), whatever the run's mask.
         test: Complete test rows.
-        oracles: Modality -> the classifier that judges it; empty where there are no classes.
+        oracles: Modality -> what judges it: a trained classifier or an exact reader; empty where there are no classes.
         dataset: Registered name; ``seed`` is the run's.
         classes: C, or 0.
-        same_class_is_positive: Relatedness counts rows of one class as related (digits), else only the row itself.
+        related: What makes two rows related: their class (digits), or the item they show (pictures with captions).
         present: Bool[M, N] of the rows of ``train``: which entries the run could see, or None for all of them.
+        attributes: Attribute -> its values, where rows have them.
+        pairs: All true training pairs, whatever the limits: for what is fitted once a data set and shared by its runs.
+        cache_dir: Where that is kept; None keeps nothing.
+        data_dir: Where a user's files are, such as the weights of a public feature extractor.
     """
 
     model: MultimodalVAE
     train: Rows
     test: Rows
-    oracles: dict[str, Oracle]
+    oracles: Mapping[str, Judge]
     dataset: str
     seed: int
     classes: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    same_class_is_positive: bool = True
+    related: Literal["class", "item"] = "class"
     present: NDArray[np.bool_] | None = None
+    attributes: Mapping[str, tuple[str, ...]] | None = None
+    pairs: Rows | None = None
+    cache_dir: Path | None = None
+    data_dir: Path | None = None
     cache: dict[Hashable, Any] = field(default_factory=dict)  # what several metrics share, such as W2 costs
 
     def __post_init__(self) -> None:
@@ -149,7 +107,7 @@ class Evaluation:
 
     def batch(self, rows: Rows, start: int = 0, stop: int | None = None) -> MultimodalBatch:
         """Rows start..stop as a complete batch on the device, pixels scaled to [0, 1]."""
-        x = {name: to_float(values[start:stop], self.device) for name, values in rows.x.items()}
+        x = {name: to_device(values[start:stop], self.device) for name, values in rows.x.items()}
         size = len(next(iter(x.values())))
         return MultimodalBatch(x, torch.ones(len(x), size, dtype=torch.bool, device=self.device))
 
@@ -191,9 +149,4 @@ class Evaluation:
 
     def _recognised(self, name: str) -> NDArray[np.int64]:
         """The oracle's classes of the true test entries, [N]. Called as ``recognised(name)``, cached."""
-        return self.oracles[name].predict(to_float(self.test.x[name], torch.device("cpu")))
-
-
-def join(names: Sequence[str]) -> str:
-    """Modality names as the results write them: ``mnist+svhn``."""
-    return "+".join(names)
+        return self.oracles[name].predict(to_device(self.test.x[name], torch.device("cpu")))

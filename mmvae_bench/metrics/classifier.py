@@ -6,21 +6,28 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmvae_bench.datasets.base import Repeated, Stored
 from mmvae_bench.seeds import seed_for
+from mmvae_bench.types import to_values
 
 VERSION = 1  # bumped by whoever changes nets or training here: oracles are trained anew, and scores change
 BATCH, MIN_STEPS, MAX_STEPS = 128, 150, 4000
 CHUNK = 500  # entries judged at a time
 
-Entries = NDArray[np.uint8] | NDArray[np.float32]
+Entries = Stored | Repeated
 
 
 class Oracle(nn.Module):
-    """A classifier of one modality: three convolutions for pictures, one hidden layer for anything else.
+    """A classifier of one modality: three convolutions for pictures, a bag of words for captions, else a hidden layer.
+
+    Args:
+        shape: Of an entry.
+        heads: Number of values of each attribute that it reads; the first is the class.
+        words: V, of a caption; else 0.
 
     Attributes:
         accuracy: Share of the test split's true entries that it gets right: the ceiling of every coherence. None where
@@ -28,41 +35,45 @@ class Oracle(nn.Module):
         hash: Of its weights: scores by different judges are never averaged.
     """
 
-    def __init__(self, shape: Sequence[int], classes: int) -> None:
+    def __init__(self, shape: Sequence[int], heads: Sequence[int], words: int = 0) -> None:
         super().__init__()
-        self.shape, self.classes = tuple(shape), classes
-        self.body = _convolutions(*shape) if is_picture(shape) else _perceptron(int(np.prod(shape)))
-        self.head = nn.LazyLinear(classes)
+        self.shape, self.heads = tuple(shape), list(heads)
+        self.body = _bag(words) if words else _convolutions(*shape) if is_picture(shape) else _perceptron(shape)
+        self.head = nn.LazyLinear(sum(heads))
         self.accuracy: float | None = None
         self.hash = ""
-        self.eval()(torch.zeros(1, *shape))
+        self.eval()(torch.zeros(1, *shape, dtype=torch.long if words else torch.float32))
         self.to(memory_format=torch.channels_last)
 
-    def hidden(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
+    def hidden(self, x: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
         """The last hidden layer; pictures with channels last, which makes pooling three times faster on a CPU."""
         features: Tensor = self.body(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x)
         return features
 
-    def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B C"]:
-        """Logits."""
+    def forward(self, x: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B C"]:
+        """Logits of all heads, side by side."""
         logits: Tensor = self.head(self.hidden(x))
         return logits
 
     @torch.no_grad()
-    def features(self, x: Float[Tensor, "N ..."]) -> NDArray[np.float32]:
+    def features(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.float32]:
         """:meth:`hidden` of all entries, [N, F]: the space of the Fréchet distance."""
         return np.concatenate([self.hidden(part).numpy() for part in torch.split(x, CHUNK)])
 
     @torch.no_grad()
-    def predict(self, x: Float[Tensor, "N ..."]) -> NDArray[np.int64]:
-        """The likeliest class of entries in [0, 1], [N]."""
-        return np.concatenate([self(part).argmax(1).numpy() for part in torch.split(x, CHUNK)])
+    def read(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.int64]:
+        """The likeliest value of each attribute, [N, A]."""
+        parts = [torch.split(self(part), self.heads, 1) for part in torch.split(x, CHUNK)]
+        return np.concatenate([np.stack([logits.argmax(1).numpy() for logits in part], 1) for part in parts])
+
+    def predict(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.int64]:
+        """The likeliest class, [N]."""
+        return self.read(x)[:, 0]
 
 
-def to_float(values: Entries, device: torch.device) -> Tensor:
-    """Move stored entries to the device as float32, pixels divided by 255 there."""
-    tensor = torch.tensor(np.ascontiguousarray(values), device=device)  # a copy: arrays may be read-only maps
-    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor
+def to_device(values: Entries, device: torch.device) -> Tensor:
+    """Move stored entries to the device and there to values, as nets take them."""
+    return to_values(torch.tensor(np.ascontiguousarray(values), device=device))  # a copy: arrays may be read-only maps
 
 
 def is_picture(shape: Sequence[int]) -> bool:
@@ -78,8 +89,12 @@ def _convolutions(channels: int, *_: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(256), nn.ReLU(), nn.Dropout(0.3))
 
 
-def _perceptron(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(width, 256), nn.ReLU(), nn.Dropout(0.3))
+def _perceptron(shape: Sequence[int]) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 256), nn.ReLU(), nn.Dropout(0.3))
+
+
+def _bag(words: int) -> nn.Sequential:
+    return nn.Sequential(nn.EmbeddingBag(words, 256, mode="sum", padding_idx=0), nn.ReLU(), nn.Dropout(0.3))
 
 
 @contextmanager
@@ -105,18 +120,20 @@ def warp(x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, seed: int = 0) -> Oracle:
+def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, seed: int = 0, words: int = 0) -> Oracle:
     """Train the classifier of modality ``name``; the same arguments give the same weights.
 
     AdamW, one-cycle rate, label smoothing 0.1; 5 epochs for grey pictures, 15 otherwise, within 150 to 4,000 steps.
+    ``labels`` are classes [N] or the values of attributes [N, A]; ``words`` is V, of captions.
     """
+    labels = labels.reshape(len(labels), -1)
     with _reproducible(seed_for("oracle", VERSION, name, seed)):
-        oracle = Oracle(entries.shape[1:], int(labels.max()) + 1).train()
+        oracle = Oracle(entries.shape[1:], (labels.max(0) + 1).tolist(), words).train()
         _fit(oracle, entries, torch.from_numpy(np.array(labels, np.int64)))
     return oracle.eval()
 
 
-def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, " N"]) -> None:
+def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"]) -> None:
     picture, n = is_picture(oracle.shape), len(labels)
     epochs = 5 if picture and oracle.shape[0] == 1 else 15
     steps = int(np.clip(epochs * -(-n // BATCH), MIN_STEPS, MAX_STEPS))
@@ -124,9 +141,10 @@ def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, " N"]) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01 if epochs == 5 else 0.005, steps)
     order = torch.cat([torch.randperm(n) for _ in range(-(-steps * BATCH // n))])
     for index in torch.split(order[: steps * BATCH], BATCH):
-        x = to_float(entries[index.numpy()], torch.device("cpu"))
-        logits = oracle(warp(x) if picture else x)
+        x = to_device(entries[index.numpy()], torch.device("cpu"))
+        logits = torch.split(oracle(warp(x) if picture else x), oracle.heads, 1)
+        wrong = [F.cross_entropy(head, labels[index, a], label_smoothing=0.1) for a, head in enumerate(logits)]
         optimiser.zero_grad()
-        torch.autograd.backward(F.cross_entropy(logits, labels[index], label_smoothing=0.1))
+        torch.autograd.backward(torch.stack(wrong).sum())
         optimiser.step()
         schedule.step()

@@ -34,7 +34,7 @@ class Densities(nn.Module):
 
     def encode(self, batch: MultimodalBatch) -> Experts:
         """q(z | x_m) for every modality, batch shape [M, B]; an encoder sees zeros where an entry is absent."""
-        raw = torch.stack([self.networks.encode(name, batch.visible(name)) for name in self.names])
+        raw = torch.stack([self.networks.encode_entries(name, batch.visible(name)) for name in self.names])
         return Experts(self.expert(raw), batch.present)
 
     def expert(self, raw: Float[Tensor, "*batch two_L"]) -> Diagonal:
@@ -62,5 +62,5 @@ class Densities(nn.Module):
         return torch.stack([self.log_px_of(name, z, batch, weighted=weighted) for name in self.names])
 
     def decode(self, z: Float[Tensor, "*batch L"], names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """E[x_m | z] of every modality, or of ``names``."""
+        """E[x_m | z] of every modality, or of ``names``; of a caption the likeliest word at each position."""
         return {name: self._likelihoods[name].mean(self.theta(name, z)) for name in names or self.names}

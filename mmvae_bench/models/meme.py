@@ -24,9 +24,9 @@ class MEME(MultimodalVAE):
 
     p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders. A row
     with |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
-    modalities' encoders at learned pseudo-inputs u, which start from data and stay as they are where no row is
-    incomplete. With one other modality the KL is closed-form, else the one-sample estimate. Counting z_0 among the
-    samples keeps w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default), directions summed; both K = 10.
+    modalities' encoders at learned pseudo-inputs u (of captions: as embedded), which start from data and stay as they
+    are where no row is incomplete. With one other modality the KL is closed-form, else the one-sample estimate.
+    Counting z_0 keeps w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default), directions summed; K = 10.
 
     Args:
         supervision: lambda, the weight of log q(t | s).
@@ -46,12 +46,13 @@ class MEME(MultimodalVAE):
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
-        self.pseudo = nn.ParameterDict({m.name: nn.Parameter(torch.zeros(pseudo, *m.shape)) for m in self.modalities})
+        start = {m.name: torch.zeros(pseudo, *networks.input_shape(m)) for m in self.modalities}
+        self.pseudo = nn.ParameterDict(start)
 
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Start the pseudo-inputs from training entries that are present."""
         for name, u in self.pseudo.items():
-            u.data.copy_(draw(name, len(u)))
+            u.data.copy_(self.networks.embed(name, draw(name, len(u))))
 
     def posterior(self, batch: MultimodalBatch) -> Posterior:
         """R_e over what is given."""

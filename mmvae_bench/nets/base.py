@@ -1,22 +1,60 @@
 """What every model gets: an encoder and a decoder a modality, the same for all models of a comparison."""
 
+import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mmvae_bench.types import Modality
 
 
+class Words(nn.Module):
+    """The words of a caption: their embedding [V, E], and the layer that scores them.
+
+    Padding (id 0) embeds to exact zeros and has no gradient.
+
+    Args:
+        size: V.
+        width: E.
+        tied: The scores are h . embedding + bias, as in MMVAE's code; else a layer of their own.
+    """
+
+    def __init__(self, size: int, width: int, *, tied: bool = True) -> None:
+        super().__init__()
+        self.width = width
+        self.embedding = nn.Embedding(size, width, padding_idx=0)
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.scores = None if tied else nn.Linear(width, size, bias=False)
+        with torch.no_grad():
+            self.embedding.weight[1:].normal_(std=1 / math.sqrt(width))  # rows of length 1: tied scores start near 0
+
+    def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
+        """The words' vectors."""
+        vectors: Tensor = self.embedding(ids)
+        return vectors
+
+    def logits(self, h: Float[Tensor, "*batch T E"]) -> Float[Tensor, "*batch T V"]:
+        """What each word scores at each position."""
+        weight = self.embedding.weight if self.scores is None else self.scores.weight
+        return nn.functional.linear(h, weight, self.bias)
+
+
 class Networks(nn.Module):
     """The nets of a run.
 
-    An encoder maps [B, *shape] to [B, 2 L] (loc and raw scale side by side); a decoder maps [B, L] to theta of
-    shape [B, *shape]. The model applies the scale's and the pixels' links, so nets end linearly.
+    An encoder maps an embedded entry to [B, 2 L] (loc and raw scale side by side); a decoder maps [B, L] to theta of
+    shape [B, *shape]. An entry is embedded as it is, but a caption as its words' vectors [B, T, E]; its decoder gives
+    [B, T, E] too, scored by its words to logits [B, T, V]. The model applies the scale's and the pixels' links, so nets
+    end linearly.
 
     Args:
         modalities: In the data set's order.
         latent_dim: L.
         encoder: Makes the encoder of a modality; ``decoder`` likewise.
+        words: Makes the words of a caption modality.
     """
 
     def __init__(
@@ -25,19 +63,37 @@ class Networks(nn.Module):
         latent_dim: int,
         encoder: Callable[[Modality], nn.Module],
         decoder: Callable[[Modality], nn.Module],
+        words: Callable[[Modality], Words] | None = None,
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
         self.latent_dim = latent_dim
         self.encoders = nn.ModuleDict({m.name: encoder(m) for m in modalities})
         self.decoders = nn.ModuleDict({m.name: decoder(m) for m in modalities})
+        self.words = nn.ModuleDict({m.name: words(m) for m in modalities if words and m.is_text})
 
-    def encode(self, name: str, x: Tensor) -> Tensor:
-        """[B, *shape] -> [B, 2 L]."""
-        out: Tensor = self.encoders[name](x)
+    def input_shape(self, m: Modality) -> tuple[int, ...]:
+        """The shape of an embedded entry."""
+        return (*m.shape, self._words(m.name).width) if m.name in self.words else m.shape
+
+    def embed(self, name: str, x: Tensor) -> Tensor:
+        """[B, *shape] -> [B, *input_shape]: a caption's words as vectors, anything else as it is."""
+        return self._words(name).embed(x) if name in self.words else x
+
+    def encode(self, name: str, embedded: Tensor) -> Tensor:
+        """[B, *input_shape] -> [B, 2 L]."""
+        out: Tensor = self.encoders[name](embedded)
         return out
 
+    def encode_entries(self, name: str, x: Tensor) -> Tensor:
+        """[B, *shape] -> [B, 2 L]."""
+        return self.encode(name, self.embed(name, x))
+
     def decode(self, name: str, z: Tensor) -> Tensor:
-        """[..., L] -> theta [..., *shape], all leading axes in one call."""
+        """[..., L] -> theta [..., *shape] (captions: [..., T, V]), all leading axes in one call."""
         theta: Tensor = self.decoders[name](z.reshape(-1, z.shape[-1]))
+        theta = self._words(name).logits(theta) if name in self.words else theta
         return theta.reshape(*z.shape[:-1], *theta.shape[1:])
+
+    def _words(self, name: str) -> Words:
+        return cast(Words, self.words[name])

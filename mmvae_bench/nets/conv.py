@@ -1,48 +1,89 @@
-"""The nets of MEME's paper for MNIST-SVHN (App. K, Table 8), which are also MMVAE's: no normalisation layers.
+"""The papers' nets, without batch normalisation.
 
-28x28 grey digits: FC 400. 32x32 colour: convolutions 32, 64, 128 (4x4, stride 2, padding 1), then a 4x4 head.
+28x28 grey digits: FC 400. 32x32 pictures: convolutions 32, 64, 128 (4x4, stride 2, padding 1), then a 4x4 head (MEME's
+paper App. K, Table 8, and MMVAE's code). 64x64 pictures: the same with 64, 128, 256, 512 (MMVAE's raw-picture model for
+CUB). 2048 features of a picture: FC 1024, 512, 256 with ELU (MMVAE's feature model, MEME's App. K). Captions: ``text``.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from torch import nn
 
 from mmvae_bench.errors import Unsupported
-from mmvae_bench.nets.base import Networks
+from mmvae_bench.nets.base import Networks, Words
 from mmvae_bench.nets.mlp import mlp_decoder, mlp_encoder
+from mmvae_bench.nets.text import TEXT
 from mmvae_bench.types import Modality
+
+CHANNELS = {32: (32, 64, 128), 64: (64, 128, 256, 512)}  # by the side of a picture
+FEATURES = (2048,)  # the shape of a picture's features
+LAYERS = (1024, 512, 256)
 
 
 def conv_encoder(m: Modality, latent_dim: int) -> nn.Module:
-    """[B, C, 32, 32] -> [B, 2 L]."""
-    sizes = [m.shape[0], 32, 64, 128]
+    """[B, C, side, side] -> [B, 2 L]."""
+    sizes = [m.shape[0], *CHANNELS[m.shape[1]]]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv2d(128, 2 * latent_dim, 4), nn.Flatten())
+    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 2 * latent_dim, 4), nn.Flatten())
 
 
 def conv_decoder(m: Modality, latent_dim: int) -> nn.Module:
-    """[B, L] -> [B, C, 32, 32]."""
-    layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, 128, 4), nn.ReLU()]
-    for before, after in ((128, 64), (64, 32)):
+    """[B, L] -> [B, C, side, side]."""
+    sizes = CHANNELS[m.shape[1]][::-1]
+    layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, sizes[0], 4), nn.ReLU()]
+    for before, after in pairwise(sizes):
         layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(32, m.shape[0], 4, 2, 1))
+    return nn.Sequential(*layers, nn.ConvTranspose2d(sizes[-1], m.shape[0], 4, 2, 1))
 
 
-def conv(modalities: Sequence[Modality], latent_dim: int, *, hidden: int = 400) -> Networks:
-    """Return convolutional nets for 32x32 pictures and one-hidden-layer MLPs of ``hidden`` units for the rest.
+def is_picture(m: Modality) -> bool:
+    """Whether it is a square picture of a size that has nets here."""
+    return len(m.shape) == 3 and m.shape[1] == m.shape[2] and m.shape[1] in CHANNELS
+
+
+def conv(
+    modalities: Sequence[Modality], latent_dim: int, *, hidden: int = 400,
+    text: Literal["conv", "transformer"] = "conv", embedding: int = 128, tied: bool = True,
+) -> Networks:  # fmt: skip
+    """Return the papers' nets, and one-hidden-layer MLPs of ``hidden`` units for what they do not cover.
+
+    Args:
+        modalities: In the data set's order.
+        latent_dim: L.
+        hidden: Of the MLPs.
+        text: Nets of captions.
+        embedding: E, the size of a word's vector.
+        tied: Whether a word is scored by the vector that embeds it.
 
     Raises:
-        Unsupported: If no modality is a 32x32 picture: use ``mlp`` there.
+        Unsupported: If it would be MLPs alone, or a caption's nets cannot have its length and ``embedding``.
     """
-    pictures = {m.name for m in modalities if len(m.shape) == 3 and m.shape[1:] == (32, 32)}
-    if not pictures:
-        raise Unsupported("the conv nets need at least one 32x32 picture modality; use mlp")
+    if not any(is_picture(m) or m.is_text or m.shape == FEATURES for m in modalities):
+        raise Unsupported("the conv nets need a picture of 32x32 or 64x64, 2048 features or a caption; use mlp")
+    make_text_encoder, make_text_decoder = TEXT[text]
+
+    def encoder(m: Modality) -> nn.Module:
+        if m.is_text:
+            return make_text_encoder(m.shape[0], embedding, latent_dim)
+        if is_picture(m):
+            return conv_encoder(m, latent_dim)
+        if m.shape == FEATURES:
+            return mlp_encoder(m, latent_dim, LAYERS, nn.ELU)
+        return mlp_encoder(m, latent_dim, [hidden])
+
+    def decoder(m: Modality) -> nn.Module:
+        if m.is_text:
+            return make_text_decoder(m.shape[0], embedding, latent_dim)
+        if is_picture(m):
+            return conv_decoder(m, latent_dim)
+        if m.shape == FEATURES:
+            return mlp_decoder(m, latent_dim, LAYERS[::-1], nn.ELU)
+        return mlp_decoder(m, latent_dim, [hidden])
+
     return Networks(
-        modalities,
-        latent_dim,
-        lambda m: conv_encoder(m, latent_dim) if m.name in pictures else mlp_encoder(m, latent_dim, [hidden]),
-        lambda m: conv_decoder(m, latent_dim) if m.name in pictures else mlp_decoder(m, latent_dim, [hidden]),
+        modalities, latent_dim, encoder, decoder, lambda m: Words(len(m.vocabulary), embedding, tied=tied)
     )

@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "seed_list": ("a list of whole numbers", (int,)),
     "title": ("text", (str,)),
     "incomplete": ("text", (str,)),
+    "nets": ("text", (str,)),
     **dict.fromkeys(("seeds", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test"), (COUNTS, (int,))),
 }
 
