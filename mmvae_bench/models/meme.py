@@ -46,8 +46,7 @@ class MEME(MultimodalVAE):
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
-        start = {m.name: torch.zeros(pseudo, *networks.input_shape(m)) for m in self.modalities}
-        self.pseudo = nn.ParameterDict(start)
+        self.pseudo = nn.ParameterDict({m.name: torch.zeros(pseudo, *networks.input_shape(m)) for m in self.modalities})
 
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Start the pseudo-inputs from training entries that are present."""
