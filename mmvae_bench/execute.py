@@ -11,7 +11,8 @@ import torch
 
 from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.base import Dataset, Judge, Rows
-from mmvae_bench.datasets.cache import Data, load, validation_split
+from mmvae_bench.datasets.cache import Data, load
+from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.errors import BenchError

@@ -88,7 +88,7 @@ def provenance(
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and machine, for ``run.json``."""
-    names = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "POT")
+    names = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "POT", "gensim", "sacrebleu")
     found = {}
     for name in names:
         try:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
-from mmvae_bench.datasets.cache import load, validation_split
+from mmvae_bench.datasets.cache import load
 from mmvae_bench.datasets.check import check
+from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.errors import BenchError, DataError
 
 

@@ -52,7 +52,8 @@ class Repeated:
         return len(self.index)
 
     def __getitem__(self, rows: Any) -> Stored:
-        return self.entries[self.index[rows]]
+        values: Stored = self.entries[self.index[rows]]
+        return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Stored:
         values: Stored = np.asarray(self.entries[self.index], dtype)
@@ -190,10 +191,10 @@ class Dataset(ABC):
         """
         return []
 
-    def fetch(self, data_dir: Path) -> None:
-        """Download the official files into ``data_dir`` and verify them.
+    def fetch(self, data_dir: Path, given: Sequence[Path] = ()) -> None:
+        """Download the official files into ``data_dir`` and verify them, or take the ``given`` ones instead.
 
         Raises:
-            DataError: If a download fails or a checksum differs.
+            DataError: If a download fails or a checksum differs, or a given file is not one of this data set's.
         """
         raise BenchError("this data set is generated on first use: nothing to fetch")

@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 from mmvae_bench.datasets.base import Built, Dataset, Repeated, Rows, Stored
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
-from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import canonical_json
 
 LAYOUT = 2  # of a cache folder; another one is another key
-ONE_IN = 20  # training rows are validation rows
 FACTS = ("label", "item", "attributes")  # of rows, beside their entries
 
 
@@ -76,24 +74,11 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
     return data
 
 
-def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split training rows into training and validation, 5 % (protocol 7), both in ascending order.
-
-    One random item of every twenty consecutive ones is validation with all its rows, whatever the run's seed; a limit
-    on the rows moves none from one side to the other.
-
-    Args:
-        rows: Training rows; below 20 items there may be no validation row.
-        name: Of the data set, the only thing the draw depends on.
-    """
-    items, item = np.unique(np.arange(len(rows)) if rows.item is None else rows.item, return_inverse=True)
-    start = np.arange(0, len(items), ONE_IN)
-    chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * ONE_IN).astype(np.intp)
-    validation = np.isin(item, chosen)
-    return np.flatnonzero(~validation), np.flatnonzero(validation)
-
-
 def _sha256(path: Path) -> str:
+    if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead
+        files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
+        facts = [[file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in files]
+        return hashlib.sha256(canonical_json({"files": facts}).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -198,7 +183,7 @@ def _rows(split: str, arrays: Mapping[str, NDArray[Any]]) -> Rows:
     x: dict[str, Any] = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     if not x:
         raise ValueError(f"no arrays of {split}")
-    for name in x:
+    for name, entries in x.items():
         if (index := arrays.get(f"{split}.index.{name}")) is not None:
-            x[name] = Repeated(x[name], index)
+            x[name] = Repeated(entries, index)
     return Rows(x, **{fact: arrays.get(f"{split}.{fact}") for fact in FACTS})

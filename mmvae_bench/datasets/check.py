@@ -8,6 +8,8 @@ import numpy as np
 from mmvae_bench.datasets.base import Dataset, Rows
 from mmvae_bench.errors import DataError
 
+MANY = 20  # classes; more are not counted one by one
+
 
 def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
     """Read a data set from its files and say what was found: lines for people.
@@ -32,14 +34,25 @@ def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
         built = dataset.build(data_dir)
     what = "generated, no files" if not sources else "complete and official"
     lines = [f"{name}: {f'not the official data but the subset {built.subset}' if built.subset else what}"]
-    lines += [f"  found {path} ({path.stat().st_size / 1e6:,.1f} MB)" for path in sources]
+    lines += [f"  found {path} ({_size(path) / 1e6:,.1f} MB)" for path in sources]
     lines += [f"  {split}: {_count(dataset, rows)}" for split, rows in (("train", built.train), ("test", built.test))]
+    lines += [f"  {modality}: {len(words):,} words" for modality, words in built.vocabularies.items()]
     return lines
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _count(dataset: Dataset, rows: Rows) -> str:
     text = f"{len(rows):,} rows"
     if rows.label is None or not dataset.classes:
         return text
+    if rows.item is not None:
+        text += f" of {len(np.unique(rows.item)):,} items"
     counts = np.bincount(rows.label, minlength=len(dataset.classes))
+    if len(counts) > MANY:
+        there = counts[counts > 0]
+        return f"{text}; {len(there)} of {len(counts)} classes, {there.min()} to {there.max()} rows each"
     return f"{text}; by class: " + ", ".join(f"{c} {n}" for c, n in zip(dataset.classes, counts, strict=True))

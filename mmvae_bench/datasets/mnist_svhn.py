@@ -92,8 +92,10 @@ class MnistSvhn(Dataset):
             )
         return Built(_paired(*train), _paired(*test), subset, {"mnist": train[0], "svhn": train[1]})
 
-    def fetch(self, data_dir: Path) -> None:
+    def fetch(self, data_dir: Path, given: Sequence[Path] = ()) -> None:
         """Download MNIST and SVHN, verified, keeping what is there."""
+        if given:
+            raise BenchError("mnist_svhn takes no --from: 'data check' says where files obtained by hand belong")
         fetch(data_dir)
 
 

@@ -1,19 +1,24 @@
 """What the figures of a run are drawn from: small arrays stored beside its scores."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
+from mmvae_bench.datasets.words import decode
 from mmvae_bench.metrics.base import Evaluation, join
 from mmvae_bench.metrics.classifier import is_picture
 from mmvae_bench.metrics.relatedness import balanced, relatedness_artifacts
+from mmvae_bench.types import Modality
 
 Arrays = dict[str, NDArray[np.generic]]
 
 GRID_ROWS = 10
 TSNE_POINTS = 300  # over all modalities
 TSNE_STEPS = 500
+TSNE_CLASSES = 20  # more colours than that are not told apart
 
 
 def artifacts(ev: Evaluation) -> Arrays:
@@ -26,33 +31,61 @@ def to_pixels(x: torch.Tensor) -> NDArray[np.uint8]:
     return np.asarray((x.clamp(0, 1) * 255).round().byte().numpy())
 
 
-def grid_rows(label: NDArray[np.int64] | None, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """At most ten rows: the first of each class in ``order``, by class; the first ten where there are no classes."""
-    if label is None:
+def to_text(ids: NDArray[np.integer], vocabulary: Sequence[str]) -> NDArray[np.str_]:
+    """The captions [n] of word ids [n, T], as text of fixed width, which loads without pickle."""
+    return np.array([decode(row, vocabulary) for row in ids], dtype=np.str_)
+
+
+def kinds(ev: Evaluation) -> NDArray[np.int64] | None:
+    """What should differ between a grid's rows, [N]: the picture, all attributes or the class; None: each row does."""
+    if ev.related == "item":
+        return ev.test.item
+    if ev.test.attributes is not None:
+        _, number = np.unique(ev.test.attributes, axis=0, return_inverse=True)
+        return np.asarray(number.reshape(-1), np.int64)
+    return ev.test.label
+
+
+def grid_rows(kind: NDArray[np.int64] | None, order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """At most ten rows: the first of each kind in ``order``, then the first of the rest; by kind, or as they are."""
+    if kind is None:
         return np.sort(order[:GRID_ROWS])
-    first = np.unique(label[order], return_index=True)[1]
-    return order[first[:GRID_ROWS]]
+    first = np.sort(np.unique(kind[order], return_index=True)[1])
+    rest = np.setdiff1d(np.arange(len(order)), first)
+    rows = order[np.concatenate([first, rest])[:GRID_ROWS]]
+    return np.asarray(rows[np.argsort(kind[rows], kind="stable")])
 
 
 def grids(ev: Evaluation) -> Arrays:
-    """``grid/source/m`` and ``grid/A/t``: uint8 [10, *shape], true pictures, and x_t generated from x_A."""
-    rows = ev.test.take(grid_rows(ev.test.label, ev.order("grid", len(ev.test))))
-    pictures = [m.name for m in ev.model.modalities if is_picture(m.shape)]
-    source = ev.batch(rows).x
-    out: Arrays = {f"grid/source/{name}": to_pixels(source[name].cpu()) for name in pictures}
-    for given in ev.subsets:
-        for target in pictures:
-            out[f"grid/{join(given)}/{target}"] = to_pixels(ev.generate(rows, given, target))
+    """``grid/source/m`` and ``grid/A/t``: true entries, and x_t generated from x_A.
+
+    Pictures are uint8 [10, *shape], captions text [10]; other modalities have none.
+    """
+    rows = ev.test.take(grid_rows(kinds(ev), ev.order("grid", len(ev.test))))
+    source, out = ev.batch(rows).x, Arrays()
+    for modality in ev.model.modalities:
+        if not (modality.is_text or is_picture(modality.shape)):
+            continue
+        out[f"grid/source/{modality.name}"] = _shown(modality, source[modality.name].cpu())
+        for given in ev.subsets:
+            drawn = ev.generate(rows, given, modality.name)
+            out[f"grid/{join(given)}/{modality.name}"] = _shown(modality, drawn)
     return out
+
+
+def _shown(modality: Modality, x: torch.Tensor) -> NDArray[np.generic]:
+    """Entries [n, *shape] as the figures draw them: pixels or text."""
+    return to_text(x.numpy(), modality.vocabulary) if modality.is_text else to_pixels(x)
 
 
 def tsne(ev: Evaluation) -> Arrays:
     """t-SNE of one sample of q(z | x_m) a row for every modality: ``tsne/xy`` [n, 2], ``/label``, ``/modality`` [n].
 
-    The same test rows for every modality and run, class-balanced; label -1 where there are no classes.
+    The same test rows for every modality and run, class-balanced; without classes, or with too many to be coloured,
+    the first n and label -1.
     """
     n = min(TSNE_POINTS // len(ev.names), len(ev.test))
-    order, label = ev.order("tsne", len(ev.test)), ev.test.label
+    order, label = ev.order("tsne", len(ev.test)), ev.test.label if ev.classes <= TSNE_CLASSES else None
     rows = np.sort(order[:n]) if label is None else balanced(label, n, order)
     z = np.concatenate([ev.latents((name,), "test").sample[rows] for name in ev.names])
     perplexity = min(30.0, (len(z) - 1) / 3)

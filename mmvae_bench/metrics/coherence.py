@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, join, metric
@@ -114,13 +115,13 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
         for a, t in tasks:
-            yield from _marked(ev, _rows("cross_coherence", ev, a, t, label))
+            yield from marked(ev, _rows("cross_coherence", ev, a, t, label))
             if size == 1 and a[0] in ev.oracles:
-                yield from _marked(ev, [_agreement(ev, a[0], t)])
+                yield from marked(ev, [_agreement(ev, a[0], t)])
         if len(ev.names) > 2 and tasks:
             value, se = mean_accuracy(np.stack([ev.predicted(a, t) == label for a, t in tasks]))
             mean = Score("cross_coherence", value, f"micro {size}", se=se, n=len(label), chance=majority(label))
-            yield from _marked(ev, [mean])
+            yield from marked(ev, [mean])
 
 
 @metric("self_coherence", bounds=(0.0, 1.0))
@@ -146,10 +147,11 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     ceiling, _ = joint_agreement(np.stack([ev.recognised(name) for name in ev.names]))
     for prior in PRIORS:
         try:
-            predicted = prior_classes(ev, prior)
+            judged = [[ev.oracles[m].predict(x[m]) for m in ev.names] for x in prior_entries(ev, prior)]
         except Undefined as reason:
             yield Score("joint_coherence", None, prior=prior, target=join(ev.names), reason=str(reason))
             continue
+        predicted = np.concatenate([np.stack(part) for part in judged], 1)
         (value, se), chance, n = joint_agreement(predicted), agreement_by_chance(predicted), predicted.shape[1]
         spread = normalised_entropy(predicted[0], ev.classes)
         yield Score("joint_coherence", value, "", prior, "", join(ev.names), se, n, chance, ceiling)
@@ -157,13 +159,13 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
 
 
 @torch.no_grad()
-def prior_classes(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> NDArray[np.int64]:
-    """Classes [M, n] of entries decoded from draws of a prior.
+def prior_entries(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> Iterator[dict[str, Tensor]]:
+    """Entries decoded from n draws of a prior, :data:`DRAW` at a time, on the CPU.
 
     Raises:
         Undefined: If the model has no such prior.
     """
-    generator, parts = ev.generator("joint_coherence", prior), []
+    generator = ev.generator("joint_coherence", prior)
     mixture = aggregate_prior(ev) if prior == "aggregate" else None
     for start in range(0, n, DRAW):
         size = min(DRAW, n - start)
@@ -171,8 +173,7 @@ def prior_classes(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> NDArray
             x = ev.model.sample_prior(size, generator)
         else:
             x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
-        parts.append(np.stack([ev.oracles[name].predict(x[name].cpu()) for name in ev.names]))
-    return np.concatenate(parts, 1)
+        yield {name: entries.cpu() for name, entries in x.items()}
 
 
 def _rows(name: str, ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
@@ -190,6 +191,7 @@ def _agreement(ev: Evaluation, source: str, target: str) -> Score:
     return Score("cross_coherence", value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)
 
 
-def _marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
+def marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
+    """The scores, marked where they can only be chance: the model's modalities never met."""
     reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
     yield from (replace(score, reason=reason) for score in scores)

@@ -34,7 +34,11 @@ def conv_encoder(m: Modality, latent_dim: int) -> nn.Module:
 def conv_decoder(m: Modality, latent_dim: int) -> nn.Module:
     """[B, L] -> [B, C, side, side]."""
     sizes = CHANNELS[m.shape[1]][::-1]
-    layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, sizes[0], 4), nn.ReLU()]
+    layers: list[nn.Module] = [
+        nn.Unflatten(1, (latent_dim, 1, 1)),
+        nn.ConvTranspose2d(latent_dim, sizes[0], 4),
+        nn.ReLU(),
+    ]
     for before, after in pairwise(sizes):
         layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.ReLU()]
     return nn.Sequential(*layers, nn.ConvTranspose2d(sizes[-1], m.shape[0], 4, 2, 1))
@@ -84,6 +88,4 @@ def conv(
             return mlp_decoder(m, latent_dim, LAYERS[::-1], nn.ELU)
         return mlp_decoder(m, latent_dim, [hidden])
 
-    return Networks(
-        modalities, latent_dim, encoder, decoder, lambda m: Words(len(m.vocabulary), embedding, tied=tied)
-    )
+    return Networks(modalities, latent_dim, encoder, decoder, lambda m: Words(len(m.vocabulary), embedding, tied=tied))

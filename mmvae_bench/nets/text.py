@@ -53,17 +53,25 @@ def conv_encoder(length: int, width: int, latent_dim: int) -> nn.Module:
 
 
 def conv_decoder(length: int, width: int, latent_dim: int) -> nn.Module:
-    """The mirror of :func:`conv_encoder`."""
+    """The mirror of :func:`conv_encoder`.
+
+    The first layer has no norm (as in MEME's App. K): a group norm there would hide from the net how long z is.
+    """
     *steps, last = _steps(length, width)[::-1]
-    top = steps[0][2]
-    layers = [nn.Unflatten(1, (latent_dim, 1, 1)), *_block(nn.ConvTranspose2d(latent_dim, top, 4, bias=False), top)]
+    layers = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, steps[0][2], 4), nn.ReLU()]
     for rows, after, before in steps:
         layers += _block(nn.ConvTranspose2d(before, after, bias=False, **_shape(rows)), after)
     return nn.Sequential(*layers, nn.ConvTranspose2d(last[2], 1, **_shape(last[0])), nn.Flatten(1, 2))
 
 
 def _layers(width: int) -> nn.TransformerEncoder:
-    """Pre-norm layers; without biases, torch takes no other path in evaluation, so the numbers are training's."""
+    """Pre-norm layers; without biases, torch takes no other path in evaluation, so the numbers are training's.
+
+    Raises:
+        Unsupported: If E is not a multiple of the heads.
+    """
+    if width % HEADS:
+        raise Unsupported(f"the words' size must be a multiple of {HEADS} for the transformer, not {width}")
     layer = nn.TransformerEncoderLayer(
         width, HEADS, 2 * width, dropout=0.0, batch_first=True, norm_first=True, bias=False
     )

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.report.describe import CONTROL, METRICS, coarse_direction, condition_text, direction, is_ranked
+from mmvae_bench.report.describe import CONTROL, coarse_direction, condition_text, direction, is_ranked
+from mmvae_bench.report.metric_words import METRICS
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Column, Table
 
-HASHES = ("dataset_hash", "oracle_hash")
+HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "scheme", "ratio"]
@@ -35,7 +36,7 @@ def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
     """Return all tables: by data set, metric, variant, prior and scheme, ratio 0 under every scheme.
 
     Raises:
-        BenchError: If rows of one cell were scored on different data or by different oracles.
+        BenchError: If rows of one cell were scored on different data, by different oracles or embeddings.
     """
     refuse_mixed(frame)
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
@@ -46,7 +47,7 @@ def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Check that what would be averaged has one configuration, one data set and one oracle.
+    """Check that what would be averaged has one configuration, one data set, one oracle and one embedding.
 
     Raises:
         BenchError: If not; names the cell and what differs.
@@ -145,10 +146,16 @@ def _cell(rows: Sequence[Scored], needed: int) -> Cell:
     means = {seed: float(np.mean(values)) for seed, values in sorted(by_seed.items()) if len(values) == needed}
     if means:
         control = any(row.status == "ok" and row.reason.startswith(CONTROL) for row in rows)
-        return Cell(summarise(list(means.values())), means, control=control)
+        return Cell(summarise(list(means.values())), means, _remark(rows), control)
     reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
     most = max(map(len, by_seed.values()), default=0)
     return Cell(note=reason or f"only {most} of {needed} directions were scored")
+
+
+def _remark(rows: Sequence[Scored]) -> str:
+    """What the scores must not be taken for, apart from their being a chance control, which has a mark of its own."""
+    parts = [part for row in rows if row.status == "ok" for part in row.reason.split("; ")]
+    return "; ".join(part for part in dict.fromkeys(parts) if part and not part.startswith(CONTROL))
 
 
 def _mark(cells: Cells, columns: list[Column], better: int, decimals: int) -> Cells:
@@ -166,7 +173,7 @@ def _mark(cells: Cells, columns: list[Column], better: int, decimals: int) -> Ce
 
 
 def _comparable(ok: pd.DataFrame) -> list[Column]:
-    """Columns whose models were all scored on the same data by the same oracles: only there a best is marked."""
+    """Columns whose models were all scored on the same data by the same oracles and embeddings: a best is marked."""
     kinds = ok.groupby([*COLUMN, "given", "target"], sort=False)[list(HASHES)].nunique().max(axis=1)
     most = kinds.groupby(level=[0, 1, 2], sort=False).max()
     return [Column(*where) for where, n in most.items() if n == 1]  # type: ignore[misc]

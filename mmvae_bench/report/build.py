@@ -1,7 +1,6 @@
 """``mmvae-bench report``: everything that is written, in order."""
 
 import csv
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,10 +13,12 @@ from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.exemplars import exemplars
 from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.figures import STYLE, Plot, palette, save
+from mmvae_bench.report.figures_captions import captions
 from mmvae_bench.report.figures_curves import curves
 from mmvae_bench.report.figures_relatedness import class_matrices, histograms
 from mmvae_bench.report.figures_samples import embeddings, grids
 from mmvae_bench.report.figures_time import against_time
+from mmvae_bench.report.naming import slug
 from mmvae_bench.report.page import render_page
 from mmvae_bench.report.render import to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
@@ -76,11 +77,6 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path) -> ReportResu
     return ReportResult(page, files, to_terminal(summaries, warnings(selection, list(plan.get("skipped", [])))))
 
 
-def slug(text: str) -> str:
-    """A file name of a title."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
-
-
 def _slugs(groups: Sequence[str]) -> dict[str, str]:
     """A file name of each data set, numbered where two would be the same."""
     names = [slug(group) for group in groups]
@@ -99,6 +95,7 @@ def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Plot]:
             histograms(rows, group, looks, name),
             class_matrices(rows, group, name),
             grids(rows, group, name),
+            captions(rows, group, name),
             embeddings(rows, group, name, modalities),
         )
 

@@ -1,94 +1,11 @@
 """Words for what the rows hold: metrics, directions of generation, missing patterns.
 
-A metric's own docstring would need torch to be imported; the report must work without it.
+Each metric's own are in :mod:`mmvae_bench.report.metric_words`.
 """
 
-from dataclasses import dataclass
+from mmvae_bench.report.metric_words import METRICS, Words
 
 CONTROL = "chance control"  # how the reason of a row begins that is shown but never ranked
-
-
-@dataclass(frozen=True)
-class Words:
-    """How a metric is presented.
-
-    Attributes:
-        title: Its name for people.
-        definition: One line.
-        variants: What each variant means.
-        unranked: Variants that only accompany another: no best is marked (``*`` = all).
-        main: Variants that are drawn against the missing ratio.
-    """
-
-    title: str
-    definition: str
-    variants: dict[str, str]
-    unranked: tuple[str, ...] = ()
-    main: tuple[str, ...] = ("",)
-
-
-COHERENCE = {
-    "micro": "over all test rows",
-    "macro": "mean over the classes present",
-    "agreement": "against the oracle's prediction on the source instead of the label",
-}
-METRICS = {
-    "cross_coherence": Words(
-        "Cross-coherence",
-        "Share of generated targets that the oracle puts into the class of the modalities given.",
-        COHERENCE,
-        main=("micro",),
-    ),
-    "self_coherence": Words(
-        "Self-coherence",
-        "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
-        COHERENCE,
-        main=(),
-    ),
-    "joint_coherence": Words(
-        "Joint coherence",
-        "Share of draws from the prior whose modalities the oracles put into one class.",
-        {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
-        unranked=("entropy",),
-    ),
-    "linear_probe": Words(
-        "Linear probe",
-        "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
-        {"mean": "on the posterior mean", "sample": "on one posterior sample"},
-        main=("mean",),
-    ),
-    "relatedness_auroc": Words(
-        "Relatedness, AUROC",
-        "Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
-        {},
-    ),
-    "relatedness_contrast": Words(
-        "Relatedness, contrast",
-        "(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
-        {},
-        main=(),
-    ),
-    "relatedness_transport": Words(
-        "Relatedness, transport",
-        "Share of rows that optimal transport (cost W2 squared) matches to a related row.",
-        {},
-        main=(),
-    ),
-    "log_likelihood": Words(
-        "Log-likelihood",
-        "Importance-weighted estimate in nats, mean over test rows.",
-        {"ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound"},
-        unranked=("ess",),
-        main=("iw",),
-    ),
-    "oracle_accuracy": Words(
-        "Oracle accuracy",
-        "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
-        {},
-        unranked=("*",),
-        main=(),
-    ),
-}
 PRIORS = {
     "model": "drawn from the model's own prior",
     "aggregate": "drawn from the mixture of training posteriors (available for every model)",
@@ -112,15 +29,17 @@ def is_main(metric: str, variant: str) -> bool:
 
 def metric_title(metric: str, variant: str, prior: str) -> str:
     """``Joint coherence (aggregate prior)``."""
+    title = words(metric).title
+    title, variant = (title.format(variant), "") if "{}" in title else (title, variant)
     inside = ", ".join(part for part in (variant, f"{prior} prior" if prior else "") if part)
-    return words(metric).title + (f" ({inside})" if inside else "")
+    return title + (f" ({inside})" if inside else "")
 
 
 def definition(metric: str, variant: str, prior: str) -> str:
     """One line: what it is, and what this variant and prior are."""
     w = words(metric)
-    variant_words = next((text for key, text in w.variants.items() if variant.startswith(key)), "")
-    extra = "; ".join(part for part in (variant_words, PRIORS.get(prior, "")) if part)
+    known = [max((key for key in w.variants if part.startswith(key)), key=len, default="") for part in variant.split()]
+    extra = "; ".join([*(w.variants[key] for key in known if key), *([PRIORS[prior]] if prior in PRIORS else [])])
     return f"{w.definition[:-1]}; {extra}." if extra else w.definition
 
 
@@ -130,10 +49,10 @@ def direction(metric: str, given: str, target: str, modalities: int) -> str:
         return f"{given.count('+') + 1} given"
     if metric == "log_likelihood":
         return f"p({target.replace('+', ', ')}" + (f" | {given.replace('+', ', ')})" if given else ")")
-    if metric == "joint_coherence" and "+" in target:
+    if metric.startswith("relatedness") or metric == "cca_ground_truth":
+        return " ↔ ".join(name for side in (given, target) for name in side.split("+") if name)
+    if not given and "+" in target:
         return "joint"
-    if metric.startswith("relatedness"):
-        return f"{given} ↔ {target}"
     return f"{given} → {target}" if given and target else given or target or "all"
 
 

@@ -122,12 +122,12 @@ def undefined(selection: Selection) -> list[dict[str, str]]:
 
 
 def provenance(selection: Selection) -> list[dict[str, str]]:
-    """Hashes of data and oracles, and the package's version, for each data set."""
+    """Hashes of data, oracles and embeddings, and the package's version, for each data set: those that there are."""
+    names = [n for n in (*HASHES, "subset", "package_version") if _column(selection.frame, n)]
     return [
-        {"data set": str(group), **{name.replace("_", " "): _each(_column(rows, name)) for name in
-         ("dataset_hash", "oracle_hash", "subset", "package_version")}}
+        {"data set": str(group), **{name.replace("_", " "): _each(_column(rows, name)) for name in names}}
         for group, rows in selection.frame.groupby("group", sort=False)
-    ]  # fmt: skip
+    ]
 
 
 def _column(frame: pd.DataFrame, name: str) -> list[str]:

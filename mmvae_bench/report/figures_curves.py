@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from mmvae_bench.report.describe import is_main
+from mmvae_bench.report.describe import is_main, words
 from mmvae_bench.report.figures import Look, Plot, legend_right, new_figure
+from mmvae_bench.report.naming import slug
 from mmvae_bench.report.tables import Cell, Column, Table
 
 PANEL = (2.6, 2.3)
@@ -17,15 +18,16 @@ MOST_PANELS = 3  # side by side
 AXIS = " Ratio 0 is the same run under every scheme; the axis is logarithmic in the share of complete rows."
 
 
-def curves(tables: Sequence[Table], looks: Mapping[str, Look], slug: Mapping[str, str]) -> Iterator[Plot]:
+def curves(tables: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[str, str]) -> Iterator[Plot]:
     """One figure a main metric: a panel for each thing that is scored and each missing scheme."""
     mains = [table for table in tables if is_main(table.metric, table.variant)]
     for key in dict.fromkeys((t.group, t.metric, t.variant, t.prior) for t in mains):
         schemes = [t for t in mains if (t.group, t.metric, t.variant, t.prior) == key]
-        name = "-".join(part for part in (slug[key[0]], *key[1:]) if part)
+        group, metric, variant, prior = key
+        name = "-".join(part for part in (slugs[group], metric, variant and slug(variant), prior) if part)
         title = schemes[0].title + " against missing data" * _swept(schemes[0])
         figure = _draw(schemes, looks)
-        yield Plot(name, title, _caption(schemes), key[0], figure, key[1] in ("cross_coherence", "linear_probe"))
+        yield Plot(name, title, _caption(schemes), group, figure, words(metric).key and not prior)
 
 
 def _swept(table: Table) -> bool:
@@ -65,6 +67,8 @@ def _curve(ax: Axes, table: Table, text: str, looks: Mapping[str, Look]) -> None
         points = [(c.ratio if len(ratios) > 1 else number, row[c]) for c in columns if row[c].score]
         _line(ax, points, looks[label])
     draw_chance(ax, columns, table.chance)
+    if words(table.metric).ceiling:
+        draw_chance(ax, columns, table.ceiling, ":")
     if len(ratios) > 1:
         ax.set_xscale("function", functions=(_stretch, _squeeze))
         ax.set_xticks(ratios, [f"{ratio:.3g}" for ratio in ratios])
@@ -101,17 +105,19 @@ def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
         ax.plot(*zip(*dots, strict=True), ".", color=look.colour, markersize=2.5, alpha=0.6, zorder=2)
 
 
-def draw_chance(ax: Axes, columns: list[Column], chance: Mapping[Column, tuple[float, float]]) -> None:
-    """Chance: a line where it is one number, else the middle of its range over models."""
+def draw_chance(
+    ax: Axes, columns: list[Column], chance: Mapping[Column, tuple[float, float]], dash: str = "--"
+) -> None:
+    """Chance (or a ceiling): a line where it is one number, else the middle of its range over models."""
     known = [(c.ratio, sum(chance[c]) / 2) for c in columns if c in chance]
     if len({round(value, 6) for _, value in known}) == 1:
-        ax.axhline(known[0][1], color="black", linewidth=0.9, linestyle="--", zorder=1)
+        ax.axhline(known[0][1], color="black", linewidth=0.9, linestyle=dash, zorder=1)
     elif known:
-        ax.plot(*zip(*known, strict=True), color="black", linewidth=0.9, linestyle="--", zorder=1)
+        ax.plot(*zip(*known, strict=True), color="black", linewidth=0.9, linestyle=dash, zorder=1)
 
 
 def _handles(tables: Sequence[Table], looks: Mapping[str, Look]) -> list[Line2D]:
-    """The legend: models, then chance."""
+    """The legend: models, then chance and ceiling."""
     handles = []
     scored = [name for name, row in tables[0].cells.items() if any(cell.score for cell in row.values())]
     for label in scored if _swept(tables[0]) else ():
@@ -121,6 +127,8 @@ def _handles(tables: Sequence[Table], looks: Mapping[str, Look]) -> list[Line2D]
                               linestyle=(0, (1, 1.2)) if control else "-"))  # fmt: skip
     if any(table.chance for table in tables):
         handles.append(Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="chance"))
+    if (name := words(tables[0].metric).ceiling) and any(table.ceiling for table in tables):
+        handles.append(Line2D([], [], color="black", linestyle=":", linewidth=0.9, label=name))
     return handles
 
 

@@ -38,7 +38,7 @@ def histograms(rows: Sequence[Exemplar], group: str, looks: Mapping[str, Look], 
                               Patch(color=UNRELATED, alpha=0.6, label="unrelated")], 2)  # fmt: skip
         caption = (
             f"2-Wasserstein distances between q(z | {a}) and q(z | {b}) on {group}, for related pairs (same class, or "
-            f"the same row where there are no classes) and unrelated ones. Each panel has its own axes: latent scales "
+            f"the same item where classes do not count) and unrelated ones. Each panel has its own axes: latent scales "
             f"are not comparable between models. {describe_rows(rows)}"
         )
         yield Plot(f"{slug}-w2hist-{pair}", f"Are related pairs closer? {a}, {b}", caption, group, figure)

@@ -39,22 +39,29 @@ def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
 
 
 def _strips(arrays: Arrays) -> list[Strip]:
-    """Rows of pictures: for each source it and what is generated, then the rest."""
+    """Rows of pictures: for each source it and what is generated, then the rest; captions have figures of their own."""
+    if any(is_text(values) for values in arrays.values()):
+        return []
     generated = [key.split("/")[1:] for key in arrays if key.startswith("grid/") and not key.startswith("grid/source/")]
     strips: list[Strip] = []
     sources = list(dict.fromkeys(given for given, _ in generated))
     if len(sources) > MOST_SOURCES:  # more than two modalities: one by one is enough
         sources = [given for given in sources if "+" not in given]
     for given in sources:
-        block: list[Strip] = [(name, _pictures(arrays.get(f"grid/source/{name}"))) for name in given.split("+")]
-        block += [(f"→ {target}", _pictures(arrays[f"grid/{g}/{target}"])) for g, target in generated if g == given]
+        block: list[Strip] = [(name, as_pictures(arrays.get(f"grid/source/{name}"))) for name in given.split("+")]
+        block += [(f"→ {target}", as_pictures(arrays[f"grid/{g}/{target}"])) for g, target in generated if g == given]
         shown = [strip for strip in block if strip[1] is not None]
         if any(text.startswith("→") for text, _ in shown):
             strips += [*([("", None)] if strips else []), *shown]
     return strips
 
 
-def _pictures(values: NDArray[Any] | None) -> Pixels | None:
+def is_text(values: NDArray[Any]) -> bool:
+    """Whether stored entries are captions."""
+    return values.dtype.kind == "U"
+
+
+def as_pictures(values: NDArray[Any] | None) -> Pixels | None:
     """[n, H, W, 3] of stored pictures [n, C, H, W]; None for what is no picture."""
     if values is None or values.dtype != np.uint8 or values.ndim != 4 or values.shape[1] not in (1, 3):
         return None
@@ -79,7 +86,7 @@ def _draw_strips(ax: Axes, strips: Sequence[Strip]) -> None:
 
 
 def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequence[str]) -> Iterator[Plot]:
-    """t-SNE of posterior samples: a panel a model, a row a missing pattern; colour = class, marker = modality."""
+    """t-SNE of posterior samples: a panel a model, a row a pattern; colour = class (if any), marker = modality."""
     labels = panels(rows, "tsne/xy")
     if not labels:
         return
@@ -109,7 +116,8 @@ def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
     xy, label, modality = (arrays[f"tsne/{name}"] for name in ("xy", "label", "modality"))
     for m in np.unique(modality):
         own = modality == m
-        colours, marker = _colours(label[own], len(np.unique(label))), MARKERS[int(m) % len(MARKERS)]
+        colours = _colours(label[own], len(np.unique(label))) if label.max() >= 0 else [_by_modality(int(m))]
+        marker = MARKERS[int(m) % len(MARKERS)]
         x, y = xy[own].T
         ax.scatter(x, y, s=6, c=colours, marker=marker, linewidths=0, alpha=0.75, rasterized=True)
     shown["label"] |= {int(c) for c in np.unique(label)}
@@ -118,15 +126,19 @@ def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
 
 def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
     """Ten colours told apart, or a wheel for more classes."""
-    colours = np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
-    colours[label < 0] = (0.4, 0.4, 0.4, 1)  # no classes
-    return colours
+    return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
+
+
+def _by_modality(number: int) -> Any:
+    """The colour of a modality where no classes have one."""
+    return colormaps["tab10"](number % 10)
 
 
 def _legend(shown: Mapping[str, set[int]], modalities: Sequence[str]) -> list[Line2D]:
-    names = dict(enumerate(modalities))
-    dots = [Line2D([], [], linestyle="", color="#444444", marker=MARKERS[m % len(MARKERS)], markersize=5,
-                   label=names.get(m, f"modality {m}")) for m in sorted(shown["modality"])]  # fmt: skip
+    names, plain = dict(enumerate(modalities)), max(shown["label"], default=-1) < 0
+    dots = [Line2D([], [], linestyle="", marker=MARKERS[m % len(MARKERS)], markersize=5,
+                   color=_by_modality(m) if plain else "#444444", label=names.get(m, f"modality {m}"))
+            for m in sorted(shown["modality"])]  # fmt: skip
     classes = [c for c in sorted(shown["label"]) if c >= 0] if len(shown["label"]) <= 20 else []
     colours = [Line2D([], [], linestyle="", marker="s", markersize=5, label=str(c), color=colour)
                for c, colour in zip(classes, _colours(np.array(classes), len(classes)), strict=True)]  # fmt: skip

@@ -11,15 +11,23 @@ from mmvae_bench.report.figures_curves import draw_chance
 from mmvae_bench.report.runs import Run
 from mmvae_bench.report.tables import Column, Table
 
+TIMED = (  # metric and variant: the first that a data set has
+    ("attributes_strict", ""),
+    ("cross_coherence", "micro"),
+    ("cca", "mean features"),
+    ("cca", "mean resnet101"),
+    ("cca", "mean oracle"),
+)
 FILLS = ("full", "none", "left", "top", "right", "bottom")
 
 
 def against_time(
     tables: Sequence[Table], runs: Sequence[Run], looks: Mapping[str, Look], slug: Mapping[str, str]
 ) -> Iterator[Plot]:
-    """Cross-coherence against training seconds, all missing patterns of a data set in one panel a direction."""
+    """The main score of a direction against training seconds, all missing patterns of a data set in one panel each."""
     for group in dict.fromkeys(run.group for run in runs):
-        found = [t for t in tables if (t.group, t.metric, t.variant) == (group, "cross_coherence", "micro")]
+        each = [[t for t in tables if (t.group, t.metric, t.variant, t.prior) == (group, *key, "")] for key in TIMED]
+        found = next((some for some in each if some), [])
         seconds = _seconds([run for run in runs if run.group == group])
         if found and seconds:
             yield _against_time(found, seconds, looks, f"{slug[group]}-time", _steps(runs, group))
@@ -60,14 +68,14 @@ def _against_time(
         ax.set(title=text, xlabel="training time [s]")
         ax.set_xlim(0, 1.08 * max(seconds.values()))
         ax.grid(linewidth=0.4, alpha=0.5)
-    axes[0].set_ylabel("Cross-coherence\n(micro)")
+    axes[0].set_ylabel(tables[0].title.replace(" (", "\n("))
     models = [Line2D([], [], color=looks[label].colour, marker=looks[label].marker, linestyle="", label=label)
               for label in tables[0].cells]  # fmt: skip
     fills = [Line2D([], [], color="black", marker="o", linestyle="", label=text, fillstyle=FILLS[i % len(FILLS)])  # type: ignore[arg-type]
              for i, text in enumerate(conditions)]  # fmt: skip
     legend_right(figure, [*models, *fills])
     group = tables[0].group
-    caption = f"Cross-coherence against training seconds on {group}, at the lowest and highest missing ratio; "
+    caption = f"{tables[0].title} against training seconds on {group}, at the lowest and highest missing ratio; "
     caption += f"means over seeds. Dashed: chance.{budget}"
     return Plot(name, "Score against training time", caption, group, figure)
 

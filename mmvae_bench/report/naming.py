@@ -1,5 +1,6 @@
 """How data sets and models are called, so that two different ones never have one name."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -7,6 +8,11 @@ from typing import Any
 
 from mmvae_bench.report.runs import Run
 from mmvae_bench.spec import canonical_json
+
+
+def slug(text: str) -> str:
+    """A file name of a title."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
 
 
 def name_groups(runs: list[Run]) -> list[Run]:

@@ -70,11 +70,15 @@ def caption(table: Table) -> str:
 
 
 def notes(table: Table) -> list[str]:
-    """Why cells are marked or empty."""
+    """Why cells are marked or empty, and what is to be known of scores."""
     cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
-    reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note)
+    reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.score)
     daggers = [f"{DAGGER} {CONTROL}: shown, never ranked."] if any(cell.control for _, cell in cells) else []
-    return [*daggers, *reasons]
+    scored = [(label, cell.note) for label, cell in cells if cell.score]
+    remarks = {note: {label: None for label, own in scored if own == note} for _, note in scored if note}
+    every = {label for label, _ in scored}
+    said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
+    return [*daggers, *reasons, *said]
 
 
 def to_csv(table: Table) -> str:

@@ -1,9 +1,10 @@
 """The summary: one table a data set, a row a model and missing pattern, for the terminal and the top of the page."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from textwrap import fill
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,12 +14,24 @@ from mmvae_bench.report.render import show, show_limits
 from mmvae_bench.report.statistics import PairedDifference, paired_difference
 from mmvae_bench.report.tables import Cell, Column, Table
 
-PARTS = {  # metric, variant, prior -> short name
-    ("cross_coherence", "micro", ""): "cross-coherence",
-    ("joint_coherence", "", "model"): "joint coh.",
-    ("linear_probe", "mean", ""): "linear probe",
-    ("relatedness_auroc", "", ""): "relatedness",
-}
+
+class Part(NamedTuple):
+    """One score of the summary, with its short name."""
+
+    name: str
+    metric: str
+    variant: str = ""
+    prior: str = ""
+
+
+PARTS = (  # of each line the first that a data set has
+    (Part("strict", "attributes_strict"), Part("cross-coherence", "cross_coherence", "micro")),
+    (Part("joint strict", "attributes_strict", "", "aggregate"), Part("joint coh.", "joint_coherence", "", "model")),
+    tuple(Part("CCA", "cca", f"mean {side}") for side in ("features", "resnet101", "oracle")),
+    (Part("recall@10", "retrieval_recall", "10"),),
+    (Part("linear probe", "linear_probe", "mean"),),
+    (Part("relatedness", "relatedness_auroc"),),
+)
 WIDTH = 120
 
 
@@ -87,16 +100,24 @@ def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequenc
 
 
 def _summary(frame: pd.DataFrame, group: str, labels: Sequence[str]) -> SummaryTable:
-    parts = []
-    for (metric, variant, prior), name in PARTS.items():
-        own = (frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)
-        if (own & (frame["status"] == "ok")).any():
-            parts.append((name, build_table((group, metric, variant, prior), frame, labels, coarse=True)))
+    parts = [part for line in PARTS if (part := _first(line, frame, group, labels))]
     found = frame[["scheme", "ratio"]].drop_duplicates()
     schemes = list(found["scheme"])
     conditions = [(str(s), float(r)) for s, r in found.itertuples(index=False, name=None)]
     conditions.sort(key=lambda pair: (pair[1] > 0, schemes.index(pair[0]), pair[1]))
     return SummaryTable(group, parts, conditions, [label for label in labels if (frame["entrant"] == label).any()])
+
+
+def _first(line: Sequence[Part], frame: pd.DataFrame, group: str, labels: Sequence[str]) -> tuple[str, Table] | None:
+    """The first score of a line that any model has, without the columns in which none has one."""
+    for name, metric, variant, prior in line:
+        own = (frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)
+        if (own & (frame["status"] == "ok")).any():
+            table = build_table((group, metric, variant, prior), frame, labels, coarse=True)
+            texts = {column.text for row in table.cells.values() for column, cell in row.items() if cell.score}
+            if columns := [column for column in table.columns if column.text in texts]:
+                return name, replace(table, columns=columns)
+    return None
 
 
 def compare(table: SummaryTable) -> Iterator[Comparison]:

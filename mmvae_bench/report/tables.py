@@ -26,6 +26,7 @@ class Cell:
 
     Attributes:
         score: Over seeds; None if nothing was scored, and ``note`` is the reason (empty: not run).
+        note: Of a score: what it must not be taken for.
         by_seed: What was averaged.
         control: A chance control: never best.
         best: Equal to the best of its column at the precision shown.
@@ -47,7 +48,7 @@ class Table:
         chance: Column -> least and greatest chance level of its rows; ``ceiling`` likewise.
         better: 1 if higher is better, -1 if lower, 0 if no best is marked.
         decimals: Digits shown after the point.
-        comparable: Columns in which all models were scored on the same data by the same oracles.
+        comparable: Columns in which all models were scored on the same data by the same oracles and embeddings.
     """
 
     group: str

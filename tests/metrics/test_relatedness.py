@@ -15,6 +15,8 @@ from mmvae_bench.metrics.relatedness import (
     balanced,
     class_means,
     contrast,
+    item_rows,
+    one_each,
     pairs,
     relatedness_artifacts,
     transport_match,
@@ -132,10 +134,33 @@ def test_one_set_of_rows_class_balanced_and_the_same_for_every_seed(world):
 
 
 def test_without_classes_only_the_own_pair_is_related(world):
-    for ev in (world("copy", same_class_is_positive=False), world("copy")):
-        if ev.same_class_is_positive:
+    for ev in (world("copy", related="item"), world("copy")):
+        if ev.related == "class":
             ev.test = Rows(ev.test.x)
         assert np.array_equal(pairs(ev, "a", "b").related, np.eye(500, dtype=bool))
+
+
+def test_rows_of_one_item_are_compared_once_and_are_related(world):
+    item = np.array([7, 7, 3, 3, 3, 9])
+    for order in (np.arange(6), np.array([5, 1, 4, 0, 2, 3])):
+        chosen = one_each(item, 10, order)
+        assert sorted(item[chosen]) == [3, 7, 9] and list(chosen) == sorted(chosen)
+    assert one_each(item, 2, np.array([5, 1, 4, 0, 2, 3])).tolist() == [1, 5]
+    assert one_each(item, 9, np.array([5, 1, 4, 0, 2, 3])).tolist() == [1, 4, 5]
+
+    ev = world("copy", n_test=90, related="item")
+    ev.test = Rows(ev.test.x, ev.test.label, np.arange(90) // 3)
+    found = pairs(ev, "a", "b")
+    assert found.label.tolist() == list(range(30))
+    assert np.array_equal(found.related, np.eye(30, dtype=bool))
+    other = world("copy", n_test=90, related="item", seed=4)
+    other.test = ev.test
+    assert np.array_equal(item_rows(ev), item_rows(other))
+
+
+def test_at_most_a_thousand_items_are_compared(world):
+    ev = world("copy", n_test=1300, related="item")
+    assert len(item_rows(ev)) == len(set(item_rows(ev))) == 1000
 
 
 def test_the_distances_are_computed_once(world):
@@ -159,3 +184,11 @@ def test_artifacts_hold_all_pairs_and_the_means_between_classes(world):
     diagonal = np.diag(out["w2class/a+b"])
     assert out["w2class/a+b"].shape == (10, 10)
     assert diagonal.max() < out["w2class/a+b"].min(initial=9, where=~np.eye(10, dtype=bool))
+
+
+def test_class_matrices_are_drawn_only_of_few_classes(world):
+    ev = world("copy", n_test=210)
+    for classes, drawn in ((20, True), (21, False)):
+        ev.test = Rows(ev.test.x, np.arange(210) % classes)
+        ev.cache.clear()
+        assert ("w2class/a+b" in relatedness_artifacts(ev)) == drawn

@@ -1,4 +1,4 @@
-"""A made-up store: four models on two data sets, at two missing ratios."""
+"""A made-up store: four models on three data sets, at two missing ratios."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.store import COLUMNS, RunResult, Store
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
-DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption")}
+DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}
 SKILL = {"meme": 0.6, "mvae": 0.25, "mmvae": 0.55, "mopoe": 0.5, "mmvm": 0.58, "unimodal": 0.1}
 CLASSES = 10
 CONTROL = "chance control: the modalities' latents never met in training"
@@ -46,8 +46,8 @@ def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: An
         "complete_fraction": 1 - run.missing.ratio, "seed": run.seed, "metric": metric, "metric_version": 1,
         "variant": "", "prior": "", "given": "", "target": "", "value": value, "se": None, "n": 1000, "chance": None,
         "ceiling": None, "higher_is_better": True, "status": "ok", "reason": "", "dataset_hash": "d" * 16,
-        "oracle_hash": "o" * 16, "device": "cpu", "precision": "fp32", "engine": "eager", "threads": 1,
-        "package_version": "0.1.0", "n_params": 1234567, "epochs": 20, "steps": 780,
+        "oracle_hash": "o" * 16, "embedding_hash": "", "device": "cpu", "precision": "fp32", "engine": "eager",
+        "threads": 1,        "package_version": "0.1.0", "n_params": 1234567, "epochs": 20, "steps": 780,
     }  # fmt: skip
     assert set(known) == set(COLUMNS)
     return {**known, **fields}
@@ -55,6 +55,14 @@ def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: An
 
 def scores(run: RunSpec) -> list[dict[str, Any]]:
     """Plausible rows of one run."""
+    if run.dataset.name == "cub":
+        return caption_scores(run)
+    rows = class_scores(run)
+    return rows + attribute_scores(run) if run.dataset.name == "captioned_shapes" else rows
+
+
+def class_scores(run: RunSpec) -> list[dict[str, Any]]:
+    """Those of data with classes."""
     rng = np.random.default_rng(int(run.run_id[:8], 16))
     skill = SKILL[run.model.name] * (1 - 0.4 * run.missing.ratio)
     names, rows = list(run.likelihoods), []
@@ -89,6 +97,62 @@ def scores(run: RunSpec) -> list[dict[str, Any]]:
     return rows
 
 
+def attribute_scores(run: RunSpec) -> list[dict[str, Any]]:
+    """Those of data whose attributes are read."""
+    skill, (a, b), rows = SKILL[run.model.name] * (1 - 0.4 * run.missing.ratio), run.likelihoods, []
+    reason = CONTROL if run.model.name == "unimodal" else ""
+    for metric, chance in (("attributes_strict", 0.011), ("attributes_features", 0.33)):
+        for given, target, level in ((a, b, 0.7), (b, a, 0.9)):
+            value = chance if reason else chance + level * skill * (1 - chance) + 0.001 * run.seed
+            rows.append(row(run, metric, value, given=given, target=target, chance=chance, reason=reason))
+            rows.append(row(run, metric, 0.9, variant="self", given=target, target=target, chance=chance))
+        rows.append(row(run, metric, 0.5 * skill, prior="aggregate", target=f"{a}+{b}", chance=chance))
+        why = {"status": "skipped", "reason": "it has no such prior"} if run.model.name == "meme" else {}
+        value = None if why else 0.4 * skill
+        rows.append(row(run, metric, value, prior="model", target=f"{a}+{b}", chance=chance, **why))
+    return rows
+
+
+def caption_scores(run: RunSpec) -> list[dict[str, Any]]:
+    """Those of pictures with captions and no class on both sides."""
+    skill, (a, b), rows = SKILL[run.model.name] * (1 - 0.4 * run.missing.ratio), run.likelihoods, []
+    reason, note = CONTROL if run.model.name == "unimodal" else "", "first reduced by PCA"
+    words = {"embedding_hash": "e" * 16}
+    for metric in ("cross_coherence", "linear_probe"):
+        rows.append(row(run, metric, status="skipped", reason="no class is on both sides of this split"))
+    for variant in ("mean oracle", "sif oracle"):
+        for given, target, level in ((a, b, 0.3), (b, a, 0.35)):
+            value = 0.0 if reason else level * skill + 0.002 * run.seed
+            where = {
+                "given": given,
+                "target": target,
+                "variant": variant,
+                "reason": f"{reason}; {note}" if reason else note,
+                **words,
+            }
+            rows.append(row(run, "cca", value, chance=0.004, ceiling=0.22, **where))
+            rows.append(row(run, "cca_ratio", value / 0.22, ceiling=1.0, **where))
+        rows.append(row(run, "cca", 0.2 * skill, variant=variant, prior="aggregate", target=f"{a}+{b}", **words))
+        rows.append(row(run, "cca_ground_truth", 0.22, variant=variant, target=f"{a}+{b}", chance=0.004, **words))
+    for given, target in ((a, b), (b, a)):
+        for k in (1, 5, 10):
+            value = k / 1000 if reason else k / 1000 + 0.01 * k * skill
+            rows.append(row(run, "retrieval_recall", value, variant=str(k), given=given, target=target,
+                            chance=k / 1000, reason=reason))  # fmt: skip
+        rows.append(row(run, "retrieval_median_rank", 500 - 400 * skill, given=given, target=target, chance=500.5,
+                        higher_is_better=False, reason=reason))  # fmt: skip
+    for variant, value in (("bleu", 0.1), ("chrf", 0.3)):
+        rows.append(row(run, "caption_quality", value + 0.1 * skill, variant=variant, given=a, target=b, chance=0.1))
+    rows.append(row(run, "relatedness_auroc", 0.5 + 0.4 * skill, given=a, target=b, chance=0.5))
+    return rows
+
+
+def caption(rng: np.random.Generator, label: int) -> str:
+    """A caption of a class: short or long."""
+    kind = f"{'big' if label % 2 else 'small'} bird number {label}"
+    return " ".join([kind, *rng.choice(["with", "a", "yellow", "belly", "and", "wings"], rng.integers(0, 25))])
+
+
 def picture(rng: np.random.Generator, shape: tuple[int, ...], label: int) -> np.ndarray:
     """A picture of a class: a bright bar at its height, on noise."""
     x = rng.integers(0, 90, shape, dtype=np.uint8)
@@ -111,11 +175,17 @@ def artifacts(run: RunSpec) -> dict[str, Any]:
     arrays[f"w2hist/{a}+{b}/related"] = np.histogram(related, edges)[0]
     arrays[f"w2hist/{a}+{b}/unrelated"] = np.histogram(unrelated, edges)[0]
     shapes = {a: (1, 28, 28), b: (3, 32, 32)}
-    for name, shape in shapes.items():
-        arrays[f"grid/source/{name}"] = np.stack([picture(rng, shape, c) for c in range(CLASSES)])
-    for given, target in product(shapes, shapes):
-        drawn = [picture(rng, shapes[target], c if rng.random() < skill + 0.3 else 0) for c in range(CLASSES)]
-        arrays[f"grid/{given}/{target}"] = np.stack(drawn)
+
+    def draw(rng: np.random.Generator, name: str, labels: list[int]) -> np.ndarray:
+        if name == "caption":
+            return np.array([caption(rng, c) for c in labels])
+        return np.stack([picture(rng, shapes[name], c) for c in labels])
+
+    for name in shapes:
+        arrays[f"grid/source/{name}"] = draw(np.random.default_rng(0), name, list(range(CLASSES)))
+    for given, target in product((a, b, f"{a}+{b}"), shapes):
+        drawn = [c if rng.random() < skill + 0.3 else 0 for c in range(CLASSES)]
+        arrays[f"grid/{given}/{target}"] = draw(rng, target, drawn)
     return arrays
 
 

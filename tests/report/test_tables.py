@@ -7,6 +7,8 @@ import pytest
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.averaging import build_tables
+from mmvae_bench.report.describe import definition, is_main, is_ranked, metric_title
+from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.render import limit_rows, notes, show, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
@@ -117,7 +119,7 @@ def test_cells_of_different_n_say_so(factory: Factory, stored: Any) -> None:
     assert "0.500 (n=1)" in to_markdown(table)
 
 
-@pytest.mark.parametrize("column", ["dataset_hash", "oracle_hash"])
+@pytest.mark.parametrize("column", ["dataset_hash", "oracle_hash", "embedding_hash"])
 def test_mixed_hashes_are_refused_naming_what_differs(factory: Factory, stored: Any, column: str) -> None:
     runs = [factory.spec("mvae", seed=seed) for seed in (0, 1)]
     rows = [[factory.row(run, "strange", 0.5, **{column: f"hash-{run.seed}"})] for run in runs]
@@ -126,14 +128,25 @@ def test_mixed_hashes_are_refused_naming_what_differs(factory: Factory, stored: 
         build_tables(*_framed(selection))
 
 
-def test_models_scored_by_different_oracles_are_shown_but_not_ranked(factory: Factory, stored: Any) -> None:
+@pytest.mark.parametrize("column", ["dataset_hash", "oracle_hash", "embedding_hash"])
+def test_models_scored_by_different_means_are_shown_but_not_ranked(factory: Factory, stored: Any, column: str) -> None:
     runs = [factory.spec(model) for model in ("mvae", "mmvae")]
-    rows = [[factory.row(r, "cross_coherence", 0.5, variant="micro", given="a", target="b", oracle_hash=r.model.name)]
-            for r in runs]  # fmt: skip
+    same = {"variant": "mean oracle", "given": "a", "target": "b"}
+    rows = [[factory.row(r, "cca", 0.5 + i, **same, **{column: r.model.name})] for i, r in enumerate(runs)]
     selection = stored(*zip(runs, rows, strict=True))
-    table = one(build_tables(*_framed(selection)), "cross_coherence", "micro")
+    table = one(build_tables(*_framed(selection)), "cca", "mean oracle")
     assert not any(cell.best for row in table.cells.values() for cell in row.values())
-    assert not list(compare(summarise_groups(selection.frame, selection.groups, selection.labels)[0]))
+    assert not list(compare(summarise_groups(*_summary_args(selection))[0]))
+    assert any(f"differ in {column}" in text for text in warnings(selection, []))
+
+
+def test_results_from_before_there_were_embeddings_are_read(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae", seed=seed) for seed in (0, 1)]
+    rows = [factory.row(run, "linear_probe", 0.5, variant="mean", given="mnist") for run in runs]
+    del rows[0]["embedding_hash"]
+    selection = stored(*((run, [row]) for run, row in zip(runs, rows, strict=True)))
+    assert set(selection.frame["embedding_hash"]) == {""}
+    assert one(build_tables(*_framed(selection)), "linear_probe", "mean").seeds == 2
 
 
 def test_one_label_for_two_configurations_is_told_apart(factory: Factory, stored: Any) -> None:
@@ -237,6 +250,75 @@ def test_summary_fits_a_terminal_and_marks_the_best(made: Any) -> None:
     assert f"{first.cells['meme'][first.columns[0]].score.mean:.3f}" in line
     assert "*" in text
     assert "†" in text
+
+
+def test_a_summary_has_the_scores_that_its_data_set_has(made: Any) -> None:
+    selection = select(made.store, made.plan)
+    tables = {table.group: table for table in summarise_groups(*_summary_args(selection))}
+    both = ["image → caption", "caption → image"]
+    shapes = [("strict", both[0]), ("strict", both[1]), ("joint strict", "joint"), ("linear probe", "image"),
+              ("linear probe", "caption"), ("relatedness", "image ↔ caption")]  # fmt: skip
+    birds = [*(("CCA", text) for text in both), *(("recall@10", text) for text in both), shapes[-1]]
+    assert (tables["captioned_shapes"].heads, tables["cub"].heads) == (shapes, birds)
+    assert [name for name, _ in tables["mnist_street"].parts][:2] == ["cross-coherence", "joint coh."]
+    for table in tables.values():  # each fits without being folded
+        assert to_terminal([table], []).count("missing / model") == 1
+
+
+def test_a_summary_has_no_empty_column(factory: Factory, stored: Any) -> None:
+    run = factory.spec("mvae", "cub")
+    rows = [factory.row(run, "cca", 0.1, variant="mean oracle", given="image", target="caption"),
+            factory.row(run, "cca", None, variant="mean oracle", given="caption", target="image", status="skipped"),
+            factory.row(run, "attributes_strict", None, status="skipped", reason="no attributes")]  # fmt: skip
+    (table,) = summarise_groups(*_summary_args(stored((run, rows))))
+    assert table.heads == [("CCA", "image → caption")]
+
+
+def test_remarks_on_scores_are_below_their_table(made: Any) -> None:
+    selection = select(made.store, made.plan)
+    table = one(build_tables(*_framed(selection)), "cca", "mean oracle", group="cub")
+    assert notes(table) == ["† chance control: shown, never ranked.", "first reduced by PCA"]
+    assert not any(cell.best for cell in table.cells["unimodal"].values())
+
+
+def test_a_remark_on_some_models_names_them(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec(model) for model in ("mvae", "mmvae")]
+    rows = [[factory.row(r, "strange", 0.5, reason="odd" * (r.model.name == "mvae"))] for r in runs]
+    assert notes(one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange")) == ["mvae: odd"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "variant", "title", "says"),
+    [
+        ("retrieval_recall", "10", "Recall@10", "k = 10."),
+        ("retrieval_recall", "1", "Recall@1", "k = 1."),
+        ("cca", "sif resnet101", "CCA (sif resnet101)", "(SIF); pictures as ResNet-101 features."),
+        ("attributes_strict", "self", "Attributes, strict (self)", "among the given."),
+        ("log_likelihood", "ess100", "Log-likelihood (ess100)", "loose lower bound."),
+        ("strange", "x", "Strange (x)", "plug-in that defines it."),
+    ],
+)
+def test_variants_are_put_into_words(metric: str, variant: str, title: str, says: str) -> None:
+    assert metric_title(metric, variant, "") == title
+    assert definition(metric, variant, "").endswith(says)
+
+
+def test_what_is_ranked_and_what_is_drawn() -> None:
+    drawn = {("attributes_strict", ""), ("cca", "mean oracle"), ("cca_ratio", "mean resnet101"),
+             ("retrieval_recall", "10"), ("cross_coherence", "micro")}  # fmt: skip
+    not_drawn = {("attributes_strict", "self"), ("attributes_features", ""), ("cca", "sif oracle"),
+                 ("retrieval_recall", "1"), ("cca_ground_truth", "mean oracle")}  # fmt: skip
+    assert all(is_main(*key) for key in drawn)
+    assert not any(is_main(*key) for key in not_drawn)
+    assert not is_ranked("cca_ground_truth", "mean oracle")
+    assert all(is_ranked(*key) for key in drawn)
+
+
+def test_the_lowest_median_rank_is_the_best(made: Any) -> None:
+    selection = select(made.store, made.plan)
+    table = one(build_tables(*_framed(selection)), "retrieval_median_rank", group="cub")
+    best = {label for label, row in table.cells.items() if any(cell.best for cell in row.values())}
+    assert best == {"meme"}  # the most skilled of the made-up models
 
 
 def test_wide_summaries_are_folded(factory: Factory, stored: Any) -> None:

@@ -1,0 +1,197 @@
+"""The files of CUB-200-2011 and of its captions: finding and reading them."""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.datasets.archives import members
+from mmvae_bench.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PLACES = (".", "cub")  # below data_dir, searched in this order; in each, these names:
+PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.zip")
+CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz", "cub_captions_text_c10.zip")
+PARTIAL = ("cub_50classes_64px.npz",)
+
+OFFICIAL = 11_788  # pictures
+PER_PICTURE = 10  # captions
+SIDE = 64
+
+NAME = r"((?!000)(?:[01]\d\d|200)\.[^/]+/[^/]+)"  # class folder/file, no suffix
+PICTURE = re.compile(rf"(?:.*/)?images/{NAME}\.jpg")
+CAPTION = re.compile(rf"(?:.*text_c10/)?{NAME}\.txt")
+TABLE = re.compile(r"(?:.*/)?((?:images|train_test_split)\.txt)")
+
+Entries = NDArray[np.uint8] | NDArray[np.float32]
+Convert = Callable[[Iterable["Image"]], Iterable[NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Birds:
+    """n pictures, sorted by name as MMVAE's were: class folders, then files.
+
+    Attributes:
+        names: ``<class folder>/<file>``, without suffix.
+        images: What a converter made of each picture, [n, *shape].
+        ids: CUB's number of each, int64 [n].
+        official_test: Whether it is of the official test split, [n].
+        captions: Ten lines for each.
+    """
+
+    names: list[str]
+    images: Entries
+    ids: NDArray[np.int64]
+    official_test: NDArray[np.bool_]
+    captions: list[list[str]]
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """The class, from 0: folder 001 is class 0."""
+        return np.array([int(name[:3]) - 1 for name in self.names])
+
+    def subset(self, what: str = "") -> str:
+        """Empty for all 11,788 pictures, else how many there are."""
+        n = len(self.names)
+        return "" if n == OFFICIAL else f"cub {len(set(self.label.tolist()))} classes, {n} pictures{what}"
+
+
+def find(data_dir: Path) -> list[Path]:
+    """Decide what is read: pictures and captions, or the partial copy alone where the official pictures are absent.
+
+    Returns:
+        Pictures (a folder or an archive) and captions (the same); or one ``.npz``.
+
+    Raises:
+        DataError: If neither is complete: says what is missing and how to get it.
+    """
+    pictures, captions, partial = (first(data_dir, names) for names in (PICTURES, CAPTIONS, PARTIAL))
+    if pictures and captions:
+        return [pictures, captions]
+    if partial and not pictures:
+        return [partial]
+    command, place = f"mmvae-bench data fetch cub --data-dir {data_dir}", data_dir / "cub"
+    if not pictures:
+        raise DataError(
+            f"cub needs the pictures of CUB-200-2011: {command} downloads them (1.2 GB), or put CUB_200_2011.tgz, or "
+            f"the folder CUB_200_2011 out of it, into {place}"
+        )
+    raise DataError(
+        "cub needs the captions of Reed et al. 2016, which have no checksum to download them by: get "
+        "cvpr2016_cub.tar.gz (https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view) and run "
+        f"{command} --from cvpr2016_cub.tar.gz, or put its folder text_c10 into {place}"
+    )
+
+
+def first(data_dir: Path, names: Iterable[str]) -> Path | None:
+    """The first of :data:`PLACES` and ``names`` in it that is there."""
+    candidates = [data_dir / place / name for place in PLACES for name in names]
+    return next((path for path in candidates if path.is_dir() or path.is_file()), None)
+
+
+def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
+    """Read pictures in the official layout, all or some of the 11,788, with their captions.
+
+    Raises:
+        DataError: If a file is damaged, or a picture has no number, no side or no ten captions.
+    """
+    lines = _read_captions(captions)
+    names: list[str] = []
+    tables: dict[str, Mapping[str, str]] = {}
+    images = _stack(convert(_decoded(pictures, names, tables)))
+    if not names or len(set(names)) < len(names):
+        what = "some images/<class>/<name>.jpg twice" if names else "no images/<class>/<name>.jpg"
+        raise DataError(f"{pictures} holds {what}; put the official CUB_200_2011 there")
+    for table in ("images.txt", "train_test_split.txt"):
+        if table not in tables:
+            raise DataError(f"{pictures} lacks CUB_200_2011/{table}; put the official CUB_200_2011 there")
+    number = {name.removesuffix(".jpg"): i for i, name in tables["images.txt"].items()}
+    split = tables["train_test_split.txt"]
+    for name in names:
+        if split.get(number.get(name, "")) not in ("0", "1"):
+            raise DataError(f"{pictures} holds images/{name}.jpg, which images.txt or train_test_split.txt lacks")
+        if name not in lines:
+            raise DataError(f"{captions} has no captions text_c10/{name}.txt of a picture in {pictures}; get both anew")
+    ids = np.array([int(number[name]) for name in names])
+    test = np.array([split[number[name]] == "0" for name in names])
+    return _sorted(Birds(names, images, ids, test, [lines[name] for name in names]))
+
+
+def read_partial(path: Path, convert: Convert) -> Birds:
+    """Read the ``.npz`` of 64x64 pictures in the order of CUB's numbers, 1 to n, with their captions.
+
+    Raises:
+        DataError: If it is truncated or not what it should be.
+    """
+    from PIL.Image import fromarray
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            x, names = file["images"], [str(name).removesuffix(".jpg") for name in file["names"]]
+            test, captions = file["official_test"], file["captions"]
+        n = len(names)
+        if not all(re.fullmatch(NAME, name) for name in names):
+            raise ValueError("names are not <class folder>/<file>")
+        if x.dtype != np.uint8 or x.shape != (n, SIDE, SIDE, 3) or captions.shape != (n, PER_PICTURE):
+            raise ValueError(f"images are {x.dtype} {x.shape}, captions {captions.shape}")
+    except Exception as error:  # of broken bytes
+        raise DataError(f"{path} is truncated or damaged ({error}); delete it and get it again") from error
+    images = _stack(convert(fromarray(picture) for picture in x))
+    return _sorted(Birds(names, images, np.arange(1, n + 1), test.astype(bool), captions.tolist()))
+
+
+def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]]) -> Iterator["Image"]:
+    """The pictures in the archive's order; enters their names, and the tables, as they come by."""
+    from PIL import Image
+
+    for name, content in members(path, lambda name: PICTURE.fullmatch(name) or TABLE.fullmatch(name)):
+        if match := TABLE.fullmatch(name):
+            tables[match[1]] = _table(path, name, content)
+        elif match := PICTURE.fullmatch(name):
+            try:
+                picture = Image.open(io.BytesIO(content)).convert("RGB")
+            except Exception as error:  # of broken bytes
+                raise DataError(
+                    f"{path} holds {name}, which is no picture ({error}); get the official CUB_200_2011 again"
+                ) from error
+            names.append(match[1])
+            yield picture
+
+
+def _table(path: Path, name: str, content: bytes) -> Mapping[str, str]:
+    """Lines of ``<number> <value>``."""
+    rows = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
+    if not all(len(row) == 2 and row[0].isdecimal() for row in rows):
+        raise DataError(f"{path} holds {name} with lines that are not '<number> <value>'; get it again")
+    return dict(rows)
+
+
+def _read_captions(path: Path) -> Mapping[str, list[str]]:
+    """Each line is one caption, never split: MMVAE's splitting into sentences gives other lines to other pictures."""
+    found = {}
+    for name, content in members(path, CAPTION.fullmatch):
+        # A few bytes of Reed's are no UTF-8; \n alone ends a line
+        lines = [line for line in content.decode("utf-8", "replace").split("\n") if line.strip()]
+        if len(lines) != PER_PICTURE:
+            raise DataError(f"{path} holds {name} with {len(lines)} captions, not {PER_PICTURE}; get it again")
+        if match := CAPTION.fullmatch(name):
+            found[match[1]] = lines
+    return found
+
+
+def _stack(entries: Iterable[NDArray[Any]]) -> Entries:
+    found = list(entries)
+    return np.stack(found) if found else np.empty(0, np.uint8)
+
+
+def _sorted(birds: Birds) -> Birds:
+    order = sorted(range(len(birds.names)), key=birds.names.__getitem__)
+    names, captions = [birds.names[i] for i in order], [birds.captions[i] for i in order]
+    return Birds(names, birds.images[order], birds.ids[order], birds.official_test[order], captions)

@@ -1,0 +1,86 @@
+"""Features of pictures by ResNet-101, from weights that a user put there: never downloaded, never a pickle."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmvae_bench.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WEIGHTS_NAME = "resnet101.safetensors"
+WHENCE = "get model.safetensors of timm/resnet101.tv_in1k on Hugging Face (torchvision's IMAGENET1K_V1 weights)"
+BATCH = 32
+
+
+def weights_file(data_dir: Path) -> Path | None:
+    """``resnet101.safetensors`` in ``data_dir`` or in its folder ``cub``, or None."""
+    places = (data_dir / WEIGHTS_NAME, data_dir / "cub" / WEIGHTS_NAME)
+    return next((path for path in places if path.is_file()), None)
+
+
+def features(pictures: "Tensor | Iterable[Tensor]", weights: Path) -> "Tensor":
+    """Features of pictures: ResNet-101 before its last layer, averaged over positions.
+
+    Each picture is resized (short side 256, bilinear), cropped (its central 224 x 224) and normalised as the weights
+    want: torchvision's ``ResNet101_Weights.IMAGENET1K_V1.transforms()``. MMVAE's code resized to 224 and did not
+    normalise, so its features differ from these. On the CPU, in batches of 32 whatever N.
+
+    Args:
+        pictures: [N, 3, H, W], uint8 or float32 in [0, 1]; or an iterable of [3, H, W], which may differ in size.
+        weights: A safetensors file with torchvision's names.
+
+    Returns:
+        Float32 [N, 2048].
+
+    Raises:
+        DataError: If ``weights`` are not those of a ResNet-101.
+    """
+    import torch
+
+    net = _load(weights)
+    with torch.no_grad():
+        parts = [net(batch) for batch in _batches(pictures)]
+    return torch.cat(parts) if parts else torch.empty(0, 2048)
+
+
+def is_resnet101(path: Path) -> bool:
+    """Whether a file is in safetensors' format and holds tensors of a ResNet-101 by torchvision's names."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = set(file.keys())
+    except (SafetensorError, OSError):
+        return False
+    return {"conv1.weight", "layer3.22.conv3.weight", "fc.weight"} <= names and "layer3.23.conv1.weight" not in names
+
+
+def _load(weights: Path) -> "nn.Module":
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from torch import nn
+    from torchvision.models import resnet101
+
+    with torch.device("meta"):  # without numbers: drawing 44 million takes seconds and a run's random state
+        net: nn.Module = resnet101(weights=None)
+    try:
+        net.load_state_dict(load_file(weights), assign=True)
+    except (SafetensorError, OSError, RuntimeError) as error:  # the last one: names or shapes
+        what = str(error).splitlines()[0]
+        raise DataError(f"{weights} does not hold the weights of a ResNet-101 ({what}); {WHENCE}") from error
+    net.fc = nn.Identity()  # what comes before it is pooled and flat
+    return net.eval()
+
+
+def _batches(pictures: "Iterable[Tensor]") -> "Iterator[Tensor]":
+    import torch
+    from torchvision.models import ResNet101_Weights
+
+    transform = ResNet101_Weights.IMAGENET1K_V1.transforms()
+    rest = iter(pictures)
+    while some := [transform(picture) for picture in islice(rest, BATCH)]:
+        yield torch.stack(some)

@@ -1,0 +1,121 @@
+"""Pictures of one shape, rendered: what each word of a caption looks like, and what no caption names.
+
+What a function makes depends on its arguments and on the state of the generator that it is given, on nothing else.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+SIDE = 32  # of a finished picture, in pixels
+FINE = 8  # shapes are drawn this many times larger and averaged, which smooths their edges
+TURN = np.linspace(0, 2 * np.pi, 48, endpoint=False)  # where the outlines of round shapes have their corners
+
+# How each word looks. Lengths are in pixels of the finished picture.
+OUTLINES = {  # corners [n, 2], x to the right and y down
+    "heart": np.stack(
+        [
+            16 * np.sin(TURN) ** 3,
+            -13 * np.cos(TURN) + 5 * np.cos(2 * TURN) + 2 * np.cos(3 * TURN) + np.cos(4 * TURN),
+        ],
+        1,
+    ),
+    "square": np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]),
+    "ellipse": np.stack([0.65 * np.cos(TURN), np.sin(TURN)], 1),
+}
+SIZES = {"small": 6.5, "big": 10.5}  # the root of the shape's area, the same for all shapes
+COLOURS = {  # hue in degrees, saturation
+    "red": (0.0, 0.9),
+    "yellow": (54.0, 0.9),
+    "green": (130.0, 0.85),
+    "blue": (225.0, 0.85),
+    "pink": (315.0, 0.5),
+}
+VERTICAL = {"top": -7.0, "bottom": 7.0}  # of the shape's centre, from the picture's
+HORIZONTAL = {"left": -7.0, "right": 7.0}
+BACKGROUNDS = {"light": 0.88, "dark": 0.14}  # its grey, 0..1
+
+# What is fixed where the captions of a level do not name it.
+MEDIUM = 9.0
+PLAIN = COLOURS["red"]
+CENTRE = (0.0, 0.0)
+PLATE = BACKGROUNDS["dark"]
+
+# What no caption names: drawn uniformly to either side.
+SHIFT = 1.5  # pixels, of the centre, in both directions
+TILT = 10.0  # degrees
+SCALE = 0.06  # of the size
+HUE = 8.0  # degrees
+FADE = 0.1  # saturation, downwards only
+SHADE = 0.08  # value, about .9
+TINT = 0.03  # of the background, each of its colours for itself
+
+Array = NDArray[np.float64]
+
+
+def render(rng: np.random.Generator, attributes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Render one picture for each of N rows.
+
+    Args:
+        rng: Draws what no caption names; how much it draws depends on N alone.
+        attributes: [N, 1..5]: the index of the shape, the size, the colour, the position (row by row) and the
+            background in the tables above. Columns that are left out are fixed: medium, red, in the centre, on dark.
+
+    Returns:
+        Pixels [N, 3, 32, 32].
+    """
+    n = len(attributes)
+    shape, *named = attributes.T
+    size = _looks(named, 0, list(SIZES.values()), MEDIUM, n) * (1 + rng.uniform(-SCALE, SCALE, n))
+    angle = np.deg2rad(rng.uniform(-TILT, TILT, n))
+    places = [(x, y) for y in VERTICAL.values() for x in HORIZONTAL.values()]
+    centre = SIDE / 2 + _looks(named, 2, places, CENTRE, n) + rng.uniform(-SHIFT, SHIFT, (n, 2))
+    outlines = [_unit(outline) for outline in OUTLINES.values()]
+    cover = np.stack([_cover(size[i] * _turned(outlines[k], angle[i]) + centre[i]) for i, k in enumerate(shape)])
+    ink = _ink(rng, _looks(named, 1, list(COLOURS.values()), PLAIN, n))
+    plate = _looks(named, 3, list(BACKGROUNDS.values()), PLATE, n)[:, None] + rng.uniform(-TINT, TINT, (n, 3))
+    picture = plate[:, :, None, None] + cover[:, None] * (ink - plate)[:, :, None, None]
+    return (255 * picture.clip(0, 1)).round().astype(np.uint8)
+
+
+def _looks(named: Sequence[NDArray[np.int64]], which: int, table: object, fixed: object, n: int) -> Array:
+    """The look of each row, [N, ...]: by its column, or the fixed one where there is no such column."""
+    if which < len(named):
+        return np.asarray(table, np.float64)[named[which]]
+    return np.asarray([fixed] * n, np.float64)
+
+
+def _unit(outline: Array) -> Array:
+    """The same shape with its centre of mass at the origin and an area of 1 (the shoelace formula)."""
+    x, y = outline.T
+    cross = x * np.roll(y, -1) - np.roll(x, -1) * y
+    area = cross.sum() / 2
+    centre = ((outline + np.roll(outline, -1, 0)) * cross[:, None]).sum(0) / (6 * area)
+    unit: Array = (outline - centre) / np.sqrt(abs(area))
+    return unit
+
+
+def _turned(outline: Array, angle: float) -> Array:
+    c, s = np.cos(angle), np.sin(angle)
+    turned: Array = outline @ np.array([[c, s], [-s, c]])
+    return turned
+
+
+def _cover(corners: Array) -> Array:
+    """How much of each pixel [32, 32] lies inside the polygon, 0..1."""
+    fine = Image.new("L", (FINE * SIDE, FINE * SIDE))
+    ImageDraw.Draw(fine).polygon((FINE * corners - 0.5).ravel().tolist(), fill=255)
+    return np.asarray(fine.reduce(FINE), np.float64) / 255
+
+
+def _ink(rng: np.random.Generator, colour: Array) -> Array:
+    """Red, green and blue [N, 3] of hues and saturations [N, 2], varied."""
+    n = len(colour)
+    hue = colour[:, 0] + rng.uniform(-HUE, HUE, n)
+    saturation = colour[:, 1] - rng.uniform(0, FADE, n)
+    value = 0.9 + rng.uniform(-SHADE, SHADE, n)
+    sextant = (np.array([5.0, 3.0, 1.0]) + hue[:, None] / 60) % 6
+    rgb: Array = value[:, None] * (1 - saturation[:, None] * np.minimum(sextant, 4 - sextant).clip(0, 1))
+    return rgb

@@ -1,0 +1,172 @@
+"""Attributes of generated entries, all or one by one: the scores of CdSprites+ (Sejnova et al. 2022). Protocol 16."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmvae_bench.errors import Undefined
+from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.classifier import to_device
+from mmvae_bench.metrics.coherence import PRIORS, majority, marked, prior_entries
+
+Values = NDArray[np.int64]
+
+# --- of arrays -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a judge reads in N entries.
+
+    Attributes:
+        values: The value of each attribute, [N, A]; unreadable ones are outside 0..(number of values - 1).
+        whole: Which entries are well formed, [N]: all pictures, but of captions those alone that the grammar writes.
+    """
+
+    values: Values
+    whole: NDArray[np.bool_]
+
+
+def right(read: Read, truth: Values) -> NDArray[np.float64]:
+    """How much of each entry is right, [N, 2]: 1 where it is well formed and all of it, and the share of attributes."""
+    same = read.values == truth
+    return np.stack([read.whole & same.all(1), same.mean(1)], 1)
+
+
+def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float64]:
+    """:func:`right` of M readings by one another: [N, 2]. What any of them cannot read is wrong.
+
+    Args:
+        reads: Of the same N rows.
+        counts: How many values each attribute has, [A].
+    """
+    first = np.where(reads[0].values < np.array(counts), reads[0].values, -1)
+    same = np.all([first == read.values for read in reads[1:]], 0) & (first >= 0)
+    return np.stack([np.all([read.whole for read in reads], 0) & same.all(1), same.mean(1)], 1)
+
+
+def combined(values: Values, counts: Sequence[int]) -> Values:
+    """One number for each combination of values: [N, A] -> [N]; -1 where one of them is unreadable."""
+    readable = np.all((values >= 0) & (values < np.array(counts)), 1)
+    flat = np.ravel_multi_index(tuple(np.where(readable[:, None], values, 0).T), tuple(counts))
+    return np.where(readable, flat, -1)
+
+
+def chance_of_rows(truth: Values, counts: Sequence[int]) -> tuple[float, float]:
+    """The best without looking: shares of the most frequent combination, and of the most frequent values on average."""
+    return majority(combined(truth, counts)), float(np.mean([majority(column) for column in truth.T]))
+
+
+def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float, float]:
+    """:func:`agreement` of independent draws with the same marginals, on average."""
+    whole = [combined(read.values, counts)[read.whole] for read in reads]
+    each = [_meeting([read.values[:, a] for read in reads], count) for a, count in enumerate(counts)]
+    share = float(np.prod([read.whole.mean() for read in reads]))
+    return share * _meeting(whole, math.prod(counts)), float(np.mean(each))
+
+
+def _meeting(columns: Sequence[Values], count: int) -> float:
+    """sum_v prod_m p_m(v) over the ``count`` readable values: the chance that independent draws agree."""
+    shares = [np.bincount(c[(c >= 0) & (c < count)], minlength=count) / max(len(c), 1) for c in columns]
+    return float(np.prod(shares, 0).sum())
+
+
+# --- of a model ------------------------------------------------------------------------------------------------------
+
+
+@metric("attributes_strict", bounds=(0.0, 1.0))
+def attributes_strict(ev: Evaluation) -> Iterator[Score]:
+    """Share of generated entries in which all attributes of the row are right, and a caption is the true one.
+
+    x_t is generated from x_A as for coherence: t outside A, and apart from that as variant ``self`` t in A. Without a
+    given modality: entries of all modalities, decoded from one z of a prior, say the same. Captions are read exactly,
+    word for word; pictures by a trained oracle, whose own score on the true test entries is the ceiling. Chance: the
+    share of the most frequent combination, or of two draws that agree without knowing of each other.
+    """
+    yield from _scores(ev, "attributes_strict", 0)
+
+
+@metric("attributes_features", bounds=(0.0, 1.0))
+def attributes_features(ev: Evaluation) -> Iterator[Score]:
+    """Like :func:`attributes_strict`, but the share of attributes that are right, on average over rows.
+
+    Of a caption each attribute counts for itself, also where the sentence is wrong. Chance: the share of the most
+    frequent value, on average over attributes.
+    """
+    yield from _scores(ev, "attributes_features", 1)
+
+
+def _scores(ev: Evaluation, name: str, form: Literal[0, 1]) -> Iterator[Score]:
+    truth, counts = _truth(ev)
+    chance = chance_of_rows(truth, counts)[form]
+    for given in ev.subsets:
+        for target in ev.names:
+            ceiling = float(right(_true(ev, target), truth)[:, form].mean())
+            value, se = _mean(right(_generated(ev, given, target), truth)[:, form])
+            score = Score(name, value, "", "", join(given), target, se, len(truth), chance, ceiling)
+            yield from [replace(score, variant="self")] if target in given else marked(ev, [score])
+    ceiling = float(agreement([_true(ev, m) for m in ev.names], counts)[:, form].mean())
+    for prior in PRIORS:
+        try:
+            reads = _drawn(ev, prior)
+        except Undefined as reason:
+            yield Score(name, None, prior=prior, target=join(ev.names), reason=str(reason))
+            continue
+        value, se = _mean(agreement(reads, counts)[:, form])
+        chance, n = chance_of_draws(reads, counts)[form], len(reads[0].whole)
+        yield Score(name, value, "", prior, "", join(ev.names), se, n, chance, ceiling)
+
+
+def _truth(ev: Evaluation) -> tuple[Values, list[int]]:
+    if ev.attributes is None or ev.test.attributes is None:
+        raise Undefined("the data set has no attributes")
+    if set(ev.oracles) != set(ev.names):
+        raise Undefined("not every modality has an oracle")
+    return ev.test.attributes, [len(values) for values in ev.attributes.values()]
+
+
+def _mean(row: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean of values 0..1 and its standard error, accuracy's where all are 0 or 1."""
+    return float(row.mean()), float(row.std() / math.sqrt(len(row)))
+
+
+def _read(ev: Evaluation, target: str, x: Tensor) -> Read:
+    judge = ev.oracles[target]
+    accepts: Callable[[Tensor], NDArray[np.bool_]] | None = getattr(judge, "accepts", None)
+    return Read(judge.read(x), np.ones(len(x), np.bool_) if accepts is None else accepts(x))
+
+
+def _true(ev: Evaluation, target: str) -> Read:
+    """The true test entries; like the others, read once for both scores."""
+    key = "attributes", target
+    if key not in ev.cache:
+        ev.cache[key] = _read(ev, target, to_device(ev.test.x[target], torch.device("cpu")))
+    read: Read = ev.cache[key]
+    return read
+
+
+def _generated(ev: Evaluation, given: tuple[str, ...], target: str) -> Read:
+    key = "attributes", given, target
+    if key not in ev.cache:
+        ev.cache[key] = _read(ev, target, ev.generated(given, target))
+    read: Read = ev.cache[key]
+    return read
+
+
+def _drawn(ev: Evaluation, prior: str) -> list[Read]:
+    """Entries of every modality from the same draws of a prior."""
+    key = "attributes", "prior", prior
+    if key not in ev.cache:
+        parts = [[_read(ev, m, x[m]) for m in ev.names] for x in prior_entries(ev, prior)]
+        ev.cache[key] = [
+            Read(np.concatenate([r.values for r in each]), np.concatenate([r.whole for r in each]))
+            for each in zip(*parts, strict=True)
+        ]
+    reads: list[Read] = ev.cache[key]
+    return reads

@@ -1,0 +1,99 @@
+"""How near captions generated from a picture come to those that people wrote of it: BLEU and chrF.
+
+Both compare words or letters, not what is meant: beside them stands what one person's caption scores against others'.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.datasets.words import decode
+from mmvae_bench.errors import Undefined
+from mmvae_bench.metrics.base import Evaluation, Score, metric
+from mmvae_bench.metrics.coherence import CHANCE_CONTROL
+from mmvae_bench.metrics.relatedness import item_rows, items
+from mmvae_bench.types import Modality
+
+Ids = NDArray[np.int64]
+References = Sequence[Sequence[str]]
+
+
+# --- of texts --------------------------------------------------------------------------------------------------------
+
+
+def text_scores(captions: Sequence[str], references: References) -> dict[str, float]:
+    """``bleu`` and ``chrf`` of n captions, each against its own references, in [0, 1]: sacrebleu's corpus scores / 100.
+
+    BLEU-4 with sacrebleu's exponential smoothing, ``tokenize="none"`` and case kept: our texts are lower-case tokens
+    joined by blanks. chrF2 as sacrebleu's default: letters up to 6-grams, no words.
+
+    Raises:
+        Undefined: If sacrebleu is absent.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError:
+        raise Undefined("BLEU needs the extra 'text': pip install 'mmvae-bench[text]'") from None
+    streams: list[Any] = list(zip_longest(*references))  # None where a picture has fewer than the others
+    judges = {"bleu": BLEU(tokenize="none", force=True), "chrf": CHRF()}
+    return {name: float(judge.corpus_score(list(captions), streams).score) / 100 for name, judge in judges.items()}
+
+
+# --- of a model ------------------------------------------------------------------------------------------------------
+
+
+def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
+    """The two modalities of captioned pictures.
+
+    Raises:
+        Undefined: If the data set has others, or is scored exactly by its attributes.
+    """
+    if ev.attributes is not None:
+        raise Undefined("captions of this data set are scored exactly, by the attributes that they name")
+    captions = [m for m in ev.model.modalities if m.is_text]
+    pictures = [m for m in ev.model.modalities if not m.is_text]
+    if len(captions) != 1 or len(pictures) != 1:
+        raise Undefined("the data set is not one of pictures and their captions")
+    return pictures[0], captions[0]
+
+
+def generated_captions(ev: Evaluation) -> Ids:
+    """A caption for the picture of each of :func:`item_rows`, [n, T]: one z a row, the likeliest words; made once."""
+    if "generated_captions" not in ev.cache:
+        picture, caption = picture_and_caption(ev)
+        made = ev.generate(ev.test.take(item_rows(ev)), (picture.name,), caption.name)
+        ev.cache["generated_captions"] = made.numpy()
+    found: Ids = ev.cache["generated_captions"]
+    return found
+
+
+@metric("caption_quality", bounds=(0.0, 1.0))
+def caption_quality(ev: Evaluation) -> Iterator[Score]:
+    """:func:`text_scores` of one generated caption a test picture against all true captions of that picture.
+
+    Of at most 1,000 pictures, the same for every run. Chance: each caption against the references of another picture.
+    Ceiling: one true caption of each picture against its others.
+    """
+    picture, caption = picture_and_caption(ev)
+    rows, item = item_rows(ev), items(ev)
+    true = [decode(row, caption.vocabulary) for row in np.asarray(ev.test.x[caption.name])]
+    of = [np.flatnonzero(item == item[row]) for row in rows]
+    references = [[true[i] for i in group] for group in of]
+    captions = [decode(row, caption.vocabulary) for row in generated_captions(ev)]
+    values = text_scores(captions, references)
+
+    order = ev.order("caption_quality", len(rows))  # in a circle, each picture's caption goes to the next
+    chance = text_scores([captions[i] for i in order], [references[i] for i in np.roll(order, -1)])
+    others = [(true[row], [true[i] for i in group if i != row]) for row, group in zip(rows, of, strict=True)]
+    compared = [pair for pair in others if pair[1]]
+    ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
+    reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
+    for name, value in values.items():
+        yield Score(
+            "caption_quality", value, name, given=picture.name, target=caption.name, n=len(rows),
+            chance=chance[name], ceiling=ceiling.get(name), reason=reason,
+        )  # fmt: skip

@@ -1,0 +1,94 @@
+"""Retrieval: is the own caption of a picture the nearest in the latent space, and the other way round? Protocol 23."""
+
+from collections.abc import Iterator
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.errors import Undefined
+from mmvae_bench.metrics.base import Evaluation, Score, metric
+from mmvae_bench.metrics.coherence import CHANCE_CONTROL
+from mmvae_bench.metrics.relatedness import pairs
+
+DEPTHS = (1, 5, 10)
+
+Floats = NDArray[np.float64]
+
+
+# --- of arrays -------------------------------------------------------------------------------------------------------
+
+
+class Ranks(NamedTuple):
+    """Where each of n queries finds its partner.
+
+    Attributes:
+        nearer: How many entries of the gallery are nearer than the partner, [n].
+        tied: How many others are as near, [n].
+    """
+
+    nearer: NDArray[np.int64]
+    tied: NDArray[np.int64]
+
+    @property
+    def mean(self) -> Floats:
+        """The expected rank, 1 being best, if ties are broken at random: nearer + 1 + tied / 2, [n]."""
+        return np.asarray(self.nearer + 1 + self.tied / 2)
+
+    def found(self, k: int) -> Floats:
+        """Probability that the partner is among the k nearest if ties are broken at random, [n]."""
+        return np.asarray(np.clip((k - self.nearer) / (self.tied + 1), 0.0, 1.0))
+
+
+def partner_ranks(cost: Floats) -> Ranks:
+    """Ranks of the diagonal in each row of cost [n queries, n in the gallery]."""
+    own = np.diag(cost)[:, None]
+    return Ranks((cost < own).sum(1), (cost == own).sum(1) - 1)
+
+
+# --- of a model ------------------------------------------------------------------------------------------------------
+
+
+def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks, str]]:
+    """Query, gallery, ranks by W2, and what the scores must not be taken for."""
+    if ev.related != "item":
+        raise Undefined("the data set has no true partners: entries of one class are all related")
+    if ev.attributes is not None:
+        raise Undefined("pictures of this data set share captions: there is no one true partner")
+    reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
+    for query, gallery in permutations(ev.names, 2):
+        first, second = sorted((query, gallery), key=ev.names.index)
+        cost = pairs(ev, first, second).cost  # shared with relatedness
+        yield query, gallery, partner_ranks(cost if query == first else cost.T), reason
+
+
+@metric("retrieval_recall", bounds=(0.0, 1.0))
+def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
+    """Recall at k = 1, 5 and 10 (the variants): share of queries whose partner is among the k nearest of the gallery.
+
+    Nearness is W2 between q(z | x_given) and q(z | x_target); the gallery holds one entry of each of at most 1,000 test
+    items, n of them, so that no entry is a negative of another of its own item. Ties: the expected recall. Chance: k/n.
+    """
+    for query, gallery, ranks, reason in _directions(ev):
+        n = len(ranks.nearer)
+        for k in DEPTHS:
+            found, chance = ranks.found(k), min(k / n, 1.0)
+            se = float(found.std(ddof=1) / np.sqrt(n))
+            yield Score(
+                "retrieval_recall", float(found.mean()), str(k), given=query, target=gallery, se=se, n=n,
+                chance=chance, reason=reason,
+            )  # fmt: skip
+
+
+@metric("retrieval_median_rank", higher_is_better=False, bounds=(1.0, np.inf))
+def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
+    """Median over queries of the partner's rank, as in :func:`retrieval_recall`; ties count as their mean rank.
+
+    Chance: (n + 1) / 2.
+    """
+    for query, gallery, ranks, reason in _directions(ev):
+        n, value = len(ranks.nearer), float(np.median(ranks.mean))
+        yield Score(
+            "retrieval_median_rank", value, given=query, target=gallery, n=n, chance=(n + 1) / 2, reason=reason
+        )  # fmt: skip

@@ -1,0 +1,91 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmvae_bench.datasets.cub import Cub, _shrunk
+from mmvae_bench.datasets.cub_files import find, read_official, read_partial
+from mmvae_bench.errors import DataError
+
+REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+needs_data = pytest.mark.skipif(not (REAL / "cub").is_dir(), reason=f"no CUB in {REAL}; set MMVAE_BENCH_TEST_DATA")
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not the complete CUB")
+
+JPEG, CUT = b"a picture", b"half a picture"  # stand for real ones
+
+
+# --- which files, and the cache --------------------------------------------------------------------------------------
+
+
+def test_pictures_and_captions_come_before_the_partial_copy(fake, tmp_path):
+    def put(*names):
+        shutil.rmtree(tmp_path / "d", ignore_errors=True)
+        fake.write(tmp_path / "d", dict.fromkeys(names, b""), ".")
+        return [path.relative_to(tmp_path / "d").as_posix() for path in find(tmp_path / "d")]
+
+    partial, tgz, xz = "cub/cub_50classes_64px.npz", "cub/CUB_200_2011.tgz", "cub/cub_captions_text_c10.tar.xz"
+    assert put(partial) == [partial]
+    assert put(partial, xz) == [partial]
+    assert put(partial, tgz, xz) == [tgz, xz]
+    assert put(tgz, xz, "text_c10/001.A/x.txt", "CUB_200_2011/images.txt") == ["CUB_200_2011", "text_c10"]
+    with pytest.raises(DataError, match=r"captions.*0B0ywwgffWnLLZW9uVHNjb2JmNlE.*--from cvpr2016_cub\.tar\.gz"):
+        put(partial, tgz)  # never silently less than what is there
+    with pytest.raises(DataError, match="data fetch cub --data-dir"):
+        put(xz)
+
+
+# --- broken files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("text_c10/002.B/x_1.txt", "\n".join("123456789").encode(), r"002\.B/x_1\.txt with 9 captions, not 10"),
+        ("text_c10/002.B/x_1.txt", "\n\n".join("123456789ab").encode(), "with 11 captions"),
+        ("text_c10/002.B/x_1.txt", None, r"no captions text_c10/002\.B/x_1\.txt"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg, which is no picture"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg, which is no picture"),
+        ("CUB_200_2011/images/004.C/new.jpg", JPEG, r"004\.C/new\.jpg, which images\.txt"),
+        ("CUB_200_2011/images.txt", None, r"lacks CUB_200_2011/images\.txt"),
+        ("CUB_200_2011/train_test_split.txt", b"11 1\n", "train_test_split"),
+        ("CUB_200_2011/images.txt", b"1 2 3\n", "<number> <value>"),
+    ],
+)
+@pytest.mark.parametrize("store", ["write", "write_archives"])
+def test_a_broken_file_is_named_in_one_sentence(store, name, content, match, fake, tmp_path):
+    content = {JPEG: fake.jpeg((1, 2, 3)), CUT: fake.jpeg((1, 2, 3))[:-200]}.get(content, content)
+    files = fake.contents() | {name: content}
+    root = getattr(fake, store)(tmp_path / "data", {n: c for n, c in files.items() if c is not None})
+    with pytest.raises(DataError, match=match) as error:
+        Cub().build(root)
+    assert str(root) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_pictures_of_one_side_alone_are_refused(fake, tmp_path):
+    root = fake.write(tmp_path, {name: c for name, c in fake.contents().items() if "/002.B/" not in name})
+    with pytest.raises(DataError, match="one side of the zero_shot split"):
+        Cub().build(root)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"x" * 99])
+def test_a_broken_partial_copy_is_one_sentence(content, fake, tmp_path):
+    fake.write(tmp_path, {"cub_50classes_64px.npz": content})
+    with pytest.raises(DataError, match="npz is truncated or damaged"):
+        Cub().build(tmp_path)
+
+
+@needs_data
+def test_the_real_archives_hold_what_the_partial_copy_holds(tmp_path):
+    (tmp_path / "CUB_200_2011.tgz").symlink_to(REAL / "cub" / "CUB_200_2011_mini.tgz")
+    (tmp_path / "cub_captions_text_c10.tar.xz").symlink_to(REAL / "cub" / "cub_captions_text_c10.tar.xz")
+    mini = read_official(*find(tmp_path), _shrunk)
+    copy = read_partial(*find(REAL), _shrunk)
+    assert (len(mini.names), len(copy.names)) == (200, 2889)
+    assert copy.names == sorted(copy.names)
+    same = [copy.names.index(name) for name in mini.names]
+    np.testing.assert_array_equal(mini.images, copy.images[same])  # bicubic to the last bit
+    np.testing.assert_array_equal(mini.ids, copy.ids[same])
+    np.testing.assert_array_equal(mini.official_test, copy.official_test[same])
+    assert mini.captions == [copy.captions[i] for i in same]
