@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
-from mmvae_bench.datasets.cub_fetch import fetch
+from mmvae_bench.datasets.cub_fetch import CUB, fetch
 from mmvae_bench.datasets.cub_files import PER_PICTURE, SIDE, Birds, find, read_official, read_partial
+from mmvae_bench.datasets.download import sha256
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, WHENCE, features, weights_file
 from mmvae_bench.datasets.words import encode, tokenise, vocabulary
 from mmvae_bench.errors import BenchWarning, DataError
@@ -97,10 +98,9 @@ class Cub(Dataset):
             return _features(pictures, weights) if weights else _shrunk(pictures)
 
         birds = read_partial(files[0], convert) if len(files) == 1 else read_official(files[0], files[1], convert)
-        subset = birds.subset(" of 64x64" if weights and len(files) == 1 else "")
-        if subset:
+        if subset := _subset(birds, files[0], weights):
             warnings.warn(
-                f"{files[0]} is not the complete CUB-200-2011: results carry the subset '{subset}'",
+                f"{files[0]} is not the complete official CUB-200-2011: results carry the subset '{subset}'",
                 BenchWarning,
                 stacklevel=2,
             )
@@ -112,6 +112,15 @@ class Cub(Dataset):
     def fetch(self, data_dir: Path, given: Sequence[Path] = ()) -> None:
         """Download the pictures; or take ``given`` files, known by their content, into ``data_dir/cub``."""
         fetch(data_dir, given)
+
+
+def _subset(birds: Birds, source: Path, weights: Path | None) -> str:
+    """Empty for the official data; a folder or ``.zip`` of all pictures is taken at its word, the archive is not."""
+    if source.suffix == ".npz":
+        return birds.count + (" of 64x64" if weights else "")
+    if birds.complete and source.suffix == ".tgz" and sha256(source) != CUB.sha256:
+        return f"{birds.count} of another archive"
+    return "" if birds.complete else birds.count
 
 
 def _built(birds: Birds, test: NDArray[np.bool_], subset: str) -> Built:

@@ -39,7 +39,7 @@ class Birds:
     """n pictures, sorted by name as MMVAE's were: class folders, then files.
 
     Attributes:
-        names: ``<class folder>/<file>``, without suffix.
+        names: ``<class folder>/<file>``, no suffix.
         images: What a converter made of each picture, [n, *shape].
         ids: CUB's number of each, int64 [n].
         official_test: Whether it is of the official test split, [n].
@@ -57,10 +57,15 @@ class Birds:
         """The class, from 0: folder 001 is class 0."""
         return np.array([int(name[:3]) - 1 for name in self.names])
 
-    def subset(self, what: str = "") -> str:
-        """Empty for all 11,788 pictures, else how many there are."""
-        n = len(self.names)
-        return "" if n == OFFICIAL else f"cub {len(set(self.label.tolist()))} classes, {n} pictures{what}"
+    @property
+    def complete(self) -> bool:
+        """Whether these are all 11,788."""
+        return len(self.names) == OFFICIAL
+
+    @property
+    def count(self) -> str:
+        """What a subset of CUB is called: how many classes and pictures."""
+        return f"cub {len(set(self.label.tolist()))} classes, {len(self.names)} pictures"
 
 
 def find(data_dir: Path) -> list[Path]:
@@ -92,8 +97,7 @@ def find(data_dir: Path) -> list[Path]:
 
 def first(data_dir: Path, names: Iterable[str]) -> Path | None:
     """The first of :data:`PLACES` and ``names`` in it that is there."""
-    candidates = [data_dir / place / name for place in PLACES for name in names]
-    return next((path for path in candidates if path.is_dir() or path.is_file()), None)
+    return next((path for place in PLACES for name in names if (path := data_dir / place / name).exists()), None)
 
 
 def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
@@ -109,9 +113,8 @@ def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
     if not names or len(set(names)) < len(names):
         what = "some images/<class>/<name>.jpg twice" if names else "no images/<class>/<name>.jpg"
         raise DataError(f"{pictures} holds {what}; put the official CUB_200_2011 there")
-    for table in ("images.txt", "train_test_split.txt"):
-        if table not in tables:
-            raise DataError(f"{pictures} lacks CUB_200_2011/{table}; put the official CUB_200_2011 there")
+    if lacking := sorted({"images.txt", "train_test_split.txt"} - tables.keys()):
+        raise DataError(f"{pictures} lacks {' and '.join(lacking)}; put the official CUB_200_2011 there")
     number = {name.removesuffix(".jpg"): i for i, name in tables["images.txt"].items()}
     split = tables["train_test_split.txt"]
     for name in names:
@@ -139,8 +142,9 @@ def read_partial(path: Path, convert: Convert) -> Birds:
         n = len(names)
         if not all(re.fullmatch(NAME, name) for name in names):
             raise ValueError("names are not <class folder>/<file>")
-        if x.dtype != np.uint8 or x.shape != (n, SIDE, SIDE, 3) or captions.shape != (n, PER_PICTURE):
-            raise ValueError(f"images are {x.dtype} {x.shape}, captions {captions.shape}")
+        shapes = x.shape, captions.shape, test.shape
+        if x.dtype != np.uint8 or shapes != ((n, SIDE, SIDE, 3), (n, PER_PICTURE), (n,)):
+            raise ValueError(f"images, captions and official_test are {shapes}")
     except Exception as error:  # of broken bytes
         raise DataError(f"{path} is truncated or damaged ({error}); delete it and get it again") from error
     images = _stack(convert(fromarray(picture) for picture in x))
@@ -158,9 +162,7 @@ def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]])
             try:
                 picture = Image.open(io.BytesIO(content)).convert("RGB")
             except Exception as error:  # of broken bytes
-                raise DataError(
-                    f"{path} holds {name}, which is no picture ({error}); get the official CUB_200_2011 again"
-                ) from error
+                raise DataError(f"{path} holds {name}, which is truncated or no picture; get it again") from error
             names.append(match[1])
             yield picture
 

@@ -63,7 +63,7 @@ class Space(NamedTuple):
         projection: Fitted on the training pairs.
         embed: Captions [N, T] to [N, 300].
         note: Says if the views were reduced first.
-        hash: Of the word vectors.
+        hash: Of the word vectors, and of the weights behind the picture side if it has any.
     """
 
     variant: str
@@ -110,7 +110,8 @@ def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> 
         direction = arrays.pop("direction").astype(np.float32)
         projection, embed = Projection(**arrays), partial(_embedded, name, words, direction)
         note = _note(len(first), len(projection.mean_x), len(projection.mean_y))
-        out.append(Space(f"{name} {side.name}", projection, embed, note, words.hash))
+        behind = "+".join(filter(None, (words.hash, side.hash)))
+        out.append(Space(f"{name} {side.name}", projection, embed, note, behind))
     return out
 
 

@@ -25,7 +25,7 @@ class Score:
         chance: What a model without any skill scores.
         ceiling: The best that can be scored, such as the oracle's accuracy.
         reason: Why a row is skipped, or, beside a value, what it must not be taken for (a chance control).
-        embedding_hash: Of the word vectors it is measured by, if any: different ones are never averaged.
+        embedding_hash: Of the word vectors and picture features it is measured by: different ones are never averaged.
     """
 
     metric: str

@@ -36,8 +36,9 @@ def _block(convolution: nn.Module, channels: int) -> list[nn.Module]:
     return [convolution, nn.GroupNorm(GROUPS, channels), nn.ReLU()]
 
 
-def _shape(rows: int) -> dict[str, tuple[int, int]]:
-    return {"kernel_size": (rows, 4), "stride": (2, 2) if rows == 4 else (1, 2), "padding": (rows // 4, 1)}
+def _kernel(rows: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Kernel, stride and padding that halve E, and T as well where there are 4 rows."""
+    return (rows, 4), (2 if rows == 4 else 1, 2), (rows // 4, 1)
 
 
 def conv_encoder(length: int, width: int, latent_dim: int) -> nn.Module:
@@ -48,7 +49,7 @@ def conv_encoder(length: int, width: int, latent_dim: int) -> nn.Module:
     """
     layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
     for rows, before, after in (steps := _steps(length, width)):
-        layers += _block(nn.Conv2d(before, after, bias=False, **_shape(rows)), after)
+        layers += _block(nn.Conv2d(before, after, *_kernel(rows), bias=False), after)
     return nn.Sequential(*layers, nn.Conv2d(steps[-1][2], 2 * latent_dim, 4), nn.Flatten())
 
 
@@ -60,8 +61,8 @@ def conv_decoder(length: int, width: int, latent_dim: int) -> nn.Module:
     *steps, last = _steps(length, width)[::-1]
     layers = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, steps[0][2], 4), nn.ReLU()]
     for rows, after, before in steps:
-        layers += _block(nn.ConvTranspose2d(before, after, bias=False, **_shape(rows)), after)
-    return nn.Sequential(*layers, nn.ConvTranspose2d(last[2], 1, **_shape(last[0])), nn.Flatten(1, 2))
+        layers += _block(nn.ConvTranspose2d(before, after, *_kernel(rows), bias=False), after)
+    return nn.Sequential(*layers, nn.ConvTranspose2d(last[2], 1, *_kernel(last[0])), nn.Flatten(1, 2))
 
 
 def _layers(width: int) -> nn.TransformerEncoder:
@@ -75,7 +76,11 @@ def _layers(width: int) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(
         width, HEADS, 2 * width, dropout=0.0, batch_first=True, norm_first=True, bias=False
     )
-    return nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(width), enable_nested_tensor=False)
+    stack = nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(width), enable_nested_tensor=False)
+    for weight in stack.layers.parameters():
+        if weight.dim() == 2:
+            nn.init.xavier_uniform_(weight)  # torch starts all layers as copies of one
+    return stack
 
 
 class TransformerEncoder(nn.Module):

@@ -42,7 +42,7 @@ def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
     keys: list[Key] = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
     groups, order = list(ok["group"].unique()), [*METRICS, *ok["metric"].unique()]
-    keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1])))
+    keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1]), key[2] != ""))  # the metric itself first
     return [table for key in keys for table in by_scheme(build_table(key, frame, labels))]
 
 

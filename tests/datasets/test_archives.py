@@ -124,6 +124,11 @@ def test_a_header_that_declares_gigabytes_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "t"
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 17)))
     refused(path, "a header of")
+    info, _ = entry("unwanted")
+    info.size = 1 << 40  # nor is a member passed over that would take hours
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 10)))
+    with pytest.raises(DataError, match="expands to more than"):
+        list(members(path, lambda name: False))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ from mmvae_bench.errors import DataError
 
 REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not (REAL / "cub").is_dir(), reason=f"no CUB in {REAL}; set MMVAE_BENCH_TEST_DATA")
-pytestmark = pytest.mark.filterwarnings("ignore:.*is not the complete CUB")
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not the complete official CUB")
 
 JPEG, CUT = b"a picture", b"half a picture"  # stand for real ones
 
@@ -45,10 +45,11 @@ def test_pictures_and_captions_come_before_the_partial_copy(fake, tmp_path):
         ("text_c10/002.B/x_1.txt", "\n".join("123456789").encode(), r"002\.B/x_1\.txt with 9 captions, not 10"),
         ("text_c10/002.B/x_1.txt", "\n\n".join("123456789ab").encode(), "with 11 captions"),
         ("text_c10/002.B/x_1.txt", None, r"no captions text_c10/002\.B/x_1\.txt"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg, which is no picture"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg, which is no picture"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg, which is truncated or no picture"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg, which is truncated or no picture"),
         ("CUB_200_2011/images/004.C/new.jpg", JPEG, r"004\.C/new\.jpg, which images\.txt"),
-        ("CUB_200_2011/images.txt", None, r"lacks CUB_200_2011/images\.txt"),
+        ("CUB_200_2011/copy/images/002.B/x_1.jpg", JPEG, r"some images/<class>/<name>\.jpg twice"),
+        ("CUB_200_2011/images.txt", None, r"lacks images\.txt;"),
         ("CUB_200_2011/train_test_split.txt", b"11 1\n", "train_test_split"),
         ("CUB_200_2011/images.txt", b"1 2 3\n", "<number> <value>"),
     ],

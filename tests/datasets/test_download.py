@@ -96,7 +96,12 @@ def test_a_broken_download_goes_on_where_it_stopped(web, tmp_path):
 def test_a_server_that_ignores_ranges_sends_all_again(web, tmp_path):
     (tmp_path / "file.part").write_bytes(b"wrong" * 1000)
     web.ranges = False
-    assert bring(web, tmp_path / "file", "/good") == [("/good", "bytes=5000-")]
+    web.breaks_after = 2000
+    with pytest.raises(DataError, match="broke after 2,000"):
+        bring(web, tmp_path / "file", "/good")
+    assert (tmp_path / "file.part").read_bytes() == CONTENT[:2000]  # nothing of what was there before
+    web.breaks_after = None
+    assert bring(web, tmp_path / "file", "/good") == [("/good", "bytes=2000-")]
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
@@ -140,7 +145,7 @@ def test_sources_are_tried_in_order_and_each_says_why_it_failed(web, tmp_path):
         bring(web, tmp_path / "file", *dead)
     text = str(error.value)
     assert all(place in text for place in dead) and "\n" not in text
-    assert "404" in text and "another file, of 2,000 bytes" in text and "no https address" in text
+    assert "404" in text and "another file, of 2,000 bytes" in text and text.count("no https address") == 2
     assert f"300,000 bytes, SHA-256 {SHA}) and put it at {tmp_path / 'file'}" in text
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:1000]  # no dead link destroys what is there
     asked = bring(web, tmp_path / "file", *dead, "/moved", "/never")
@@ -157,9 +162,8 @@ def test_the_second_source_goes_on_from_the_first(web, tmp_path):
 
 def test_more_than_the_pinned_size_is_never_written(web, tmp_path):
     web.files["/endless"], web.length = CONTENT * 3, False
-    with pytest.raises(DataError, match="cannot be downloaded"):
-        bring(web, tmp_path / "file", "/endless", sha="0" * 64)
-    assert list(tmp_path.iterdir()) == []
+    bring(web, tmp_path / "file", "/endless")
+    assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_silent_server_does_not_hold_us_for_ever(web, tmp_path, monkeypatch):

@@ -40,6 +40,7 @@ def test_a_caption_is_words_then_eos_then_padding():
         ids, [[3, 4, EOS, PAD], [3, UNK, 4, EOS], [3, 3, 3, EOS], [3, 3, 3, EOS], [EOS, PAD, PAD, PAD]]
     )
     assert [decode(row, words) for row in ids] == ["a bird", "a <unk> bird", "a a a", "a a a", ""]
+    np.testing.assert_array_equal(encode([["<pad>", "<eos>"]], words, 4), [[UNK, UNK, EOS, PAD]])
     assert encode([], words, 4).shape == (0, 4)
 
 

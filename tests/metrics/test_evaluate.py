@@ -23,13 +23,19 @@ def with_metric(monkeypatch, *made):
     monkeypatch.setattr(registry, "names", lambda: ["probe"])
 
 
+OF_CAPTIONS = {  # defined in other worlds, whose tests are their own
+    "attributes_features", "attributes_strict", "caption_quality", "cca", "cca_ground_truth", "cca_ratio",
+    "retrieval_median_rank", "retrieval_recall",
+}  # fmt: skip
+
+
 def test_every_registered_metric_scores_within_its_bounds_and_twice_the_same(world):
     found = evaluate(world(n_test=100))
     assert {s.metric for s in found} == set(registry.names())
+    assert {s.metric for s in found if s.value is None} == OF_CAPTIONS
     for score in found:
         low, high = registry.get(score.metric).bounds
-        assert score.value is not None
-        assert score.variant == "ess100" or low <= score.value <= high + 1e-9
+        assert score.value is None or score.variant == "ess100" or low <= score.value <= high + 1e-9
     assert evaluate(world(n_test=100)) == found
 
 

@@ -1,5 +1,7 @@
 """The conv preset is the papers' nets: parameters counted by hand from their tables, and what it does with the rest."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -26,12 +28,12 @@ def count(module):
 
 def convolutions(*channels):
     """Weights and biases of 4x4 convolutions one after the other."""
-    return sum(16 * a * b + b for a, b in zip(channels, channels[1:], strict=False))
+    return sum(16 * a * b + b for a, b in pairwise(channels))
 
 
 def full(*sizes):
     """Weights and biases of linear layers one after the other."""
-    return sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+    return sum(a * b + b for a, b in pairwise(sizes))
 
 
 def test_parameters_are_those_of_the_papers():

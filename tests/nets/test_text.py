@@ -173,6 +173,13 @@ def test_padding_of_a_learned_caption_stays_padding():
     assert u.grad[0, :3].any() and not u.grad[0, 3:].any()
 
 
+def test_layers_do_not_start_as_copies():
+    first, second = TransformerEncoder(8, E, L).layers.layers
+    assert not any(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True) if a.dim() == 2
+    )
+
+
 @both
 def test_a_decoder_knows_how_long_z_is(text):
     """A group norm right after z would not: the posterior's mean would be decoded like its draws."""

@@ -303,6 +303,12 @@ def test_variants_are_put_into_words(metric: str, variant: str, title: str, says
     assert definition(metric, variant, "").endswith(says)
 
 
+def test_a_metric_itself_comes_before_its_variants(factory: Factory, stored: Any) -> None:
+    run = factory.spec("mvae", "captioned_shapes")
+    rows = [factory.row(run, "attributes_strict", 0.5, variant=v, target="image") for v in ("self", "")]
+    assert [table.variant for table in build_tables(*_framed(stored((run, rows))))] == ["", "self"]
+
+
 def test_what_is_ranked_and_what_is_drawn() -> None:
     drawn = {("attributes_strict", ""), ("cca", "mean oracle"), ("cca_ratio", "mean resnet101"),
              ("retrieval_recall", "10"), ("cross_coherence", "micro")}  # fmt: skip
