@@ -15,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Repeated, Rows, Stored
+from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
 from mmvae_bench.spec import canonical_json
@@ -57,7 +58,7 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
         BenchError: If the cache cannot be written.
     """
     identity = {"layout": LAYOUT, "name": name, "version": dataset.version, "options": dict(options)}
-    content = [_sha256(path) for path in dataset.sources(data_dir)]  # content alone: a moved file is the same file
+    content = [_content(path) for path in dataset.sources(data_dir)]  # content alone: a moved file is the same file
     key = hashlib.sha256(canonical_json({**identity, "sources": content}).encode()).hexdigest()[:16]
     folder = cache_dir / "datasets" / f"{name}-{key}"
     data = _read(folder)
@@ -74,13 +75,13 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
     return data
 
 
-def _sha256(path: Path) -> str:
+def _content(path: Path) -> str:
+    """What a source's content is known by."""
     if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead
         files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
         facts = [[file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in files]
         return hashlib.sha256(canonical_json({"files": facts}).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 @contextmanager
@@ -172,7 +173,7 @@ def _read(folder: Path) -> Data | None:
 
 
 def _map(path: Path, facts: Mapping[str, Any]) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)  # "r" is what torch warns of; no copy either
     if array.dtype.str != facts["dtype"] or list(array.shape) != facts["shape"]:
         raise ValueError(f"{path} is not the array that was stored")
     return array

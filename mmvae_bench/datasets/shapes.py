@@ -23,7 +23,7 @@ OUTLINES = {  # corners [n, 2], x to the right and y down
         1,
     ),
     "square": np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]),
-    "ellipse": np.stack([0.65 * np.cos(TURN), np.sin(TURN)], 1),
+    "ellipse": np.stack([0.5 * np.cos(TURN), np.sin(TURN)], 1),
 }
 SIZES = {"small": 6.5, "big": 10.5}  # the root of the shape's area, the same for all shapes
 COLOURS = {  # hue in degrees, saturation
@@ -33,8 +33,8 @@ COLOURS = {  # hue in degrees, saturation
     "blue": (225.0, 0.85),
     "pink": (315.0, 0.5),
 }
-VERTICAL = {"top": -7.0, "bottom": 7.0}  # of the shape's centre, from the picture's
-HORIZONTAL = {"left": -7.0, "right": 7.0}
+VERTICAL = {"top": -6.5, "bottom": 6.5}  # of the shape's centre, from the picture's
+HORIZONTAL = {"left": -6.5, "right": 6.5}
 BACKGROUNDS = {"light": 0.88, "dark": 0.14}  # its grey, 0..1
 
 # What is fixed where the captions of a level do not name it.

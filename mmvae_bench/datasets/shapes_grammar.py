@@ -85,9 +85,9 @@ class Grammar:
     def accepts(self, ids: Ids) -> NDArray[np.bool_]:
         """Which captions [N, T] the grammar writes, word for word up to their first <eos>: [N]."""
         values, counts = self.read(ids), [len(values) for values in self.attributes.values()]
-        readable = np.all(values < counts, axis=1)
-        written = self.write(np.where(readable[:, None], values, 0))
-        accepted: NDArray[np.bool_] = readable & (written == until_eos(ids)).all(1)
+        readable = np.all(values < counts, axis=1, keepdims=True)
+        written = self.write(np.where(readable, values, 0))  # what has an unreadable attribute equals no caption
+        accepted: NDArray[np.bool_] = np.all(written == until_eos(ids), axis=1)
         return accepted
 
     def _choice(self, values: NDArray[np.int64], t: int, name: str) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ class Read:
     """What a judge reads in N entries.
 
     Attributes:
-        values: The value of each attribute, [N, A]; unreadable ones are outside 0..(number of values - 1).
+        values: The value of each attribute, [N, A]; their number where it is unreadable.
         whole: Which entries are well formed, [N]: all pictures, but of captions those alone that the grammar writes.
     """
 
@@ -46,14 +46,14 @@ def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float6
         reads: Of the same N rows.
         counts: How many values each attribute has, [A].
     """
-    first = np.where(reads[0].values < np.array(counts), reads[0].values, -1)
-    same = np.all([first == read.values for read in reads[1:]], 0) & (first >= 0)
+    first = np.where(reads[0].values < np.array(counts), reads[0].values, -1)  # -1 is what none of the others reads
+    same = np.all([first == read.values for read in reads[1:]], 0)
     return np.stack([np.all([read.whole for read in reads], 0) & same.all(1), same.mean(1)], 1)
 
 
 def combined(values: Values, counts: Sequence[int]) -> Values:
     """One number for each combination of values: [N, A] -> [N]; -1 where one of them is unreadable."""
-    readable = np.all((values >= 0) & (values < np.array(counts)), 1)
+    readable = np.all(values < np.array(counts), 1)
     flat = np.ravel_multi_index(tuple(np.where(readable[:, None], values, 0).T), tuple(counts))
     return np.where(readable, flat, -1)
 

@@ -3,7 +3,6 @@
 Fitted on all true training pairs, once a data set, and kept in the cache: the same for every run.
 """
 
-import hashlib
 from collections.abc import Callable
 from functools import cache, partial
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mmvae_bench.datasets import resnet
 from mmvae_bench.datasets.base import Repeated, Rows
+from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.metrics.canonical import Projection, fit_cca
@@ -82,9 +82,7 @@ def picture_side(ev: Evaluation, picture: Modality) -> Side:
     if picture.dtype == "float32" and len(picture.shape) == 1:
         return Side("features", "", lambda x: np.asarray(x.numpy()))
     if ev.data_dir is not None and (weights := resnet.weights_file(ev.data_dir)) is not None:
-        with weights.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        return Side("resnet101", content, lambda x: resnet.features(x, weights).numpy())
+        return Side("resnet101", sha256(weights)[:16], lambda x: resnet.features(x, weights).numpy())
     oracle = ev.oracles.get(picture.name)
     if isinstance(oracle, Oracle):
         return Side("oracle", oracle.hash, oracle.features)

@@ -14,7 +14,7 @@ from mmvae_bench.types import Modality
 class Words(nn.Module):
     """The words of a caption: their embedding [V, E], and the layer that scores them.
 
-    Padding (id 0) embeds to exact zeros and has no gradient.
+    Padding (id 0) embeds to exact zeros, whatever is trained: a tied row 0 has the gradient of padding's score.
 
     Args:
         size: V.
@@ -25,16 +25,16 @@ class Words(nn.Module):
     def __init__(self, size: int, width: int, *, tied: bool = True) -> None:
         super().__init__()
         self.width = width
-        self.embedding = nn.Embedding(size, width, padding_idx=0)
+        self.embedding = nn.Embedding(size, width)
         self.bias = nn.Parameter(torch.zeros(size))
         self.scores = None if tied else nn.Linear(width, size, bias=False)
         with torch.no_grad():
-            self.embedding.weight[1:].normal_(std=1 / math.sqrt(width))  # rows of length 1: tied scores start near 0
+            self.embedding.weight.normal_(std=1 / math.sqrt(width))  # rows of length 1: tied scores start near 0
 
     def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         """The words' vectors."""
         vectors: Tensor = self.embedding(ids)
-        return vectors
+        return vectors * (ids != 0)[..., None]
 
     def logits(self, h: Float[Tensor, "*batch T E"]) -> Float[Tensor, "*batch T V"]:
         """What each word scores at each position."""
