@@ -64,9 +64,8 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
         replace(m, vocabulary=words[m.name], **spec.likelihoods[m.name])  # type: ignore[arg-type]
         for m in dataset.modalities
     )
-    presence = Presence(
-        spec.missing, tuple(m.name for m in modalities), len(train_rows), spec.dataset.name, spec.seed
-    )  # fmt: skip
+    names = tuple(m.name for m in modalities)
+    presence = Presence(spec.missing, names, len(train_rows), spec.dataset.name, spec.seed, train_rows.item)
     if not len(presence.trained()) or not presence.ever().any(1).all():
         raise BenchError("no training row is left that shows every modality; lower --missing or raise --limit-train")
     return Material(dataset, data, train_rows, test_rows, presence, modalities)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -44,8 +43,9 @@ def _categorical(ids: Tensor, logits: Tensor, _: float) -> Tensor:
 
     MMVAE's code leaves out the unknown word and counts the padding; the padding is what says nothing of a sentence.
     """
-    chosen = logits.gather(-1, ids.expand(logits.shape[:-1])[..., None])[..., 0]
-    return torch.where(ids == 0, 0.0, chosen - logits.logsumexp(-1))  # lighter than the whole log-softmax
+    targets = ids.expand(logits.shape[:-1])
+    loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=0, reduction="none")
+    return -loss.view(targets.shape)
 
 
 LAPLACE = Likelihood(lambda x, loc, b: -(x - loc).abs() / b - math.log(2 * b), _identity)

@@ -1,7 +1,8 @@
 """What is hidden in training: from a :class:`~mmvae_bench.spec.Missing` to presence. The only place that hides.
 
 Presence is drawn on base rows and depends on (data set, seed), never on the model; the holes of a lower ratio lie
-inside those of a higher one (protocol 1-4). Multiplied pairs (``dm``) come afterwards, among complete rows only.
+inside those of a higher one (protocol 1-4). Multiplied pairs (``dm``) come afterwards, among complete rows only. Where
+several rows show one picture, its rows are complete together: no picture of an incomplete row is in a complete one.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Presence:
         names: The modalities, in order.
         rows: N.
         dataset: Registered name; with ``seed`` it seeds every draw.
+        item: What each row shows, [N], where several may show the same: ratios are then shares of items.
     """
 
     missing: Missing
@@ -30,16 +32,18 @@ class Presence:
     rows: int
     dataset: str
     seed: int
+    item: NDArray[np.int64] | None = None
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
         """Which rows keep all modalities in every epoch, [N]."""
         if self.missing.scheme.startswith("independent"):
             return np.asarray(self._independent.all(0))
-        kept = np.zeros(self.rows, dtype=bool)
-        f_n = round((1 - self.missing.ratio) * self.rows, 6)  # .9 of 10 rows leaves 1, whatever 1 - .9 is in binary
-        kept[self._permutation[: int(f_n)]] = True
-        return kept
+        items, of = self._items
+        kept = np.zeros(items, dtype=bool)
+        f_n = round((1 - self.missing.ratio) * items, 6)  # .9 of 10 leaves 1, whatever 1 - .9 is in binary
+        kept[_generator("mask", self.dataset, self.seed).permutation(items)[: int(f_n)]] = True
+        return kept[of]
 
     def at(self, epoch: int) -> NDArray[np.bool_]:
         """Bool[M, N]: which entries are shown in an epoch. Only ``split`` changes with the epoch."""
@@ -77,8 +81,12 @@ class Presence:
         return partner
 
     @cached_property
-    def _permutation(self) -> NDArray[np.intp]:
-        return _generator("mask", self.dataset, self.seed).permutation(self.rows)
+    def _items(self) -> tuple[int, NDArray[np.intp]]:
+        """How many items there are, and the number of each row's, [N]; without repetition each row is its own."""
+        if self.item is None:
+            return self.rows, np.arange(self.rows)
+        found, of = np.unique(self.item, return_inverse=True)
+        return len(found), of
 
     def _side(self, epoch: int) -> NDArray[np.intp]:
         """The one modality that each incomplete row shows, uniform, [N]."""
@@ -86,13 +94,14 @@ class Presence:
 
     @cached_property
     def _independent(self) -> NDArray[np.bool_]:
-        """u[m, row] is drawn once; m is absent where u < ratio; where all would be, the largest u stays."""
-        u = _generator("mask", self.dataset, self.seed).random((len(self.names), self.rows))
+        """u[m, item] is drawn once; m is absent where u < ratio; where all would be, the largest u stays."""
+        items, of = self._items
+        u = _generator("mask", self.dataset, self.seed).random((len(self.names), items))
         kept = np.array([[name == self.missing.modality] for name in self.names])
         u = np.where(kept, 1.0, u)  # never dropped, so never in need of a last one either
         last = np.arange(len(self.names))[:, None] == u.argmax(0)
         shown: NDArray[np.bool_] = (u >= self.missing.ratio) | last
-        return shown
+        return shown[:, of]
 
 
 def _generator(*parts: str | int) -> np.random.Generator:

@@ -98,3 +98,20 @@ def test_the_number_of_complete_rows_does_not_suffer_from_binary_fractions(ratio
 def test_with_a_kept_modality_the_others_are_dropped_at_the_full_rate(ratio):
     share = 1 - presence(ratio, "independent:keep=c", rows=40_000).at(0).mean(1)
     assert (np.abs(share[:2] - ratio) < 5 * np.sqrt(ratio * (1 - ratio) / 40_000)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(SCHEMES), st.floats(0, 0.99), st.integers(0, 5), st.integers(0, 9))
+def test_no_item_of_an_incomplete_row_is_in_a_complete_one(scheme, ratio, seed, epoch):
+    item = np.random.default_rng(seed).integers(1000, 1060, size=400)
+    p = Presence(Missing(ratio, scheme), NAMES, 400, "d", seed, item)
+    assert not set(item[p.complete]) & set(item[~p.complete])
+    assert p.at(epoch).any(0).all() and p.at(epoch)[:, p.complete].all() and not p.at(epoch).all(0)[~p.complete].any()
+    if scheme.startswith(("split", "only")):
+        assert len(set(item[p.complete])) == int(round((1 - ratio) * len(set(item)), 6))
+
+
+def test_rows_that_are_items_of_their_own_have_the_holes_of_rows_without_items():
+    for scheme in SCHEMES:
+        alone = Presence(Missing(0.5, scheme), NAMES, 400, "d", 0, np.arange(400))
+        assert np.array_equal(alone.at(3), presence(0.5, scheme).at(3))

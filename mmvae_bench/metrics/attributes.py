@@ -124,11 +124,11 @@ def _scores(ev: Evaluation, name: str, form: Literal[0, 1]) -> Iterator[Score]:
 
 
 def _truth(ev: Evaluation) -> tuple[Values, list[int]]:
-    if ev.attributes is None or ev.test.attributes is None:
+    if ev.attributes is None or ev.judged.attributes is None:
         raise Undefined("the data set has no attributes")
     if set(ev.oracles) != set(ev.names):
         raise Undefined("not every modality has an oracle")
-    return ev.test.attributes, [len(values) for values in ev.attributes.values()]
+    return ev.judged.attributes, [len(values) for values in ev.attributes.values()]
 
 
 def _mean(row: NDArray[np.float64]) -> tuple[float, float]:
@@ -146,7 +146,7 @@ def _true(ev: Evaluation, target: str) -> Read:
     """The true test entries; like the others, read once for both scores."""
     key = "attributes", target
     if key not in ev.cache:
-        ev.cache[key] = _read(ev, target, to_device(ev.test.x[target], torch.device("cpu")))
+        ev.cache[key] = _read(ev, target, to_device(ev.judged.x[target], torch.device("cpu")))
     read: Read = ev.cache[key]
     return read
 

@@ -26,6 +26,12 @@ CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise 
 PROBE_ROWS = 4000  # complete training rows encoded for what is fitted on latents, the same for all models
 
 
+def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """One row of each of at most n items, the first in ``order`` (a permutation of the rows), sorted."""
+    first = np.sort(np.unique(item[order], return_index=True)[1])
+    return np.sort(order[first[:n]])
+
+
 @dataclass(frozen=True)
 class Latents:
     """Of q(z | x_A) on N rows: mean, standard deviation and one sample, each [N, L] float32 on the CPU."""
@@ -100,6 +106,25 @@ class Evaluation:
         """The first n of :meth:`order`, sorted."""
         return np.sort(self.order(what, total)[:n])
 
+    @property
+    def items(self) -> NDArray[np.int64]:
+        """What each test row shows: its item, or the row itself."""
+        return np.arange(len(self.test)) if self.test.item is None else self.test.item
+
+    def item_rows(self, n: int) -> NDArray[np.intp]:
+        """A test row of each of at most n items (one caption a picture), the same for every run, sorted."""
+        return one_each(self.items, n, self.order("relatedness", len(self.test)))
+
+    @property
+    def judged_rows(self) -> NDArray[np.intp]:
+        """The test rows that classes and attributes are judged on: one of each item, so that they are independent."""
+        return self.item_rows(len(self.test))
+
+    @property
+    def judged(self) -> Rows:
+        """The rows of :attr:`judged_rows`."""
+        return self.test if self.test.item is None else self.test.take(self.judged_rows)
+
     @cached_property
     def probe_rows(self) -> Rows:
         """At most :data:`PROBE_ROWS` complete training rows: the ``train`` of :meth:`latents`."""
@@ -132,7 +157,7 @@ class Evaluation:
     @torch.no_grad()
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:
         """E[x_t | z], one z a row from q(z | x_A): [N, *shape] on the CPU."""
-        generator = self.generator("latents", "+".join(given), "test")  # the noise of the latents' samples
+        generator = self.generator("latents", "+".join(given), "test")  # of all test rows: the latents' samples
         parts = []
         for batch in self.chunks(rows):
             z = self.model.posterior_for(target, batch.given(*given)).rsample(generator=generator)
@@ -140,13 +165,13 @@ class Evaluation:
         return torch.cat(parts)
 
     def _generated(self, given: tuple[str, ...], target: str) -> Tensor:
-        """:meth:`generate` of the test rows. Called as ``generated(given, target)``; the last two are cached."""
-        return self.generate(self.test, given, target)
+        """:meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; the last two are cached."""
+        return self.generate(self.judged, given, target)
 
     def _predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
         """The oracle's classes of the generated entries, [N]. Called as ``predicted(given, target)``, cached."""
         return self.oracles[target].predict(self.generated(given, target))
 
     def _recognised(self, name: str) -> NDArray[np.int64]:
-        """The oracle's classes of the true test entries, [N]. Called as ``recognised(name)``, cached."""
-        return self.oracles[name].predict(to_device(self.test.x[name], torch.device("cpu")))
+        """The oracle's classes of the true entries of :attr:`judged`, [N]. Called as ``recognised(name)``, cached."""
+        return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))

@@ -30,6 +30,11 @@ class Projection:
     wx: Floats
     wy: Floats
 
+    def stacked(self) -> "Projection":
+        """Each pair of directions (v_x, v_y) scaled to the Euclidean length 1: the ``stacked`` of :func:`fit_cca`."""
+        length = np.sqrt(np.square(self.wx).sum(0) + np.square(self.wy).sum(0))
+        return Projection(self.mean_x, self.mean_y, self.wx / length, self.wy / length)
+
     def left(self, x: Reals) -> Floats:
         """Directions of the projected rows x, [N, k], of length 1 (0 where a row is the mean)."""
         return _directions((x - self.mean_x) @ self.wx)
@@ -78,11 +83,8 @@ def fit_cca(
     m = moments(x, y)
     white_x, white_y = _whitening(m.xx, ridge, most), _whitening(m.yy, ridge, most)
     left, _, right = np.linalg.svd(white_x.T @ m.xy @ white_y, full_matrices=False)
-    wx, wy = white_x @ left[:, :k], white_y @ right[:k].T
-    if scaling == "stacked":
-        length = np.sqrt(np.square(wx).sum(0) + np.square(wy).sum(0))
-        wx, wy = wx / length, wy / length
-    return Projection(m.x, m.y, wx, wy)
+    fitted = Projection(m.x, m.y, white_x @ left[:, :k], white_y @ right[:k].T)
+    return fitted.stacked() if scaling == "stacked" else fitted
 
 
 def moments(x: "Reals | Repeated", y: Reals) -> Moments:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.words import decode
+from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, metric
 from mmvae_bench.metrics.coherence import CHANCE_CONTROL
-from mmvae_bench.metrics.relatedness import item_rows, items
+from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
 Ids = NDArray[np.int64]
@@ -62,10 +62,10 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
 
 
 def generated_captions(ev: Evaluation) -> Ids:
-    """A caption for the picture of each of :func:`item_rows`, [n, T]: one z a row, the likeliest words; made once."""
+    """A caption for the picture of each of ``item_rows``, [n, T]: one z a row, the likeliest words; made once."""
     if "generated_captions" not in ev.cache:
         picture, caption = picture_and_caption(ev)
-        made = ev.generate(ev.test.take(item_rows(ev)), (picture.name,), caption.name)
+        made = ev.generate(ev.test.take(ev.item_rows(ROWS)), (picture.name,), caption.name)
         ev.cache["generated_captions"] = made.numpy()
     found: Ids = ev.cache["generated_captions"]
     return found
@@ -75,20 +75,21 @@ def generated_captions(ev: Evaluation) -> Ids:
 def caption_quality(ev: Evaluation) -> Iterator[Score]:
     """:func:`text_scores` of one generated caption a test picture against all true captions of that picture.
 
-    Of at most 1,000 pictures, the same for every run. Chance: each caption against the references of another picture.
-    Ceiling: one true caption of each picture against its others.
+    Of at most 1,000 pictures, the same for every run. True captions are as the nets know them: 31 words, rare ones
+    ``<unk>``, which nothing that is scored can match. Chance: each caption against the references of another picture.
+    Ceiling: one true caption of each picture against its others, one reference fewer.
     """
     picture, caption = picture_and_caption(ev)
-    rows, item = item_rows(ev), items(ev)
+    rows, item = ev.item_rows(ROWS), ev.items
     true = [decode(row, caption.vocabulary) for row in np.asarray(ev.test.x[caption.name])]
     of = [np.flatnonzero(item == item[row]) for row in rows]
     references = [[true[i] for i in group] for group in of]
-    captions = [decode(row, caption.vocabulary) for row in generated_captions(ev)]
+    captions = [_known(decode(row, caption.vocabulary)) for row in generated_captions(ev)]
     values = text_scores(captions, references)
 
     order = ev.order("caption_quality", len(rows))  # in a circle, each picture's caption goes to the next
     chance = text_scores([captions[i] for i in order], [references[i] for i in np.roll(order, -1)])
-    others = [(true[row], [true[i] for i in group if i != row]) for row, group in zip(rows, of, strict=True)]
+    others = [(_known(true[row]), [true[i] for i in group if i != row]) for row, group in zip(rows, of, strict=True)]
     compared = [pair for pair in others if pair[1]]
     ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
     reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
@@ -97,3 +98,8 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
             "caption_quality", value, name, given=picture.name, target=caption.name, n=len(rows),
             chance=chance[name], ceiling=ceiling.get(name), reason=reason,
         )  # fmt: skip
+
+
+def _known(text: str) -> str:
+    """Without ``<unk>``: to know that a word is rare is not to have said it."""
+    return " ".join(word for word in text.split() if word != SPECIALS[UNK])

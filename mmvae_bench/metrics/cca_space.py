@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets import resnet
-from mmvae_bench.datasets.base import Repeated, Rows
+from mmvae_bench.datasets.base import Repeated, Rows, Stored
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation
@@ -59,7 +59,7 @@ class Space(NamedTuple):
     """One embedding of captions, and the projection that correlates it with picture features.
 
     Attributes:
-        variant: The embedding and the side, such as ``sif oracle``.
+        variant: The embedding and the side, such as ``sif oracle``; ``unit`` first: of variance 1.
         projection: Fitted on the training pairs.
         embed: Captions [N, T] to [N, 300].
         note: Says if the views were reduced first.
@@ -90,7 +90,7 @@ def picture_side(ev: Evaluation, picture: Modality) -> Side:
 
 
 def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> list[Space]:
-    """A space for each embedding, fitted or from the cache.
+    """Two spaces for each embedding, of MMVAE's scaling and of unit variance, fitted or from the cache.
 
     Raises:
         Undefined: If the word vectors cannot be had, or there are too few pictures.
@@ -101,15 +101,16 @@ def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> 
     entries = ev.pairs.x[picture.name][first]
     words = load_word_vectors(ids, caption.vocabulary, ev.cache_dir)
     features = cache(lambda: Repeated(_features(side, entries), index))  # computed only where something is fitted
-    content = f"{VERSION} cca {DIMENSIONS} {side.name} {side.hash} {words.hash} {array_hash(entries, ids, index)}"
+    content = f"{VERSION} cca unit {DIMENSIONS} {side.name} {side.hash} {words.hash} {array_hash(entries, ids, index)}"
     out = []
     for name in EMBEDDINGS:
         arrays = kept(ev.cache_dir, f"{content} {name}", partial(_fitted, name, features, ids, words))
         direction = arrays.pop("direction").astype(np.float32)
-        projection, embed = Projection(**arrays), partial(_embedded, name, words, direction)
-        note = _note(len(first), len(projection.mean_x), len(projection.mean_y))
+        unit, embed = Projection(**arrays), partial(_embedded, name, words, direction)
+        note = _note(len(first), len(unit.mean_x), len(unit.mean_y))
         behind = "+".join(filter(None, (words.hash, side.hash)))
-        out.append(Space(f"{name} {side.name}", projection, embed, note, behind))
+        for prefix, projection in (("", unit.stacked()), ("unit ", unit)):
+            out.append(Space(f"{prefix}{name} {side.name}", projection, embed, note, behind))
     return out
 
 
@@ -140,7 +141,7 @@ def _fitted(name: str, features: Callable[[], Repeated], ids: Ids, words: WordVe
     direction = first_direction(e) if name == "sif" else np.zeros(e.shape[1], np.float32)
     x = features()
     most = most_components(len(x.entries), x.shape[1] + e.shape[1])
-    return {**vars(fit_cca(x, without(direction, e), DIMENSIONS, most=most)), "direction": direction}
+    return {**vars(fit_cca(x, without(direction, e), DIMENSIONS, "unit_variance", most=most)), "direction": direction}
 
 
 def _embedded(name: str, words: WordVectors, direction: Reals, ids: Ids) -> Reals:
@@ -152,6 +153,12 @@ def _items(pairs: Rows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     item = np.arange(len(pairs)) if pairs.item is None else pairs.item
     _, first, index = np.unique(item, return_index=True, return_inverse=True)
     return first, index.astype(np.int64)
+
+
+def true_features(ev: Evaluation, side: Side, entries: Stored) -> Reals:
+    """Of true test entries, the same for every run: kept, because ResNet-101 takes a third of a second for each."""
+    content = f"{VERSION} features {side.name} {side.hash} {array_hash(entries)}"
+    return kept(ev.cache_dir, content, lambda: {"features": side.features(to_device(entries, CPU))})["features"]
 
 
 def _features(side: Side, entries: Entries) -> Reals:

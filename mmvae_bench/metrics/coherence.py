@@ -75,7 +75,7 @@ def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
 
 
 def class_labels(ev: Evaluation) -> Classes:
-    """Classes of the test rows.
+    """Classes of the test rows that are judged.
 
     Raises:
         Undefined: If there are none, or none that training and test share (zero-shot splits).
@@ -84,7 +84,7 @@ def class_labels(ev: Evaluation) -> Classes:
         raise Undefined("the data set has no classes")
     if not np.intersect1d(ev.train.label, ev.test.label).size:
         raise Undefined("no class is on both sides of this split")
-    return ev.test.label
+    return np.asarray(ev.judged.label)
 
 
 def judged_labels(ev: Evaluation) -> Classes:

@@ -47,6 +47,6 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     for given in probed(ev):
         train, test = ev.latents(given, "train"), ev.latents(given, "test")
         for variant in ("mean", "sample"):
-            predicted = probe(getattr(train, variant), fitted, getattr(test, variant))
+            predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
             value, se = accuracy(predicted, label)
             yield Score("linear_probe", value, variant, "", join(given), "", se, len(label), majority(label))

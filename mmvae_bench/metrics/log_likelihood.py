@@ -13,9 +13,10 @@ from mmvae_bench.metrics.priors import aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.importance import Estimate
 
-ROWS, ELEMENTS = 256, 2**20  # the most rows, and the most elements in them: 85 rows with a 64x64 colour picture
+MOST, LEAST = 256, 64  # rows
+ELEMENTS = 2**20  # in them, where they are more than LEAST: 85 rows with a 64x64 colour picture
 SAMPLES = 100  # K a row
-CHUNK = 8  # rows at a time: K x 8 latents are decoded at once, which stays below 500 MB and mostly in the CPU's cache
+CHUNK = 8  # rows at a time: K x 8 latents are decoded at once, which stays below 500 MB for a caption of 32 words too
 
 Prior = Literal["model", "aggregate"]
 PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
@@ -43,7 +44,7 @@ def quantities(names: Names) -> list[tuple[Names, Names]]:
 def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """log p(x_T) and log p(x_t | x_A) in nats, mean over test rows: variant ``iw100`` with K = 100 samples.
 
-    At most 256 rows, fewer where entries are large. Beside each ``ess100``, the mean effective sample size in [1, K]:
+    256 rows, down to 64 where entries are large. Beside each ``ess100``, the mean effective sample size in [1, K]:
     near 1, the estimate is a loose lower bound. ``prior`` is the model's own or the aggregate one (protocol 17).
     """
     for prior in PRIORS:
@@ -84,8 +85,8 @@ def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int =
 def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int) -> Estimate:
     p = aggregate_prior(ev) if prior == "aggregate" else None
     generator = ev.generator("log_likelihood", prior, join(given), join(target))
-    size = sum(math.prod(m.shape) for m in ev.model.modalities)
-    rows = ev.test.take(ev.draw("log_likelihood", min(ROWS, max(1, ELEMENTS // size)), len(ev.test)))
+    size = sum(math.prod(m.shape) * max(len(m.vocabulary), 1) for m in ev.model.modalities)
+    rows = ev.test.take(ev.draw("log_likelihood", min(MOST, max(LEAST, ELEMENTS // size)), len(ev.test)))
     parts = []
     for start in range(0, len(rows), CHUNK):
         batch = ev.batch(rows, start, start + CHUNK)

@@ -78,12 +78,6 @@ def balanced(label: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.sort(np.concatenate(chosen))
 
 
-def one_each(item: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """One row of each of at most n items, the first in ``order`` (a permutation of the rows), sorted."""
-    first = np.sort(np.unique(item[order], return_index=True)[1])
-    return np.sort(order[first[:n]])
-
-
 # --- of a model ------------------------------------------------------------------------------------------------------
 
 
@@ -104,20 +98,10 @@ class Pairs(NamedTuple):
         return np.asarray(self.label[:, None] == self.label[None, :])
 
 
-def items(ev: Evaluation) -> Ints:
-    """What each test row shows: its item, or the row itself."""
-    return np.arange(len(ev.test)) if ev.test.item is None else ev.test.item
-
-
-def item_rows(ev: Evaluation) -> NDArray[np.intp]:
-    """A seeded test row of each of at most 1000 items (one caption a picture), the same for every run."""
-    return one_each(items(ev), ROWS, ev.order("relatedness", len(ev.test)))
-
-
 def chosen_rows(ev: Evaluation) -> NDArray[np.intp]:
     """The test rows that are compared, at most 1000: class-balanced where a class relates them, else one an item."""
     if ev.related == "item" or ev.test.label is None:
-        return item_rows(ev)
+        return ev.item_rows(ROWS)
     return balanced(ev.test.label, ROWS, ev.order("relatedness", len(ev.test)))
 
 
@@ -126,7 +110,7 @@ def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     key = ("relatedness", a, b)
     if key not in ev.cache:
         rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
-        shared = items(ev) if ev.related == "item" or ev.test.label is None else ev.test.label
+        shared = ev.items if ev.related == "item" or ev.test.label is None else ev.test.label
         label = shared[rows]
         if len(set(label.tolist())) < 2:
             raise Undefined("all pairs are related: there are too few test rows or classes")

@@ -34,7 +34,7 @@ class Words(nn.Module):
     def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         """The words' vectors."""
         vectors: Tensor = self.embedding(ids)
-        return vectors * (ids != 0)[..., None]
+        return torch.where((ids != 0)[..., None], vectors, 0.0)
 
     def logits(self, h: Float[Tensor, "*batch T E"]) -> Float[Tensor, "*batch T V"]:
         """What each word scores at each position."""

@@ -54,7 +54,7 @@ def conv_encoder(length: int, width: int, latent_dim: int) -> nn.Module:
 
 
 def conv_decoder(length: int, width: int, latent_dim: int) -> nn.Module:
-    """The mirror of :func:`conv_encoder`.
+    """The mirror of :func:`conv_encoder`; MMVAE's code ends with one more 1-channel ReLU, which bars negative values.
 
     The first layer has no norm (as in MEME's App. K): a group norm there would hide from the net how long z is.
     """

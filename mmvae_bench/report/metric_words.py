@@ -41,6 +41,7 @@ CCA = {
     "oracle": "pictures as the features of the oracle",
     "features": "pictures as the data set's features",
     "resnet101": "pictures as ResNet-101 features",
+    "unit": "each direction scaled to unit variance instead of as in MMVAE's code",
 }
 METRICS = {
     "attributes_strict": Words(
@@ -78,7 +79,7 @@ METRICS = {
     ),
     "cca": Words(
         "CCA",
-        "Mean correlation of pictures and captions, one of them generated, after the projections of a canonical "
+        "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
         "correlation analysis of the true training pairs.",
         CCA,
         main=("mean",),
@@ -87,14 +88,15 @@ METRICS = {
     ),
     "cca_ratio": Words(
         "CCA, ratio",
-        "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones.",
+        "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
+        "generations may exceed it.",
         CCA,
         main=("", "mean"),
         ceiling="true pairs",
     ),
     "cca_ground_truth": Words(
         "CCA, ground truth",
-        "The same correlation of the true test pairs: what CCA is to be compared with.",
+        "The same cosine of the true test pairs: what CCA is to be compared with.",
         CCA,
         unranked=("*",),
         main=(),
@@ -116,7 +118,8 @@ METRICS = {
     ),
     "caption_quality": Words(
         "Caption quality",
-        "Generated captions of test pictures against all true captions of the picture, 0 to 1.",
+        "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of "
+        "true captions are unknown, the same for all models.",
         {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
         main=(),
     ),

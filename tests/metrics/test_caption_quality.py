@@ -2,8 +2,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from mmvae_bench.datasets.base import Rows
+from mmvae_bench.datasets.words import EOS, UNK
 from mmvae_bench.metrics.caption_quality import text_scores
 from mmvae_bench.metrics.evaluate import evaluate
 from tests.metrics.captioned_world import Blind, Knowing, captioned
@@ -75,3 +77,15 @@ def test_captions_are_generated_once():
     ev = captioned(Counting())
     evaluate(ev, ["caption_quality", "caption_quality"])
     assert Counting.calls == 1
+
+
+def test_saying_that_a_word_is_unknown_is_no_hit():
+    class Ignorant(Knowing):
+        def decode(self, z, names=None):
+            made = super().decode(z, names)
+            return {n: torch.where(x > EOS, UNK, x) if n == "caption" else x for n, x in made.items()}
+
+    ev = captioned(Ignorant())
+    ids = np.asarray(ev.test.x["caption"])
+    ev.test = Rows({**ev.test.x, "caption": np.where(ids > EOS, UNK, ids)}, None, ev.test.item)
+    assert all(score.value == 0 for score in evaluate(ev, ["caption_quality"]))

@@ -14,7 +14,7 @@ from mmvae_bench.types import Modality
 from tests.metrics.captioned_world import Blind, Knowing, captioned
 
 NAMES = ["cca", "cca_ground_truth", "cca_ratio"]
-VARIANTS = ("mean features", "sif features")
+VARIANTS = ("mean features", "unit mean features", "sif features", "unit sif features")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_model_that_knows_agrees_as_true_pairs_do(cache_dir):
     expected = [(variant, *way) for variant in VARIANTS for way in ways]
     for name in ("cca", "cca_ratio"):
         assert [(s.variant, s.prior, s.given, s.target) for s in scores[name]] == expected
-        assert [s.n for s in scores[name]] == [100, 100, 1000, 1000] * 2
+        assert [s.n for s in scores[name]] == [100, 100, 1000, 1000] * len(VARIANTS)
     for score, part in zip(scores["cca"], scores["cca_ratio"], strict=True):
         assert part.value == pytest.approx(score.value / score.ceiling)
         assert part.chance == pytest.approx(score.chance / score.ceiling)
@@ -59,8 +59,8 @@ def test_a_blind_model_agrees_as_shuffled_pairs_do_and_says_so(cache_dir):
 def test_the_value_is_the_cosine_of_the_projections(cache_dir):
     ev = captioned(cache_dir=cache_dir)
     side = picture_side(ev, *ev.model.modalities[:1])
-    space = spaces(ev, side, *ev.model.modalities)[1]
-    row, p = measured(ev)[-1].space, space.projection
+    space = spaces(ev, side, *ev.model.modalities)[2]
+    row, p = measured(ev)[8].space, space.projection
     assert row.variant == space.variant == "sif features"
     x, e = np.asarray(ev.pairs.x["picture"])[:5], space.embed(np.asarray(ev.pairs.x["caption"], np.int64)[:5])
     a, b = (x - p.mean_x) @ p.wx, (e - p.mean_y) @ p.wy
@@ -100,7 +100,7 @@ def test_a_ratio_to_chance_is_none(cache_dir):
     shuffled = np.random.default_rng(0).permutation(len(ev.test))
     ev.test = replace(ev.test, x={**ev.test.x, "caption": np.asarray(ev.test.x["caption"])[shuffled]})
     scores = evaluate(ev, ["cca_ratio"])
-    assert all(s.value is None and "5 standard errors" in s.reason for s in scores) and len(scores) == 8
+    assert all(s.value is None and "5 standard errors" in s.reason for s in scores) and len(scores) == 16
     assert all(s.value is not None for s in evaluate(ev, ["cca_ground_truth"]))
 
 

@@ -107,3 +107,12 @@ def test_without_classes_the_first_ten_rows_are_drawn():
 
 def test_pixels_are_rounded_and_clipped():
     assert to_pixels(torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-6, 1.0, 7.0])).tolist() == [0, 0, 1, 255, 255]
+
+
+def test_classes_are_judged_on_one_row_of_each_item(world):
+    ev = world("copy", n_test=90)
+    ev.test = Rows(ev.test.x, ev.test.label, np.arange(90) // 3)
+    for score in evaluate(ev, ["cross_coherence", "linear_probe", "oracle_accuracy"]):
+        assert score.n == 30
+    assert np.array_equal(ev.judged.item, np.arange(30))
+    assert ev.generated(("a",), "b").shape[0] == 30

@@ -40,7 +40,7 @@ def exact(world):
 
 
 def chosen(ev):
-    rows = ev.test.take(ev.draw("log_likelihood", module.ROWS, len(ev.test)))
+    rows = ev.test.take(ev.draw("log_likelihood", module.MOST, len(ev.test)))
     return np.stack([rows.x["a"], rows.x["b"]], -1)  # [n, D, 2]
 
 

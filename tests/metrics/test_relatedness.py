@@ -9,14 +9,14 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import mannwhitneyu
 
 from mmvae_bench.datasets.base import Rows
+from mmvae_bench.metrics.base import one_each
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.relatedness import (
+    ROWS,
     auroc,
     balanced,
     class_means,
     contrast,
-    item_rows,
-    one_each,
     pairs,
     relatedness_artifacts,
     transport_match,
@@ -155,12 +155,12 @@ def test_rows_of_one_item_are_compared_once_and_are_related(world):
     assert np.array_equal(found.related, np.eye(30, dtype=bool))
     other = world("copy", n_test=90, related="item", seed=4)
     other.test = ev.test
-    assert np.array_equal(item_rows(ev), item_rows(other))
+    assert np.array_equal(ev.item_rows(ROWS), other.item_rows(ROWS))
 
 
 def test_at_most_a_thousand_items_are_compared(world):
     ev = world("copy", n_test=1300, related="item")
-    assert len(item_rows(ev)) == len(set(item_rows(ev))) == 1000
+    assert len(ev.item_rows(ROWS)) == len(set(ev.item_rows(ROWS))) == 1000
 
 
 def test_the_distances_are_computed_once(world):

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal, kl_divergence
 
+from mmvae_bench.datasets.shapes_grammar import VOCABULARY
 from mmvae_bench.models.meme import MEME
-from mmvae_bench.types import MultimodalBatch
+from mmvae_bench.nets.mlp import mlp
+from mmvae_bench.types import Modality, MultimodalBatch
 from tests.helpers import batch, gradient, model
 
 K, LAMBDA, BETA = 2, 3.0, 1.5
@@ -121,3 +123,18 @@ def test_a_product_prior_has_a_closed_kl():
     expected = kl_divergence(Normal(experts.q.loc[0, 0], experts.q.scale[0, 0]), prior).sum()
     torch.testing.assert_close(made.divergence(0, experts.q.loc[0], experts)[0], expected)
     assert made.loss(data).total.isfinite()
+
+
+def test_pseudo_inputs_of_captions_start_as_embedded_captions_and_learn_there():
+    caption = Modality("caption", (8,), "categorical", dtype="int16", vocabulary=VOCABULARY)
+    networks = mlp((Modality("image", (1, 4, 4)), caption), 3, hidden=8)
+    made = MEME(networks, k=2, pseudo=4)
+    ids = torch.tensor([[3, 4, 2, 0, 0, 0, 0, 0], [5, 2, 0, 0, 0, 0, 0, 0]] * 2)
+    made.initialise(lambda name, n: ids if name == "caption" else torch.rand(n, 1, 4, 4))
+    u = made.pseudo["caption"]
+    assert torch.equal(u, networks.embed("caption", ids)) and u[0].any() and not u[0, 3:].any()
+    paired = MultimodalBatch({"image": torch.rand(4, 1, 4, 4), "caption": ids}, torch.ones(2, 4, dtype=torch.bool))
+    for data, learns in ((paired, False), (paired.given("image"), True), (paired.given("caption"), False)):
+        made.zero_grad()
+        made.loss(data).total.backward()
+        assert (u.grad is not None and bool(u.grad.any())) is learns
