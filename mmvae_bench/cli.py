@@ -140,6 +140,8 @@ def fetch(name: str, given: tuple[Path, ...], data_dir: Path) -> None:
     try:
         dataset.sources(data_dir)
     except DataError as missing:
+        if not given:
+            raise
         click.echo(f"Still missing: {missing}")
     else:
         click.echo(f"The files of {name} are in '{data_dir}'.")

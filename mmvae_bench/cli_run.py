@@ -21,7 +21,7 @@ FOLDER = click.Path(path_type=Path)
 
 data_option = click.option(
     "--data-dir", type=FOLDER, default="data", show_default=True, envvar="MMVAE_BENCH_DATA", show_envvar=True,
-    help="Files of data sets; read only.",
+    help="Files of data sets; only 'data fetch' writes there.",
 )  # fmt: skip
 cache_option = click.option(
     "--cache-dir", type=FOLDER, default=lambda: platformdirs.user_cache_dir("mmvae-bench"), envvar="MMVAE_BENCH_CACHE",
@@ -39,10 +39,10 @@ results_option = click.option("--results-dir", type=FOLDER, default="results", s
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1. Default: 1.")
 @click.option("--seed-list", multiple=True, metavar="SEED...", help="These seeds.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; flags override it.")
-@click.option("--nets", metavar="NAME", help="Such as 'conv[text=transformer]'. Default: the data set's protocol,")
-@click.option("--epochs", type=int, help="as for the next three.")
-@click.option("--batch-size", type=int)
-@click.option("--latent-dim", type=int)
+@click.option("--nets", metavar="NAME", help="Such as 'conv[text=transformer]'. Default: the data set's protocol.")
+@click.option("--epochs", type=int, help="Default: the data set's protocol.")
+@click.option("--batch-size", type=int, help="Default: the data set's protocol.")
+@click.option("--latent-dim", type=int, help="Default: the data set's protocol.")
 @click.option("--limit-train", type=int, metavar="N", help="Use N training rows. Default: all.")
 @click.option("--limit-test", type=int, metavar="N", help="Use N test rows. Default: all.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")

@@ -39,21 +39,35 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 
 
 def _prepare(specs: list[RunSpec], settings: Settings) -> tuple[list[RunSpec], bool]:
-    """Build each data set's cache and train its oracles once, before workers start; drop the runs of corrupt data."""
-    from mmvae_bench.execute import open_material
-
+    """Build each data set's cache and train its oracles once, side by side; drop the runs of corrupt data."""
+    if not specs:
+        return [], False
+    groups: dict[tuple[str, str], list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(_data_of(spec), []).append(spec)
+    names = ", ".join(name for name, _ in groups)
+    _say(f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)")
+    jobs = min(count_jobs(settings), len(groups))
+    tasks = [joblib.delayed(_prepared)(own[0], settings) for own in groups.values()]
     good, corrupt = [], False
-    for component in dict.fromkeys(_data_of(spec) for spec in specs):
-        own = [spec for spec in specs if _data_of(spec) == component]
-        try:
-            material = open_material(own[0], settings.data_dir, settings.cache_dir)
-            material.judges(own[0].dataset.name, settings.cache_dir)
-        except BenchError as error:
+    for own, sentence in zip(groups.values(), joblib.Parallel(n_jobs=jobs, backend="loky")(tasks), strict=True):
+        if sentence:
             corrupt = True
-            _say(f"{len(own)} runs on {component[0]} are left out: {error}")
+            _say(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentence}")
         else:
             good += own
     return good, corrupt
+
+
+def _prepared(spec: RunSpec, settings: Settings) -> str:
+    """Why the data set cannot be used, or empty: its cache is built and its oracles are trained."""
+    from mmvae_bench.execute import open_material
+
+    try:
+        open_material(spec, settings.data_dir, settings.cache_dir).judges(spec.dataset.name, settings.cache_dir)
+    except BenchError as error:
+        return str(error)
+    return ""
 
 
 def _data_of(spec: RunSpec) -> tuple[str, str]:

@@ -166,7 +166,7 @@ def test_the_grid_as_typed_in_the_issue(ran):
 def test_without_arguments_the_quick_suite_runs(ran):
     assert run().exit_code == 0
     assert ran.plan.name == "quick"
-    assert {e.dataset for e in ran.plan.entries} == {"mnist_street"}
+    assert {e.dataset for e in ran.plan.entries} == {"mnist_street", "captioned_shapes"}
     assert {str(e.missing) for e in ran.plan.entries} == {"none", "split 0.5"}
 
 

@@ -1,5 +1,6 @@
 """Members of an archive or a folder as a stream. Nothing is ever extracted to disk, and nothing is trusted."""
 
+import errno
 import gzip
 import lzma
 import re
@@ -16,14 +17,25 @@ from mmvae_bench.errors import DataError
 MEMBER = 64 << 20  # bytes of one that is read
 EXPANDED = 16 << 30  # bytes of all, read or not
 MEMBERS = 200_000
+HEADERS = 1 << 16  # bytes of one member's headers, extended ones included
+NAME = 1000  # characters
+
+AGAIN = "move it away and get it again"
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 
 
 def kind(path: Path) -> str | None:
-    """``gzip``, ``xz`` or ``zip`` by a file's first bytes, whatever its name; None for anything else."""
-    with path.open("rb") as file:
-        start = file.read(6)
+    """``gzip``, ``xz`` or ``zip`` by a file's first bytes, whatever its name; None for anything else.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
 
 
@@ -42,20 +54,21 @@ def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
         Name, with ``/`` and no leading ``./``, and content.
 
     Raises:
-        DataError: If the archive is truncated, damaged, suspicious or larger than the bounds above.
+        DataError: If the archive is unreadable, truncated, damaged, suspicious or larger than the bounds above.
     """
     readers = {"gzip": _tar, "xz": _tar, "zip": _zip}
     try:
         reader = _folder if path.is_dir() else readers.get(kind(path) or "")
         if reader is None:
-            raise DataError(f"{path} is no .tar.gz, .tar.xz or .zip archive; get it again, or give its folder")
+            raise DataError(f"{path} is no .tar.gz, .tar.xz or .zip archive; {AGAIN}, or give its folder")
         yield from reader(path, wanted)
     except DataError:
         raise
     except Exception as error:  # of broken bytes; the readers of the standard library raise nearly anything
-        raise DataError(
-            f"{path} is truncated or damaged ({type(error).__name__}: {error}); delete it and get it again"
-        ) from error
+        # An error of the disk has a number; gzip's have none, and a broken zip makes zipfile seek to nowhere
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise _unreadable(path, error) from error
+        raise DataError(f"{path} is truncated or damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
 
 def names(path: Path) -> list[str]:
@@ -75,7 +88,7 @@ def _folder(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path).as_posix()
         if file.is_file() and not _is_litter(name) and wanted(name):
-            _check_size(file, name, file.stat().st_size)
+            _check_size(path, _checked(path, name), file.stat().st_size)
             yield name, file.read_bytes()
 
 
@@ -83,34 +96,38 @@ def _tar(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, byt
     opened = gzip.open if kind(path) == "gzip" else lzma.open
     with cast(IO[bytes], opened(path)) as file:
         bounded = _Bounded(file, path)
-        tar = tarfile.open(fileobj=cast(Any, bounded), mode="r:")  # noqa: SIM115  # closing it would close no file
+        tar: Any = tarfile.open(fileobj=cast(Any, bounded), mode="r:")  # noqa: SIM115  # closing it would close no file
         seen: set[str] = set()
-        for count, member in enumerate(tar):
-            _check_count(path, count)
+        for count, member in enumerate(iter(tar.next, None)):
+            tar.members.clear()  # tarfile keeps every header, and what pax headers say of all members
+            tar.pax_headers.clear()
+            _bound(path, count, MEMBERS, "members")
             name = _checked(path, member.name)
             if not (member.isfile() or member.isdir()) or member.issparse():
-                raise DataError(f"{path} holds the link or device {name}, which no archive of a data set does")
+                raise DataError(f"{path} holds the link or device {name!a}, which no archive of a data set does")
             if member.isfile() and not _is_litter(name) and wanted(name):
                 _check_size(path, name, member.size)
                 _check_new(path, name, seen)
-                yield name, cast(IO[bytes], tar.extractfile(member)).read()
+                bounded.left = member.size
+                yield name, tar.extractfile(member).read()
+            bounded.left = HEADERS
         if bounded.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
-            raise DataError(f"{path} is truncated or damaged: it has no end mark; delete it and get it again")
-        while bounded.read(1 << 14):  # to the checksum behind the padding
-            pass
+            raise DataError(f"{path} is truncated or damaged: it has no end mark; {AGAIN}")
+        while file.read(1 << 14):  # to the checksum behind the padding
+            _bound(path, file.tell(), EXPANDED, "bytes")
 
 
 def _zip(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
     seen: set[str] = set()
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
-        _check_count(path, len(infos))
-        _check_total(path, sum(info.file_size for info in infos))
+        _bound(path, len(infos), MEMBERS, "members")
+        _bound(path, sum(info.file_size for info in infos), EXPANDED, "bytes")
         for info in infos:
             name = _checked(path, info.filename)
             mode = stat.S_IFMT(info.external_attr >> 16)
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DataError(f"{path} holds the link or device {name}, which no archive of a data set does")
+                raise DataError(f"{path} holds the link or device {name!a}, which no archive of a data set does")
             if not info.is_dir() and not _is_litter(name) and wanted(name):
                 _check_size(path, name, info.file_size)  # zipfile reads no more than it declares
                 _check_new(path, name, seen)
@@ -118,35 +135,47 @@ def _zip(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, byt
 
 
 class _Bounded:
-    """A decompressed stream that goes forward only and not beyond :data:`EXPANDED`, in pieces of at most MEMBER.
+    """A decompressed stream that goes forward only and not beyond :data:`EXPANDED`.
 
     Attributes:
+        left: How many bytes may still be read, of a member or of the headers before it: tarfile reads long names and
+            extended headers whole, whatever length they declare, and any number of them.
         last: What was read last.
     """
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        self.file, self.path, self.last = file, path, b""
+        self.file, self.path, self.left, self.last = file, path, HEADERS, b""
 
-    def read(self, n: int = -1) -> bytes:
-        # tarfile reads long names and extended headers whole, whatever length they declare
-        _check_size(self.path, "a header", MEMBER + 1 if n < 0 else n)
+    def read(self, n: int) -> bytes:
+        self.left -= n
+        _bound(self.path, HEADERS - self.left, HEADERS, "bytes of headers")
         self.last = self.file.read(n)
-        _check_total(self.path, self.file.tell())
+        _bound(self.path, self.file.tell(), EXPANDED, "bytes")
         return self.last
 
     def seek(self, position: int) -> int:
-        _check_total(self.path, position)
+        _bound(self.path, position, EXPANDED, "bytes")
         return self.file.seek(position)
 
     def tell(self) -> int:
         return self.file.tell()
 
 
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{error.filename or path} cannot be read ({error.strerror or error}); mend that and run it again")
+
+
 def _checked(path: Path, name: str) -> str:
-    """The name without a leading ``./``."""
+    """The name without a leading ``./``, fit to be printed."""
+    if len(name) > NAME or not name.isprintable():
+        raise DataError(
+            f"{path} holds a member named {name[:NAME]!a}, which no data set does; move it away and get it elsewhere"
+        )
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
-        raise DataError(f"{path} holds a member named '{name}', outside its own folder; get it from another place")
+        raise DataError(
+            f"{path} holds a member named {name!a}, outside its own folder; move it away and get it elsewhere"
+        )
     return "/".join(part for part in parts if part not in ("", "."))
 
 
@@ -157,20 +186,15 @@ def _is_litter(name: str) -> bool:
 
 def _check_size(path: Path, name: str, size: int) -> None:
     if size > MEMBER:
-        raise DataError(f"{path} holds {name} of {size:,} bytes, more than {MEMBER:,}; that is no file of a data set")
+        raise DataError(f"{path} holds {name!a} of {size:,} bytes, more than {MEMBER:,}; that is no file of a data set")
 
 
-def _check_total(path: Path, size: int) -> None:
-    if size > EXPANDED:
-        raise DataError(f"{path} expands to more than {EXPANDED:,} bytes; that is no archive of a data set")
-
-
-def _check_count(path: Path, count: int) -> None:
-    if count > MEMBERS:
-        raise DataError(f"{path} holds more than {MEMBERS:,} members; that is no archive of a data set")
+def _bound(path: Path, count: int, limit: int, what: str) -> None:
+    if count > limit:
+        raise DataError(f"{path} holds more than {limit:,} {what}; that is no archive of a data set")
 
 
 def _check_new(path: Path, name: str, seen: set[str]) -> None:
     if name in seen:
-        raise DataError(f"{path} holds {name} twice; get it from another place")
+        raise DataError(f"{path} holds {name!a} twice; move it away and get it elsewhere")
     seen.add(name)

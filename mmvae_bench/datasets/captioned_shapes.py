@@ -64,7 +64,7 @@ class CaptionedShapes(Dataset):
     @property
     def protocol(self) -> Protocol:
         """Small nets for small pictures."""
-        return Protocol("mlp[hidden=256,layers=2]", latent_dim=16, epochs=40, batch_size=64, learning_rate=1e-3)
+        return Protocol("mlp[hidden=128,layers=2]", latent_dim=16, epochs=40, batch_size=64, learning_rate=1e-3)
 
     @property
     def attributes(self) -> Mapping[str, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmvae_bench.datasets.base import Dataset, Rows
+from mmvae_bench.datasets.download import UNVERIFIED
 from mmvae_bench.errors import DataError
 
 MANY = 20  # classes; more are not counted one by one
@@ -33,7 +34,11 @@ def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
         warnings.simplefilter("ignore")  # of a subset: the first line says it
         built = dataset.build(data_dir)
     what = "generated, no files" if not sources else "complete and official"
-    lines = [f"{name}: {f'not the official data but the subset {built.subset}' if built.subset else what}"]
+    if built.subset:
+        what = f"not the official data but the subset {built.subset}"
+    if built.subset.endswith(UNVERIFIED):
+        what = "complete, not verified"
+    lines = [f"{name}: {what}"]
     lines += [f"  found {path} ({_size(path) / 1e6:,.1f} MB)" for path in sources]
     lines += [f"  {split}: {_count(dataset, rows)}" for split, rows in (("train", built.train), ("test", built.test))]
     lines += [f"  {modality}: {len(words):,} words" for modality, words in built.vocabularies.items()]

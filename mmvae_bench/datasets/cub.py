@@ -1,5 +1,6 @@
 """Caltech-UCSD Birds 200-2011 with ten captions a picture."""
 
+import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
 from mmvae_bench.datasets.cub_fetch import CUB, fetch
-from mmvae_bench.datasets.cub_files import PER_PICTURE, SIDE, Birds, find, read_official, read_partial
-from mmvae_bench.datasets.download import sha256
+from mmvae_bench.datasets.cub_files import PER_PICTURE, SIDE, Birds, read_official, read_partial
+from mmvae_bench.datasets.cub_places import find
+from mmvae_bench.datasets.download import UNVERIFIED, sha256
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, WHENCE, features, weights_file
 from mmvae_bench.datasets.words import encode, tokenise, vocabulary
 from mmvae_bench.errors import BenchWarning, DataError
@@ -44,7 +46,8 @@ class Cub(Dataset):
     1,857, as many as NLTK's ``word_tokenize`` (1,855); MMVAE's and MEME's 1,590 are of captions cleaned by hand.
 
     Where the official pictures are absent, a partial copy of 64x64 pictures is read if it is there; that, and an
-    official layout with fewer pictures, is a declared subset.
+    official layout with fewer pictures, is a declared subset. So are all pictures from anything but the official
+    archive, as ``unverified``. Captions have no published checksum.
 
     Attributes:
         image: ``pixels``: the whole picture squashed to 64x64 (bicubic), as MMVAE's raw-picture model; ``resnet101``:
@@ -86,7 +89,7 @@ class Cub(Dataset):
             return [*found, weights]
         raise DataError(
             f"cub[image=resnet101] needs {data_dir / 'cub' / WEIGHTS_NAME}: {WHENCE} and run mmvae-bench data "
-            f"fetch cub --from model.safetensors --data-dir {data_dir}"
+            f"fetch cub --from model.safetensors --data-dir {shlex.quote(str(data_dir))}"
         )
 
     def build(self, data_dir: Path) -> Built:
@@ -99,8 +102,9 @@ class Cub(Dataset):
 
         birds = read_partial(files[0], convert) if len(files) == 1 else read_official(files[0], files[1], convert)
         if subset := _subset(birds, files[0], weights):
+            known = "verified to be " if subset.endswith(UNVERIFIED) else ""
             warnings.warn(
-                f"{files[0]} is not the complete official CUB-200-2011: results carry the subset '{subset}'",
+                f"{files[0]} is not {known}the complete official CUB-200-2011: results carry the subset '{subset}'",
                 BenchWarning,
                 stacklevel=2,
             )
@@ -115,12 +119,12 @@ class Cub(Dataset):
 
 
 def _subset(birds: Birds, source: Path, weights: Path | None) -> str:
-    """Empty for the official data; a folder or ``.zip`` of all pictures is taken at its word, the archive is not."""
+    """Empty for the pictures of the official archive; those of a folder or of another archive cannot be verified."""
     if source.suffix == ".npz":
         return birds.count + (" of 64x64" if weights else "")
-    if birds.complete and source.suffix == ".tgz" and sha256(source) != CUB.sha256:
-        return f"{birds.count} of another archive"
-    return "" if birds.complete else birds.count
+    if not birds.complete:
+        return birds.count
+    return "" if source.is_file() and sha256(source) == CUB.sha256 else f"{birds.count}, {UNVERIFIED}"
 
 
 def _built(birds: Birds, test: NDArray[np.bool_], subset: str) -> Built:

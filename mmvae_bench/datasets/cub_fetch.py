@@ -3,20 +3,27 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import click
+from filelock import FileLock
+
 from mmvae_bench.datasets.archives import kind, names
-from mmvae_bench.datasets.cub_files import CAPTION, PICTURE, PICTURES, find, first
+from mmvae_bench.datasets.cub_files import CAPTION, OFFICIAL, PICTURE, TABLE
+from mmvae_bench.datasets.cub_places import CAPTIONS, PICTURES, first, places
 from mmvae_bench.datasets.download import CHUNK, Pinned, download, sha256
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, is_resnet101
-from mmvae_bench.errors import DataError
+from mmvae_bench.errors import BenchWarning, DataError
 
-# Size and checksum as in torchvision's prototype data set (prototype/datasets/_builtin/cub200.py).
+# Size and checksum: tensorflow_datasets/url_checksums/caltech_birds2011.txt; the checksum also in torchvision's
+# prototype data set (cub200.py), and in FastAI.jl (src/datasets/fastaidatasets.jl) for the copy at the second place.
 CUB = Pinned(
     urls=(
         "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
-        "https://data.caltech.edu/api/records/65de6-vp158/files/CUB_200_2011.tgz/content",
+        "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz",
     ),
     size=1_150_585_339,
     sha256="0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
@@ -32,25 +39,32 @@ RECORD = "SOURCES.json"
 
 
 def fetch(data_dir: Path, given: Sequence[Path]) -> None:
-    """Take ``given`` files into ``data_dir/cub``; without any, download the pictures if there are none.
+    """Take ``given`` files into ``data_dir/cub``; without any, download the pictures, or examine those that are there.
 
     Raises:
-        DataError: If a file is not of CUB, a download fails, or captions, which cannot be downloaded, are missing.
+        DataError: If a file is not of CUB or would not be read, a download fails, or what is there is no CUB.
     """
-    folder = data_dir / "cub"
-    for file in given:
-        _take(file, folder)
+    roles = [(file, recognise(file)) for file in given]
+    for file, name in roles:
+        if name in PICTURES:
+            _examine(file)
     if given:
-        return
-    if not first(data_dir, PICTURES):
-        path = folder / "CUB_200_2011.tgz"
-        download(CUB, path)
-        _record(path, CUB.sha256, CUB.urls[0])
-    find(data_dir)  # says how to get the captions if they are missing
+        with _writing(data_dir / "cub"):
+            for file, name in roles:
+                _take(file, name, data_dir)
+    elif pictures := first(data_dir, PICTURES):
+        _examine(pictures)
+        click.echo(f"Found: {pictures}")
+    else:
+        path = data_dir / "cub" / "CUB_200_2011.tgz"
+        with _writing(path.parent):
+            if not first(data_dir, PICTURES):  # another process may have brought them while we waited
+                _record(path, CUB.sha256, download(CUB, path))
+                click.echo(f"Downloaded: {path}")
 
 
 def recognise(path: Path) -> str:
-    """The name under which :func:`~mmvae_bench.datasets.cub_files.find` looks for what a file holds.
+    """The name under which :func:`~mmvae_bench.datasets.cub_places.find` looks for what a file holds.
 
     Raises:
         DataError: If it holds nothing of CUB, or is damaged.
@@ -70,23 +84,60 @@ def recognise(path: Path) -> str:
     )
 
 
-def _take(file: Path, folder: Path) -> None:
-    path = folder / recognise(file)
-    digest = sha256(file)
+def _examine(pictures: Path) -> None:
+    """Warn of pictures that are not the official archive; refuse a broken archive, and what has no rows."""
+    if pictures.is_file() and sha256(pictures) == CUB.sha256:
+        return
+    inside = names(pictures)
+    count = sum(PICTURE.fullmatch(name) is not None for name in inside)
+    tables = {match[1] for match in map(TABLE.fullmatch, inside) if match}
+    if not count or len(tables) < 2:
+        raise DataError(
+            f"{pictures} holds {count:,} pictures images/<class>/<name>.jpg and {len(tables)} of the tables images.txt "
+            "and train_test_split.txt, so it cannot be used: move it away and run mmvae-bench data fetch cub"
+        )
+    what = "unverified" if count == OFFICIAL else "as a subset"
+    warnings.warn(
+        f"{pictures} is not the official archive of CUB-200-2011: its {count:,} pictures are used {what}; move it away "
+        "and run mmvae-bench data fetch cub to get all",
+        BenchWarning,
+        stacklevel=2,
+    )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Make the folder and lock out other processes; an OSError inside is one sentence."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _copy(file, path, digest)
-        elif sha256(path) != digest:
-            raise DataError(f"{path} is there with another content: move it away to take {file}")
-        _record(path, digest, file.name)
+        with FileLock(folder / ".lock"):
+            yield
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror or error}); mend that and run it again") from error
+        place = error.filename or folder
+        raise DataError(
+            f"{place} cannot be read or written ({error.strerror or error}); mend that and run it again"
+        ) from error
+
+
+def _take(file: Path, name: str, data_dir: Path) -> None:
+    group = next((group for group in (PICTURES, CAPTIONS) if name in group), (WEIGHTS_NAME,))
+    path, digest = data_dir / "cub" / name, sha256(file)
+    looked = places(data_dir, group)
+    there = next((other for other in looked[: looked.index(path) + 1] if other.exists()), None)
+    if there is None:
+        _copy(file, path, digest)
+    elif there.is_file() and sha256(there) == digest:
+        path = there
+    elif there == path:
+        raise DataError(f"{path} is there with another content: move it away to take {file}")
+    else:
+        raise DataError(f"{file} would be {path}, but {there} is read before it: move it away and run it again")
+    _record(path, digest, file.name)
 
 
 def _copy(file: Path, path: Path, digest: str) -> None:
     """Copy under another name, verify, sync and rename: a broken copy is never taken for the file."""
-    part, seen = path.with_name(f"{path.name}.part"), hashlib.sha256()
+    part, seen = path.with_name(f"{path.name}.copy"), hashlib.sha256()
     with file.open("rb") as source, part.open("wb") as target:
         while chunk := source.read(CHUNK):
             seen.update(chunk)
@@ -104,6 +155,8 @@ def _record(path: Path, digest: str, origin: str) -> None:
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        known = {}
+    if not isinstance(known, dict):
         known = {}
     known[path.name] = {"sha256": digest, "from": origin}
     part = record.with_name(f"{RECORD}.part")

@@ -1,4 +1,4 @@
-"""The files of CUB-200-2011 and of its captions: finding and reading them."""
+"""Reading the files of CUB-200-2011 and of its captions."""
 
 import io
 import re
@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.archives import members
+from mmvae_bench.datasets.archives import AGAIN, members
 from mmvae_bench.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-PLACES = (".", "cub")  # below data_dir, searched in this order; in each, these names:
-PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.zip")
-CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz", "cub_captions_text_c10.zip")
-PARTIAL = ("cub_50classes_64px.npz",)
 
 OFFICIAL = 11_788  # pictures
 PER_PICTURE = 10  # captions
@@ -68,38 +63,6 @@ class Birds:
         return f"cub {len(set(self.label.tolist()))} classes, {len(self.names)} pictures"
 
 
-def find(data_dir: Path) -> list[Path]:
-    """Decide what is read: pictures and captions, or the partial copy alone where the official pictures are absent.
-
-    Returns:
-        Pictures (a folder or an archive) and captions (the same); or one ``.npz``.
-
-    Raises:
-        DataError: If neither is complete: says what is missing and how to get it.
-    """
-    pictures, captions, partial = (first(data_dir, names) for names in (PICTURES, CAPTIONS, PARTIAL))
-    if pictures and captions:
-        return [pictures, captions]
-    if partial and not pictures:
-        return [partial]
-    command, place = f"mmvae-bench data fetch cub --data-dir {data_dir}", data_dir / "cub"
-    if not pictures:
-        raise DataError(
-            f"cub needs the pictures of CUB-200-2011: {command} downloads them (1.2 GB), or put CUB_200_2011.tgz, or "
-            f"the folder CUB_200_2011 out of it, into {place}"
-        )
-    raise DataError(
-        "cub needs the captions of Reed et al. 2016, which have no checksum to download them by: get "
-        "cvpr2016_cub.tar.gz (https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view) and run "
-        f"{command} --from cvpr2016_cub.tar.gz, or put its folder text_c10 into {place}"
-    )
-
-
-def first(data_dir: Path, names: Iterable[str]) -> Path | None:
-    """The first of :data:`PLACES` and ``names`` in it that is there."""
-    return next((path for place in PLACES for name in names if (path := data_dir / place / name).exists()), None)
-
-
 def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
     """Read pictures in the official layout, all or some of the 11,788, with their captions.
 
@@ -112,16 +75,21 @@ def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
     images = _stack(convert(_decoded(pictures, names, tables)))
     if not names or len(set(names)) < len(names):
         what = "some images/<class>/<name>.jpg twice" if names else "no images/<class>/<name>.jpg"
-        raise DataError(f"{pictures} holds {what}; put the official CUB_200_2011 there")
+        raise DataError(f"{pictures} holds {what}; move it away and get the official CUB_200_2011")
     if lacking := sorted({"images.txt", "train_test_split.txt"} - tables.keys()):
-        raise DataError(f"{pictures} lacks {' and '.join(lacking)}; put the official CUB_200_2011 there")
+        raise DataError(f"{pictures} lacks {' and '.join(lacking)}; move it away and get the official CUB_200_2011")
     number = {name.removesuffix(".jpg"): i for i, name in tables["images.txt"].items()}
     split = tables["train_test_split.txt"]
     for name in names:
         if split.get(number.get(name, "")) not in ("0", "1"):
-            raise DataError(f"{pictures} holds images/{name}.jpg, which images.txt or train_test_split.txt lacks")
+            raise DataError(
+                f"{pictures} holds {f'images/{name}.jpg'!a}, which images.txt or train_test_split.txt lacks; {AGAIN}"
+            )
         if name not in lines:
-            raise DataError(f"{captions} has no captions text_c10/{name}.txt of a picture in {pictures}; get both anew")
+            raise DataError(
+                f"{captions} has no captions {f'text_c10/{name}.txt'!a} of a picture in {pictures}; move both away and "
+                "get them again"
+            )
     ids = np.array([int(number[name]) for name in names])
     test = np.array([split[number[name]] == "0" for name in names])
     return _sorted(Birds(names, images, ids, test, [lines[name] for name in names]))
@@ -145,10 +113,12 @@ def read_partial(path: Path, convert: Convert) -> Birds:
         shapes = x.shape, captions.shape, test.shape
         if x.dtype != np.uint8 or shapes != ((n, SIDE, SIDE, 3), (n, PER_PICTURE), (n,)):
             raise ValueError(f"images, captions and official_test are {shapes}")
+        if captions.dtype.kind != "U" or test.dtype != bool:
+            raise ValueError(f"captions and official_test are {captions.dtype} and {test.dtype}, not text and bool")
     except Exception as error:  # of broken bytes
-        raise DataError(f"{path} is truncated or damaged ({error}); delete it and get it again") from error
+        raise DataError(f"{path} is truncated or damaged ({error}); {AGAIN}") from error
     images = _stack(convert(fromarray(picture) for picture in x))
-    return _sorted(Birds(names, images, np.arange(1, n + 1), test.astype(bool), captions.tolist()))
+    return _sorted(Birds(names, images, np.arange(1, n + 1), test, captions.tolist()))
 
 
 def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]]) -> Iterator["Image"]:
@@ -160,9 +130,10 @@ def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]])
             tables[match[1]] = _table(path, name, content)
         elif match := PICTURE.fullmatch(name):
             try:
-                picture = Image.open(io.BytesIO(content)).convert("RGB")
+                # By itself Pillow opens whatever the bytes are: an EPS would start Ghostscript
+                picture = Image.open(io.BytesIO(content), formats=("JPEG",)).convert("RGB")
             except Exception as error:  # of broken bytes
-                raise DataError(f"{path} holds {name}, which is truncated or no picture; get it again") from error
+                raise DataError(f"{path} holds {name!a}, which is truncated or no JPEG picture; {AGAIN}") from error
             names.append(match[1])
             yield picture
 
@@ -171,19 +142,23 @@ def _table(path: Path, name: str, content: bytes) -> Mapping[str, str]:
     """Lines of ``<number> <value>``."""
     rows = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
     if not all(len(row) == 2 and row[0].isdecimal() for row in rows):
-        raise DataError(f"{path} holds {name} with lines that are not '<number> <value>'; get it again")
+        raise DataError(f"{path} holds {name!a} with lines that are not '<number> <value>'; {AGAIN}")
     return dict(rows)
 
 
 def _read_captions(path: Path) -> Mapping[str, list[str]]:
     """Each line is one caption, never split: MMVAE's splitting into sentences gives other lines to other pictures."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, content in members(path, CAPTION.fullmatch):
         # A few bytes of Reed's are no UTF-8; \n alone ends a line
         lines = [line for line in content.decode("utf-8", "replace").split("\n") if line.strip()]
         if len(lines) != PER_PICTURE:
-            raise DataError(f"{path} holds {name} with {len(lines)} captions, not {PER_PICTURE}; get it again")
+            raise DataError(f"{path} holds {name!a} with {len(lines)} captions, not {PER_PICTURE}; {AGAIN}")
         if match := CAPTION.fullmatch(name):
+            if match[1] in found:
+                raise DataError(
+                    f"{path} holds the captions of {match[1]!a} twice; move it away and get the official ones"
+                )
             found[match[1]] = lines
     return found
 

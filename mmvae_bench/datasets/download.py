@@ -7,12 +7,14 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, cast
-from urllib.error import HTTPError
+from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -23,6 +25,8 @@ from mmvae_bench.errors import DataError
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
+
+UNVERIFIED = "unverified"  # ends the subset of data that is complete, but no checksum says that it is the official one
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,29 @@ class Pinned:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """The SHA-256 of a file's content, in hexadecimal; a file that has not changed since is not read again.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    try:
+        facts = path.stat()
+        return _known(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); mend that and run it again") from error
+
+
+@cache
+def _known(path: Path, *_facts: int) -> str:
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def download(pinned: Pinned, path: Path) -> None:
+def download(pinned: Pinned, path: Path) -> str:
     """Bring a file to ``path``; what a broken attempt left in ``<path>.part`` is kept, and the next goes on from it.
 
     The source is asked for the rest by HTTP Range. One that sends the whole file instead, or another file's rest (the
@@ -55,6 +76,9 @@ def download(pinned: Pinned, path: Path) -> None:
     Args:
         pinned: What it must be.
         path: Where; made whole under another name, synced to disk and renamed.
+
+    Returns:
+        Which of the urls gave it, or its last bytes.
 
     Raises:
         DataError: If no source has it: says why of each, and where to put a copy obtained by hand.
@@ -67,13 +91,9 @@ def download(pinned: Pinned, path: Path) -> None:
             try:
                 _bring(url, pinned, part)
                 part.replace(path)
-                return
-            except (_Failed, HTTPException, HTTPError, TimeoutError, ConnectionError, ValueError) as error:
-                failures.append(f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
-            except OSError as error:  # of the network (URLError) or of the disk
-                if not hasattr(error, "reason"):
-                    raise
-                failures.append(f"{url}: {error.reason}")
+                return url
+            except _Failed as error:
+                failures.append(f"{url}: {error}")
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror or error}); mend that and run it again") from error
     raise DataError(
@@ -84,6 +104,16 @@ def download(pinned: Pinned, path: Path) -> None:
 
 class _Failed(Exception):
     """Why a source did not give the file."""
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """What goes wrong inside is the source's failure; an OSError anywhere else is the disk's."""
+    try:
+        yield
+    except (OSError, HTTPException, ValueError) as error:
+        what = error.reason if type(error) is URLError else error  # its own text wraps the reason's
+        raise _Failed(" ".join(str(what).split()) or type(error).__name__) from error
 
 
 class _OnlyHttp(HTTPRedirectHandler):
@@ -109,7 +139,7 @@ def _bring(url: str, pinned: Pinned, part: Path) -> None:
         _append(url, pinned, part)
         if (size := part.stat().st_size) < pinned.size:
             raise _Failed(f"the connection broke after {size:,} of {pinned.size:,} bytes")
-        if size == pinned.size and sha256(part) == pinned.sha256:
+        if size == pinned.size and _sha256(part) == pinned.sha256:
             return
     part.unlink()
     raise _Failed(f"it is another file (its SHA-256 is not {pinned.sha256[:12]}...)")
@@ -124,7 +154,9 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
     if start:
         headers["Range"] = f"bytes={start}-"
     request = Request(url, headers=headers)  # noqa: S310  # _check_scheme
-    with cast(HTTPResponse, build_opener(_OnlyHttp).open(request, timeout=TIMEOUT)) as answer:
+    with _network():
+        opened = cast(HTTPResponse, build_opener(_OnlyHttp).open(request, timeout=TIMEOUT))
+    with opened as answer:
         sent = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", "")) if answer.status == 206 else None
         start = int(sent[1]) if sent else 0  # 200: it ignores Range, and sends all
         length = answer.length if answer.length is not None else pinned.size - start
@@ -142,7 +174,11 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
 
 def _copy(answer: HTTPResponse, file: IO[bytes], length: int, label: str) -> None:
     with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        while length > 0 and (chunk := answer.read(min(CHUNK, length))):
+        while length > 0:
+            with _network():
+                chunk = answer.read(min(CHUNK, length))
+            if not chunk:
+                return
             file.write(chunk)
             length -= len(chunk)
             bar.update(len(chunk))

@@ -5,6 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from mmvae_bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 WEIGHTS_NAME = "resnet101.safetensors"
 WHENCE = "get model.safetensors of timm/resnet101.tv_in1k on Hugging Face (torchvision's IMAGENET1K_V1 weights)"
 BATCH = 32
+SAY_EVERY = 10  # batches: a minute or so on a CPU
 
 
 def weights_file(data_dir: Path) -> Path | None:
@@ -41,8 +44,12 @@ def features(pictures: "Tensor | Iterable[Tensor]", weights: Path) -> "Tensor":
     import torch
 
     net = _load(weights)
+    parts: list[Tensor] = []
     with torch.no_grad():
-        parts = [net(batch) for batch in _batches(pictures)]
+        for batch in _batches(pictures):
+            parts.append(net(batch))
+            if len(parts) % SAY_EVERY == 0:
+                click.echo(f"ResNet-101: features of {BATCH * len(parts):,} pictures so far", err=True)
     return torch.cat(parts) if parts else torch.empty(0, 2048)
 
 
@@ -73,7 +80,7 @@ def _load(weights: Path) -> "nn.Module":
         what = str(error).splitlines()[0]
         raise DataError(f"{weights} does not hold the weights of a ResNet-101 ({what}); {WHENCE}") from error
     net.fc = nn.Identity()  # what comes before it is pooled and flat
-    return net.eval()
+    return net.float().eval()  # some copies are in half precision
 
 
 def _batches(pictures: "Iterable[Tensor]") -> "Iterator[Tensor]":

@@ -35,7 +35,11 @@ def setting(selection: Selection) -> dict[str, str]:
 
 def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader must know before the numbers."""
-    found = [f"{r.spec['dataset']['name']} is not the official split: {r.subset}." for r in selection.runs if r.subset]
+    found = [
+        f"{name} is not the official data, or not known to be: {subset}."
+        for name, subset in ((r.spec["dataset"]["name"], r.subset) for r in selection.runs)
+        if subset
+    ]
     for column in ("precision", "engine", "package_version", "device"):
         found += _differ("Runs", column, _column(selection.frame, column))
     for group in selection.groups:

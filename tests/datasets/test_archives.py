@@ -1,8 +1,10 @@
+import errno
 import gzip
 import io
 import lzma
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -90,45 +92,96 @@ def test_names_outside_the_folder_are_refused_even_where_not_wanted(name, tmp_pa
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(kind, tmp_path):
-    refused(pack(tmp_path / "t", [entry("a/link", kind=kind, target="/etc/passwd")]), "link or device a/link")
+    refused(pack(tmp_path / "t", [entry("a/link", kind=kind, target="/etc/passwd")]), "link or device 'a/link'")
 
 
 def test_links_in_a_zip_are_refused(tmp_path):
     info = zipfile.ZipInfo("a/link")
     info.external_attr = 0o120777 << 16
-    refused(pack_zip(tmp_path / "z", [(info, b"/etc/passwd")]), "link or device a/link")
+    refused(pack_zip(tmp_path / "z", [(info, b"/etc/passwd")]), "link or device 'a/link'")
 
 
 def test_a_name_twice_is_refused(tmp_path):
-    refused(pack(tmp_path / "t", [entry("a/x", b"1"), entry("./a/x", b"2")]), "a/x twice")
+    refused(pack(tmp_path / "t", [entry("a/x", b"1"), entry("./a/x", b"2")]), "'a/x' twice")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bombs_are_refused_before_they_are_read(kind, tmp_path, monkeypatch):
     path = make(kind, tmp_path, {"small": b"1", "large": bytes(100_000)})
     monkeypatch.setattr(archives, "MEMBER", 50_000)
-    refused(path, "large of 100,000 bytes")
+    refused(path, "'large' of 100,000 bytes")
     assert dict(members(path, lambda name: name == "small")) == {"small": b"1"}  # passing over it is fine
     monkeypatch.setattr(archives, "EXPANDED", 60_000)
-    with pytest.raises(DataError, match="expands to more than 60,000 bytes"):
+    with pytest.raises(DataError, match="more than 60,000 bytes"):
         list(members(path, lambda name: False))
     monkeypatch.undo()
     monkeypatch.setattr(archives, "MEMBERS", 0)
     refused(path, "more than 0 members")
 
 
-def test_a_header_that_declares_gigabytes_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MEMBER", 1 << 16)
+def test_a_header_that_declares_gigabytes_is_not_read(tmp_path):
     info, _ = entry("././@LongLink", kind=tarfile.GNUTYPE_LONGNAME)
     info.size = 1 << 17
     path = tmp_path / "t"
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 17)))
-    refused(path, "a header of")
+    refused(path, "more than 65,536 bytes of headers")
     info, _ = entry("unwanted")
     info.size = 1 << 40  # nor is a member passed over that would take hours
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 10)))
-    with pytest.raises(DataError, match="expands to more than"):
+    with pytest.raises(DataError, match="more than 17,179,869,184 bytes;"):
         list(members(path, lambda name: False))
+
+
+def test_pax_headers_are_not_kept_and_a_chain_of_them_is_refused(tmp_path):
+    entries = [entry(f"a/{i}") for i in range(200)]
+    for i, (info, _) in enumerate(entries):
+        info.pax_headers = {f"comment{i}": "x" * 50_000}
+    path = pack(tmp_path / "t", entries)  # ten megabytes in all
+    tracemalloc.start()
+    try:
+        assert len(names(path)) == 200
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    common = b"".join(tarfile.TarInfo.create_pax_global_header({f"k{i}": "x" * 9000}) for i in range(8))
+    path.write_bytes(gzip.compress(common + entry("a/x")[0].tobuf() + bytes(2048)))
+    refused(path, "more than 65,536 bytes of headers")
+    each = [
+        tarfile.TarInfo.create_pax_global_header({f"k{i}": "x" * 50_000}) + entry(f"{i}", b"")[0].tobuf()
+        for i in range(200)
+    ]
+    path.write_bytes(gzip.compress(b"".join(each) + bytes(1024)))
+    tracemalloc.start()
+    try:
+        assert len(names(path)) == 200
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["a/\x1b[2J", "a\nError: run this", "a/\u202egpj", "x" * 1001, "a/\udce9"])
+def test_names_that_would_garble_a_sentence_are_refused(name, tmp_path):
+    refused(pack(tmp_path / "t", [entry("a/ok"), entry(name)]), "a member named '")
+    if "\udce9" not in name:  # a zip cannot hold it
+        refused(pack_zip(tmp_path / "z", [(name, b"x")]), "a member named '")
+
+
+def test_names_are_quoted(tmp_path):
+    with pytest.raises(DataError, match=r"named '\.\./\\xe9', outside"):
+        names(pack(tmp_path / "t", [entry("../é")]))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_what_cannot_be_read_is_not_called_damaged(number, tmp_path, monkeypatch):
+    path = make("tgz", tmp_path)
+
+    def broken(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(archives.gzip, "open", broken)
+    refused(path, rf"cannot be read \({os.strerror(number)}\)")
+    monkeypatch.setattr(Path, "open", broken)
+    refused(path, rf"cannot be read \({os.strerror(number)}\)")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -120,7 +120,7 @@ def test_the_vocabulary_is_that_of_all_levels() -> None:
 def test_the_level_is_an_option() -> None:
     assert registry.get("captioned_shapes") is CaptionedShapes
     assert resolve(CaptionedShapes, parse_named("captioned_shapes[level=2]")) == {"level": 2}
-    assert make(3).protocol.nets == "mlp[hidden=256,layers=2]"
+    assert make(3).protocol.nets == "mlp[hidden=128,layers=2]"
 
 
 def test_building_and_reading_import_no_torch() -> None:

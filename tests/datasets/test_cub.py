@@ -12,11 +12,11 @@ from mmvae_bench.datasets.check import check
 from mmvae_bench.datasets.cub import LENGTH, UNSEEN, Cub
 from mmvae_bench.datasets.download import Pinned, sha256
 from mmvae_bench.datasets.words import EOS, UNK, decode
-from mmvae_bench.errors import DataError
+from mmvae_bench.errors import BenchWarning, DataError
 
 REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not (REAL / "cub").is_dir(), reason=f"no CUB in {REAL}; set MMVAE_BENCH_TEST_DATA")
-pytestmark = pytest.mark.filterwarnings("ignore:.*is not the complete official CUB")
+pytestmark = pytest.mark.filterwarnings("ignore:.*the complete official CUB")
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
@@ -71,17 +71,19 @@ def test_what_is_declared_fits_the_rows():
     assert Cub().related == "item"
 
 
-def test_eleven_thousand_pictures_are_no_subset_unless_of_another_archive(folder, fake, tmp_path, monkeypatch):
+def test_all_pictures_are_official_in_the_official_archive_alone(folder, fake, tmp_path, monkeypatch):
     monkeypatch.setattr("mmvae_bench.datasets.cub_files.OFFICIAL", 6)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert Cub().build(folder).subset == ""
     archive = fake.write_archives(tmp_path / "archives", fake.contents())
-    assert Cub().build(archive).subset == "cub 3 classes, 6 pictures of another archive"
+    for place in (folder, archive):
+        with pytest.warns(BenchWarning, match="is not verified to be the complete official CUB-200-2011"):
+            assert Cub().build(place).subset == "cub 3 classes, 6 pictures, unverified"
+        assert check(Cub(), "cub", place)[0] == "cub: complete, not verified"
     digest = sha256(archive / "cub" / "CUB_200_2011.tgz")
     monkeypatch.setattr("mmvae_bench.datasets.cub.CUB", Pinned((), 0, digest))
-    assert Cub().build(archive).subset == ""
-    out = check(Cub(), "cub", folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Cub().build(archive).subset == ""
+    out = check(Cub(), "cub", archive)
     assert out[0] == "cub: complete and official"
     assert "  train: 20 rows of 2 items; 1 of 200 classes, 20 to 20 rows each" in out
 

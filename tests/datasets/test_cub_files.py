@@ -1,12 +1,15 @@
+import io
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import EpsImagePlugin, Image
 
 from mmvae_bench.datasets.cub import Cub, _shrunk
-from mmvae_bench.datasets.cub_files import find, read_official, read_partial
+from mmvae_bench.datasets.cub_files import read_official, read_partial
+from mmvae_bench.datasets.cub_places import find
 from mmvae_bench.errors import DataError
 
 REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -42,13 +45,14 @@ def test_pictures_and_captions_come_before_the_partial_copy(fake, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("text_c10/002.B/x_1.txt", "\n".join("123456789").encode(), r"002\.B/x_1\.txt with 9 captions, not 10"),
+        ("text_c10/002.B/x_1.txt", "\n".join("123456789").encode(), r"002\.B/x_1\.txt' with 9 captions, not 10"),
         ("text_c10/002.B/x_1.txt", "\n\n".join("123456789ab").encode(), "with 11 captions"),
-        ("text_c10/002.B/x_1.txt", None, r"no captions text_c10/002\.B/x_1\.txt"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg, which is truncated or no picture"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg, which is truncated or no picture"),
-        ("CUB_200_2011/images/004.C/new.jpg", JPEG, r"004\.C/new\.jpg, which images\.txt"),
+        ("text_c10/002.B/x_1.txt", None, r"no captions 'text_c10/002\.B/x_1\.txt'"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg', which is truncated or no JPEG"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg', which is truncated or no JPEG"),
+        ("CUB_200_2011/images/004.C/new.jpg", JPEG, r"004\.C/new\.jpg', which images\.txt"),
         ("CUB_200_2011/copy/images/002.B/x_1.jpg", JPEG, r"some images/<class>/<name>\.jpg twice"),
+        ("text_c10/again/text_c10/002.B/x_1.txt", b"1\n2\n3\n4\n5\n6\n7\n8\n9\n0", r"captions of '002\.B/x_1' twice"),
         ("CUB_200_2011/images.txt", None, r"lacks images\.txt;"),
         ("CUB_200_2011/train_test_split.txt", b"11 1\n", "train_test_split"),
         ("CUB_200_2011/images.txt", b"1 2 3\n", "<number> <value>"),
@@ -62,6 +66,40 @@ def test_a_broken_file_is_named_in_one_sentence(store, name, content, match, fak
     with pytest.raises(DataError, match=match) as error:
         Cub().build(root)
     assert str(root) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["eps", "png"])
+def test_no_other_format_is_opened_under_the_name_of_a_jpeg(kind, fake, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **options: started.append(args))
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, kind)
+    root = fake.write(tmp_path, fake.contents() | {"CUB_200_2011/images/004.C/x_1.jpg": file.getvalue()})
+    with pytest.raises(DataError, match=r"x_1\.jpg', which is truncated or no JPEG picture; move it away") as error:
+        Cub().build(root)
+    assert not started and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fact", [{"captions": np.zeros((2, 10))}, {"official_test": np.array([0, 1])}])
+def test_a_partial_copy_with_other_facts_is_one_sentence(fact, tmp_path):
+    facts = {
+        "images": np.zeros((2, 64, 64, 3), np.uint8), "names": ["001.A/x.jpg", "002.B/x.jpg"],
+        "captions": np.full((2, 10), "a bird"), "official_test": np.array([False, True]),
+    }  # fmt: skip
+    path = tmp_path / "cub_50classes_64px.npz"
+    np.savez(path, **facts)
+    assert len(Cub().build(tmp_path).test) == 10
+    np.savez(path, **facts | fact)
+    with pytest.raises(DataError, match="not text and bool"):
+        Cub().build(tmp_path)
+
+
+def test_commands_that_are_suggested_can_be_pasted(fake, tmp_path):
+    root = fake.write(tmp_path / "my data", fake.contents())
+    with pytest.raises(DataError, match=r"--data-dir '/.*my data'$"):
+        Cub(image="resnet101").sources(root)
+    with pytest.raises(DataError, match=r"--data-dir '/.*my data/no' downloads"):
+        find(root / "no")
 
 
 def test_pictures_of_one_side_alone_are_refused(fake, tmp_path):

@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import http.client
 import http.server
 import os
 import threading
@@ -7,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmvae_bench.datasets import download as module
-from mmvae_bench.datasets.download import Pinned, download
+from mmvae_bench.datasets.download import Pinned, download, sha256
 from mmvae_bench.errors import DataError
 
 CONTENT = os.urandom(300_000)
@@ -69,7 +71,8 @@ def web(monkeypatch):
 def bring(web, path, *places, sha=SHA):
     """Download from places of the server; its requests since."""
     web.asked.clear()
-    download(Pinned([place if "://" in place else web.url + place for place in places], len(CONTENT), sha), path)
+    urls = [place if "://" in place else web.url + place for place in places]
+    web.delivered = download(Pinned(urls, len(CONTENT), sha), path)
     return web.asked
 
 
@@ -149,6 +152,7 @@ def test_sources_are_tried_in_order_and_each_says_why_it_failed(web, tmp_path):
     assert f"300,000 bytes, SHA-256 {SHA}) and put it at {tmp_path / 'file'}" in text
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:1000]  # no dead link destroys what is there
     asked = bring(web, tmp_path / "file", *dead, "/moved", "/never")
+    assert web.delivered == web.url + "/moved"
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert ("/good", "bytes=1000-") in asked and ("/never", None) not in asked
 
@@ -169,9 +173,43 @@ def test_more_than_the_pinned_size_is_never_written(web, tmp_path):
 def test_a_silent_server_does_not_hold_us_for_ever(web, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT", 0.2)
     web.breaks_after = 100_000
-    monkeypatch.setattr(Handler, "finish", lambda self: threading.Event().wait(1.0))  # keeps the connection open
-    with pytest.raises(DataError, match=r"timed out|broke after"):
-        bring(web, tmp_path / "file", "/good")
+    over = threading.Event()
+    monkeypatch.setattr(Handler, "finish", lambda self: over.wait(10.0))  # keeps the connection open
+    try:
+        with pytest.raises(DataError, match="timed out"):
+            bring(web, tmp_path / "file", "/good")
+    finally:
+        over.set()
+
+
+def test_a_network_that_fails_is_that_sources_failure(web, tmp_path, monkeypatch):
+    web.files["/copy"] = CONTENT
+    read, failed = http.client.HTTPResponse.read, []
+
+    def unreachable(self, *args):
+        if not failed:
+            failed.append(True)
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return read(self, *args)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", unreachable)
+    bring(web, tmp_path / "file", "/good", "/copy")
+    assert failed and (tmp_path / "file").read_bytes() == CONTENT and web.delivered == web.url + "/copy"
+    failed.clear()
+    with pytest.raises(DataError, match=r"/good: \[Errno \d+\] No route to host"):
+        bring(web, tmp_path / "other", "/good")
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+    path, read = tmp_path / "file", []
+    hashed = module._sha256
+    monkeypatch.setattr(module, "_sha256", lambda path: read.append(path) or hashed(path))
+    path.write_bytes(CONTENT)
+    assert sha256(path) == sha256(path) == SHA and len(read) == 1
+    path.write_bytes(CONTENT[1:])
+    assert sha256(path) == hashlib.sha256(CONTENT[1:]).hexdigest() and len(read) == 2
+    with pytest.raises(DataError, match="cannot be read"):
+        sha256(tmp_path / "absent")
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(web, tmp_path):

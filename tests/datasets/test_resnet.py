@@ -46,6 +46,19 @@ def test_pictures_are_resized_cropped_normalised_and_batched():
     assert next(resnet._batches([wide]))[0, 0].gt(0).float().mean() > 0.4
 
 
+def test_progress_is_said_and_half_precision_is_read(tmp_path, monkeypatch, capsys):
+    from torchvision.models import resnet101
+
+    torch.manual_seed(0)
+    path = tmp_path / WEIGHTS_NAME
+    save_file({name: value.half() for name, value in resnet101(weights=None).state_dict().items()}, path)
+    monkeypatch.setattr(resnet, "BATCH", 1)
+    monkeypatch.setattr(resnet, "SAY_EVERY", 2)
+    found = features(torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8), path)
+    assert found.shape == (3, 2048) and found.dtype == torch.float32
+    assert capsys.readouterr().err == "ResNet-101: features of 2 pictures so far\n"
+
+
 @pytest.mark.slow
 def test_features_are_what_torchvision_computes_before_its_last_layer(tmp_path):
     from torchvision.models import ResNet101_Weights, resnet101

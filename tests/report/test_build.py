@@ -114,7 +114,7 @@ def test_what_has_no_scores_is_listed_with_its_reason(factory: Any, tmp_path: Pa
     built = build_report(store, factory.make_plan([run, broken, absent], skipped=skipped), tmp_path / "reports")
     text = built.page.read_text()
     for words in ("loss is NaN", "no files", absent.run_id, "MEME&#39;s prior depends on the row",
-                  "mnist_street is not the official split: svhn 8000+2000"):  # fmt: skip
+                  "mnist_street is not the official data, or not known to be: svhn 8000+2000"):  # fmt: skip
         assert words in text
     assert "Planned runs without scores: 1 failed, 2 skipped, 1 not done" in built.summary
     assert "loss is NaN" in (built.page.parent / "scores.csv").read_text()
