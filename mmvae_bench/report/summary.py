@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
 PARTS = (  # of each line the first that a data set has
     (Part("strict", "attributes_strict"), Part("cross-coherence", "cross_coherence", "micro")),
-    (Part("joint strict", "attributes_strict", "", "aggregate"), Part("joint coh.", "joint_coherence", "", "model")),
+    (Part("joint strict", "attributes_strict", "", "model"), Part("joint coh.", "joint_coherence", "", "model")),
     tuple(Part("CCA", "cca", f"mean {side}") for side in ("features", "resnet101", "oracle")),
     (Part("recall@10", "retrieval_recall", "10"),),
     (Part("linear probe", "linear_probe", "mean"),),
