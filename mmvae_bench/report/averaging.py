@@ -30,6 +30,8 @@ class Scored(NamedTuple):
     value: float
     status: str
     reason: str
+    chance: float
+    se: float
 
 
 def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
@@ -79,10 +81,10 @@ def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse:
     rows = _with_columns(rows, coarse=coarse)
     columns = _columns(rows)
     cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (frame["entrant"] == label).any()}
-    _fill(cells, rows)
+    better = (1 if bool(rows["higher_is_better"].iloc[0]) else -1) if is_ranked(metric, variant) else 0
+    _fill(cells, rows, better)
     _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])])
     ok = rows[rows["status"] == "ok"]
-    better = (1 if bool(rows["higher_is_better"].iloc[0]) else -1) if is_ranked(metric, variant) else 0
     decimals = 1 if ok["value"].abs().max() >= 10 else 3
     comparable = _comparable(ok)
     marked = _mark(cells, comparable, better, decimals)
@@ -126,18 +128,18 @@ def _columns(rows: pd.DataFrame) -> list[Column]:
     return sorted(found, key=lambda c: (texts.index(c.text), c.ratio > 0, schemes.index(c.scheme), c.ratio))
 
 
-def _fill(cells: Cells, rows: pd.DataFrame) -> None:
+def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     """Average what belongs together."""
     needed = rows.groupby("column")[["given", "target"]].apply(lambda part: len(part.drop_duplicates())).to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
-    names = ("entrant", *COLUMN, "seed", "value", "status", "reason")
+    names = ("entrant", *COLUMN, "seed", "value", "status", "reason", "chance", "se")
     for label, text, scheme, ratio, *scored in zip(*(rows[name] for name in names), strict=True):
         parts[label, Column(text, scheme, ratio)].append(Scored(*scored))
     for (label, column), part in parts.items():
-        cells[label][column] = _cell(part, needed[column.text])
+        cells[label][column] = _cell(part, needed[column.text], better)
 
 
-def _cell(rows: Sequence[Scored], needed: int) -> Cell:
+def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
     """Average one cell; a seed counts only if all the directions that the column is a mean of are there."""
     by_seed: dict[int, list[float]] = defaultdict(list)
     for row in rows:
@@ -146,10 +148,17 @@ def _cell(rows: Sequence[Scored], needed: int) -> Cell:
     means = {seed: float(np.mean(values)) for seed, values in sorted(by_seed.items()) if len(values) == needed}
     if means:
         control = any(row.status == "ok" and row.reason.startswith(CONTROL) for row in rows)
-        return Cell(summarise(list(means.values())), means, _remark(rows), control)
+        return Cell(summarise(list(means.values())), means, _remark(rows), control, _at_chance(rows, better))
     reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
     most = max(map(len, by_seed.values()), default=0)
     return Cell(note=reason or f"only {most} of {needed} directions were scored")
+
+
+def _at_chance(rows: Sequence[Scored], better: int) -> bool:
+    """Whether the mean of scores is not beyond that of their chance levels by two standard errors, as far as known."""
+    gaps = [(row.value - row.chance) * better for row in rows if row.status == "ok" and np.isfinite(row.chance)]
+    error = np.sqrt(np.nansum([row.se**2 for row in rows if row.status == "ok"])) / max(len(gaps), 1)
+    return bool(gaps) and bool(np.mean(gaps) <= 2 * error)
 
 
 def _remark(rows: Sequence[Scored]) -> str:
@@ -159,7 +168,7 @@ def _remark(rows: Sequence[Scored]) -> str:
 
 
 def _mark(cells: Cells, columns: list[Column], better: int, decimals: int) -> Cells:
-    """Mark the best of each column, and all that equal it at the precision shown; one alone is not a best."""
+    """Mark the best of each column that is beyond chance, and its equals at the precision shown; not one alone."""
     marked = {label: dict(row) for label, row in cells.items()}
     for column in columns:
         shown = {
@@ -167,8 +176,9 @@ def _mark(cells: Cells, columns: list[Column], better: int, decimals: int) -> Ce
             for label, row in cells.items()
             if (cell := row[column]).score and not cell.control
         }
-        for label, value in shown.items() if better and len(shown) > 1 else ():
-            marked[label][column] = replace(cells[label][column], best=value == max(shown.values()))
+        fit = {label: value for label, value in shown.items() if not cells[label][column].at_chance}
+        for label, value in fit.items() if better and len(shown) > 1 else ():
+            marked[label][column] = replace(cells[label][column], best=value == max(fit.values()))
     return marked
 
 

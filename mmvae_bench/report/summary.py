@@ -149,7 +149,7 @@ def _above(cell: Cell, chance: float) -> bool:
 def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
     """Plain text of at most 120 columns; ``*`` marks the best of its column and missing pattern."""
     blocks = [f"{table.group}\n{_text(table)}" for table in tables]
-    legend = "* best   † chance control, not ranked   n/a not defined   - not run"
+    legend = "* best, if above chance   † chance control, not ranked   n/a not defined   - not run"
     notes = [wrapped for text in warnings for wrapped in fill(f"Note: {text}", WIDTH).splitlines()]
     return "\n\n".join([*blocks, "\n".join([*([legend] if blocks else []), *notes])]).strip("\n")
 

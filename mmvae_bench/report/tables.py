@@ -29,6 +29,7 @@ class Cell:
         note: Of a score: what it must not be taken for.
         by_seed: What was averaged.
         control: A chance control: never best.
+        at_chance: Not above its chance level by two standard errors of its test rows: never best.
         best: Equal to the best of its column at the precision shown.
     """
 
@@ -36,6 +37,7 @@ class Cell:
     by_seed: dict[int, float] = field(default_factory=dict)
     note: str = ""
     control: bool = False
+    at_chance: bool = False
     best: bool = False
 
 

@@ -85,6 +85,21 @@ def test_best_respects_direction_and_marks_ties(factory: Factory, stored: Any, h
     assert to_latex(table).count(r"\textbf{") == len(best)
 
 
+@pytest.mark.parametrize("higher", [True, False])
+def test_what_is_not_beyond_chance_by_two_errors_is_no_best(factory: Factory, stored: Any, higher: bool) -> None:
+    sign = 1 if higher else -1
+    gaps = {"mvae": 0.05, "mmvae": 0.03, "mopoe": 0.019}  # of a chance of their own; se 0.01
+    levels = {"mvae": 0.3, "mmvae": 0.3, "mopoe": 0.3 + sign * 0.2}  # the collapsed one has the best score of all
+
+    runs = []
+    for name, gap in gaps.items():
+        run, value = factory.spec(name), levels[name] + sign * gap
+        row = factory.row(run, "strange", value, higher_is_better=higher, chance=levels[name], se=0.01)
+        runs.append((run, [row]))
+    table = one(build_tables(*_framed(stored(*runs))), "strange")
+    assert {label for label, row in table.cells.items() if row[table.columns[0]].best} == {"mvae"}
+
+
 def test_one_alone_is_no_best_and_diagnostics_have_none(factory: Factory, stored: Any) -> None:
     a, b = factory.spec("mvae"), factory.spec("mmvae")
     rows = [[factory.row(run, "joint_coherence", 0.5, prior="model", variant="entropy")] for run in (a, b)]
