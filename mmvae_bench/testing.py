@@ -26,8 +26,7 @@ from mmvae_bench.spec import Missing
 from mmvae_bench.types import Modality, MultimodalBatch
 
 LATENT, ROWS = 3, 6
-HIDDEN_VALUES = (float("nan"), float("inf"), 1e30)
-HIDDEN_WORDS = (-1, 2**40, 1)  # what stands for them among word ids
+HIDDEN = ((float("nan"), -1), (float("inf"), 2**40), (1e30, 1))  # values, and what stands for them among word ids
 SCHEMES = ("split", "split:fixed", "only:a", "independent", "independent:keep=b")
 RATIOS = (0.0, 0.5, 1 - 1 / 16)
 
@@ -108,8 +107,8 @@ def _check_training(model: MultimodalVAE, batch: MultimodalBatch, where: str) ->
     """Loss and gradient are finite, and neither depends on what is hidden; a row with nothing adds nothing."""
     loss, gradient = _step(model, batch)
     assert torch.isfinite(loss) and torch.isfinite(gradient).all(), f"loss or gradient is not finite: {where}"
-    for value in HIDDEN_VALUES:
-        spoiled = MultimodalBatch({name: _spoil(batch, name, value) for name in batch.names}, batch.present)
+    for value, word in HIDDEN:
+        spoiled = _spoiled(batch, value, word)
         again = _step(model, spoiled)
         same = torch.equal(loss, again[0]) and torch.equal(gradient, again[1])
         assert same, f"a hidden {value} reached the loss or the gradient: {where}"
@@ -118,13 +117,12 @@ def _check_training(model: MultimodalVAE, batch: MultimodalBatch, where: str) ->
     assert loss == 0 and not gradient.any(), f"rows with nothing present add to the loss: {where}"
 
 
-def _spoil(batch: MultimodalBatch, name: str, value: float) -> Tensor:
-    x = batch.x[name].clone()
-    hidden = (
-        value if x.is_floating_point() else dict(zip(map(str, HIDDEN_VALUES), HIDDEN_WORDS, strict=True))[str(value)]
-    )
-    x[~batch.where(name)] = hidden
-    return x
+def _spoiled(batch: MultimodalBatch, value: float, word: int) -> MultimodalBatch:
+    """The batch with a value (in captions a word id) in every hidden entry."""
+    x = {name: entries.clone() for name, entries in batch.x.items()}
+    for name, entries in x.items():
+        entries[~batch.where(name)] = value if entries.is_floating_point() else word
+    return MultimodalBatch(x, batch.present)
 
 
 def _step(model: MultimodalVAE, batch: MultimodalBatch) -> tuple[Tensor, Tensor]:
@@ -142,8 +140,7 @@ def _check_answers(model: MultimodalVAE, batch: MultimodalBatch, where: str) -> 
     for keep in range(1, 2 ** len(batch.names)):
         given = [name for i, name in enumerate(batch.names) if keep >> i & 1]
         shown = batch.given(*given)
-        spoiled = MultimodalBatch({name: _spoil(shown, name, float("nan")) for name in shown.names}, shown.present)
-        q, other = model.posterior(shown), model.posterior(spoiled)
+        q, other = model.posterior(shown), model.posterior(_spoiled(shown, *HIDDEN[0]))
         shape = (batch.size, LATENT)
         assert q.mean.shape == q.stddev.shape == shape, f"posterior of {given} has a wrong shape: {where}"
         same = torch.equal(q.mean, other.mean) and torch.equal(q.stddev, other.stddev)

@@ -48,6 +48,11 @@ def to_values(stored: Tensor) -> Tensor:
     return stored.long() if stored.dtype == torch.int16 else stored
 
 
+def zero_where_absent(x: Shaped[Tensor, "B ..."], present: Bool[Tensor, " B"]) -> Shaped[Tensor, "B ..."]:
+    """x, with zeros in the rows that are not present."""
+    return torch.where(present.reshape(-1, *(1,) * (x.dim() - 1)), x, torch.zeros_like(x))
+
+
 @dataclass(frozen=True)
 class MultimodalBatch:
     """B rows, dense: every modality has a tensor for every row, and ``present`` says which entries exist.
@@ -80,9 +85,7 @@ class MultimodalBatch:
 
     def visible(self, name: str) -> Shaped[Tensor, "B ..."]:
         """The entries of ``name`` with zeros (padding) where absent, by ``torch.where``: not even NaN passes."""
-        x = self.x[name]
-        keep = self.where(name).reshape(-1, *(1,) * (x.dim() - 1))
-        return torch.where(keep, x, torch.zeros_like(x))
+        return zero_where_absent(self.x[name], self.where(name))
 
     def given(self, *names: str) -> "MultimodalBatch":
         """The same rows with every modality but ``names`` hidden: conditioning on a subset."""

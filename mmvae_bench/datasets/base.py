@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmvae_bench.datasets.repeated import Repeated, Stored
 from mmvae_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -31,47 +32,6 @@ class Protocol:
     epochs: int
     batch_size: int
     learning_rate: float
-
-
-Stored = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int16]
-
-
-@dataclass(frozen=True, eq=False)
-class Repeated:
-    """The array ``entries[index]``, stored once where rows share entries: ten captions, one picture.
-
-    Attributes:
-        entries: [n, *shape], perhaps memory-mapped.
-        index: Which entry each row has, [N], int64.
-    """
-
-    entries: Stored
-    index: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, rows: Any) -> Stored:
-        values: Stored = self.entries[self.index[rows]]
-        return values
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Stored:
-        values: Stored = np.asarray(self.entries[self.index], dtype)
-        return values
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """[N, *shape]."""
-        return (len(self.index), *self.entries.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the entries."""
-        return self.entries.dtype
-
-    def take(self, rows: NDArray[np.intp]) -> "Repeated":
-        """The rows of ``rows``, sharing the entries."""
-        return Repeated(self.entries, self.index[rows])
 
 
 class Judge(Interface):
@@ -113,6 +73,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
+
+    @property
+    def items(self) -> NDArray[np.int64]:
+        """What each row shows, [N]: its item, or the row itself."""
+        return np.arange(len(self)) if self.item is None else self.item
 
     def take(self, index: NDArray[np.intp]) -> "Rows":
         """The rows of ``index``, copied (shared entries are not)."""

@@ -14,8 +14,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.base import Built, Dataset, Repeated, Rows, Stored
+from mmvae_bench.datasets.base import Built, Dataset, Rows
 from mmvae_bench.datasets.download import sha256
+from mmvae_bench.datasets.repeated import Repeated, Stored
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
 from mmvae_bench.spec import canonical_json

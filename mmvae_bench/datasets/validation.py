@@ -19,7 +19,7 @@ def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[n
         rows: Training rows; below 20 items there may be no validation row.
         name: Of the data set, the only thing the draw depends on.
     """
-    items, item = np.unique(np.arange(len(rows)) if rows.item is None else rows.item, return_inverse=True)
+    items, item = np.unique(rows.items, return_inverse=True)
     start = np.arange(0, len(items), ONE_IN)
     chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * ONE_IN).astype(np.intp)
     validation = np.isin(item, chosen)

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmvae_bench.datasets.base import Repeated, Rows
+from mmvae_bench.datasets.base import Rows
+from mmvae_bench.datasets.repeated import Repeated
 from mmvae_bench.missing import Presence
 from mmvae_bench.seeds import seed_for
-from mmvae_bench.types import MultimodalBatch, to_values
+from mmvae_bench.types import MultimodalBatch, to_values, zero_where_absent
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Feed:
             rows = torch.from_numpy(part).to(device)
             shown = present[:, rows]
             x = {
-                name: _visible(self._entries(name, partner[name][rows] if name in partner else rows), shown[m])
+                name: zero_where_absent(self._values(name, partner[name][rows] if name in partner else rows), shown[m])
                 for m, name in enumerate(self.x)
             }
             yield MultimodalBatch(x, shown)
@@ -79,11 +80,11 @@ class Feed:
         seen = np.flatnonzero(self.presence.ever()[self.presence.names.index(name)])
         generator = np.random.default_rng(seed_for("draw", self.presence.dataset, self.presence.seed, name))
         rows = torch.from_numpy(generator.choice(seen, n, replace=n > len(seen)))
-        return to_values(self._entries(name, rows.to(self.x[name].device)))
+        return self._values(name, rows.to(self.x[name].device))
 
-    def _entries(self, name: str, rows: Tensor) -> Tensor:
-        """The stored entries of rows."""
-        return self.x[name][self.entry[name][rows] if name in self.entry else rows]
+    def _values(self, name: str, rows: Tensor) -> Tensor:
+        """The entries of rows, as nets take them."""
+        return to_values(self.x[name][self.entry[name][rows] if name in self.entry else rows])
 
     def _partners(self, number: int) -> dict[str, NDArray[np.intp]]:
         turn = number % self.pairs
@@ -113,9 +114,3 @@ def _batches(generator: np.random.Generator, rows: NDArray[np.intp], total: int,
     repeats = math.ceil(total / len(rows))
     order = np.concatenate([generator.permutation(rows) for _ in range(repeats)])[:total]
     return np.split(order, range(size, total, size))
-
-
-def _visible(values: Tensor, shown: Tensor) -> Tensor:
-    keep = shown.reshape(-1, *(1,) * (values.dim() - 1))
-    x = to_values(values)
-    return torch.where(keep, x, torch.zeros_like(x))

@@ -13,7 +13,8 @@ from torch import Tensor
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, join, metric
 from mmvae_bench.metrics.classifier import to_device
-from mmvae_bench.metrics.coherence import PRIORS, majority, marked, prior_entries
+from mmvae_bench.metrics.coherence import majority, marked, prior_entries
+from mmvae_bench.metrics.priors import PRIORS
 
 Values = NDArray[np.int64]
 
@@ -144,29 +145,22 @@ def _read(ev: Evaluation, target: str, x: Tensor) -> Read:
 
 def _true(ev: Evaluation, target: str) -> Read:
     """The true test entries; like the others, read once for both scores."""
-    key = "attributes", target
-    if key not in ev.cache:
-        ev.cache[key] = _read(ev, target, to_device(ev.judged.x[target], torch.device("cpu")))
-    read: Read = ev.cache[key]
-    return read
+    cpu = torch.device("cpu")
+    return ev.once(("attributes", target), lambda: _read(ev, target, to_device(ev.judged.x[target], cpu)))
 
 
 def _generated(ev: Evaluation, given: tuple[str, ...], target: str) -> Read:
-    key = "attributes", given, target
-    if key not in ev.cache:
-        ev.cache[key] = _read(ev, target, ev.generated(given, target))
-    read: Read = ev.cache[key]
-    return read
+    return ev.once(("attributes", given, target), lambda: _read(ev, target, ev.generated(given, target)))
 
 
 def _drawn(ev: Evaluation, prior: str) -> list[Read]:
     """Entries of every modality from the same draws of a prior."""
-    key = "attributes", "prior", prior
-    if key not in ev.cache:
+
+    def read() -> list[Read]:
         parts = [[_read(ev, m, x[m]) for m in ev.names] for x in prior_entries(ev, prior)]
-        ev.cache[key] = [
+        return [
             Read(np.concatenate([r.values for r in each]), np.concatenate([r.whole for r in each]))
             for each in zip(*parts, strict=True)
         ]
-    reads: list[Read] = ev.cache[key]
-    return reads
+
+    return ev.once(("attributes", "prior", prior), read)

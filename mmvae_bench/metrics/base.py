@@ -1,11 +1,11 @@
 """A metric is a function of an :class:`Evaluation` that yields scores; the mathematics is a function of arrays."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ __all__ = ["Evaluation", "Latents", "Metric", "Score", "join", "metric"]
 
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded for what is fitted on latents, the same for all models
+
+Made = TypeVar("Made")
 
 
 def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -76,13 +78,20 @@ class Evaluation:
     pairs: Rows | None = None
     cache_dir: Path | None = None
     data_dir: Path | None = None
-    cache: dict[Hashable, Any] = field(default_factory=dict)  # what several metrics share, such as W2 costs
+    cache: dict[Hashable, Any] = field(default_factory=dict)  # of :meth:`once`
 
     def __post_init__(self) -> None:
         self.latents = lru_cache(maxsize=None)(self._latents)
         self.generated = lru_cache(maxsize=2)(self._generated)  # large: 10,000 SVHN pictures are 120 MB
         self.predicted = lru_cache(maxsize=None)(self._predicted)
         self.recognised = lru_cache(maxsize=None)(self._recognised)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What ``make`` returns, made on the first call with this key: for what several metrics share."""
+        if key not in self.cache:
+            self.cache[key] = make()
+        found: Made = self.cache[key]
+        return found
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -106,14 +115,9 @@ class Evaluation:
         """The first n of :meth:`order`, sorted."""
         return np.sort(self.order(what, total)[:n])
 
-    @property
-    def items(self) -> NDArray[np.int64]:
-        """What each test row shows: its item, or the row itself."""
-        return np.arange(len(self.test)) if self.test.item is None else self.test.item
-
     def item_rows(self, n: int) -> NDArray[np.intp]:
         """A test row of each of at most n items (one caption a picture), the same for every run, sorted."""
-        return one_each(self.items, n, self.order("relatedness", len(self.test)))
+        return one_each(self.test.items, n, self.order("relatedness", len(self.test)))
 
     @property
     def judged_rows(self) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, metric
-from mmvae_bench.metrics.coherence import CHANCE_CONTROL
+from mmvae_bench.metrics.coherence import control
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
@@ -63,12 +63,9 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
 
 def generated_captions(ev: Evaluation) -> Ids:
     """A caption for the picture of each of ``item_rows``, [n, T]: one z a row, the likeliest words; made once."""
-    if "generated_captions" not in ev.cache:
-        picture, caption = picture_and_caption(ev)
-        made = ev.generate(ev.test.take(ev.item_rows(ROWS)), (picture.name,), caption.name)
-        ev.cache["generated_captions"] = made.numpy()
-    found: Ids = ev.cache["generated_captions"]
-    return found
+    picture, caption = picture_and_caption(ev)
+    rows = ev.test.take(ev.item_rows(ROWS))
+    return ev.once("generated_captions", lambda: ev.generate(rows, (picture.name,), caption.name).numpy())
 
 
 @metric("caption_quality", bounds=(0.0, 1.0))
@@ -80,7 +77,7 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     Ceiling: one true caption of each picture against its others, one reference fewer.
     """
     picture, caption = picture_and_caption(ev)
-    rows, item = ev.item_rows(ROWS), ev.items
+    rows, item = ev.item_rows(ROWS), ev.test.items
     true = [decode(row, caption.vocabulary) for row in np.asarray(ev.test.x[caption.name])]
     of = [np.flatnonzero(item == item[row]) for row in rows]
     references = [[true[i] for i in group] for group in of]
@@ -92,7 +89,7 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     others = [(_known(true[row]), [true[i] for i in group if i != row]) for row, group in zip(rows, of, strict=True)]
     compared = [pair for pair in others if pair[1]]
     ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
-    reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
+    reason = control(ev)
     for name, value in values.items():
         yield Score(
             "caption_quality", value, name, given=picture.name, target=caption.name, n=len(rows),

@@ -16,7 +16,8 @@ from mmvae_bench.metrics.base import Evaluation, Score, join, metric
 from mmvae_bench.metrics.canonical import Agreement, Floats, agreement, ratio
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.cca_space import Side, Space, picture_side, spaces, true_features
-from mmvae_bench.metrics.coherence import CHANCE_CONTROL, PRIORS, prior_entries
+from mmvae_bench.metrics.coherence import control, prior_entries
+from mmvae_bench.metrics.priors import PRIORS
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.metrics.word_vectors import Ids, Reals
 from mmvae_bench.types import Modality
@@ -51,10 +52,7 @@ class Measured(NamedTuple):
 
 def measured(ev: Evaluation) -> list[Measured]:
     """All that the three metrics report, computed once an evaluation."""
-    if "cca" not in ev.cache:
-        ev.cache["cca"] = list(_measure(ev))
-    found: list[Measured] = ev.cache["cca"]
-    return found
+    return ev.once("cca", lambda: list(_measure(ev)))
 
 
 def _measure(ev: Evaluation) -> Iterator[Measured]:
@@ -80,7 +78,7 @@ def _crossed(
     ev: Evaluation, side: Side, picture: Modality, caption: Modality, features: Reals, ids: Ids
 ) -> Iterator[Made]:
     """True features beside captions generated from the pictures; features of generated pictures, true captions."""
-    reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
+    reason = control(ev)
     yield Made("", picture.name, caption.name, features, generated_captions(ev), reason)
     pictures = ev.generate(ev.test.take(ev.item_rows(ROWS)), (caption.name,), picture.name)
     yield Made("", caption.name, picture.name, side.features(pictures), ids, reason)

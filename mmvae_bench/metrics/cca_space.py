@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets import resnet
-from mmvae_bench.datasets.base import Repeated, Rows, Stored
+from mmvae_bench.datasets.base import Rows
 from mmvae_bench.datasets.download import sha256
+from mmvae_bench.datasets.repeated import Repeated, Stored
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.metrics.canonical import Projection, fit_cca
@@ -150,8 +151,7 @@ def _embedded(name: str, words: WordVectors, direction: Reals, ids: Ids) -> Real
 
 def _items(pairs: Rows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """A row of each item, and which of them each row shows."""
-    item = np.arange(len(pairs)) if pairs.item is None else pairs.item
-    _, first, index = np.unique(item, return_index=True, return_inverse=True)
+    _, first, index = np.unique(pairs.items, return_index=True, return_inverse=True)
     return first, index.astype(np.int64)
 
 

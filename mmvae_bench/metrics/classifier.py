@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmvae_bench.datasets.base import Repeated, Stored
+from mmvae_bench.datasets.repeated import Repeated, Stored
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import to_values
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,13 +11,12 @@ from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, join, metric
-from mmvae_bench.metrics.priors import aggregate_prior
+from mmvae_bench.metrics.priors import PRIORS, aggregate_prior
 
 Classes = NDArray[np.int64]
 
 PRIOR_SAMPLES = 2000  # the standard error is at most .011, below the sd between seeds, at a fifth of 10,000's cost
 DRAW = 500  # of them decoded at a time
-PRIORS: tuple[Literal["model"], Literal["aggregate"]] = ("model", "aggregate")
 CHANCE_CONTROL = "chance control: the modalities' latents never met in training"
 
 
@@ -191,7 +189,11 @@ def _agreement(ev: Evaluation, source: str, target: str) -> Score:
     return Score("cross_coherence", value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)
 
 
+def control(ev: Evaluation) -> str:
+    """What a score across modalities must not be taken for, or empty."""
+    return CHANCE_CONTROL if ev.model.cross_is_chance else ""
+
+
 def marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
     """The scores, marked where they can only be chance: the model's modalities never met."""
-    reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
-    yield from (replace(score, reason=reason) for score in scores)
+    yield from (replace(score, reason=control(ev)) for score in scores)

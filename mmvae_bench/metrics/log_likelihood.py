@@ -3,13 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, join, metric
-from mmvae_bench.metrics.priors import aggregate_prior
+from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.importance import Estimate
 
@@ -18,8 +17,6 @@ ELEMENTS = 2**20  # in them, where they are more than LEAST: 85 rows with a 64x6
 SAMPLES = 100  # K a row
 CHUNK = 8  # rows at a time: K x 8 latents are decoded at once, which stays below 500 MB for a caption of 32 words too
 
-Prior = Literal["model", "aggregate"]
-PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
 Names = tuple[str, ...]
 
 
@@ -70,16 +67,11 @@ def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int =
     Raises:
         Undefined: If the model does not define the quantity.
     """
-    key = ("log_likelihood", given, target, prior, k)
-    if key not in ev.cache:
-        if given and (prior == "aggregate" or type(ev.model).log_conditional is MultimodalVAE.log_conditional):
-            both = tuple(name for name in ev.names if name in given + target)
-            joint, marginal = estimate(ev, (), both, prior, k), estimate(ev, (), given, prior, k)
-            ev.cache[key] = Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))
-        else:
-            ev.cache[key] = _by_chunks(ev, given, target, prior, k)
-    found: Estimate = ev.cache[key]
-    return found
+    if given and (prior == "aggregate" or type(ev.model).log_conditional is MultimodalVAE.log_conditional):
+        both = tuple(name for name in ev.names if name in given + target)
+        joint, marginal = estimate(ev, (), both, prior, k), estimate(ev, (), given, prior, k)
+        return Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))
+    return ev.once(("log_likelihood", given, target, prior, k), lambda: _by_chunks(ev, given, target, prior, k))
 
 
 def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int) -> Estimate:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mmvae_bench.datasets.base import Judge, Repeated
+from mmvae_bench.datasets.base import Judge
 from mmvae_bench.datasets.cache import Data
+from mmvae_bench.datasets.repeated import Repeated
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics.classifier import CHUNK, VERSION, Entries, Oracle, is_picture, to_device, train_oracle
 from mmvae_bench.types import Modality

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.fusion import Experts, Mixture
 from mmvae_bench.metrics.base import Evaluation
 
+Prior = Literal["model", "aggregate"]
+PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
 COMPONENTS = 1000  # R
 BLOCK = 2**22  # elements of one temporary array in log_prob
 
@@ -54,18 +57,19 @@ def aggregate_prior(ev: Evaluation) -> Mixture:
     Raises:
         Undefined: If the posteriors are neither diagonal nor mixtures of diagonals.
     """
-    if "aggregate" not in ev.cache:
-        parts = []
-        for m, name in enumerate(ev.names):
-            seen = np.arange(len(ev.train)) if ev.present is None else np.flatnonzero(ev.present[m])
-            rows = seen[ev.draw(f"aggregate {name}", math.ceil(COMPONENTS / len(ev.names)), len(seen))]
-            parts += [_components(ev.model.posterior(b.given(name))) for b in ev.chunks(ev.train.take(rows))]
-        family = type(parts[0])
-        q = family(torch.cat([p.loc for p in parts])[:, None], torch.cat([p.scale for p in parts])[:, None])
-        everywhere = torch.ones(q.loc.shape[:2], dtype=torch.bool, device=q.loc.device)
-        ev.cache["aggregate"] = Aggregate(Experts(q, everywhere))
-    prior: Mixture = ev.cache["aggregate"]
-    return prior
+    return ev.once("aggregate", lambda: _aggregate(ev))
+
+
+def _aggregate(ev: Evaluation) -> Mixture:
+    parts = []
+    for m, name in enumerate(ev.names):
+        seen = np.arange(len(ev.train)) if ev.present is None else np.flatnonzero(ev.present[m])
+        rows = seen[ev.draw(f"aggregate {name}", math.ceil(COMPONENTS / len(ev.names)), len(seen))]
+        parts += [_components(ev.model.posterior(b.given(name))) for b in ev.chunks(ev.train.take(rows))]
+    family = type(parts[0])
+    q = family(torch.cat([p.loc for p in parts])[:, None], torch.cat([p.scale for p in parts])[:, None])
+    everywhere = torch.ones(q.loc.shape[:2], dtype=torch.bool, device=q.loc.device)
+    return Aggregate(Experts(q, everywhere))
 
 
 def _components(q: object) -> Diagonal:

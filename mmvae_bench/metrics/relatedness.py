@@ -107,16 +107,16 @@ def chosen_rows(ev: Evaluation) -> NDArray[np.intp]:
 
 def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     """W2^2 between q(z | x_a) and q(z | x_b), computed once an evaluation."""
-    key = ("relatedness", a, b)
-    if key not in ev.cache:
-        rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
-        shared = ev.items if ev.related == "item" or ev.test.label is None else ev.test.label
-        label = shared[rows]
-        if len(set(label.tolist())) < 2:
-            raise Undefined("all pairs are related: there are too few test rows or classes")
-        ev.cache[key] = Pairs(w2_squared(q.mean[rows], q.stddev[rows], p.mean[rows], p.stddev[rows]), label)
-    found: Pairs = ev.cache[key]
-    return found
+    return ev.once(("relatedness", a, b), lambda: _pairs(ev, a, b))
+
+
+def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
+    rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
+    shared = ev.test.items if ev.related == "item" or ev.test.label is None else ev.test.label
+    label = shared[rows]
+    if len(set(label.tolist())) < 2:
+        raise Undefined("all pairs are related: there are too few test rows or classes")
+    return Pairs(w2_squared(q.mean[rows], q.stddev[rows], p.mean[rows], p.stddev[rows]), label)
 
 
 @metric("relatedness_auroc", bounds=(0.0, 1.0))

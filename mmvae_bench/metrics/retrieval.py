@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, metric
-from mmvae_bench.metrics.coherence import CHANCE_CONTROL
+from mmvae_bench.metrics.coherence import control
 from mmvae_bench.metrics.relatedness import pairs
 
 DEPTHS = (1, 5, 10)
@@ -56,7 +56,7 @@ def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks, str]]:
         raise Undefined("the data set has no true partners: entries of one class are all related")
     if ev.attributes is not None:
         raise Undefined("pictures of this data set share captions: there is no one true partner")
-    reason = CHANCE_CONTROL if ev.model.cross_is_chance else ""
+    reason = control(ev)
     for query, gallery in permutations(ev.names, 2):
         first, second = sorted((query, gallery), key=ev.names.index)
         cost = pairs(ev, first, second).cost  # shared with relatedness

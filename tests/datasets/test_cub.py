@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mmvae_bench.datasets import resnet
-from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.datasets.cache import load
 from mmvae_bench.datasets.check import check
 from mmvae_bench.datasets.cub import LENGTH, UNSEEN, Cub
 from mmvae_bench.datasets.download import Pinned, sha256
+from mmvae_bench.datasets.repeated import Repeated
 from mmvae_bench.datasets.words import EOS, UNK, decode
 from mmvae_bench.errors import BenchWarning, DataError
 
