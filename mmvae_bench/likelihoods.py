@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -20,41 +21,58 @@ class Likelihood:
     """A family of p(x | theta).
 
     Attributes:
-        log_prob: (x, theta, scale) -> elementwise log density, not summed.
+        log_prob: (x, theta, scale, number of event axes) -> log density, summed over the last axes of theta, an entry's.
         mean: theta -> E[x | theta], what is shown and judged; of word ids the likeliest one.
     """
 
-    log_prob: Callable[[Tensor, Tensor, float], Tensor]
+    log_prob: Callable[[Tensor, Tensor, float, int], Tensor]
     mean: Callable[[Tensor], Tensor]
 
     def __call__(
         self, x: Shaped[Tensor, "*any"], theta: Float[Tensor, "*more"], scale: float, event_dims: int
     ) -> Float[Tensor, "*batch"]:
-        """Return log p(x | theta) summed over the last ``event_dims`` axes; x is broadcast to theta."""
-        return self.log_prob(x, theta, scale).flatten(-event_dims).sum(-1)
+        """Return log p(x | theta) summed over an entry's ``event_dims`` axes; x is broadcast to theta."""
+        return self.log_prob(x, theta, scale, event_dims)
 
 
 def _identity(theta: Tensor) -> Tensor:
     return theta
 
 
-def _categorical(ids: Tensor, logits: Tensor, _: float) -> Tensor:
-    """log softmax(logits)[id] for each position of ids [*batch, T], 0 where the id is 0 (padding).
+def _laplace(x: Tensor, loc: Tensor, b: float, axes: int) -> Tensor:
+    """-(1 / b) sum_d |x_d - loc_d| - D log 2b: one pass for the sum, the constants after it."""
+    distance: Tensor = torch.linalg.vector_norm((x - loc).flatten(-axes), 1, -1)
+    return -distance / b - _size(loc, axes) * math.log(2 * b)
+
+
+def _normal(x: Tensor, loc: Tensor, s: float, axes: int) -> Tensor:
+    """-(1 / 2 s^2) sum_d (x_d - loc_d)^2 - D log s - (D / 2) log 2 pi."""
+    distance = (x - loc).flatten(-axes).square().sum(-1)
+    return -0.5 / s**2 * distance - _size(loc, axes) * (math.log(s) + 0.5 * math.log(2 * math.pi))
+
+
+def _bernoulli(x: Tensor, logits: Tensor, _: float, axes: int) -> Tensor:
+    """sum_d x_d log sigma(l_d) + (1 - x_d) log sigma(-l_d), for logits l and any x in [0, 1]."""
+    return (x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)).flatten(-axes).sum(-1)
+
+
+def _categorical(ids: Tensor, logits: Tensor, _: float, axes: int) -> Tensor:
+    """Sum of log softmax(logits)[id] over the positions of ids [*batch, T] whose id is not 0 (padding).
 
     MMVAE's code leaves out the unknown word and counts the padding; the padding is what says nothing of a sentence.
     """
     targets = ids.expand(logits.shape[:-1])
     loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=0, reduction="none")
-    return -loss.view(targets.shape)
+    return -loss.view(targets.shape).flatten(-axes).sum(-1)
 
 
-LAPLACE = Likelihood(lambda x, loc, b: -(x - loc).abs() / b - math.log(2 * b), _identity)
-NORMAL = Likelihood(
-    lambda x, loc, s: -0.5 * ((x - loc) / s).square() - math.log(s) - 0.5 * math.log(2 * math.pi), _identity
-)
-BERNOULLI = Likelihood(
-    lambda x, logits, _: x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits), lambda t: t.sigmoid()
-)
+def _size(theta: Tensor, axes: int) -> int:
+    return math.prod(theta.shape[-axes:])
+
+
+LAPLACE = Likelihood(_laplace, _identity)
+NORMAL = Likelihood(_normal, _identity)
+BERNOULLI = Likelihood(_bernoulli, lambda logits: logits.sigmoid())
 CATEGORICAL = Likelihood(_categorical, lambda logits: logits.argmax(-1))
 
 registry: Registry[Likelihood] = Registry(

@@ -3,7 +3,7 @@
 Dimension letters, everywhere: M modalities, E experts, S subsets, K samples, B batch, D latent, N data.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -53,6 +53,17 @@ def zero_where_absent(x: Shaped[Tensor, "B ..."], present: Bool[Tensor, " B"]) -
     return torch.where(present.reshape(-1, *(1,) * (x.dim() - 1)), x, torch.zeros_like(x))
 
 
+def positions(where: Bool[Tensor, "..."]) -> Int[Tensor, " n"] | None:
+    """Return the flat positions where a mask holds, or None where it holds everywhere: what is worth computing.
+
+    Where it holds nowhere, position 0 stands in, so that no net sees an empty batch: whoever computes there masks after.
+    """
+    if where.all():
+        return None
+    found = where.flatten().nonzero()[:, 0]
+    return found if len(found) else found.new_zeros(1)
+
+
 @dataclass(frozen=True)
 class MultimodalBatch:
     """B rows, dense: every modality has a tensor for every row, and ``present`` says which entries exist.
@@ -63,11 +74,14 @@ class MultimodalBatch:
         x: For each modality, in the data set's order, values of shape [B, *shape]: floats, or int64 word ids.
         present: Bool[M, B], rows of the matrix in the order of ``x``.
         label: Class of each row, or None.
+        positions: Of a mask that follows from ``present``, the flat positions where it may hold (None: all of them).
+            The engine puts its own here where shapes must be known beforehand; they then may be too many, never too few.
     """
 
     x: Mapping[str, Shaped[Tensor, "B ..."]]
     present: Bool[Tensor, "M B"]
     label: Int[Tensor, " B"] | None = None
+    positions: Callable[[Tensor], Tensor | None] = positions
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,9 +97,15 @@ class MultimodalBatch:
         """Which rows have modality ``name``."""
         return self.present[self.names.index(name)]
 
-    def visible(self, name: str) -> Shaped[Tensor, "B ..."]:
-        """The entries of ``name`` with zeros (padding) where absent, by ``torch.where``: not even NaN passes."""
-        return zero_where_absent(self.x[name], self.where(name))
+    def visible(self, name: str, rows: Int[Tensor, " n"] | None = None) -> Shaped[Tensor, "n ..."]:
+        """The entries of ``name`` with zeros (padding) where absent, by ``torch.where``: not even NaN passes.
+
+        Args:
+            rows: Those of which rows, in this order; None: all B.
+        """
+        if rows is None:
+            return zero_where_absent(self.x[name], self.where(name))
+        return zero_where_absent(self.x[name].index_select(0, rows), self.where(name).index_select(0, rows))
 
     def given(self, *names: str) -> "MultimodalBatch":
         """The same rows with every modality but ``names`` hidden: conditioning on a subset."""

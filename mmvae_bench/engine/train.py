@@ -1,16 +1,21 @@
 """The loop: one step, many epochs, losses read once an epoch."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
 
 from mmvae_bench.engine.feed import Feed
+from mmvae_bench.engine.mode import Mode
+from mmvae_bench.engine.precision import narrowed
+from mmvae_bench.engine.share import Turn
+from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import TrainSpec
+
+BURST = 32  # steps of a turn: a GPU's queue is fed by several runs in turn
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class History:
 
     Attributes:
         epochs: For each epoch its mean loss and terms.
-        seconds: Spent in the loop; ``rows`` is the number of training rows seen.
+        seconds: Spent in the loop, neighbours' turns included; ``rows`` is the number of training rows seen.
     """
 
     epochs: list[dict[str, float]]
@@ -42,8 +47,9 @@ class History:
 
 
 def train(
-    model: MultimodalVAE, feed: Feed, spec: TrainSpec, report: Callable[[Progress], None] = lambda _: None
-) -> History:
+    model: MultimodalVAE, feed: Feed, spec: TrainSpec, report: Callable[[Progress], None] = lambda _: None,
+    *, mode: Mode | None = None, turn: Turn | None = None,
+) -> History:  # fmt: skip
     """Train in place with Adam for the given number of epochs; the last step is what is scored (protocol 7).
 
     Args:
@@ -51,30 +57,29 @@ def train(
         feed: Its batches.
         spec: Budget and learning rate.
         report: Called after each epoch.
+        mode: How; plainly in fp32 by default.
+        turn: The run's random numbers, where others train in the same process.
 
     Raises:
         TrainingFailed: If the loss is not finite; says in which epoch.
     """
-    on_cpu_or_cuda = next(model.parameters()).device.type in ("cpu", "cuda")
-    optimiser = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, fused=on_cpu_or_cuda)
-    start, records, rows = time.perf_counter(), [], 0
+    mode, turn = mode or Mode(), turn or Turn(feed.device)
+    start, records = time.perf_counter(), []
     model.train()
-    for epoch in range(spec.epochs):
-        sums: dict[str, Tensor] = {}
-        for batch in feed.epoch(epoch):
-            loss = model.loss(batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss.total.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            rows += batch.size
-            for name, value in (("loss", loss.total.detach()), *loss.terms.items()):
-                sums[name] = sums[name] + value if name in sums else value
-        means = {
-            name: float(value) / feed.steps for name, value in sums.items()
-        }  # the epoch's only wait for the device
-        records.append({"epoch": epoch + 1, "seconds": time.perf_counter() - start, **means})
-        if not all(torch.isfinite(torch.tensor(list(means.values())))):
-            bad = ", ".join(f"{name} = {value}" for name, value in means.items())
-            raise TrainingFailed(f"the loss is not finite in epoch {epoch + 1}: {bad}; try a smaller learning rate")
-        report(Progress(epoch + 1, spec.epochs, means["loss"]))
-    return History(records, time.perf_counter() - start, rows)
+    with narrowed(model.networks, mode.precision, feed.device):
+        with turn():
+            step = Step(model, spec.learning_rate, mode)
+            way = Static(step, feed, spec.epochs, mode.graphed) if mode.static else Plain(step, feed)
+        for number in range(spec.epochs):
+            steps = way.epoch(number)
+            for done in range(0, feed.steps, BURST):
+                with turn():
+                    for _ in range(min(BURST, feed.steps - done)):
+                        next(steps)
+            means = step.means(feed.steps)
+            records.append({"epoch": number + 1, "seconds": time.perf_counter() - start, **means})
+            if not all(map(math.isfinite, means.values())):
+                bad = ", ".join(f"{name} = {value}" for name, value in means.items())
+                raise TrainingFailed(f"the loss is not finite in epoch {number + 1}: {bad}; try a smaller learning rate")
+            report(Progress(number + 1, spec.epochs, means["loss"]))
+    return History(records, time.perf_counter() - start, feed.presence.rows * spec.epochs)

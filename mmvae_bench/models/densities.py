@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mmvae_bench import likelihoods
 from mmvae_bench.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.fusion import Experts
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.types import MultimodalBatch
+from mmvae_bench.types import Modality, MultimodalBatch
 
 MIN_SCALE = 1e-4  # of a posterior; MEME's code clamps at 1e-3 or 1e-4, MMVAE's adds 1e-6
 
@@ -33,9 +33,14 @@ class Densities(nn.Module):
         self._likelihoods = {m.name: likelihoods.registry.get(m.likelihood) for m in self.modalities}
 
     def encode(self, batch: MultimodalBatch) -> Experts:
-        """q(z | x_m) for every modality, batch shape [M, B]; an encoder sees zeros where an entry is absent."""
-        raw = torch.stack([self.networks.encode_entries(name, batch.visible(name)) for name in self.names])
-        return Experts(self.expert(raw), batch.present)
+        """q(z | x_m) for every modality, batch shape [M, B]: finite also where an entry is absent, and not encoded."""
+        return Experts(self.expert(torch.stack([self._encoded(name, batch) for name in self.names])), batch.present)
+
+    def _encoded(self, name: str, batch: MultimodalBatch) -> Float[Tensor, "B two_L"]:
+        """The encoder's output for a modality's entries; 0 where there is none."""
+        rows = batch.positions(batch.where(name))
+        raw = self.networks.encode_entries(name, batch.visible(name, rows))
+        return raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw)
 
     def expert(self, raw: Float[Tensor, "*batch two_L"]) -> Diagonal:
         """Split an encoder's output: loc, and scale = softplus(raw) + 1e-4."""
@@ -48,18 +53,39 @@ class Densities(nn.Module):
         theta = self.networks.decode(name, z)
         return theta.sigmoid() if m.dtype == "uint8" and m.likelihood in ("laplace", "normal") else theta
 
-    def log_px_of(self, name: str, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True) -> Tensor:
-        """log p(x_m | z) for z of shape [..., B, L]: [..., B], zero where x_m is absent.
+    def log_px_of(
+        self, name: str, z: Float[Tensor, "*free B L"], batch: MultimodalBatch, *,
+        weighted: bool = True, where: Bool[Tensor, "*axes B"] | None = None,
+    ) -> Float[Tensor, "*free B"]:  # fmt: skip
+        """log p(x_m | z), zero where x_m is absent or ``where`` is false: nothing is decoded there.
 
-        ``weighted`` multiplies by the modality's weight, as in training; scores use the density itself.
+        Args:
+            name: m.
+            z: Latents, a row of them for each row of the batch.
+            batch: The entries.
+            weighted: Multiply by the modality's weight, as in training; scores use the density itself.
+            where: Which latents count, for the last axes of z; a function of ``batch.present`` alone.
         """
         m = self.modalities[self.names.index(name)]
-        log_p = self._likelihoods[name](batch.visible(name), self.theta(name, z), m.scale, len(m.shape))
-        return torch.where(batch.where(name), (m.weight if weighted else 1.0) * log_p, torch.zeros_like(log_p))
+        counted = batch.where(name) if where is None else where & batch.where(name)
+        at = batch.positions(counted)
+        if at is None:
+            log_p = self._likelihood(m, batch.visible(name), z)
+        else:
+            lead = z.shape[: z.dim() - 1 - counted.dim()]
+            x, flat = batch.visible(name, at % batch.size), z.reshape(*lead, -1, z.shape[-1])
+            each = self._likelihood(m, x, flat.index_select(-2, at))
+            log_p = each.new_zeros(*lead, counted.numel()).index_copy(-1, at, each).reshape(z.shape[:-1])
+        return torch.where(counted, (m.weight if weighted else 1.0) * log_p, torch.zeros_like(log_p))
 
-    def log_px(self, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True) -> Float[Tensor, "M *batch"]:
-        """log p(x_m | z) of every modality from the same z, stacked over modalities."""
-        return torch.stack([self.log_px_of(name, z, batch, weighted=weighted) for name in self.names])
+    def _likelihood(self, m: Modality, x: Tensor, z: Tensor) -> Tensor:
+        return self._likelihoods[m.name](x, self.theta(m.name, z), m.scale, len(m.shape))
+
+    def log_px(
+        self, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True, where: Tensor | None = None
+    ) -> Float[Tensor, "M *batch"]:
+        """log p(x_m | z) of every modality from the same z, stacked over modalities; as :meth:`log_px_of`."""
+        return torch.stack([self.log_px_of(name, z, batch, weighted=weighted, where=where) for name in self.names])
 
     def decode(self, z: Float[Tensor, "*batch L"], names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """E[x_m | z] of every modality, or of ``names``; of a caption the likeliest word at each position."""

@@ -89,7 +89,8 @@ class MEME(MultimodalVAE):
         own, cross = [], torch.zeros_like(z[..., 0])
         for n, name in enumerate(self.names):
             others = [m for m in range(len(self.names)) if m != n]
-            log_px = self.log_px_of(name, torch.cat([z[0, n][None], z[:, others].flatten(0, 1)]), batch)
+            where = torch.cat([batch.present[n][None], batch.present[others].repeat(len(z), 1)])
+            log_px = self.log_px_of(name, torch.cat([z[0, n][None], z[:, others].flatten(0, 1)]), batch, where=where)
             own.append(log_px[0])
             index = torch.tensor(others, device=z.device)
             cross = cross.index_add(1, index, log_px[1:].reshape(len(z), len(others), -1))

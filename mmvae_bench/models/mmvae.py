@@ -73,4 +73,4 @@ class MMVAE(MultimodalVAE):
         if self.estimator in ("stl", "dreg"):
             experts = Experts(experts.q.detach(), experts.present)
         log_q = Mixture(experts).log_prob(z)
-        return self.log_px(z, batch).sum(0) + self.beta * (self.prior().log_prob(z) - log_q)
+        return self.log_px(z, batch, where=experts.present).sum(0) + self.beta * (self.prior().log_prob(z) - log_q)

@@ -47,7 +47,7 @@ class MVAE(MultimodalVAE):
         for m, name in enumerate(self.names):
             own = [1 + m] if self.subsampling else []
             rows = [0, *own, *range(len(keep) - self.k, len(keep))]  # those with m in A
-            each = torch.where(keep[rows, m], self.log_px_of(name, z[rows], batch), 0.0)
+            each = torch.where(keep[rows, m], self.log_px_of(name, z[rows], batch, where=counted[rows]), 0.0)
             log_px = log_px.index_add(0, torch.tensor(rows, device=z.device), each)
         divergence = kl(q, standard(self.family, q.loc))
         elbo = torch.where(counted, log_px - self.beta * divergence, 0.0)

@@ -45,7 +45,8 @@ def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
     keys: list[Key] = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
     groups, order = list(ok["group"].unique()), [*METRICS, *ok["metric"].unique()]
     keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1]), key[2] != ""))  # the metric itself first
-    return [table for key in keys for table in by_scheme(build_table(key, frame, labels))]
+    families = dict(list(frame.groupby(["group", "metric"], sort=False)))  # few rows to search for each table
+    return [table for key in keys for table in by_scheme(build_table(key, families[key[:2]], labels))]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
@@ -54,11 +55,11 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
     Raises:
         BenchError: If not; names the cell and what differs.
     """
-    ok = frame[frame["status"] == "ok"]
+    cells = frame[frame["status"] == "ok"].groupby([*TASK, "entrant"], sort=False)
     for column in ("config_id", *HASHES):
-        kinds = ok.groupby([*TASK, "entrant"], sort=False)[column].unique()
-        for key, values in kinds[kinds.map(len) > 1].items():
-            cell = dict(zip([*TASK, "entrant"], key, strict=True))  # type: ignore[call-overload]
+        kinds = cells[column].nunique()
+        for key in kinds.index[kinds > 1]:
+            cell, values = dict(zip([*TASK, "entrant"], key, strict=True)), cells.get_group(key)[column].unique()
             raise BenchError(
                 f"cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
                 f"{cell['target']}, {condition_text(cell['scheme'], cell['ratio'])}): its rows differ in {column} "
@@ -130,7 +131,7 @@ def _columns(rows: pd.DataFrame) -> list[Column]:
 
 def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     """Average what belongs together."""
-    needed = rows.groupby("column")[["given", "target"]].apply(lambda part: len(part.drop_duplicates())).to_dict()
+    needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
     names = ("entrant", *COLUMN, "seed", "value", "status", "reason", "chance", "se")
     for label, text, scheme, ratio, *scored in zip(*(rows[name] for name in names), strict=True):

@@ -1,18 +1,17 @@
 """``mmvae-bench report``: everything that is written, in order."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
-
-import matplotlib as mpl
 
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.exemplars import exemplars
 from mmvae_bench.report.facts import warnings
-from mmvae_bench.report.figures import STYLE, Plot, palette, save
+from mmvae_bench.report.figures import Plot, palette, save_all
 from mmvae_bench.report.figures_captions import captions
 from mmvae_bench.report.figures_curves import curves
 from mmvae_bench.report.figures_relatedness import class_matrices, histograms
@@ -65,8 +64,7 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path) -> ReportResu
     comparisons = [comparison for summary in summaries for comparison in compare(summary)]
     folder = Path(out) / slug(str(plan.get("name") or "report"))
     _clear(folder)
-    with mpl.rc_context(STYLE):
-        pictures = list(save(_plots(selection, tables), folder / "figures"))
+    pictures = save_all(list(_plots(selection, tables)), folder / "figures")
     page, scores, pairs = (folder / name for name in ("index.html", "scores.csv", "comparisons.csv"))
     selection.rows[list(COLUMNS)].to_csv(scores, index=False)
     _write_comparisons(comparisons, pairs)
@@ -83,21 +81,20 @@ def _slugs(groups: Sequence[str]) -> dict[str, str]:
     return {g: n if names.count(n) == 1 else f"{n}_{i}" for i, (g, n) in enumerate(zip(groups, names, strict=True))}
 
 
-def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Plot]:
-    """All figures, one at a time."""
+def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[], Iterator[Plot]]]:
+    """All figures, in the page's order: calls that make one or a few of them, in any process."""
     looks, slugs = palette(selection.labels), _slugs(selection.groups)
-    yield from curves(tables, looks, slugs)
-    yield from against_time(tables, selection.runs, looks, slugs)
+    for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
+        yield partial(curves, list(schemes), looks, slugs)
+    yield partial(against_time, tables, selection.runs, looks, slugs)
     for group, name in slugs.items():
         rows = exemplars(selection.runs, group, selection.labels)
         modalities = next(run.modalities for run in selection.runs if run.group == group)
-        yield from chain(
-            histograms(rows, group, looks, name),
-            class_matrices(rows, group, name),
-            grids(rows, group, name),
-            captions(rows, group, name),
-            embeddings(rows, group, name, modalities),
-        )
+        yield partial(histograms, rows, group, looks, name)
+        yield partial(class_matrices, rows, group, name)
+        yield partial(grids, rows, group, name)
+        yield partial(captions, rows, group, name)
+        yield partial(embeddings, rows, group, name, modalities)
 
 
 def _write_tables(tables: Sequence[Table], folder: Path) -> Iterator[Path]:

@@ -46,9 +46,11 @@ def select(store: Store, plan: Mapping[str, Any]) -> Selection:
     """
     wanted = list(dict.fromkeys(plan.get("run_ids", [])))
     folders = {folder.name: folder for folder in store.folders()}
+    place = {run_id: number for number, run_id in enumerate(wanted)}
     frame = _plain(store.scores(wanted))
-    frame = frame.sort_values("run_id", key=lambda ids: ids.map(wanted.index), kind="stable", ignore_index=True)
-    found = [_run(folders[run_id], frame) for run_id in wanted if run_id in folders]
+    frame = frame.sort_values("run_id", key=lambda ids: ids.map(place), kind="stable", ignore_index=True)
+    firsts = frame.drop_duplicates("run_id").set_index("run_id")[["label", "subset"]].T.to_dict("list")
+    found = [_run(folders[run_id], *firsts.get(run_id, ("", ""))) for run_id in wanted if run_id in folders]
     if not found:
         raise BenchError(
             f"none of the {len(wanted)} runs of '{plan.get('name', 'this plan')}' is stored under '{store.root}'; "
@@ -67,11 +69,10 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{str(c): frame[c].astype(object).where(frame[c].notna(), "") for c in text})
 
 
-def _run(folder: Path, frame: pd.DataFrame) -> Run:
-    rows = frame[frame["run_id"] == folder.name]
+def _run(folder: Path, label: str, subset: str) -> Run:
+    """A stored run, with what its rows say of it."""
     record = read_run(folder)
-    label, subset = (str(rows[column].iloc[0]) if len(rows) else "" for column in ("label", "subset"))
-    return Run(folder.name, folder, record, label or str(record["spec"]["model"]["name"]), subset)
+    return Run(folder.name, folder, record, str(label) or str(record["spec"]["model"]["name"]), str(subset))
 
 
 def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:

@@ -1,0 +1,84 @@
+"""Faster ways through the same layers, on a CPU: another order of arithmetic, the same function and parameters.
+
+oneDNN runs two shapes of transposed convolution far below its pace (benchmarks/speed): a 1x1 input, which is a matrix
+product in disguise, and few output channels, whose forward is half as fast as that of the convolution it equals.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+FEW = 4  # output channels, up to which the sub-pixel form pays
+
+
+def speed_up(networks: nn.Module, device: torch.device) -> None:
+    """Give the layers that gain from it another forward, in place; parameters and their names stay as they are."""
+    if device.type != "cpu":
+        return
+    for layer in networks.modules():
+        if type(layer) is nn.ConvTranspose2d and layer.groups == 1 and layer.dilation == (1, 1):
+            shape = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding)
+            if shape == ((4, 4), (2, 2), (1, 1), (0, 0)) and layer.out_channels <= FEW:
+                layer.forward = partial(_doubled, layer)  # type: ignore[method-assign]
+            elif layer.padding == layer.output_padding == (0, 0):
+                layer.forward = partial(_from_point, layer)  # type: ignore[method-assign]
+
+
+def _from_point(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:
+    """A transposed convolution of 1x1 maps: x W, one row of W an input channel."""
+    if x.shape[2:] != (1, 1):
+        return nn.ConvTranspose2d.forward(layer, x)
+    w = layer.weight  # [I, O, h, w]
+    b = None if layer.bias is None else layer.bias.repeat_interleave(w[0, 0].numel())
+    return F.linear(x.flatten(1), w.flatten(1).t(), b).unflatten(1, w.shape[1:])
+
+
+def _doubled(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O 2*H 2*W"]:
+    """A transposed 4x4 convolution with stride 2 and padding 1."""
+    out: Tensor = _Doubled.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Doubled(torch.autograd.Function):
+    """Forward as a 3x3 convolution to 4 O channels and a pixel shuffle; backward the transposed convolution's own."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return [B, O, 2 H, 2 W]."""
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        ctx.save_for_backward(x, weight)
+        ctx.bias = None if bias is None else bias.shape
+        with torch.autocast("cpu", enabled=False):
+            spread = None if bias is None else bias.repeat_interleave(4)
+            return F.pixel_shuffle(F.conv2d(x, sub_pixel(weight), spread, padding=1), 2)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of x, weight and bias."""
+        x, weight = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad)
+        x_grad, weight_grad, bias_grad = torch.ops.aten.convolution_backward(
+            gradient, x, weight, ctx.bias, (2, 2), (1, 1), (1, 1), True, (0, 0), 1, wanted
+        )
+        return x_grad, weight_grad, bias_grad
+
+
+def sub_pixel(weight: Float[Tensor, "I O 4 4"]) -> Float[Tensor, "4*O I 3 3"]:
+    """The kernel of the 3x3 convolution whose channels (o, q, p) are the output's pixels (2 i + q, 2 j + p).
+
+    The transposed convolution is y[2 i + q] = sum_d x[i + d] w[q + 1 - 2 d]: for q = 0, d = -1, 0; for q = 1, d = 0, 1.
+    """
+    kernel = weight.new_zeros(weight.shape[1], 2, 2, weight.shape[0], 3, 3)
+    flipped = weight.transpose(0, 1).flip(-1, -2)  # [O, I, 4, 4]; w[3 - k], so that k = q + 1 - 2 d rises with d
+    for q in (0, 1):
+        for p in (0, 1):
+            kernel[:, q, p, :, q : q + 2, p : p + 2] = flipped[..., q::2, p::2]
+    return kernel.flatten(0, 2)

@@ -1,0 +1,82 @@
+"""Many runs in one process: whose random numbers are drawn, and whether there is room for one more."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+_ONE_AT_A_TIME = threading.RLock()  # PyTorch's default generators belong to the process
+
+
+class Turn:
+    """A run's turn at the process's random numbers: it finds them as it left them, whatever its neighbours drew.
+
+    Args:
+        device: Whose generator is kept beside the CPU's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device if device.type == "cuda" else None
+        self._state: tuple[torch.Tensor, torch.Tensor | None] | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Draw alone."""
+        with _ONE_AT_A_TIME:
+            if self._state is not None:
+                torch.set_rng_state(self._state[0])
+                if self._cuda and self._state[1] is not None:
+                    torch.cuda.set_rng_state(self._state[1], self._cuda)
+            try:
+                yield
+            finally:
+                self._state = torch.get_rng_state(), torch.cuda.get_rng_state(self._cuda) if self._cuda else None
+
+
+class Room:
+    """Lets runs onto a device while there is memory for them: measured, not guessed.
+
+    The first run starts alone. Once it is at work, what it took is known, and others follow while the device has twice
+    the room that the hungriest so far took (a run's own peak comes later than its first steps).
+
+    Args:
+        free: Bytes that the device has left now.
+    """
+
+    def __init__(self, free: Callable[[], int]) -> None:
+        self._free = free
+        self._changed = threading.Condition()
+        self._starting = 0
+        self._running = 0
+        self._most = 0
+
+    @contextmanager
+    def enter(self) -> Iterator[Callable[[], None]]:
+        """Wait for room; the run calls what it gets when its first steps are taken, so that the next may come."""
+        with self._changed:
+            self._changed.wait_for(self._has_room)
+            before = self._free()
+            self._starting, self._running = self._starting + 1, self._running + 1
+        started = False
+
+        def settled() -> None:
+            nonlocal started
+            with self._changed:
+                if not started:
+                    started = True
+                    self._starting -= 1
+                    self._most = max(self._most, before - self._free())
+                    self._changed.notify_all()
+
+        try:
+            yield settled
+        finally:
+            settled()
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        """One run is at the door at a time, or its appetite could not be told from another's."""
+        return not self._running or (not self._starting and self._free() >= 2 * self._most)

@@ -1,0 +1,179 @@
+"""One optimiser step, and three ways to take it: plainly, fused by a compiler, or replayed as a CUDA graph."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmvae_bench.engine.feed import Epoch, Feed
+from mmvae_bench.engine.mode import Mode
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.types import Loss, MultimodalBatch, positions
+
+WARM_UP = 3  # steps before a capture: libraries choose kernels and make workspaces in them
+
+
+class Step:
+    """Forward, backward and Adam's update of a model; what is logged stays on the device until it is asked for.
+
+    Args:
+        model: On its device, initialised.
+        learning_rate: Adam's.
+        mode: ``compiled`` and ``graphed`` are read here.
+    """
+
+    def __init__(self, model: MultimodalVAE, learning_rate: float, mode: Mode) -> None:
+        self.parameters = list(model.parameters())
+        on_cpu_or_cuda = self.parameters[0].device.type in ("cpu", "cuda")
+        self.optimiser = torch.optim.Adam(
+            self.parameters, lr=learning_rate, fused=on_cpu_or_cuda, capturable=mode.graphed
+        )
+        self.loss: Callable[[MultimodalBatch], Loss] = _compiled(model.loss) if mode.compiled else model.loss
+        self.names: tuple[str, ...] = ()
+        self.sums: Tensor | None = None
+
+    def __call__(self, batch: MultimodalBatch) -> None:
+        """Take the step and add its loss and terms to the sums."""
+        loss = self.loss(batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        values = torch.stack([loss.total.detach(), *loss.terms.values()])
+        if self.sums is None:
+            self.names, self.sums = ("loss", *loss.terms), torch.zeros_like(values)
+        self.sums += values
+
+    def means(self, steps: int) -> dict[str, float]:
+        """Mean loss and terms of the last ``steps`` steps, which are then forgotten: the only wait for the device."""
+        assert self.sums is not None  # at least one step was taken
+        values = (self.sums / steps).tolist()
+        self.sums.zero_()
+        return dict(zip(self.names, values, strict=True))
+
+
+def _compiled(loss: Callable[[MultimodalBatch], Loss]) -> Callable[[MultimodalBatch], Loss]:
+    """The loss, fused, with the plain engine's random draws; rounding differs."""
+    import torch._inductor.config as inductor
+
+    inductor.fallback_random = True
+    fused: Callable[[MultimodalBatch], Loss] = torch.compile(loss, dynamic=False)
+    return fused
+
+
+class Plain:
+    """An epoch step by step: batches have the shapes they happen to have."""
+
+    def __init__(self, step: Step, feed: Feed) -> None:
+        self.step, self.feed = step, feed
+
+    def epoch(self, number: int) -> Iterator[None]:
+        """Take the steps of an epoch, one each time it is asked to go on."""
+        for batch in self.feed.epoch(number):
+            self.step(batch)
+            yield
+
+
+class Static:
+    """An epoch in buffers of fixed shape, whose positions are found once: what compilers and graphs need.
+
+    Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows, its own positions and, on a
+    GPU, its own graph. Where nothing can be captured (a CPU) the same steps are taken on the same buffers.
+
+    Args:
+        step: Takes the steps.
+        feed: Makes the batches.
+        epochs: Of the whole run: the slots must do for all of them.
+        graphed: Whether to capture.
+    """
+
+    def __init__(self, step: Step, feed: Feed, epochs: int, graphed: bool) -> None:
+        self.step, self.feed = step, feed
+        self.slots = feed.order.slots(epochs)
+        first = feed.start(0)
+        self.now = Epoch(first.present.clone(), {name: rows.clone() for name, rows in first.partner.items()})
+        self.rows = [torch.zeros(len(own), dtype=torch.long, device=feed.device) for own in self.slots]
+        self.positions = [Positions(self._full(own), step.loss) for own in self.slots]
+        self.run = [self._captured(kind) if graphed else self._take(kind) for kind in range(len(self.slots))]
+
+    def epoch(self, number: int) -> Iterator[None]:
+        """Take the steps of an epoch, one each time it is asked to go on."""
+        upload = self.feed.start(number)
+        self.now.present.copy_(upload.present)
+        for name, rows in upload.partner.items():
+            self.now.partner[name].copy_(rows)
+        kinds, rows = zip(*self.feed.order.static(number, self.slots), strict=True)
+        on_device = [torch.from_numpy(own).to(self.feed.device) for own in rows]
+        for kind, own in zip(kinds, on_device, strict=True):
+            self.rows[kind].copy_(own)
+            self.run[kind]()
+            yield
+
+    def _take(self, kind: int) -> Callable[[], None]:
+        def take() -> None:
+            batch = self.feed.batch(self.now, self.rows[kind])
+            self.step(replace(batch, positions=self.positions[kind].again()))
+
+        return take
+
+    def _captured(self, kind: int) -> Callable[[], None]:
+        """The step as a CUDA graph; weights, optimiser and sums are afterwards what they were before."""
+        take, parameters = self._take(kind), self.step.parameters
+        before = [p.detach().clone() for p in parameters]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side), torch.random.fork_rng([self.feed.device]):
+            for _ in range(WARM_UP):
+                take()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        self.step.optimiser.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            take()
+        with torch.no_grad():
+            for p, value in zip(parameters, before, strict=True):
+                p.copy_(value)
+        for state in self.step.optimiser.state.values():
+            for value in state.values():
+                value.zero_()
+        assert self.step.sums is not None
+        self.step.sums.zero_()
+        return graph.replay
+
+    def _full(self, slots: NDArray[np.int64]) -> MultimodalBatch:
+        """A batch whose every slot shows what it may show: its positions do for all."""
+        bits = np.arange(len(self.feed.presence.names))[:, None]
+        present = torch.from_numpy((slots >> bits & 1).astype(bool)).to(self.feed.device)
+        batch = self.feed.batch(self.now, torch.zeros(len(slots), dtype=torch.long, device=self.feed.device))
+        return replace(batch, present=present)
+
+
+class Positions:
+    """Where a step's masks hold, asked in the same order in each step: found once, known ever after.
+
+    Args:
+        full: A batch with all its slots filled.
+        loss: What asks.
+    """
+
+    def __init__(self, full: MultimodalBatch, loss: Callable[[MultimodalBatch], Loss]) -> None:
+        self.found: list[Tensor | None] = []
+        self.next = 0
+        devices = [full.present.device] if full.present.is_cuda else []
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            loss(replace(full, positions=self._find))
+
+    def again(self) -> Callable[[Tensor], Tensor | None]:
+        """What answers the masks of the next step."""
+        self.next = 0
+        return self._known
+
+    def _find(self, where: Tensor) -> Tensor | None:
+        self.found.append(positions(where))
+        return self.found[-1]
+
+    def _known(self, _where: Tensor) -> Tensor | None:
+        self.next += 1
+        return self.found[self.next - 1]
