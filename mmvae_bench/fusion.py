@@ -117,5 +117,5 @@ def stratify(rows: int, like: Tensor) -> Float[Tensor, " B"]:
 
     Each is uniform on [0, 1) by itself, so a component drawn with it is unbiased; together they spread evenly.
     """
-    order = torch.randperm(rows, device=like.device).to(like)
+    order = torch.rand(rows, device=like.device).argsort().to(like)
     return (order + torch.rand(rows, device=like.device, dtype=like.dtype)) / rows

@@ -71,9 +71,9 @@ class Order:
             pattern = self._patterns(number)
             for need, (rows, steps, total) in zip(most, self._kinds, strict=True):
                 seen, counts = np.unique(pattern[rows], return_counts=True)
-                repeats = math.ceil(total / len(rows))
+                often, twice = divmod(total, len(rows))  # how often each row is shown, and how many once more
                 for p, count in zip(seen.tolist(), counts.tolist(), strict=True):
-                    need[p] = max(need.get(p, 0), math.ceil(min(repeats * count, total) / steps))
+                    need[p] = max(need.get(p, 0), math.ceil((often * count + min(count, twice)) / steps))
         return [np.repeat(*np.array(sorted(need.items())).T) for need in most]
 
     @property

@@ -15,6 +15,11 @@ from mmvae_bench.objectives import log_mean_exp, row_mean
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
+def without(x: Tensor, m: int, dim: int = 0) -> Tensor:
+    """x without index m of an axis."""
+    return torch.cat([x.narrow(dim, 0, m), x.narrow(dim, m + 1, x.shape[dim] - m - 1)], dim)
+
+
 class MEME(MultimodalVAE):
     """A row with |P| >= 2 (Eq. 6, App. E for M > 2; s = x_m, t = the other present ones, z_0 ~ q(z | s)):
 
@@ -88,12 +93,12 @@ class MEME(MultimodalVAE):
         """log p(x_m | z_m0) [M, B], and sum over n != m of log p(x_n | z_mk) [K+1, M, B]: one decode a modality."""
         own, cross = [], torch.zeros_like(z[..., 0])
         for n, name in enumerate(self.names):
-            others = [m for m in range(len(self.names)) if m != n]
-            where = torch.cat([batch.present[n][None], batch.present[others].repeat(len(z), 1)])
-            log_px = self.log_px_of(name, torch.cat([z[0, n][None], z[:, others].flatten(0, 1)]), batch, where=where)
+            others = without(z, n, 1).flatten(0, 1)  # [(K+1) (M-1), B, L]
+            where = torch.cat([batch.present[n][None], without(batch.present, n).repeat(len(z), 1)])
+            log_px = self.log_px_of(name, torch.cat([z[0, n][None], others]), batch, where=where)
             own.append(log_px[0])
-            index = torch.tensor(others, device=z.device)
-            cross = cross.index_add(1, index, log_px[1:].reshape(len(z), len(others), -1))
+            each = log_px[1:].unflatten(0, (len(z), -1))
+            cross = cross + torch.cat([each[:, :n], torch.zeros_like(each[:, :1]), each[:, n:]], 1)
         return torch.stack(own), cross
 
     def divergence(self, m: int, z_0: Tensor, experts: Experts) -> Tensor:
@@ -113,7 +118,7 @@ class MEME(MultimodalVAE):
 
     def combined_pseudo(self, pseudo: Diagonal, m: int) -> Mixture:
         """p_u for rows where only modality m is present: uniform over the others' pseudo-inputs, batch shape [1]."""
-        others = pseudo[[n for n in range(len(self.names)) if n != m]]  # [M-1, U]
+        others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
         everywhere = Experts(others, torch.ones(others.loc.shape[:2], dtype=torch.bool, device=others.loc.device))
         q = self.product(everywhere) if self.combine == "product" else others
         flat = type(q)(q.loc.reshape(-1, 1, q.loc.shape[-1]), q.scale.reshape(-1, 1, q.loc.shape[-1]))

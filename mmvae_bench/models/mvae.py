@@ -39,32 +39,28 @@ class MVAE(MultimodalVAE):
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """-(sum of ELBOs over sub-sampled subsets), Eq. 7."""
-        keep, counted = self.subsets(batch.present)
+        keep, possible = self.subsets(batch.present)
         experts = self.encode(batch)
         q = products(experts, keep, torch.ones(len(keep), dtype=torch.bool, device=keep.device))  # [S, B]
         z = q.rsample()
-        log_px = torch.zeros_like(z[..., 0])
-        for m, name in enumerate(self.names):
-            own = [1 + m] if self.subsampling else []
-            rows = [0, *own, *range(len(keep) - self.k, len(keep))]  # those with m in A
-            each = torch.where(keep[rows, m], self.log_px_of(name, z[rows], batch, where=counted[rows]), 0.0)
-            log_px = log_px.index_add(0, torch.tensor(rows, device=z.device), each)
+        each = [self.log_px_of(name, z, batch, where=possible[:, m]) for m, name in enumerate(self.names)]
+        log_px = torch.where(keep, torch.stack(each, 1), 0.0).sum(1)
         divergence = kl(q, standard(self.family, q.loc))
-        elbo = torch.where(counted, log_px - self.beta * divergence, 0.0)
+        elbo = torch.where(possible.any(1), log_px - self.beta * divergence, 0.0)
         return row_mean(elbo.sum(0), batch.present, log_px=log_px[0], kl=divergence[0])
 
-    def subsets(self, present: Bool[Tensor, "M B"]) -> tuple[Bool[Tensor, "S M B"], Bool[Tensor, "S B"]]:
-        """The subsets A of each row, and which of them count: {m} is P itself where |P| = 1."""
+    def subsets(self, present: Bool[Tensor, "M B"]) -> tuple[Bool[Tensor, "S M B"], Bool[Tensor, "S M B"]]:
+        """The subsets A of each row, and which m can be in them, none where A does not count: {m} = P if |P| = 1."""
         size = present.sum(0)
-        keep, counted = [present[None]], [present.any(0)[None]]
+        keep, possible = [present[None]], [present[None]]
         if self.subsampling:
-            alone = torch.eye(len(present), dtype=torch.bool, device=present.device)
-            keep.append(alone[:, :, None] & present)
-            counted.append(present & (size > 1))
+            alone = torch.eye(len(present), dtype=torch.bool, device=present.device)[:, :, None] & present
+            keep.append(alone)
+            possible.append(alone & (size > 1))
         if self.k:
             order = torch.where(present, torch.rand(self.k, *present.shape, device=present.device), 2.0)
             u = torch.rand(self.k, present.shape[1], device=present.device)
             wanted = 2 + (u * (size - 2).clamp(min=1)).long()  # uniform on 2 .. |P| - 1
             keep.append((order.argsort(1).argsort(1) < wanted[:, None]) & present)
-            counted.append((size > 2).expand(self.k, -1))
-        return torch.cat(keep), torch.cat(counted)
+            possible.append((present & (size > 2)).expand(self.k, -1, -1))
+        return torch.cat(keep), torch.cat(possible)

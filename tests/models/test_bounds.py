@@ -57,7 +57,8 @@ def test_mvae_is_the_sum_of_elbos_over_distinct_subsets():
 def test_mvaes_random_subsets_lie_strictly_between_one_and_all():
     made = model("mvae", m=5, k=4)
     present = torch.rand(5, 200, generator=torch.Generator().manual_seed(0)) < 0.6
-    keep, counted = made.subsets(present)
+    keep, possible = made.subsets(present)
+    counted = possible.any(1)
     size, total = keep[-4:].sum(1), present.sum(0)
     assert (keep & ~present).sum() == 0
     assert ((size > 1) & (size < total))[counted[-4:]].all()
@@ -158,6 +159,6 @@ def test_weights_multiply_the_likelihood_in_training_and_not_in_scores():
 
 
 def test_mvae_without_subsampling_is_the_joint_elbo_alone():
-    keep, counted = model("mvae", m=3, subsampling=False).subsets(torch.ones(3, 4, dtype=torch.bool))
+    keep, possible = model("mvae", m=3, subsampling=False).subsets(torch.ones(3, 4, dtype=torch.bool))
     assert len(keep) == 1
-    assert counted.sum() == 4
+    assert possible.all()

@@ -1,0 +1,118 @@
+"""Steps of fixed shape: the same numbers as plain ones, nothing asked of the host, nothing spent on empty slots."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmvae_bench import models, nets
+from mmvae_bench.datasets.base import Rows
+from mmvae_bench.engine.feed import Feed
+from mmvae_bench.engine.mode import Mode
+from mmvae_bench.engine.step import Plain, Positions, Static, Step
+from mmvae_bench.missing import Presence
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.spec import Missing
+from mmvae_bench.types import Modality, MultimodalBatch
+from tests.helpers import NAMES
+
+N, BATCH = 60, 16
+HOLES = [Missing(), Missing(0.5, "split"), Missing(0.7, "independent"), Missing(0.5, "only:a")]
+
+
+def made(name: str, m: int = 3) -> MultimodalVAE:
+    torch.manual_seed(0)
+    kinds = [Modality("abc"[i], (1, 2, 2), scale=0.5) for i in range(m)]
+    return models.registry.get(name)(nets.registry.get("mlp")(kinds, 3, hidden=5, layers=1))
+
+
+def feed(missing: Missing, m: int = 3, pure: bool = False) -> Feed:
+    generator = np.random.default_rng(0)
+    rows = Rows({"abc"[i]: generator.integers(0, 256, (N, 1, 2, 2), dtype=np.uint8) for i in range(m)}, np.zeros(N, int))
+    presence = Presence(missing, tuple("abc"[:m]), N, "d", 0)
+    return Feed.load(rows, presence, BATCH, torch.device("cpu"), pure=pure)
+
+
+def static_batches(own: Feed, model: MultimodalVAE) -> Iterator[tuple[MultimodalBatch, Positions]]:
+    way = Static(Step(model, 1e-3, Mode()), own, epochs=2, graphed=False)
+    for kind, rows in own.order.static(1, way.slots):
+        yield own.batch(own.start(1), torch.from_numpy(rows)), way.positions[kind]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("missing", HOLES, ids=str)
+def test_positions_found_beforehand_give_the_loss_of_those_found_in_each_step(name, missing):
+    model = made(name)
+    for batch, known in static_batches(feed(missing), model):
+        torch.manual_seed(1)
+        plain = model.loss(batch).total
+        torch.manual_seed(1)
+        static = model.loss(replace(batch, positions=known.again())).total
+        torch.testing.assert_close(static, plain)
+
+
+@pytest.mark.parametrize("pure", [False, True])
+@pytest.mark.parametrize("missing", HOLES, ids=str)
+def test_static_batches_have_the_rows_of_plain_ones_in_fixed_slots(missing, pure):
+    own = feed(missing, pure=pure)
+    slots = own.order.slots(5)
+    for number in range(5):
+        static = list(own.order.static(number, slots))
+        for (kind, filled), rows in zip(static, own.order.epoch(number), strict=True):
+            assert len(filled) == len(slots[kind])
+            assert sorted(filled[filled >= 0]) == sorted(rows)
+            shown = own.presence.at(number)[:, filled]
+            fits = (slots[kind] >> np.arange(3)[:, None] & 1) == shown
+            assert fits[:, filled >= 0].all()
+    waste = sum(map(len, slots)) / (BATCH * len(slots))
+    assert waste < 1.5
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Fails where a step would wait for the device or copy from the host: neither can be captured in a graph."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "item")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in self.WAITS, f"{name} waits for the device"
+        out = func(*args, **(kwargs or {}))
+        devices = {t.device.type for t in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        on = {t.device.type for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, torch.Tensor)}
+        scalars = name in ("add", "mul", "div", "sub", "where", "fill_")  # a wrapped Python number is a CPU tensor
+        assert "cpu" not in devices or "cuda" not in devices | on or scalars, f"{name} copies from the host"
+        return out
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("missing", HOLES[1:3], ids=str)
+def test_a_step_asks_nothing_of_the_host(name, missing):
+    model = made(name)
+    batch, known = next(static_batches(feed(missing), model))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        on_gpu = model.to("cuda")  # shapes and devices without values
+        there = MultimodalBatch({n: x.to("cuda") for n, x in batch.x.items()}, batch.present.to("cuda"))
+        found = [None if at is None else at.to("cuda") for at in known.found]
+        answers = iter(found)
+        with NothingFromTheHost():
+            loss = on_gpu.loss(replace(there, positions=lambda _: next(answers)))
+    assert next(answers, "done") == "done"
+    assert loss.total.device.type == "cuda"
+
+
+def test_plain_and_static_training_end_alike():
+    ends = []
+    for way in (Plain, Static):
+        model, own = made("mopoe"), feed(Missing(0.5, "only:a"))
+        step = Step(model, 1e-2, Mode())
+        runner = Plain(step, own) if way is Plain else Static(step, own, 30, graphed=False)
+        for number in range(30):
+            for _ in runner.epoch(number):
+                pass
+            loss = step.means(own.steps)["loss"]
+        ends.append(loss)
+    assert abs(ends[0] - ends[1]) < 0.05 * abs(ends[0])
