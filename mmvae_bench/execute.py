@@ -14,6 +14,9 @@ from mmvae_bench.datasets.base import Dataset, Judge, Rows
 from mmvae_bench.datasets.cache import Data, load
 from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.feed import Feed
+from mmvae_bench.engine.layers import speed_up
+from mmvae_bench.engine.mode import choose_mode
+from mmvae_bench.engine.share import Turn
 from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics.artifacts import artifacts
@@ -78,40 +81,47 @@ def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: st
 
 
 def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.device) -> MultimodalVAE:
-    """The untrained model, initialised by ``seed_for("init", model, dataset, seed)``."""
+    """The untrained model, initialised by ``seed_for("init", model, dataset, seed)``, its layers in their fastest form."""
     torch.manual_seed(seed_for("init", spec.model.name, spec.dataset.name, spec.seed))
     networks = nets.registry.get(spec.nets.name)(modalities, spec.latent_dim, **spec.nets.options)
-    return models.registry.get(spec.model.name)(networks, **spec.model.options).to(device)  # type: ignore[arg-type]
+    model = models.registry.get(spec.model.name)(networks, **spec.model.options)  # type: ignore[arg-type]
+    speed_up(model.networks, device)
+    return model.to(device)
 
 
 def run(
     spec: RunSpec, device: torch.device, threads: int, data_dir: Path, cache_dir: Path,
-    report: Callable[[Progress], None],
+    report: Callable[[Progress], None], *, compiled: bool = False,
 ) -> RunResult:  # fmt: skip
-    """Train and score one model.
+    """Train and score one model; scores are computed in fp32 whatever the precision of the training.
 
     Raises:
+        BenchError: If the device cannot have the spec's precision.
         TrainingFailed: If a loss or a score is not finite.
     """
     started = time.perf_counter()
+    mode, lack = choose_mode(device, spec.precision, compiled)
     material = open_material(spec, data_dir, cache_dir)
-    model = build_model(spec, material.modalities, device)
-    feed = Feed.load(
-        material.train, material.presence, spec.train.batch_size, device,
-        pairs=material.dataset.pairs, pure=model.batches == "pure",
-    )  # fmt: skip
-    model.initialise(feed.draw)
-    torch.manual_seed(seed_for("train", spec.dataset.name, spec.seed))
+    turn = Turn(device)
+    with turn():
+        model = build_model(spec, material.modalities, device)
+        feed = Feed.load(
+            material.train, material.presence, spec.train.batch_size, device,
+            pairs=material.dataset.pairs, pure=model.batches == "pure",
+        )  # fmt: skip
+        model.initialise(feed.draw)
+        torch.manual_seed(seed_for("train", spec.dataset.name, spec.seed))
     loaded = time.perf_counter()
-    history = train(model, feed, spec.train, report)
+    history = train(model, feed, spec.train, report, mode=mode, turn=turn)
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     scores, pictures = evaluate(ev), artifacts(ev)
     seconds = {"load": loaded - started, "train": history.seconds, "evaluate": time.perf_counter() - trained}
-    facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps)
-    weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps, history.engine)
+    weights = {name: value.contiguous().cpu().numpy() for name, value in model.state_dict().items()}
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
-    info = {**facts, "remark": remark, **environment(device), **pace(history, seconds, device)}
+    lacks = " ".join(part for part in (lack, history.lack) if part)
+    info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
     info["metrics"] = metric_versions()
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
@@ -145,8 +155,9 @@ def evaluate_again(spec: RunSpec, store: Store, device: torch.device, data_dir: 
     if record["dataset_hash"] != material.data.hash[:16]:
         raise BenchError("the data are not those it was trained on; --overwrite always trains it again on these")
     facts = provenance(
-        spec, material.data, material.presence, ev, record["threads"], record["steps"] // spec.train.epochs
-    )
+        spec, material.data, material.presence, ev, record["threads"], record["steps"] // spec.train.epochs,
+        record["engine"],
+    )  # fmt: skip
     old = [r for r in store.rows(folder) if r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in ("schema", "status", "spec", "files")}
     with np.load(folder / "artifacts.npz", allow_pickle=False) as pictures:

@@ -19,8 +19,6 @@ from mmvae_bench.missing import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
 from mmvae_bench.store import SCHEMA, RunResult
 
-ENGINE = "eager"  # the engine mode, recorded with every row
-
 
 def failed(spec: RunSpec, error: Exception) -> RunResult:
     """The record of a run that broke: one row with the reason, never taken for a result."""
@@ -69,7 +67,7 @@ def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "")
 
 
 def provenance(
-    spec: RunSpec, data: Data, presence: Presence, ev: Evaluation, threads: int, steps: int
+    spec: RunSpec, data: Data, presence: Presence, ev: Evaluation, threads: int, steps: int, engine: str
 ) -> dict[str, Any]:
     """What a number depends on beside its spec, recorded in every row."""
     return {
@@ -78,7 +76,7 @@ def provenance(
         "dataset_hash": data.hash[:16],
         "oracle_hash": "+".join(oracle.hash for oracle in ev.oracles.values()),
         "device": ev.device.type,
-        "engine": ENGINE,
+        "engine": engine,
         "threads": threads,
         "package_version": __version__,
         "n_params": sum(p.numel() for p in ev.model.parameters()),

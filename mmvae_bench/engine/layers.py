@@ -1,7 +1,8 @@
 """Faster ways through the same layers, on a CPU: another order of arithmetic, the same function and parameters.
 
-oneDNN runs two shapes of transposed convolution far below its pace (benchmarks/speed): a 1x1 input, which is a matrix
-product in disguise, and few output channels, whose forward is half as fast as that of the convolution it equals.
+Maps lie channels-last. oneDNN runs three shapes of convolution far below its pace (benchmarks/speed): from or to a 1x1
+map, which is a matrix product in disguise, and a transposed one to few channels, whose forward is half as fast as that
+of the convolution it equals.
 """
 
 from functools import partial
@@ -19,22 +20,37 @@ def speed_up(networks: nn.Module, device: torch.device) -> None:
     """Give the layers that gain from it another forward, in place; parameters and their names stay as they are."""
     if device.type != "cpu":
         return
+    networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for layer in networks.modules():
-        if type(layer) is nn.ConvTranspose2d and layer.groups == 1 and layer.dilation == (1, 1):
-            shape = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding)
-            if shape == ((4, 4), (2, 2), (1, 1), (0, 0)) and layer.out_channels <= FEW:
-                layer.forward = partial(_doubled, layer)  # type: ignore[method-assign]
-            elif layer.padding == layer.output_padding == (0, 0):
-                layer.forward = partial(_from_point, layer)  # type: ignore[method-assign]
+        if type(layer) in (nn.Conv2d, nn.ConvTranspose2d) and layer.groups == 1 and layer.dilation == (1, 1):
+            if type(layer) is nn.Conv2d and layer.padding == (0, 0):
+                layer.forward = partial(_to_point, layer)
+            elif type(layer) is nn.ConvTranspose2d and layer.output_padding == (0, 0):
+                if layer.padding == (0, 0):
+                    layer.forward = partial(_from_point, layer)
+                elif layer.out_channels <= FEW and _doubles(layer):
+                    layer.forward = partial(_doubled, layer)
+
+
+def _doubles(layer: nn.ConvTranspose2d) -> bool:
+    return (layer.kernel_size, layer.stride, layer.padding) == ((4, 4), (2, 2), (1, 1))
+
+
+def _to_point(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:
+    """A convolution over the whole map: x W."""
+    if x.shape[2:] != layer.kernel_size:
+        return nn.Conv2d.forward(layer, x)
+    x, w = x.permute(0, 2, 3, 1), layer.weight.permute(0, 2, 3, 1)  # views, where maps lie channels-last
+    return F.linear(x.flatten(1), w.flatten(1), layer.bias)[..., None, None]
 
 
 def _from_point(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:
     """A transposed convolution of 1x1 maps: x W, one row of W an input channel."""
     if x.shape[2:] != (1, 1):
         return nn.ConvTranspose2d.forward(layer, x)
-    w = layer.weight  # [I, O, h, w]
-    b = None if layer.bias is None else layer.bias.repeat_interleave(w[0, 0].numel())
-    return F.linear(x.flatten(1), w.flatten(1).t(), b).unflatten(1, w.shape[1:])
+    w = layer.weight.permute(0, 2, 3, 1)  # [I, h, w, O]
+    y = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
+    return (y if layer.bias is None else y + layer.bias).permute(0, 3, 1, 2)
 
 
 def _doubled(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O 2*H 2*W"]:
@@ -57,7 +73,7 @@ class _Doubled(torch.autograd.Function):
         ctx.bias = None if bias is None else bias.shape
         with torch.autocast("cpu", enabled=False):
             spread = None if bias is None else bias.repeat_interleave(4)
-            return F.pixel_shuffle(F.conv2d(x, sub_pixel(weight), spread, padding=1), 2)
+            return F.pixel_shuffle(F.conv2d(x, sub_pixel(weight), spread, padding=1).contiguous(), 2)
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")

@@ -27,6 +27,11 @@ class Mode:
         return self.compiled or self.graphed
 
     @property
+    def simpler(self) -> "Mode":
+        """What to try where this mode fails: without the compiler, then without the graph."""
+        return replace(self, compiled=False, graphed=self.graphed and self.compiled)
+
+    @property
     def label(self) -> str:
         """For the record: ``eager``, ``compiled``, ``graph`` or ``compiled graph``."""
         return " ".join(["compiled"] * self.compiled + ["graph"] * self.graphed) or "eager"

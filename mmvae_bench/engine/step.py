@@ -1,6 +1,7 @@
 """One optimiser step, and three ways to take it: plainly, fused by a compiler, or replayed as a CUDA graph."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from mmvae_bench.engine.mode import Mode
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.types import Loss, MultimodalBatch, positions
 
-WARM_UP = 3  # steps before a capture: libraries choose kernels and make workspaces in them
+WARM_UP = 3  # steps of a rehearsal: compilers compile, libraries choose kernels and make workspaces
 
 
 class Step:
@@ -26,6 +27,7 @@ class Step:
     """
 
     def __init__(self, model: MultimodalVAE, learning_rate: float, mode: Mode) -> None:
+        self.plain_loss, self.mode = model.loss, mode
         self.parameters = list(model.parameters())
         on_cpu_or_cuda = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimiser = torch.optim.Adam(
@@ -79,24 +81,29 @@ class Plain:
 class Static:
     """An epoch in buffers of fixed shape, whose positions are found once: what compilers and graphs need.
 
-    Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows, its own positions and, on a
-    GPU, its own graph. Where nothing can be captured (a CPU) the same steps are taken on the same buffers.
+    Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows, its own positions and, if the
+    step's mode says so, its own CUDA graph; else the same steps are taken on the same buffers.
 
     Args:
         step: Takes the steps.
         feed: Makes the batches.
         epochs: Of the whole run: the slots must do for all of them.
-        graphed: Whether to capture.
+
+    Raises:
+        Exception: Whatever a compiler or a capture raises; the weights are then what they were.
     """
 
-    def __init__(self, step: Step, feed: Feed, epochs: int, graphed: bool) -> None:
+    def __init__(self, step: Step, feed: Feed, epochs: int) -> None:
         self.step, self.feed = step, feed
         self.slots = feed.order.slots(epochs)
         first = feed.start(0)
         self.now = Epoch(first.present.clone(), {name: rows.clone() for name, rows in first.partner.items()})
         self.rows = [torch.zeros(len(own), dtype=torch.long, device=feed.device) for own in self.slots]
-        self.positions = [Positions(self._full(own), step.loss) for own in self.slots]
-        self.run = [self._captured(kind) if graphed else self._take(kind) for kind in range(len(self.slots))]
+        self.positions = [Positions(self._full(own), step.plain_loss) for own in self.slots]
+        self.run = [self._take(kind) for kind in range(len(self.slots))]
+        if step.mode.static:
+            with self._nothing_happened():
+                self.run = [self._rehearsed(take) for take in self.run]
 
     def epoch(self, number: int) -> Iterator[None]:
         """Take the steps of an epoch, one each time it is asked to go on."""
@@ -118,13 +125,14 @@ class Static:
 
         return take
 
-    def _captured(self, kind: int) -> Callable[[], None]:
-        """The step as a CUDA graph; weights, optimiser and sums are afterwards what they were before."""
-        take, parameters = self._take(kind), self.step.parameters
-        before = [p.detach().clone() for p in parameters]
-        side = torch.cuda.Stream()
+    def _rehearsed(self, take: Callable[[], None]) -> Callable[[], None]:
+        """The step after a rehearsal, in which it is compiled; or captured as a CUDA graph, to be replayed."""
+        if not self.step.mode.graphed:
+            take()
+            return take
+        side = torch.cuda.Stream(self.feed.device)
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side), torch.random.fork_rng([self.feed.device]):
+        with torch.cuda.stream(side):
             for _ in range(WARM_UP):
                 take()
         torch.cuda.current_stream().wait_stream(side)
@@ -132,15 +140,25 @@ class Static:
         self.step.optimiser.zero_grad(set_to_none=True)
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             take()
-        with torch.no_grad():
-            for p, value in zip(parameters, before, strict=True):
-                p.copy_(value)
+        return graph.replay
+
+    @contextmanager
+    def _nothing_happened(self) -> Iterator[None]:
+        """Weights, optimiser, sums and random numbers are afterwards, in place, what they were before any step."""
+        parameters = self.step.parameters
+        before = [p.detach().clone() for p in parameters]
+        with torch.random.fork_rng([self.feed.device] if self.feed.device.type == "cuda" else []):
+            try:
+                yield
+            finally:
+                with torch.no_grad():
+                    for p, value in zip(parameters, before, strict=True):
+                        p.copy_(value)
         for state in self.step.optimiser.state.values():
             for value in state.values():
                 value.zero_()
-        assert self.step.sums is not None
-        self.step.sums.zero_()
-        return graph.replay
+        if self.step.sums is not None:
+            self.step.sums.zero_()
 
     def _full(self, slots: NDArray[np.int64]) -> MultimodalBatch:
         """A batch whose every slot shows what it may show: its positions do for all."""

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode
@@ -39,11 +41,14 @@ class History:
     Attributes:
         epochs: For each epoch its mean loss and terms.
         seconds: Spent in the loop, neighbours' turns included; ``rows`` is the number of training rows seen.
+        engine: How steps were taken: the label of a :class:`Mode`; ``lack`` says what could not be had, or nothing.
     """
 
     epochs: list[dict[str, float]]
     seconds: float
     rows: int
+    engine: str = "eager"
+    lack: str = ""
 
 
 def train(
@@ -68,8 +73,7 @@ def train(
     model.train()
     with narrowed(model.networks, mode.precision, feed.device):
         with turn():
-            step = Step(model, spec.learning_rate, mode)
-            way = Static(step, feed, spec.epochs, mode.graphed) if mode.static else Plain(step, feed)
+            step, way, lack = _prepare(model, feed, spec, mode)
         for number in range(spec.epochs):
             steps = way.epoch(number)
             for done in range(0, feed.steps, BURST):
@@ -82,4 +86,22 @@ def train(
                 bad = ", ".join(f"{name} = {value}" for name, value in means.items())
                 raise TrainingFailed(f"the loss is not finite in epoch {number + 1}: {bad}; try a smaller learning rate")
             report(Progress(number + 1, spec.epochs, means["loss"]))
-    return History(records, time.perf_counter() - start, feed.presence.rows * spec.epochs)
+    rows = feed.presence.rows * spec.epochs
+    return History(records, time.perf_counter() - start, rows, step.mode.label, lack)
+
+
+def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> tuple[Step, Plain | Static, str]:
+    """The step, how epochs are taken, and why not as fast as asked for: what fails is left out of the mode."""
+    lack = ""
+    while mode.static:
+        step = Step(model, spec.learning_rate, mode)
+        try:
+            return step, Static(step, feed, spec.epochs), lack
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # compilers and captures fail in many ways; the plain step always works
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            lack = f"the engine '{mode.label}' does not work here ({why}); trained with '{mode.simpler.label}'"
+            mode = mode.simpler
+    step = Step(model, spec.learning_rate, mode)
+    return step, Plain(step, feed), lack

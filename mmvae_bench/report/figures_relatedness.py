@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -109,12 +110,14 @@ def draw_matrices(
             _empty(heat)
             continue
         order = _dendrogram(tree, matrix)
-        image = heat.pcolormesh(matrix[np.ix_(order, order)], cmap="viridis", vmin=low, vmax=high)
+        seaborn.heatmap(
+            matrix[np.ix_(order, order)], ax=heat, cmap="viridis", vmin=low, vmax=high, cbar=False, xticklabels=False,
+            yticklabels=False,
+        )  # fmt: skip
+        image = heat.collections[0]
         places, names_of = (np.arange(len(order)) + 0.5, order) if len(order) <= 20 else ([], [])
         heat.set_xticks(places, [str(leaf) for leaf in names_of])
         heat.set_yticks(places, [str(leaf) for leaf in names_of])
-        heat.invert_yaxis()
-        heat.spines[:].set_visible(False)
         heat.tick_params(length=0, labelsize=6.5)
         heat.set_xlabel(names[1] if i == len(rows) - 1 else "")
         heat.set_ylabel(f"{rows[i].text}\n{names[0]}" if label == labels[0] else "")

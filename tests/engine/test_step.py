@@ -38,7 +38,7 @@ def feed(missing: Missing, m: int = 3, pure: bool = False) -> Feed:
 
 
 def static_batches(own: Feed, model: MultimodalVAE) -> Iterator[tuple[MultimodalBatch, Positions]]:
-    way = Static(Step(model, 1e-3, Mode()), own, epochs=2, graphed=False)
+    way = Static(Step(model, 1e-3, Mode()), own, epochs=2)
     for kind, rows in own.order.static(1, way.slots):
         yield own.batch(own.start(1), torch.from_numpy(rows)), way.positions[kind]
 
@@ -109,7 +109,7 @@ def test_plain_and_static_training_end_alike():
     for way in (Plain, Static):
         model, own = made("mopoe"), feed(Missing(0.5, "only:a"))
         step = Step(model, 1e-2, Mode())
-        runner = Plain(step, own) if way is Plain else Static(step, own, 30, graphed=False)
+        runner = Plain(step, own) if way is Plain else Static(step, own, 30)
         for number in range(30):
             for _ in runner.epoch(number):
                 pass
