@@ -45,6 +45,10 @@ results_option = click.option("--results-dir", type=FOLDER, default="results", s
 @click.option("--latent-dim", type=int, help="Default: the data set's protocol.")
 @click.option("--limit-train", type=int, metavar="N", help="Use N training rows. Default: all.")
 @click.option("--limit-test", type=int, metavar="N", help="Use N test rows. Default: all.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "tf32"]), help="Of the nets in training. Default: fp32."
+)
+@click.option("--compile", "compiled", is_flag=True, help="Fuse steps by torch.compile: minutes first, then faster.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
 @click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Runs at a time.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Of each run.")
@@ -68,7 +72,7 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
     typed = shlex.join(["mmvae-bench", "run", *ctx.meta.get("typed", ())])
     request = replace(_request(flags), command=typed)
     settings = _settings(flags)
-    check_device(settings.device)  # a broken torch and an absent device are said before anything is planned
+    check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
     from mmvae_bench.planning import make_plan
     from mmvae_bench.store import Store
 
@@ -94,7 +98,7 @@ def _request(flags: dict[str, Any]) -> "Request":
     changes: dict[str, Any] = {key: lists[key] for key in ("models", "datasets")}
     changes |= {"schemes": lists["scheme"], "missing": ratios(lists["missing"])}
     changes["seeds"] = seed_numbers(flags["seeds"], lists["seed_list"])
-    plain = ("incomplete", "nets", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test")
+    plain = ("incomplete", "nets", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test", "precision")
     changes |= {key: flags[key] for key in plain}
     suite = flags["suite"] or ("" if lists["models"] or lists["datasets"] else "quick")
     base = load_suite(suite) if suite else Request()
@@ -105,7 +109,7 @@ def _settings(flags: dict[str, Any]) -> "Settings":
     """How to run, which changes no number."""
     from mmvae_bench.request import Settings
 
-    names = ("device", "threads", "data_dir", "cache_dir", "results_dir", "overwrite")
+    names = ("device", "threads", "compiled", "data_dir", "cache_dir", "results_dir", "overwrite")
     jobs = flags["jobs"]
     if jobs != "auto" and not jobs.isdecimal():
         raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'")

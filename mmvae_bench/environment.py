@@ -25,11 +25,11 @@ def import_torch() -> None:
         ) from error
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is not here; ``auto`` and ``cpu`` always are.
+def check_device(device: str, precision: str = "fp32") -> None:
+    """Refuse a device that is not here (``auto`` and ``cpu`` always are), or that cannot have the precision.
 
     Raises:
-        BenchError: If torch is broken, or if ``device`` is unknown or absent.
+        BenchError: If torch is broken, if ``device`` is unknown or absent, or if it has no such precision.
     """
     if not match(r"(auto|cpu|cuda(:\d+)?)\Z", device):
         raise BenchError(f"no device '{device}'; write auto, cpu, cuda or cuda:0")
@@ -42,6 +42,11 @@ def check_device(device: str) -> None:
         if index >= count:
             have = f"only {count} CUDA device{'s' if count > 1 else ''}" if count else "no CUDA device"
             raise BenchError(f"there is {have} here, so --device {device} cannot be used; use --device cpu or auto")
+    if precision != "fp32":
+        from mmvae_bench.engine.device import choose
+        from mmvae_bench.engine.precision import check
+
+        check(precision, choose(device))
 
 
 def describe() -> Iterator[str]:

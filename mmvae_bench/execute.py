@@ -81,7 +81,7 @@ def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: st
 
 
 def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.device) -> MultimodalVAE:
-    """The untrained model, initialised by ``seed_for("init", model, dataset, seed)``, its layers in their fastest form."""
+    """The untrained model, initialised by ``seed_for("init", model, dataset, seed)``; fast layers."""
     torch.manual_seed(seed_for("init", spec.model.name, spec.dataset.name, spec.seed))
     networks = nets.registry.get(spec.nets.name)(modalities, spec.latent_dim, **spec.nets.options)
     model = models.registry.get(spec.model.name)(networks, **spec.model.options)  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def run(
     spec: RunSpec, device: torch.device, threads: int, data_dir: Path, cache_dir: Path,
     report: Callable[[Progress], None], *, compiled: bool = False,
 ) -> RunResult:  # fmt: skip
-    """Train and score one model; scores are computed in fp32 whatever the precision of the training.
+    """Train and score one model; with bf16 only the training is narrower.
 
     Raises:
         BenchError: If the device cannot have the spec's precision.

@@ -119,3 +119,8 @@ def stratify(rows: int, like: Tensor) -> Float[Tensor, " B"]:
     """
     order = torch.rand(rows, device=like.device).argsort().to(like)
     return (order + torch.rand(rows, device=like.device, dtype=like.dtype)) / rows
+
+
+def without(x: Tensor, m: int, dim: int = 0) -> Tensor:
+    """x without index m of an axis, by slices: a list of the other indices would be copied to the device each time."""
+    return torch.cat([x.narrow(dim, 0, m), x.narrow(dim, m + 1, x.shape[dim] - m - 1)], dim)

@@ -21,7 +21,7 @@ class Likelihood:
     """A family of p(x | theta).
 
     Attributes:
-        log_prob: (x, theta, scale, number of event axes) -> log density, summed over the last axes of theta, an entry's.
+        log_prob: (x, theta, scale, n) -> log density, summed over the last n axes of theta: an entry's.
         mean: theta -> E[x | theta], what is shown and judged; of word ids the likeliest one.
     """
 

@@ -70,6 +70,7 @@ class _Data:
             seed=request.seeds[0],
             limit_train=request.limit_train,
             limit_test=request.limit_test,
+            precision=request.precision,
         )
 
     def unfit(self, spec: RunSpec) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Missing
 
 Overwrite = Literal["never", "failed", "always"]
+Precision = Literal["fp32", "bf16", "tf32"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Request:
         nets: A preset with options, as typed, in place of the data set's protocol; ``epochs``, ``batch_size`` and
             ``latent_dim`` likewise.
         limit_train: Rows used; None is all of them. ``limit_test`` likewise.
+        precision: Of the networks in training.
 
     Raises:
         BenchError: If a value cannot be meant.
@@ -43,6 +45,7 @@ class Request:
     latent_dim: int | None = None
     limit_train: int | None = None
     limit_test: int | None = None
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         for key in ("models", "datasets", "missing", "schemes"):
@@ -50,6 +53,8 @@ class Request:
                 raise BenchError(f"no {key} are asked for; name at least one")
         if not self.seeds or min(self.seeds) < 0:
             raise BenchError(f"at least one seed is needed, from 0 up, not {list(self.seeds)}; write --seeds 1 or more")
+        if self.precision not in get_args(Precision):
+            raise BenchError(f"no precision '{self.precision}'; write one of {', '.join(get_args(Precision))}")
         for key in ("epochs", "batch_size", "latent_dim", "limit_train", "limit_test"):
             value = getattr(self, key)
             if value is not None and value < 1:
@@ -72,6 +77,7 @@ class Settings:
         jobs: Runs at a time, or ``auto``.
         threads: Of each run.
         overwrite: ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all.
+        compiled: Whether steps go through ``torch.compile``.
     """
 
     device: str = "auto"
@@ -81,6 +87,7 @@ class Settings:
     cache_dir: Path = Path("cache")
     results_dir: Path = Path("results")
     overwrite: Overwrite = "failed"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for key in ("jobs", "threads"):

@@ -97,7 +97,7 @@ def _map(todo: list[RunSpec], again: list[RunSpec], store: Store, settings: Sett
     try:
         with Board(weights, notes) as board:
             jobs = min(count_jobs(settings), len(tasks))
-            for spec_id, how, sentence in _results(tasks, jobs):
+            for spec_id, how, sentence in _results(tasks, jobs, settings):
                 ended.append(how)
                 board.finish(spec_id, sentence)
     except BrokenProcessPool:
@@ -108,41 +108,52 @@ def _map(todo: list[RunSpec], again: list[RunSpec], store: Store, settings: Sett
     return ended
 
 
-def _results(tasks: list[object], jobs: int) -> Iterable[tuple[str, str, str]]:
+def _results(tasks: list[object], jobs: int, settings: Settings) -> Iterable[tuple[str, str, str]]:
+    """What :func:`_one` returns, as runs end: from processes on a CPU, from threads where they share GPUs.
+
+    A process has a CUDA context of its own, and contexts take turns at a GPU; the streams of one context share it.
+    """
+    from mmvae_bench.engine.device import choose
+
+    backend = "threading" if choose(settings.device).type == "cuda" else "loky"
     results: Iterable[tuple[str, str, str]] = joblib.Parallel(
-        n_jobs=jobs, backend="loky", return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs"
+        n_jobs=jobs, backend=backend, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs"
     )(tasks)
     return results
 
 
 def count_jobs(settings: Settings) -> int:
-    """How many runs at a time: ``auto`` is a process a core; four share a GPU, whose nets are too small to fill it."""
+    """How many runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
     if settings.jobs != "auto":
         return settings.jobs
-    from mmvae_bench.engine.device import choose
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = cores // settings.threads
-    return max(1, min(most, 4) if choose(settings.device).type == "cuda" else most)
+    return max(1, cores // settings.threads)
 
 
 def _one(spec: RunSpec, train: bool, settings: Settings, notes: Path) -> tuple[str, str, str]:
     """One run in a worker: train and score it, or only score it by new metrics; store it whatever happens."""
     from mmvae_bench import execute, records
-    from mmvae_bench.engine import device as devices
+    from mmvae_bench.engine.device import prepare
+    from mmvae_bench.engine.share import place
 
     store, epochs = Store(settings.results_dir), spec.train.epochs
-    devices.prepare(settings.threads)
-    leave_note(notes, spec.run_id, title=spec.title, epoch=0 if train else epochs, epochs=epochs, loss=0.0)
+    prepare(settings.threads, spec.precision)
     try:
-        device = devices.choose(settings.device)
-        if train:
-            result = execute.run(
-                spec, device, settings.threads, settings.data_dir, settings.cache_dir,
-                lambda p: leave_note(notes, spec.run_id, title=spec.title, epoch=p.epoch, epochs=epochs, loss=p.loss),
-            )  # fmt: skip
-        else:
-            result = execute.evaluate_again(spec, store, device, settings.data_dir, settings.cache_dir)
+        with place(settings.device) as (device, settled):
+
+            def note(epoch: int, loss: float) -> None:
+                leave_note(notes, spec.run_id, title=spec.title, epoch=epoch, epochs=epochs, loss=loss)
+                if epoch:
+                    settled()
+
+            note(0 if train else epochs, 0.0)
+            if train:
+                result = execute.run(
+                    spec, device, settings.threads, settings.data_dir, settings.cache_dir,
+                    lambda p: note(p.epoch, p.loss), compiled=settings.compiled,
+                )  # fmt: skip
+            else:
+                result = execute.evaluate_again(spec, store, device, settings.data_dir, settings.cache_dir)
     except Exception as error:
         if not train and isinstance(error, DataError):
             return spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}"
@@ -155,12 +166,9 @@ def _one(spec: RunSpec, train: bool, settings: Settings, notes: Path) -> tuple[s
         return spec.run_id, "failed", f"{spec.title}: its results cannot be written ({error.strerror}): run it again"
     if result.error:
         return spec.run_id, "failed", f"{spec.title}: failed: {result.error}"
-    seconds = result.info["seconds"]
-    return (
-        spec.run_id,
-        "done",
-        f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s",
-    )
+    seconds, lack = result.info["seconds"], result.info.get("engine_remark", "")
+    sentence = f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s"
+    return spec.run_id, "done", f"{sentence}; {lack}" if lack else sentence
 
 
 def _say(sentence: str) -> None:

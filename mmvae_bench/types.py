@@ -56,7 +56,7 @@ def zero_where_absent(x: Shaped[Tensor, "B ..."], present: Bool[Tensor, " B"]) -
 def positions(where: Bool[Tensor, "..."]) -> Int[Tensor, " n"] | None:
     """Return the flat positions where a mask holds, or None where it holds everywhere: what is worth computing.
 
-    Where it holds nowhere, position 0 stands in, so that no net sees an empty batch: whoever computes there masks after.
+    Where it holds nowhere, position 0 stands in, so that no net sees an empty batch: whoever computes masks after.
     """
     if where.all():
         return None
@@ -75,7 +75,7 @@ class MultimodalBatch:
         present: Bool[M, B], rows of the matrix in the order of ``x``.
         label: Class of each row, or None.
         positions: Of a mask that follows from ``present``, the flat positions where it may hold (None: all of them).
-            The engine puts its own here where shapes must be known beforehand; they then may be too many, never too few.
+            The engine puts its own here where shapes must be known beforehand: those may be too many, never too few.
     """
 
     x: Mapping[str, Shaped[Tensor, "B ..."]]
@@ -101,6 +101,7 @@ class MultimodalBatch:
         """The entries of ``name`` with zeros (padding) where absent, by ``torch.where``: not even NaN passes.
 
         Args:
+            name: The modality.
             rows: Those of which rows, in this order; None: all B.
         """
         if rows is None:

@@ -208,8 +208,8 @@ def test_holes_that_leave_nothing_are_a_sentence(settings, capsys):
 def test_a_dead_worker_is_a_sentence_and_the_rest_is_kept(settings, monkeypatch, capsys):
     original = runner._results
 
-    def broken(tasks, jobs):
-        yield from original(tasks[:1], 1)
+    def broken(tasks, jobs, settings):
+        yield from original(tasks[:1], 1, settings)
         raise BrokenProcessPool
 
     monkeypatch.setattr(runner, "_results", broken)

@@ -9,7 +9,6 @@ import torch
 
 from mmvae_bench.errors import BenchError
 
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MOST = -1, -3, 2**30  # of glibc's mallopt
 
 
@@ -32,13 +31,17 @@ def choose(device: str) -> torch.device:
     return chosen
 
 
-def prepare(threads: int) -> None:
-    """Make the same command give the same numbers: set threads and deterministic algorithms for this process."""
+def prepare(threads: int, precision: str = "fp32") -> None:
+    """Make the same command give the same numbers: set threads and deterministic algorithms for this process.
+
+    With ``tf32`` GPUs multiply matrices in it, in training and scoring alike: it is a setting of the process.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     _keep_memory()
 
 

@@ -84,7 +84,9 @@ class Feed:
         some = rows.clamp(min=0)
         shown = epoch.present[:, some] & (rows >= 0)
         x = {
-            name: zero_where_absent(self._values(name, epoch.partner[name][some] if name in epoch.partner else some), own)
+            name: zero_where_absent(
+                self._values(name, epoch.partner[name][some] if name in epoch.partner else some), own
+            )
             for name, own in zip(self.x, shown, strict=True)
         }
         return MultimodalBatch(x, shown)

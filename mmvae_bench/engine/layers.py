@@ -20,16 +20,16 @@ def speed_up(networks: nn.Module, device: torch.device) -> None:
     """Give the layers that gain from it another forward, in place; parameters and their names stay as they are."""
     if device.type != "cpu":
         return
-    networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    networks.to(memory_format=torch.channels_last)
     for layer in networks.modules():
         if type(layer) in (nn.Conv2d, nn.ConvTranspose2d) and layer.groups == 1 and layer.dilation == (1, 1):
             if type(layer) is nn.Conv2d and layer.padding == (0, 0):
-                layer.forward = partial(_to_point, layer)
+                vars(layer)["forward"] = partial(_to_point, layer)
             elif type(layer) is nn.ConvTranspose2d and layer.output_padding == (0, 0):
                 if layer.padding == (0, 0):
-                    layer.forward = partial(_from_point, layer)
+                    vars(layer)["forward"] = partial(_from_point, layer)
                 elif layer.out_channels <= FEW and _doubles(layer):
-                    layer.forward = partial(_doubled, layer)
+                    vars(layer)["forward"] = partial(_doubled, layer)
 
 
 def _doubles(layer: nn.ConvTranspose2d) -> bool:
@@ -49,13 +49,14 @@ def _from_point(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float
     if x.shape[2:] != (1, 1):
         return nn.ConvTranspose2d.forward(layer, x)
     w = layer.weight.permute(0, 2, 3, 1)  # [I, h, w, O]
-    y = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
-    return (y if layer.bias is None else y + layer.bias).permute(0, 3, 1, 2)
+    y = (x.flatten(1) @ w.flatten(1)).reshape(-1, *w.shape[1:])
+    y = y if layer.bias is None else y + layer.bias
+    return y.permute(0, 3, 1, 2)
 
 
 def _doubled(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O 2*H 2*W"]:
     """A transposed 4x4 convolution with stride 2 and padding 1."""
-    out: Tensor = _Doubled.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    out: Tensor = _Doubled.apply(x, layer.weight, layer.bias)
     return out
 
 
@@ -63,7 +64,7 @@ class _Doubled(torch.autograd.Function):
     """Forward as a 3x3 convolution to 4 O channels and a pixel shuffle; backward the transposed convolution's own."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu")
+    @torch.amp.custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return [B, O, 2 H, 2 W]."""
         if torch.is_autocast_enabled("cpu"):
@@ -76,7 +77,7 @@ class _Doubled(torch.autograd.Function):
             return F.pixel_shuffle(F.conv2d(x, sub_pixel(weight), spread, padding=1).contiguous(), 2)
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors

@@ -50,12 +50,14 @@ class Order:
         return parts if len(self._kinds) == 1 else [parts[t] for t in generator.permutation(len(parts))]
 
     def static(self, number: int, slots: list[NDArray[np.int64]]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-        """The same rows in the slots of :meth:`slots`, :data:`EMPTY` where one is left: (which layout, rows [slots])."""
+        """The same rows in the slots of :meth:`slots`, else :data:`EMPTY`: (which layout, rows [slots])."""
         pattern = self._patterns(number)
         for rows in self.epoch(number):
             which = int(len(slots) > 1 and not self.presence.complete[rows[0]])
             layout = slots[which]
-            first = np.searchsorted(layout, pattern[rows])  # where the pattern's slots begin; rows are sorted as they are
+            first = np.searchsorted(
+                layout, pattern[rows]
+            )  # where the pattern's slots begin; rows are sorted as they are
             nth = np.arange(len(rows)) - np.searchsorted(pattern[rows], pattern[rows])
             filled = np.full(len(layout), EMPTY)
             filled[first + nth] = rows
@@ -87,7 +89,7 @@ class Order:
 
     @cached_property
     def _kinds(self) -> list[tuple[NDArray[np.intp], int, int]]:
-        """For each kind of batch: its rows, its steps, and how many rows they show (some twice where some are dropped)."""
+        """For each kind of batch: its rows, its steps, and how many rows those show (more, where some are dropped)."""
         rows, total = self.presence.trained(), self.presence.rows
         complete = self.presence.complete[rows]
         if not self.pure or complete.all() or not complete.any() or self.steps < 2:

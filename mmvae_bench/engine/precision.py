@@ -1,4 +1,4 @@
-"""Precision of the networks while they train: their products in fewer bits; densities, losses and weights in fp32."""
+"""Precision of the networks while they train: products in fewer bits; densities, losses, weights and scores in fp32."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,18 +26,20 @@ def check(precision: str, device: torch.device) -> None:
 
 @contextmanager
 def narrowed(networks: Networks, precision: str, device: torch.device) -> Iterator[None]:
-    """While this lasts, encoders and decoders compute in ``precision``; what they return is fp32 again."""
-    if precision == "bf16":
-        networks.encode = _in_bf16(networks.encode, device.type)  # type: ignore[method-assign]
-        networks.decode = _in_bf16(networks.decode, device.type)  # type: ignore[method-assign]
-    wide = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    """While this lasts, encoders and decoders compute in bf16 if so asked; what they return is fp32 again.
+
+    (TF32 is a setting of the process: :func:`mmvae_bench.engine.device.prepare`.)
+    """
+    if precision != "bf16":
+        yield
+        return
+    wide = {"encode": networks.encode, "decode": networks.decode}
+    vars(networks).update({name: _in_bf16(compute, device.type) for name, compute in wide.items()})
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = wide
-        for name in ("encode", "decode"):
-            networks.__dict__.pop(name, None)
+        for name in wide:
+            del vars(networks)[name]
 
 
 def _in_bf16(compute: Callable[[str, Tensor], Tensor], device: str) -> Callable[[str, Tensor], Tensor]:

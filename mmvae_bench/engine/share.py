@@ -1,10 +1,13 @@
-"""Many runs in one process: whose random numbers are drawn, and whether there is room for one more."""
+"""Many runs in one process: whose random numbers are drawn, which GPU a run gets, and whether there is room on it."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 
 import torch
+
+from mmvae_bench.engine.device import choose
 
 _ONE_AT_A_TIME = threading.RLock()  # PyTorch's default generators belong to the process
 
@@ -77,6 +80,43 @@ class Room:
                 self._running -= 1
                 self._changed.notify_all()
 
+    @property
+    def running(self) -> int:
+        """Runs inside."""
+        return self._running
+
     def _has_room(self) -> bool:
         """One run is at the door at a time, or its appetite could not be told from another's."""
         return not self._running or (not self._starting and self._free() >= 2 * self._most)
+
+
+@contextmanager
+def place(device: str) -> Iterator[tuple[torch.device, Callable[[], None]]]:
+    """A device for a run, and what to call when its first steps are taken.
+
+    On GPUs this waits for room on the one with the fewest runs, and the run gets a stream of its own.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` (all GPUs) or ``cuda:<i>``.
+    """
+    chosen = choose(device)
+    if chosen.type != "cuda":
+        yield chosen, lambda: None
+        return
+    indices = range(torch.cuda.device_count()) if device in ("auto", "cuda") else [chosen.index]
+    with _ONE_AT_A_TIME:
+        index = min(indices, key=lambda i: _room(i).running)
+    stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
+    with _room(index).enter() as settled, torch.cuda.device(index), torch.cuda.stream(stream):
+        yield torch.device("cuda", index), settled
+
+
+@cache
+def _room(index: int) -> Room:
+    return Room(partial(_free, index))
+
+
+def _free(index: int) -> int:
+    """Bytes that the driver has left, and those that PyTorch holds without using them."""
+    cached = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+    return int(torch.cuda.mem_get_info(index)[0]) + cached

@@ -50,9 +50,9 @@ class Step:
 
     def means(self, steps: int) -> dict[str, float]:
         """Mean loss and terms of the last ``steps`` steps, which are then forgotten: the only wait for the device."""
-        assert self.sums is not None  # at least one step was taken
-        values = (self.sums / steps).tolist()
-        self.sums.zero_()
+        sums = torch.zeros(0) if self.sums is None else self.sums
+        values = (sums / steps).tolist()
+        sums.zero_()
         return dict(zip(self.names, values, strict=True))
 
 
@@ -111,9 +111,8 @@ class Static:
         self.now.present.copy_(upload.present)
         for name, rows in upload.partner.items():
             self.now.partner[name].copy_(rows)
-        kinds, rows = zip(*self.feed.order.static(number, self.slots), strict=True)
-        on_device = [torch.from_numpy(own).to(self.feed.device) for own in rows]
-        for kind, own in zip(kinds, on_device, strict=True):
+        order = [(kind, torch.from_numpy(own)) for kind, own in self.feed.order.static(number, self.slots)]
+        for kind, own in [(kind, own.to(self.feed.device)) for kind, own in order]:
             self.rows[kind].copy_(own)
             self.run[kind]()
             yield
@@ -130,7 +129,7 @@ class Static:
         if not self.step.mode.graphed:
             take()
             return take
-        side = torch.cuda.Stream(self.feed.device)
+        side = torch.cuda.Stream(self.feed.device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.precision import narrowed
@@ -84,7 +83,9 @@ def train(
             records.append({"epoch": number + 1, "seconds": time.perf_counter() - start, **means})
             if not all(map(math.isfinite, means.values())):
                 bad = ", ".join(f"{name} = {value}" for name, value in means.items())
-                raise TrainingFailed(f"the loss is not finite in epoch {number + 1}: {bad}; try a smaller learning rate")
+                raise TrainingFailed(
+                    f"the loss is not finite in epoch {number + 1}: {bad}; try a smaller learning rate"
+                )
             report(Progress(number + 1, spec.epochs, means["loss"]))
     rows = feed.presence.rows * spec.epochs
     return History(records, time.perf_counter() - start, rows, step.mode.label, lack)

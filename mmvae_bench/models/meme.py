@@ -7,17 +7,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mmvae_bench.distributions import Diagonal, DiagonalNormal, Posterior, kl
-from mmvae_bench.fusion import Experts, Mixture, products
+from mmvae_bench.fusion import Experts, Mixture, products, without
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.importance import Estimate
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.objectives import log_mean_exp, row_mean
 from mmvae_bench.types import Loss, MultimodalBatch
-
-
-def without(x: Tensor, m: int, dim: int = 0) -> Tensor:
-    """x without index m of an axis."""
-    return torch.cat([x.narrow(dim, 0, m), x.narrow(dim, m + 1, x.shape[dim] - m - 1)], dim)
 
 
 class MEME(MultimodalVAE):
@@ -68,15 +63,14 @@ class MEME(MultimodalVAE):
 
     def product(self, experts: Experts) -> DiagonalNormal:
         """The product of all present experts, N(0, I) not among them, [B]."""
-        keep = torch.ones(1, len(experts.present), dtype=torch.bool, device=experts.present.device)
+        keep = torch.ones_like(experts.present[None, :, 0])
         return products(experts, keep, ~keep[:, 0])[0]
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """-(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
-        experts = self.encode(batch)
+        experts, pseudo = self.encode(batch), self.pseudo_experts()
         z = experts.q.rsample(self.k + 1)  # [K+1, M, B, L]; z_0 first
         own, cross = self.reconstructions(z, batch)
-        pseudo = self.pseudo_experts()
         paired, alone = [], []
         for m in range(len(self.names)):
             q, z_0 = experts.q[m], z[0, m]
@@ -93,11 +87,11 @@ class MEME(MultimodalVAE):
         """log p(x_m | z_m0) [M, B], and sum over n != m of log p(x_n | z_mk) [K+1, M, B]: one decode a modality."""
         own, cross = [], torch.zeros_like(z[..., 0])
         for n, name in enumerate(self.names):
-            others = without(z, n, 1).flatten(0, 1)  # [(K+1) (M-1), B, L]
             where = torch.cat([batch.present[n][None], without(batch.present, n).repeat(len(z), 1)])
-            log_px = self.log_px_of(name, torch.cat([z[0, n][None], others]), batch, where=where)
+            every = torch.cat([z[0, n][None], without(z, n, 1).flatten(0, 1)])  # [1 + (K+1) (M-1), B, L]
+            log_px = self.log_px_of(name, every, batch, where=where)
             own.append(log_px[0])
-            each = log_px[1:].unflatten(0, (len(z), -1))
+            each = log_px[1:].reshape(len(z), -1, batch.size)
             cross = cross + torch.cat([each[:, :n], torch.zeros_like(each[:, :1]), each[:, n:]], 1)
         return torch.stack(own), cross
 
@@ -119,8 +113,8 @@ class MEME(MultimodalVAE):
     def combined_pseudo(self, pseudo: Diagonal, m: int) -> Mixture:
         """p_u for rows where only modality m is present: uniform over the others' pseudo-inputs, batch shape [1]."""
         others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
-        everywhere = Experts(others, torch.ones(others.loc.shape[:2], dtype=torch.bool, device=others.loc.device))
-        q = self.product(everywhere) if self.combine == "product" else others
+        every = Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool))
+        q = self.product(every) if self.combine == "product" else others
         flat = type(q)(q.loc.reshape(-1, 1, q.loc.shape[-1]), q.scale.reshape(-1, 1, q.loc.shape[-1]))
         return Mixture(Experts(flat, torch.ones(flat.loc.shape[:2], dtype=torch.bool, device=flat.loc.device)))
 

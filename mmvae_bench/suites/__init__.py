@@ -19,6 +19,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "title": ("text", (str,)),
     "incomplete": ("text", (str,)),
     "nets": ("text", (str,)),
+    "precision": ("text", (str,)),
     **dict.fromkeys(("seeds", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test"), (COUNTS, (int,))),
 }
 

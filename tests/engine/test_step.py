@@ -32,7 +32,8 @@ def made(name: str, m: int = 3) -> MultimodalVAE:
 
 def feed(missing: Missing, m: int = 3, pure: bool = False) -> Feed:
     generator = np.random.default_rng(0)
-    rows = Rows({"abc"[i]: generator.integers(0, 256, (N, 1, 2, 2), dtype=np.uint8) for i in range(m)}, np.zeros(N, int))
+    x = {"abc"[i]: generator.integers(0, 256, (N, 1, 2, 2), dtype=np.uint8) for i in range(m)}
+    rows = Rows(x, np.zeros(N, int))
     presence = Presence(missing, tuple("abc"[:m]), N, "d", 0)
     return Feed.load(rows, presence, BATCH, torch.device("cpu"), pure=pure)
 
@@ -72,6 +73,10 @@ def test_static_batches_have_the_rows_of_plain_ones_in_fixed_slots(missing, pure
     assert waste < 1.5
 
 
+def devices_of(values: object) -> set[str]:
+    return {t.device.type for t in torch.utils._pytree.tree_leaves(values) if isinstance(t, torch.Tensor)}
+
+
 class NothingFromTheHost(TorchDispatchMode):
     """Fails where a step would wait for the device or copy from the host: neither can be captured in a graph."""
 
@@ -81,8 +86,7 @@ class NothingFromTheHost(TorchDispatchMode):
         name = func.overloadpacket.__name__
         assert name not in self.WAITS, f"{name} waits for the device"
         out = func(*args, **(kwargs or {}))
-        devices = {t.device.type for t in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        on = {t.device.type for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, torch.Tensor)}
+        devices, on = devices_of((args, kwargs)), devices_of(out)
         scalars = name in ("add", "mul", "div", "sub", "where", "fill_")  # a wrapped Python number is a CPU tensor
         assert "cpu" not in devices or "cuda" not in devices | on or scalars, f"{name} copies from the host"
         return out

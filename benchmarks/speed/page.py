@@ -1,0 +1,111 @@
+"""reports/speed.md, from the table alone."""
+
+import os
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from aims import AIMS, CORES
+from rows import ABOUT, Row
+
+INTRODUCTION = """# How fast
+
+`python benchmarks/speed` measures all of it, `--only PART` a part; a part that is measured again replaces its rows in
+`speed.csv`, and this page is made from that file. Sides that are compared run in processes of their own and in turn
+(A B A B ...), each of them alone; paces and ratios are medians over rounds, ratios those within a round, and
+(low - high) is their range. A sample is a training row with all its modalities, and a step has 128 of them.
+"""
+PARTS = {
+    "multivae": """Ours is the engine's whole step, the making of its batch from stored bytes included; PyPI `multivae` has the
+same nets and Adam as its trainer has it, and is given its batch as ready floats. fp32 unless said otherwise; equal
+parameters and decodes are asserted. (Its MVAE encodes each entry twice, for which the bound has no need.)""",
+    "subsets": """MoPoE of eight modalities: 255 subsets. Nets 16-32-16 and 8-32-16 a modality, batch 64.""",
+    "bare": """The same nets with the engine's layers, forward and backward from fixed gradients: no batch, densities, loss
+or update; as many encodes and decodes as ours does (asserted). In bf16 its outputs stay in bf16, ours become fp32.""",
+    "limits": """How near our whole step comes to what the machine can do. Arithmetic: floating-point operations of forward and
+backward, counted by `torch.utils.flop_counter` with torch's own layers, a second, over those of a 1024 x 1024 matrix
+product. Bytes: a lower bound for the nets (each output of a layer with parameters and its gradient written and read
+once, parameters read, their gradients written, entries read) a second, over those of copying 256 MiB.""",
+    "meme": """The published step is our own faithful one in plain style (three encodes a row of each modality, one decode
+call after another, torch's Adam and allocator as they come) with the authors' nets: batch norm, a head of 512, L = 64. It has
+the very same modules as ours on published nets, whose second encode is that of its 128 pseudo-inputs.""",
+    "switches": """The plain fp32 step against the same without, or with, a switch; and batches of which half of the rows show
+one modality alone (`split` 0.5), where absent entries are left out, or computed like the others.""",
+    "compiled": """`--compile` against the plain step; the minute that compiling takes is not counted.""",
+    "grid": """The real command on six small runs (MVAE, MoPoE, MMVAE K=3; two seeds; mnist_street) with a warm cache: training
+rows a second, by the seconds that the runs record, and by the wall seconds of the whole command with its scoring.""",
+    "cli": """Wall seconds of commands that train nothing; the ratio is the aim over what it took.""",
+}  # fmt: skip
+
+
+def about() -> str:
+    """Where and when: date, processor, cores, versions, load."""
+    load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "multivae"))
+    return f"{when}, {_processor()}, {CORES} cores, {versions}, load average {load} at the start"
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """Write the page."""
+    parts = dict.fromkeys([*(part for part in PARTS), *(row.part for row in rows)])
+    sections = [_section(part, [row for row in rows if row.part == part]) for part in parts]
+    path.write_text("\n".join([INTRODUCTION, _aims(rows), *filter(None, sections)]))
+
+
+def _aims(rows: list[Row]) -> str:
+    lines = []
+    for aim in AIMS:
+        row = aim.row(rows)
+        measured = _ratio(row) if row else ""
+        command = f"`python benchmarks/speed --only {aim.part}`"
+        lines.append([aim.text, f">= {aim.least:g}", measured, aim.verdict(rows), command])
+    return "## Aims\n\n" + _table(["", "aim", "measured", "", "reproduce"], lines)
+
+
+def _section(part: str, rows: list[Row]) -> str:
+    if not rows:
+        return ""
+    where = " ".join(f"Measured {row.note}." for row in rows if row.what == ABOUT)
+    lines = [
+        [
+            row.what,
+            str(row.threads or ""),
+            f"{row.samples_per_s or 0:,.0f}" if row.samples_per_s else "",
+            _ratio(row),
+            row.note,
+        ]
+        for row in rows
+        if row.what != ABOUT
+    ]
+    intro = "\n\n".join(filter(None, (PARTS.get(part, ""), f"`python benchmarks/speed --only {part}`. {where}")))
+    return f"## {part}\n\n{intro}\n\n" + _table(["", "threads", "samples/s", "ratio", ""], lines)
+
+
+def _ratio(row: Row) -> str:
+    if row.ratio is None:
+        return ""
+    between = f" ({row.low:.2f} - {row.high:.2f})" if row.low is not None and row.high is not None else ""
+    return f"**{row.ratio:.2f}**{between}"
+
+
+def _table(head: list[str], lines: Iterable[list[str]]) -> str:
+    every = [head, ["---"] * len(head), *lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in every)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
