@@ -116,7 +116,8 @@ def run(
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     scores, pictures = evaluate(ev), artifacts(ev)
-    seconds = {"load": loaded - started, "train": history.seconds, "evaluate": time.perf_counter() - trained}
+    seconds = {"load": loaded - started, "warm_up": history.warm_up, "train": history.seconds}
+    seconds["evaluate"] = time.perf_counter() - trained
     facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps, history.engine)
     weights = {name: value.contiguous().cpu().numpy() for name, value in model.state_dict().items()}
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""

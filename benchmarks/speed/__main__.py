@@ -4,8 +4,8 @@
     python benchmarks/speed              # ten minutes on a quiet machine
     python benchmarks/speed --only multivae bare --rounds 3
 
-Parts that other files bring: ``cli.py``, and ``scaling.py`` and ``gpu.py`` where they are: ``measure()`` returns rows as
-dictionaries of the table's columns (``rows.py``), ``part`` left out.
+Parts that other files bring: ``cli.py``, and ``scaling.py`` and ``gpu.py`` where they are, whose ``measure()`` returns
+rows as dictionaries of the table's columns (``rows.py``) without ``part``.
 """
 
 import argparse

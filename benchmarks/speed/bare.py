@@ -11,7 +11,7 @@ from mmvae_bench.engine.layers import speed_up
 
 
 def build(name: str) -> Work:
-    """Forward and backward of a task's nets with the engine's layers; ``+bf16`` leaves outputs and gradients in bf16."""
+    """Forward and backward of a task's nets with the engine's layers; ``+bf16`` leaves outputs, too, in bf16."""
     key, *switches = name.split("+")
     task = TASKS[key]
     encodes, decodes = task.bare

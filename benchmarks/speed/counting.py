@@ -35,8 +35,8 @@ class Work:
     def facts(self) -> dict[str, Any]:
         """Take one step and count.
 
-        ``encodes`` and ``decodes``: rows through the nets of each modality, in batches. ``flops``: products, forward and
-        backward. ``bytes``: a lower bound for the nets: the output of each layer with parameters and its gradient
+        ``encodes`` and ``decodes``: rows through the nets of each modality, in batches. ``flops``: of products, forward
+        and backward. ``bytes``: a lower bound for the nets: the output of each layer with parameters and its gradient
         written once and read once, the parameters read and their gradients written once, the entries read once.
         """
         if self.networks is None:

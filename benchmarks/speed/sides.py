@@ -2,9 +2,9 @@
 
     python benchmarks/speed/sides.py SIDE THREADS
 
-Each line on stdin, ``NAME STEPS``, is answered by one line: the seconds that the steps took, or for 0 steps what is known
-of one, as JSON. Something is built, and stepped twice, when it is first named. ``ours``, ``bare`` and ``machine`` are
-prepared by our engine (threads, determinism, allocator); ``multivae`` and ``meme`` run as their users run them.
+Each line on stdin, ``NAME STEPS``, is answered by one line: the seconds that the steps took, or for 0 steps what is
+counted in one, as JSON. What is named for the first time is built, and stepped twice. ``ours``, ``bare`` and
+``machine`` are prepared by our engine (threads, determinism, allocator); ``multivae`` and ``meme`` run as they come.
 """
 
 import json

@@ -29,7 +29,7 @@ class Side:
 
     def __init__(self, name: str, threads: int, **environment: str) -> None:
         self.name = name
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed on exit)
         self.process = subprocess.Popen(
             [sys.executable, str(SIDES), name, str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
@@ -38,7 +38,8 @@ class Side:
 
     def ask(self, name: str, steps: int) -> Any:
         """Seconds of ``steps`` steps, or for 0 the facts of one; ends the program where the side has died."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         try:
             print(name, steps, file=self.process.stdin, flush=True)
             answer = self.process.stdout.readline()

@@ -39,11 +39,13 @@ class History:
 
     Attributes:
         epochs: For each epoch its mean loss and terms.
+        warm_up: Seconds before the first step, in which a step is compiled or captured.
         seconds: Spent in the loop, neighbours' turns included; ``rows`` is the number of training rows seen.
         engine: How steps were taken: the label of a :class:`Mode`; ``lack`` says what could not be had, or nothing.
     """
 
     epochs: list[dict[str, float]]
+    warm_up: float
     seconds: float
     rows: int
     engine: str = "eager"
@@ -73,6 +75,7 @@ def train(
     with narrowed(model.networks, mode.precision, feed.device):
         with turn():
             step, way, lack = _prepare(model, feed, spec, mode)
+        ready = time.perf_counter()
         for number in range(spec.epochs):
             steps = way.epoch(number)
             for done in range(0, feed.steps, BURST):
@@ -80,7 +83,7 @@ def train(
                     for _ in range(min(BURST, feed.steps - done)):
                         next(steps)
             means = step.means(feed.steps)
-            records.append({"epoch": number + 1, "seconds": time.perf_counter() - start, **means})
+            records.append({"epoch": number + 1, "seconds": time.perf_counter() - ready, **means})
             if not all(map(math.isfinite, means.values())):
                 bad = ", ".join(f"{name} = {value}" for name, value in means.items())
                 raise TrainingFailed(
@@ -88,7 +91,7 @@ def train(
                 )
             report(Progress(number + 1, spec.epochs, means["loss"]))
     rows = feed.presence.rows * spec.epochs
-    return History(records, time.perf_counter() - start, rows, step.mode.label, lack)
+    return History(records, ready - start, time.perf_counter() - ready, rows, step.mode.label, lack)
 
 
 def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> tuple[Step, Plain | Static, str]:
