@@ -204,6 +204,18 @@ def test_settings_reach_the_runner_and_the_environment_sets_folders(ran, monkeyp
     assert (ran.settings.data_dir, ran.settings.jobs) == (Path("e"), "auto")
 
 
+def test_precision_and_compile_reach_their_places(ran):
+    assert run("--datasets", "present", "--precision", "bf16", "--compile").exit_code == 0
+    assert ran.settings.compiled and {entry.spec.precision for entry in ran.plan.entries} == {"bf16"}
+    run("--datasets", "present")
+    assert not ran.settings.compiled and {entry.spec.precision for entry in ran.plan.entries} == {"fp32"}
+
+
+def test_a_precision_that_the_device_lacks_is_bad_input(ran):
+    result = run("--datasets", "present", "--device", "cpu", "--precision", "tf32")
+    assert result.exit_code == 2 and "tf32 needs an NVIDIA GPU" in result.stderr
+
+
 def test_a_dry_run_prints_every_run_and_touches_nothing(ran, tmp_path):
     result = run("--models", "mvae", "mopoe", "--datasets", "present", "absent", "--dry-run")
     assert result.exit_code == 0

@@ -5,6 +5,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,3 +224,36 @@ def test_a_dead_worker_is_a_sentence_and_the_rest_is_kept(settings, monkeypatch,
 def test_a_run_on_cuda(settings):
     code, store = run(replace(settings, device="cuda"), missing=(0.5,), models=("all",))
     assert code == 0 and set(store.scores().device) == {"cuda"}
+
+
+def test_a_precision_is_another_run_and_says_so_in_every_row(settings):
+    run(settings, models=("mvae",))
+    code, store = run(settings, models=("mvae",), precision="bf16")
+    scores = store.scores()
+    assert code == 0 and len(store.folders()) == 2
+    assert set(scores.precision) == {"fp32", "bf16"} and set(scores.engine) == {"eager"}
+    value = scores[scores.metric == "log_likelihood"].pivot_table(
+        index=["given", "target", "variant", "prior"], columns="precision", values="value"
+    )
+    assert (value.bf16 != value.fp32).any()
+
+
+def test_threads_of_one_process_give_the_numbers_of_processes(settings, monkeypatch, tmp_path):
+    """As on a GPU: several runs in one process, each with its own random numbers."""
+    _, alone = run(settings, seeds=(0, 1))
+    original = joblib.Parallel
+    monkeypatch.setattr(runner.joblib, "Parallel", lambda **how: original(**{**how, "backend": "threading"}))
+    code, together = run(replace(settings, jobs=4, results_dir=tmp_path / "threads"), seeds=(0, 1))
+    assert code == 0
+    key = ["run_id", "metric", "variant", "prior", "given", "target"]
+    one, two = (store.scores().sort_values(key).reset_index(drop=True) for store in (alone, together))
+    pd.testing.assert_frame_equal(one[[*key, "value"]], two[[*key, "value"]])
+
+
+def test_an_engine_that_is_not_to_be_had_is_said_and_the_run_is_stored(settings, monkeypatch, capsys):
+    monkeypatch.setattr("mmvae_bench.engine.mode._cannot_compile", lambda _: "no C++ compiler")
+    code, store = run(replace(settings, compiled=True, jobs=1), models=("mvae",))
+    assert code == 0 and set(store.scores().engine) == {"eager"}
+    record = json.loads((store.folders()[0] / "run.json").read_text())
+    assert "no C++ compiler" in record["engine_remark"]
+    assert {"load", "warm_up", "train", "evaluate"} == set(record["seconds"])

@@ -11,45 +11,43 @@ from time import perf_counter
 from rows import Row
 from turns import ratios, say
 
-GRID = (
-    "--models mvae mopoe mmvae[k=3] --seeds 2 --datasets mnist_street --nets conv "
-    "--epochs 1 --limit-train 3000 --limit-test 300 --device cpu"
-)
+DATA = "--datasets mnist_street[level=svhn] --nets conv --epochs 1 --limit-test 200 --device cpu".split()
+GRID = "--models mopoe mmvae[k=3] --seeds 2 --limit-train 2000".split()
+WARM = "--models mopoe --limit-train 200".split()
 WAYS = {"2 jobs of 1 thread": (2, 1), "1 job of 1 thread": (1, 1), "1 job of 2 threads": (1, 2)}
+MOST_TURNS = 2  # a turn takes a minute
 
 
-def grid(rounds: int, threads: int) -> list[Row]:
+def grid(rounds: int, _threads: int) -> list[Row]:
     """Training rows a second of a whole grid: while training, and over the whole command."""
-    turns = min(rounds, 2)
-    _run(1, 1, warm=True)  # the data and the classifiers that judge are then in the cache
+    _run(WARM, 1, 1)  # the data and the classifiers that judge are in the cache from then on
     trained: dict[str, list[float]] = {way: [] for way in WAYS}
     walls: dict[str, list[float]] = {way: [] for way in WAYS}
-    rows = 0
-    for number in range(turns):
-        for way, (jobs, own) in WAYS.items():
-            rows, seconds, wall = _run(jobs, own)
+    for number in range(min(rounds, MOST_TURNS)):
+        for way, (jobs, threads) in WAYS.items():
+            rows, seconds, wall = _run(GRID, jobs, threads)
             trained[way].append(rows / (seconds / jobs))
             walls[way].append(rows / wall)
-            say(f"  round {number + 1}: {way}: {seconds:.1f} s trained, {wall:.1f} s in all")
+            say(f"  round {number + 1}: {way}: trained for {seconds:.1f} s, {wall:.1f} s in all")
     first, *others = WAYS
     out = []
     for kind, found in (("training", trained), ("whole command", walls)):
         for way in others:
-            note = f"pace of the grid, {first} against {way}"
-            pace = median(found[first])
-            out.append(Row("grid", f"{kind}: {first} / {way}", 0, pace, *ratios(found[first], found[way]), note))
+            pace, against = median(found[first]), f"{median(found[way]):,.0f} samples/s with {way}"
+            out.append(Row("grid", f"{kind}: {first} / {way}", 0, pace, *ratios(found[first], found[way]), against))
     return out
 
 
-def _run(jobs: int, threads: int, warm: bool = False) -> tuple[int, float, float]:
+def _run(what: list[str], jobs: int, threads: int) -> tuple[float, float, float]:
     """(Rows trained on, seconds that the runs say they trained, wall seconds of the command)."""
     with TemporaryDirectory() as folder:
-        where = ["--jobs", str(jobs), "--threads", str(threads), "--results-dir", folder]
-        words = GRID.replace("3000", "300").split() if warm else GRID.split()
+        how = ["--jobs", str(jobs), "--threads", str(threads), "--results-dir", folder]
+        command = [sys.executable, "-m", "mmvae_bench", "run", *what, *DATA, *how]
         begin = perf_counter()
-        subprocess.run([sys.executable, "-m", "mmvae_bench", "run", *words, *where], check=True, capture_output=True)
+        done = subprocess.run(command, capture_output=True, text=True)
         wall = perf_counter() - begin
+        if done.returncode:
+            sys.exit(f"{done.stderr[-2000:]}\nthis command failed, why is above: {' '.join(command)}")
         runs = [json.loads(path.read_text()) for path in Path(folder).glob("**/run.json")]
     seconds = [run["seconds"]["train"] for run in runs]
-    rows = sum(run["rate"] * s for run, s in zip(runs, seconds, strict=True))
-    return round(rows), sum(seconds), wall
+    return sum(run["rate"] * own for run, own in zip(runs, seconds, strict=True)), sum(seconds), wall

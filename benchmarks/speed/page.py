@@ -42,7 +42,7 @@ alone (`split` 0.5), where absent entries are left out, or computed like the oth
     "compiled": """
 `--compile` against the plain step; what compiling takes, a minute, is not counted.""",
     "grid": """
-The real command on six small runs (MVAE, MoPoE, MMVAE K=3; two seeds; mnist_street, conv nets) with a warm cache:
+The real command on four small runs (MoPoE and MMVAE K=3, two seeds, conv nets) with a warm cache, twice: pace in
 training rows a second, by the seconds that the runs record, and by the wall of the whole command with its scoring.""",
     "cli": """
 Wall seconds of commands that train nothing; the ratio is the aim over what it took.""",

@@ -1,10 +1,10 @@
-"""How time and memory of a step grow with the work: M modalities, K samples, N rows, runs at once. CPU, one thread a run.
+"""How a step's time and memory grow with modalities, samples, rows and runs at once, on a CPU, a thread a run.
 
     python benchmarks/speed/scaling.py            # minutes; writes reports/speed.csv, speed.md and speed_scaling.png
     python benchmarks/speed/scaling.py --quick    # fewer and smaller points, half a minute
 
 Each point is measured in a process of its own (``scaling_point.py``). Memory is the most that was ever resident, the
-interpreter and its libraries (dotted in the figure) included.
+interpreter and its libraries included, unless said otherwise.
 """
 
 import argparse
@@ -26,10 +26,10 @@ CHUNKS, CHUNK = 5, 0.3  # how often a point is timed, and for how many seconds (
 LONGEST = 5.0  # seconds of a step beyond which multivae is not asked for more modalities
 TURNS, TURN = 3, 2.0  # of runs at once: A B A B A B, seconds each
 PANELS = {
-    "M": ("MoPoE, tiny nets, batch 64", "M, modalities", "linear"),
-    "K": ("MMVAE (STL), MNIST-SVHN, batch 128", "K, samples", "log"),
-    "N": ("MoPoE, MLPs, half of the rows incomplete", "N, rows of 1 KiB", "log"),
-    "runs": ("MoPoE, conv nets, one thread a run", "runs at once", "linear"),
+    "M": ("MoPoE, tiny nets", "M, modalities", "linear"),
+    "K": ("MMVAE (STL), MNIST-SVHN", "K, samples", "log"),
+    "N": ("MoPoE, half of the rows incomplete", "N, rows of 1 KiB", "log"),
+    "runs": ("MoPoE, a thread a run", "runs at once", "linear"),
 }
 
 
@@ -68,7 +68,7 @@ def points(quick: bool = False) -> Iterator[Point]:
             yield (found := _point("M", series, m, quick))
             if found.seconds > LONGEST:
                 break
-    for series in ("conv nets", "MLPs"):
+    for series in ("conv nets",) if quick else ("conv nets", "MLPs"):
         yield from (_point("K", series, k, quick) for k in ((1, 5) if quick else (1, 2, 5, 10, 20, 50)))
     sizes = (10**3, 10**5) if quick else (10**3, 10**4, 10**5, 3 * 10**5, 10**6)
     yield from (_point("N", "a step", n, quick) for n in sizes)
@@ -128,43 +128,40 @@ def draw(found: list[Point], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(2, len(PANELS), figsize=(15, 6.6), layout="constrained", sharex="col")
     for (panel, (title, label, scale)), (above, below) in zip(PANELS.items(), axes.T, strict=True):
-        own = [p for p in found if p.panel == panel]
+        own, runs = [p for p in found if p.panel == panel], panel == "runs"
         for number, series in enumerate(dict.fromkeys(p.series for p in own)):
             curve = [p for p in own if p.series == series]
             at, style = [p.at for p in curve], {"marker": "o", "color": f"C{number}", "label": series}
-            if panel == "runs":
-                low, middle, high = zip(
-                    *([p.batch * f(p.paces) for f in (min, median, max)] for p in curve), strict=True
-                )
-            else:
-                low, middle, high = zip(*([1 / f(p.paces) for f in (max, median, min)] for p in curve), strict=True)
-            above.plot(at, middle, **style)
-            above.fill_between(at, low, high, color=f"C{number}", alpha=0.2, linewidth=0)
-            below.plot(at, [p.memory for p in curve], **style)
+            shown = [[p.batch * pace if runs else 1 / pace for pace in p.paces] for p in curve]
+            above.plot(at, [median(each) for each in shown], **style)
+            above.fill_between(at, *([f(each) for each in shown] for f in (min, max)), color=f"C{number}", alpha=0.2)
+            below.plot(at, [p.memory - (0 if runs else p.alone) for p in curve], **style)
             if panel == "N":
-                prepared = [p.preparation for p in curve]
-                above.plot(at, prepared, marker="s", color="C1", label="preparing an epoch")
-        alone = sorted({p.at: p.alone for p in own}.items())
-        below.plot(*zip(*alone, strict=True), ":", color="grey", label="libraries alone")
-        above.set(title=title, ylabel="samples/s, all runs" if panel == "runs" else "seconds a step")
-        below.set(xlabel=label, ylabel="peak memory, MiB")
+                above.plot(at, [p.preparation for p in curve], "s-C1", label="preparing an epoch")
+            if runs:
+                below.plot(at, [p.alone for p in curve], ":", color="grey", label="of it, libraries")
+                above.plot(at, [n * median(shown[0]) for n in at], ":", color="grey", label="one run, times runs")
+        above.set(title=title, ylabel="samples/s of all runs" if runs else "seconds")
+        below.set(xlabel=label, ylabel="peak memory, MiB" if runs else "peak memory beyond libraries, MiB")
+        ticks = sorted({p.at for p in own})
         for ax in (above, below):
-            ax.set_xscale(scale)
+            ax.set(xscale=scale, yscale="linear" if runs or (panel, ax) == ("M", below) else "log")
+            if ax.get_yscale() == "linear":
+                ax.set_ylim(0)
+            else:
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.yaxis.set_major_formatter("{x:g}")
+                ax.yaxis.set_minor_formatter("")
             ax.grid(alpha=0.3)
             ax.spines[["top", "right"]].set_visible(False)
-        ticks = sorted({p.at for p in own})
-        below.set_xticks(ticks, [f"{n:,}" if n < 1000 else f"{n // 1000:,}k" for n in ticks])
-        below.minorticks_off()
-        if panel == "runs":
-            above.set_ylim(0)
-        else:
-            above.set_yscale("log")
-        below.set_ylim(0)
-        above.legend(frameon=False)
-        below.legend(frameon=False)
+            ax.set_xticks(ticks, [f"{n:,}" if n < 1000 else f"{n // 1000:,}k" for n in ticks])
+            ax.xaxis.minorticks_off()
+            if ax is above or panel != "N":
+                ax.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

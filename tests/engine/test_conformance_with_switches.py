@@ -1,0 +1,77 @@
+"""The conformance suite under each switch: what is hidden stays hidden, and rows with nothing add nothing."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mmvae_bench import models
+from mmvae_bench.engine.mode import _cannot_compile
+from mmvae_bench.engine.precision import narrowed
+from mmvae_bench.engine.step import Positions, _compiled
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.nets.base import Networks
+from mmvae_bench.testing import check_model
+from mmvae_bench.types import Loss, MultimodalBatch
+from tests.helpers import NAMES
+
+CPU = torch.device("cpu")
+
+
+def with_loss(name: str, change: Callable[[MultimodalVAE], Callable[[MultimodalBatch], Loss]]):
+    """A factory of the model whose loss is taken another way."""
+
+    def factory(networks: Networks) -> MultimodalVAE:
+        model = models.registry.get(name)(networks)
+        model.loss = change(model)
+        return model
+
+    factory.unsupported = models.registry.get(name).unsupported
+    return factory
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bf16(name):
+    with ExitStack() as stack:
+
+        def factory(networks: Networks) -> MultimodalVAE:
+            stack.enter_context(narrowed(networks, "bf16", CPU))
+            return models.registry.get(name)(networks)
+
+        check_model(factory, kinds=("mixed",), m=(3,))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_positions_found_beforehand(name):
+    """On the batch itself, and on one that is complete: then every entry is computed, and masked."""
+
+    def change(model: MultimodalVAE) -> Callable[[MultimodalBatch], Loss]:
+        plain, turns = model.loss, iter(range(10**6))
+
+        def loss(batch: MultimodalBatch) -> Loss:
+            empty = {name: torch.zeros_like(x) for name, x in batch.x.items()}
+            full = MultimodalBatch(empty, batch.present if next(turns) % 10 < 5 else torch.ones_like(batch.present))
+            return plain(replace(batch, positions=Positions(full, plain).again()))
+
+        return loss
+
+    check_model(with_loss(name, change), kinds=("mixed",), m=(3,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled(name):
+    if why := _cannot_compile(CPU):
+        pytest.skip(why)
+
+    def change(model: MultimodalVAE) -> Callable[[MultimodalBatch], Loss]:
+        fused = _compiled(model.loss)
+        return lambda batch: fused(replace(batch, positions=nothing_left_out))
+
+    check_model(with_loss(name, change), kinds=("pixels",), m=(2,))
+
+
+def nothing_left_out(_where: torch.Tensor) -> None:
+    """Every entry is computed: the shapes of a batch are then always the same."""
