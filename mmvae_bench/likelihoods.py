@@ -41,13 +41,13 @@ def _identity(theta: Tensor) -> Tensor:
 
 def _laplace(x: Tensor, loc: Tensor, b: float, axes: int) -> Tensor:
     """-(1 / b) sum_d |x_d - loc_d| - D log 2b: one pass for the sum, the constants after it."""
-    distance: Tensor = torch.linalg.vector_norm((x - loc).flatten(-axes), 1, -1)
+    distance: Tensor = torch.linalg.vector_norm((loc - x).flatten(-axes), 1, -1)
     return -distance / b - _size(loc, axes) * math.log(2 * b)
 
 
 def _normal(x: Tensor, loc: Tensor, s: float, axes: int) -> Tensor:
     """-(1 / 2 s^2) sum_d (x_d - loc_d)^2 - D log s - (D / 2) log 2 pi."""
-    distance = (x - loc).flatten(-axes).square().sum(-1)
+    distance = (loc - x).flatten(-axes).square().sum(-1)
     return -0.5 / s**2 * distance - _size(loc, axes) * (math.log(s) + 0.5 * math.log(2 * math.pi))
 
 

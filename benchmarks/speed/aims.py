@@ -55,11 +55,18 @@ AIMS = [
 ]  # fmt: skip
 
 
+BINDS = {
+    "meme": "both do the same decodes by the same products (GFLOP a step below); a plain step wastes less than that",
+    "subsets": "calls, not arithmetic: two nets a modality, one after the other, for some 0.01 GFLOP a step",
+    "grid": "two threads or runs share memory and caches; scoring is part of the whole command",
+}
+
+
 def _binds(aim: Aim, rows: list[Row]) -> str:
     """What the other parts say about a step that is too slow."""
     task = aim.what.split(":")[0]
     if task not in TASKS:
-        return "see this part's table"
+        return BINDS.get(aim.part, "see this part's table")
     name = f"{task}+bf16" if "bf16" in aim.what else task
     found = {(row.part, row.what): row.ratio for row in rows}
     bare, arithmetic = found.get(("bare", f"{name}: ours")), found.get(("limits", f"{name}: arithmetic"))

@@ -9,7 +9,7 @@ network: `pip download --no-deps -d .wheels jaxtyping` (a folder that git ignore
 `pip install --no-index --find-links .wheels jaxtyping`.
 
 Data are random bytes of MNIST-SVHN's shapes; nets conv, L = 64, batch 128. What fails or finds no time left says so,
-and the next goes on; files are written after each part. The grid's minutes are of training, not of scoring.
+and the next goes on; files are written after each part. The grid's minutes are of starting and training runs alone.
 """
 
 import argparse
@@ -40,6 +40,8 @@ from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.errors import BenchError
 
 COMPARED = 50  # steps
+LIMIT = 500.0  # seconds: what is then under way may be compiling for another minute
+OUT = Path(os.environ.get("OUT") or Path(__file__).parents[2] / "reports")
 
 
 def agreement(bench: Bench) -> None:
@@ -71,9 +73,9 @@ def agreement(bench: Bench) -> None:
 def steps(bench: Bench) -> None:
     """Plain steps and graphs in each precision."""
     for precision, name in product(PRECISIONS, MODELS):
-        modes = [Mode(precision), *([bench.mode(precision)] if bench.cuda else [])]
-        for mode in modes:
-            one(bench, name, mode)
+        one(bench, name, Mode(precision))
+        if bench.cuda:
+            one(bench, name, bench.mode(precision))
     if not bench.cuda:
         say("  graphs are left out: they need CUDA")
 
@@ -106,42 +108,24 @@ def many(bench: Bench) -> None:
         base = bench.pace_of(f"{name}: eager, fp32") or one(bench, name, Mode())
         if found:
             pace = found.pace * bench.batch
-            text = (
-                f"peak {found.memory:.0f} MiB; {found.start:.2f} s to start one; ratio: eager, one by one {found.lack}"
-            )
-            bench.note(what, pace, pace / base if base else None, text)
+            text = f"peak {found.memory:.0f} MiB; {found.start:.2f} s to start one; ratio: eager, one by one"
+            bench.note(what, pace, pace / base if base else None, f"{text} {found.lack}")
 
 
 def batched(bench: Bench) -> None:
     """Seeds batched by vmap, against as many runs on streams; the better is named."""
-
-    def alone(name: str, seeds: int) -> tuple[float, float]:
-        bench.ready("fp32")
-        built = [bench.build(name, seed, n=bench.part) for seed in range(seeds)]
-        endless = gpu_seeds.steps([model for model, _ in built], [feed for _, feed in built], bench.cuda)
-        return seeds * bench.batch * bench.timed(endless), bench.memory()
-
     for name in MODELS:
         best = {}
         for seeds in (1, 2) if bench.tiny else (4, 16):
             what = f"{name}: {seeds} seeds by vmap"
             streams = bench.pace_of(bench.at_once(name, seeds))
-            found = bench.attempt(what, lambda name=name, seeds=seeds: alone(name, seeds))
+            found = bench.attempt(what, lambda name=name, seeds=seeds: gpu_seeds.pace(bench, name, seeds))
             if found:
-                bench.note(
-                    what, found[0], found[0] / streams if streams else None, f"peak {found[1]:.0f} MiB; ratio: streams"
-                )
+                ratio = found[0] / streams if streams else None
+                bench.note(what, found[0], ratio, f"peak {found[1]:.0f} MiB; ratio: as many runs on streams")
             best[seeds] = {"vmap": found[0] if found else 0.0, "streams": streams or 0.0}
         words = (f"{max(own, key=own.__getitem__)} of {seeds}" for seeds, own in best.items() if all(own.values()))
         bench.note(f"{name}: vmap or streams", text="the faster: " + (", ".join(words) or "unknown"))
-
-
-def check(bench: Bench) -> None:
-    """Seeds batched by vmap against the plain models, on the same noise."""
-    for name in MODELS:
-        built = [bench.build(name, seed, n=bench.batch) for seed in range(3)]
-        far = gpu_seeds.check([model for model, _ in built], [next(feed.epoch(0)) for _, feed in built])
-        say(f"{name}: gradients of 3 seeds differ from the plain models' by at most {far:.1e} of their length")
 
 
 PARTS: dict[str, tuple[Callable[[Bench], None], float]] = {  # seconds that each may have, at most about
@@ -171,11 +155,9 @@ def markdown(found: list[Row]) -> str:
     """The rows as a table for people."""
     lines = ["| | samples/s | ratio | |", "|---|---:|---:|---|"]
     for row in found:
-        numbers = [
-            "" if value is None else f"{value:,.{digits}f}"
-            for value, digits in ((row.samples_per_s, 0), (row.ratio, 2))
-        ]
-        lines.append(f"| {row.what} | {' | '.join(numbers)} | {row.note} |")
+        pace = f"{row.samples_per_s:,.0f}" if row.samples_per_s else ""
+        ratio = f"{row.ratio:.2f}" if row.ratio else ""
+        lines.append(f"| {row.what} | {pace} | {ratio} | {row.note} |")
     return "\n".join([*lines, ""])
 
 
@@ -183,7 +165,7 @@ def measure() -> list[dict[str, Any]]:
     """All parts on the first GPU, where there is one."""
     if not torch.cuda.is_available():
         return [asdict(Row("gpu", "everything", note="left out: there is no GPU here"))]
-    found = run(Bench("cuda:0", False), [*PARTS], 540, Path(os.environ.get("OUT", "reports")))
+    found = run(Bench("cuda:0", False), [*PARTS], LIMIT, OUT)
     return [asdict(row) for row in found if row.what != ABOUT]
 
 
@@ -192,20 +174,16 @@ def main() -> None:
     parser.add_argument("--device", default="cuda:0", help="cuda:<index>, or cpu for the logic; default: cuda:0")
     parser.add_argument("--tiny", action="store_true", help="as small as it goes")
     parser.add_argument("--check", action="store_true", help="compare gradients, and measure nothing")
-    parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART", help=f"of {', '.join(PARTS)}"
-    )
-    parser.add_argument("--limit", type=float, default=540, help="seconds after which nothing is begun; default: 540")
-    parser.add_argument(
-        "--out", type=Path, default=Path(os.environ.get("OUT", "reports")), help="folder; default: $OUT"
-    )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds after which nothing is begun")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of what is written; default: $OUT, else reports")
     given = parser.parse_args()
     try:
         bench = Bench(given.device, given.tiny or given.check)
     except BenchError as error:
         sys.exit(str(error))
     if given.check:
-        check(bench)
+        gpu_seeds.check_all(bench)
     else:
         run(bench, given.only, given.limit, given.out)
         print((given.out / "speed_gpu.md").read_text())

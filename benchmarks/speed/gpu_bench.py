@@ -25,7 +25,7 @@ from mmvae_bench.engine.mode import Mode, choose_mode
 from mmvae_bench.engine.precision import check, narrowed
 from mmvae_bench.engine.share import Turn, place
 from mmvae_bench.engine.step import Plain, Static, Step
-from mmvae_bench.engine.train import History, Progress, train
+from mmvae_bench.engine.train import BURST, History, Progress, train
 from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import Missing, TrainSpec
@@ -33,7 +33,7 @@ from mmvae_bench.spec import Missing, TrainSpec
 MODELS: dict[str, dict[str, int]] = {"meme": {"k": 10}, "mvae": {}, "mmvae": {"k": 5}, "mopoe": {}}
 COMPLETE = Missing()
 JOBS = (1, 2, 4, 8, 16)  # at once
-WARM_UP, CHUNKS, CHUNK = 5, 4, 0.3  # steps; how often, and for how many seconds, one run is timed
+CHUNKS, CHUNK = 4, 0.3  # how often, and for how many seconds, one run is timed
 EPOCHS = 4  # of runs at once
 WAIT = 120.0  # seconds that runs wait for each other to start
 T = TypeVar("T")
@@ -45,9 +45,7 @@ class Together:
 
     Attributes:
         pace: Steps a second of all of them, from when all have done an epoch to when all are done.
-        start: Seconds of the least that a run took to be compiled or captured.
-        memory: Peak in MiB.
-        models: As trained.
+        start: Least seconds that compiling or capturing took one; ``memory`` is the peak in MiB.
         lack: Why the engine was another than asked for, or empty.
     """
 
@@ -59,11 +57,7 @@ class Together:
 
 
 class Bench:
-    """One device and the sizes of what runs on it.
-
-    Args:
-        name: Of the device.
-        tiny: For a look at the logic.
+    """A device and the sizes of what runs on it; ``tiny`` for a look at the logic.
 
     One run has all ``n`` rows, runs at once a ``part`` of them each: more steps a second of starting.
     """
@@ -151,8 +145,8 @@ class Bench:
         paces = []
         for chunk in range(CHUNKS + 1):
             number, begin = 0, self.now()
-            while perf_counter() - begin < CHUNK or number < (1 if self.tiny else WARM_UP):
-                for _ in range(1 if self.tiny else WARM_UP):
+            while perf_counter() - begin < CHUNK:
+                for _ in range(1 if self.tiny else BURST):
                     next(steps)
                     number += 1
                 self.now()  # else a CPU runs ahead by as many steps as a GPU's queue holds
@@ -169,7 +163,7 @@ class Bench:
         """Runs of seeds 0, 1, ... as threads, each with its stream; all epochs but the first are timed."""
         n = n or self.part
         self.ready(mode.precision)
-        begun = [0.0]
+        begun, failures = [0.0], list[BaseException]()
         line = threading.Barrier(jobs, lambda: begun.append(perf_counter()), WAIT)
 
         def run(seed: int) -> tuple[MultimodalVAE, History]:
@@ -186,12 +180,16 @@ class Bench:
 
                     spec = TrainSpec(EPOCHS, self.batch, LEARNING_RATE)
                     return model, train(model, feed, spec, report, mode=mode, turn=turn)
-            except BaseException:
-                line.abort()
+            except BaseException as error:
+                failures.append(error)
+                line.abort()  # those who wait there are not kept
                 raise
 
         with ThreadPoolExecutor(jobs) as pool:
-            ended = list(pool.map(run, range(jobs)))
+            futures = [pool.submit(run, seed) for seed in range(jobs)]
+        if failures:
+            raise failures[0]
+        ended = [future.result() for future in futures]
         seconds, histories = perf_counter() - begun[-1], [history for _, history in ended]
         steps = jobs * (EPOCHS - 1) * math.ceil(n / self.batch)
         return Together(

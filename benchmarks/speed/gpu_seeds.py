@@ -6,10 +6,13 @@ from itertools import count
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
+from gpu_bench import MODELS, Bench
 from tasks import LEARNING_RATE
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+from turns import say
 
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.models.base import MultimodalVAE
@@ -76,8 +79,6 @@ def steps(models: list[MultimodalVAE], feeds: list[Feed], graphed: bool) -> Iter
 
 def _whole(feed: Feed, number: int) -> Any:
     """The rows of an epoch, [steps, batch]: a batch that lacks a row begins again."""
-    import numpy as np
-
     return np.stack([np.resize(rows, feed.order.batch_size) for rows in feed.order.epoch(number)])
 
 
@@ -92,6 +93,22 @@ def _captured(take: Callable[[], None]) -> Callable[[], None]:
     with torch.cuda.graph(graph):
         take()
     return graph.replay
+
+
+def pace(bench: Bench, name: str, seeds: int) -> tuple[float, float]:
+    """(Samples a second of all seeds, peak MiB)."""
+    bench.ready("fp32")
+    built = [bench.build(name, seed, n=bench.part) for seed in range(seeds)]
+    endless = steps([model for model, _ in built], [feed for _, feed in built], bench.cuda)
+    return seeds * bench.batch * bench.timed(endless), bench.memory()
+
+
+def check_all(bench: Bench) -> None:
+    """:func:`check` of every model."""
+    for name in MODELS:
+        built = [bench.build(name, seed, n=bench.batch) for seed in range(3)]
+        far = check([model for model, _ in built], [next(feed.epoch(0)) for _, feed in built])
+        say(f"{name}: gradients of 3 seeds differ from the plain models' by at most {far:.1e} of their length")
 
 
 def check(models: list[MultimodalVAE], batches: list[MultimodalBatch]) -> float:

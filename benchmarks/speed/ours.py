@@ -60,7 +60,8 @@ def build(name: str) -> Work:
     step = Step(model, LEARNING_RATE, mode)
     way = Static(step, feed, 1) if mode.static else Plain(step, feed)
     steps = _endless(way)
-    return Work(lambda: next(steps), task.batch, networks)
+    counted = None if mode.compiled else networks  # hooks and counters would compile it anew
+    return Work(lambda: next(steps), task.batch, counted)
 
 
 def _endless(way: Plain | Static) -> Iterator[None]:

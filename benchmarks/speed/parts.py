@@ -146,4 +146,4 @@ def work(facts: dict[str, Any]) -> str:
     """In words, what was counted."""
     each = {kind: " and ".join(f"{n:g}" for n in sorted(set(facts[kind]))) for kind in ("encodes", "decodes")}
     what = f"{each['encodes']} encodes, {each['decodes']} decodes a row"
-    return f"{facts['parameters']:,} parameters; of each modality {what}"
+    return f"{facts['parameters']:,} parameters; of each modality {what}; {facts['flops'] / 1e9:.3g} GFLOP a step"
