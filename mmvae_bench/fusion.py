@@ -52,12 +52,13 @@ def products(
     """
     if not isinstance(experts.q, DiagonalNormal):
         raise TypeError("a product of experts has a closed form for Normal experts only")
-    keep = keep if keep.dim() == 3 else keep[:, :, None]
-    member = (keep & experts.present).to(experts.q.loc)  # [S, E, B]
-    with_prior = (prior[:, None] | (member.sum(1) == 0)).to(member)[..., None]  # [S, B, 1]
-    precision = experts.q.scale.pow(-2)
-    total = torch.einsum("seb,ebd->sbd", member, precision) + with_prior
-    loc = torch.einsum("seb,ebd->sbd", member, precision * experts.q.loc) / total
+    q, present = experts.q, experts.present.to(experts.q.loc)
+    axes = "seb"[: keep.dim()]  # the same for all rows: then a plain matrix product
+    keep = keep.to(q.loc)
+    members = torch.einsum(f"{axes},eb->sb", keep, present)
+    precision = q.scale.pow(-2) * present[..., None]
+    total = torch.einsum(f"{axes},ebd->sbd", keep, precision) + (prior[:, None] | (members == 0))[..., None]
+    loc = torch.einsum(f"{axes},ebd->sbd", keep, precision * q.loc) / total
     return DiagonalNormal(loc, total.rsqrt())
 
 

@@ -33,6 +33,14 @@ def test_kl_is_torchs(ours, theirs):
     torch.testing.assert_close(kl(ours(a, b), ours(c, d)), expected)
 
 
+@pytest.mark.parametrize(("ours", "theirs"), FAMILIES)
+def test_kl_to_the_standard_member_is_the_default(ours, theirs):
+    q = ours(torch.randn(3, 4, dtype=torch.float64), torch.rand(3, 4, dtype=torch.float64) + 0.1)
+    expected = kl_divergence(theirs(q.loc, q.scale), theirs(0.0, 1.0)).sum(-1)
+    torch.testing.assert_close(kl(q), expected)
+    torch.testing.assert_close(kl(q, standard(ours, q.loc)), expected)
+
+
 def test_kl_of_two_families_has_no_closed_form():
     loc, scale = parameters()
     with pytest.raises(TypeError, match="no closed form"):

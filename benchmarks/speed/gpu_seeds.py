@@ -120,7 +120,7 @@ def check(models: list[MultimodalVAE], batches: list[MultimodalBatch]) -> float:
         for s, (model, batch) in enumerate(zip(models, batches, strict=True)):
             loss = model.loss(batch).total
             torch.testing.assert_close(losses[s], loss, rtol=1e-5, atol=1e-4)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             for name, parameter in model.named_parameters():
                 own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 distance = (found[f"model.{name}"][s] - own).norm() / own.norm().clamp(min=1e-6)

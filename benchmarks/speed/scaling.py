@@ -10,7 +10,7 @@ interpreter and its libraries included, unless said otherwise.
 import argparse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -55,10 +55,11 @@ class Point:
     memory: float
     alone: float
     preparation: float = 0.0
-    seconds: float = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seconds", 1 / median(self.paces))
+    @property
+    def seconds(self) -> float:
+        """Of a step, a median."""
+        return 1 / median(self.paces)
 
 
 def points(quick: bool = False) -> Iterator[Point]:
@@ -80,14 +81,14 @@ def _point(panel: str, series: str, at: int, quick: bool) -> Point:
         found = [worker.ask(CHUNK) for _ in range(2 if quick else CHUNKS)]
     last, paces = found[-1], [own["pace"] for own in found]
     point = Point(panel, series, at, last["batch"], paces, last["memory"], last["alone"], last["preparation"])
-    say(f"  {panel} = {at}, {series}: {1e3 * point.seconds:.3g} ms a step, {point.memory:.0f} MiB")
+    say(f"  {panel} = {at}, {series}: {1e3 * point.seconds:,.1f} ms a step, {point.memory:.0f} MiB")
     return point
 
 
 def _runs(rounds: int, seconds: float) -> Iterator[Point]:
     """Processes of one thread each, all at work or one alone, in turn."""
     counts = [n for n in (1, 2, 4, 8, 16, 32) if n <= CORES]
-    workers = [Worker("runs", "all runs", n) for n in range(max(counts))]
+    workers = [Worker("runs", "all runs", 1) for _ in range(max(counts))]
     found: dict[int, list[list[dict[str, Any]]]] = {n: [] for n in counts}
     with ThreadPoolExecutor(len(workers)) as pool:
         list(pool.map(lambda worker: worker.ask(0), workers))  # built, all of them
@@ -113,7 +114,7 @@ def table(found: list[Point]) -> list[Row]:
         against = "multivae" if theirs else f"{p.panel} = {base.at}"
         alone = base is p or (p.panel == "M" and not theirs)
         ratio = (None, None, None) if alone else ratios(p.paces, base.paces)
-        facts = [f"{1e3 * p.seconds:.3g} ms a step", f"peak {p.memory:.0f} MiB, {p.alone:.0f} of them before building"]
+        facts = [f"{1e3 * p.seconds:,.1f} ms a step", f"peak {p.memory:.0f} MiB, {p.alone:.0f} of them before building"]
         facts += [f"{1e3 * p.preparation:.3g} ms to prepare an epoch"] if p.preparation else []
         facts += [] if alone else [f"ratio: pace against {against}"]
         threads = p.at if p.panel == "runs" else 1
@@ -158,13 +159,17 @@ def draw(found: list[Point], path: Path) -> None:
                 ax.yaxis.set_minor_formatter("")
             ax.grid(alpha=0.3)
             ax.spines[["top", "right"]].set_visible(False)
-            ax.set_xticks(ticks, [f"{n:,}" if n < 1000 else f"{n // 1000:,}k" for n in ticks])
+            ax.set_xticks(ticks, [_short(n) for n in ticks])
             ax.xaxis.minorticks_off()
             if ax is above or panel != "N":
                 ax.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _short(n: int) -> str:
+    return f"{n // 10**6}M" if n >= 10**6 else f"{n // 10**3}k" if n >= 10**3 else str(n)
 
 
 def measure(quick: bool = False, out: Path = REPORTS) -> list[dict[str, Any]]:

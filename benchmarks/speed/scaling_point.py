@@ -28,7 +28,7 @@ class Worker:
         print(seconds, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            sys.exit(f"a process has died: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
+            sys.exit(f"a process has died: {' '.join(map(str, self.process.args))}")
         found: dict[str, Any] = json.loads(answer)
         return found
 
@@ -51,15 +51,12 @@ def serve(panel: str, series: str, at: int) -> None:
     theirs = series == "multivae"
     build = __import__("rival").build if theirs else ours.build
     torch.set_num_threads(1) if theirs else prepare(1)
-    cpu, preparation = torch.device("cpu"), 0.0
+    cpu, batch, preparation = torch.device("cpu"), _define(panel, series, at), 0.0
     alone = peak_memory_mb(cpu)
     if panel == "N":
-        ours.ROWS = at // _define(panel, series, at)
-        preparation = _preparation(ours.ROWS * _define(panel, series, at))
-        built = build("point+half")
-    else:
-        _define(panel, series, at)
-        built = build("point")
+        ours.ROWS = at // batch  # batches an epoch
+        preparation = _preparation(ours.ROWS * batch)
+    built = build("point+half" if panel == "N" else "point")
     for _ in range(2):
         built.step()
     for line in sys.stdin:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from mmvae_bench.distributions import kl, standard
+from mmvae_bench.distributions import kl
 from mmvae_bench.fusion import Experts, Mixture
 from mmvae_bench.models.private import PrivateLatents
 from mmvae_bench.nets.base import Networks
@@ -42,7 +42,7 @@ class MMVM(PrivateLatents):
         z = experts.q.rsample()
         log_px = self.own_log_px(z, batch).sum(0)
         to_h = self.kl_to_h(z, experts)
-        to_normal = kl(experts.q, standard(self.family, experts.q.loc)) * (self.alone == "standard_normal")
+        to_normal = kl(experts.q) * (self.alone == "standard_normal")
         each = torch.where(experts.present.sum(0) == 1, to_normal, to_h)
         divergence = torch.where(experts.present, each, 0.0).sum(0)
         return row_mean(log_px - self.beta * divergence, batch.present, log_px=log_px, kl=divergence)

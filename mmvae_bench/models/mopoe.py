@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from mmvae_bench.distributions import kl, standard
+from mmvae_bench.distributions import kl
 from mmvae_bench.fusion import Experts, Mixture, powerset, products, stratify
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
@@ -53,5 +53,5 @@ class MoPoE(MultimodalVAE):
         chosen = mixture.component(stratify(batch.size, q.loc))
         z = q[chosen, torch.arange(batch.size, device=q.loc.device)].rsample()
         log_px = self.log_px(z, batch).sum(0)
-        divergence = (mixture.weight * kl(q, standard(self.family, q.loc))).sum(0)
+        divergence = (mixture.weight * kl(q)).sum(0)
         return row_mean(log_px - self.beta * divergence, batch.present, log_px=log_px, kl=divergence)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from mmvae_bench.distributions import DiagonalNormal, kl, standard
+from mmvae_bench.distributions import DiagonalNormal, kl
 from mmvae_bench.fusion import products
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
@@ -45,7 +45,7 @@ class MVAE(MultimodalVAE):
         z = q.rsample()
         each = [self.log_px_of(name, z, batch, where=possible[:, m]) for m, name in enumerate(self.names)]
         log_px = torch.where(keep, torch.stack(each, 1), 0.0).sum(1)
-        divergence = kl(q, standard(self.family, q.loc))
+        divergence = kl(q)
         elbo = torch.where(possible.any(1), log_px - self.beta * divergence, 0.0)
         return row_mean(elbo.sum(0), batch.present, log_px=log_px[0], kl=divergence[0])
 

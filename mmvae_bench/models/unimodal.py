@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from mmvae_bench.distributions import Posterior, kl, standard
+from mmvae_bench.distributions import Posterior, kl
 from mmvae_bench.models.importance import Estimate
 from mmvae_bench.models.private import PrivateLatents
 from mmvae_bench.objectives import row_mean
@@ -26,7 +26,7 @@ class Unimodal(PrivateLatents):
         """-(sum of the present modalities' ELBOs)."""
         experts = self.encode(batch)
         log_px = self.own_log_px(experts.q.rsample(), batch)
-        divergence = torch.where(experts.present, kl(experts.q, standard(self.family, experts.q.loc)), 0.0)
+        divergence = torch.where(experts.present, kl(experts.q), 0.0)
         elbo = log_px - self.beta * divergence
         return row_mean(elbo.sum(0), batch.present, log_px=log_px.sum(0), kl=divergence.sum(0))
 
