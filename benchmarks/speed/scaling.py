@@ -71,8 +71,8 @@ def points(quick: bool = False) -> Iterator[Point]:
                 break
     for series in ("conv nets",) if quick else ("conv nets", "MLPs"):
         yield from (_point("K", series, k, quick) for k in ((1, 5) if quick else (1, 2, 5, 10, 20, 50)))
-    sizes = (10**3, 10**5) if quick else (10**3, 10**4, 10**5, 3 * 10**5, 10**6)
-    yield from (_point("N", "a step", n, quick) for n in sizes)
+    for n in (10**3, 10**5) if quick else (10**3, 10**4, 10**5, 3 * 10**5, 10**6):
+        yield _point("N", "a step", n, quick)
     yield from _runs(1 if quick else TURNS, TURN / 2 if quick else TURN)
 
 
@@ -112,25 +112,22 @@ def table(found: list[Point]) -> list[Row]:
         theirs = [q for q in same if q.series == "multivae" and q.at == p.at]
         base = theirs[0] if theirs else next(q for q in same if q.series == p.series)
         against = "multivae" if theirs else f"{p.panel} = {base.at}"
-        alone = base is p or (p.panel == "M" and not theirs)
+        alone = base is p or (p.panel == "M" and not theirs)  # then it is what others are compared with
         ratio = (None, None, None) if alone else ratios(p.paces, base.paces)
         facts = [f"{1e3 * p.seconds:,.1f} ms a step", f"peak {p.memory:.0f} MiB, {p.alone:.0f} of them before building"]
         facts += [f"{1e3 * p.preparation:.3g} ms to prepare an epoch"] if p.preparation else []
         facts += [] if alone else [f"ratio: pace against {against}"]
-        threads = p.at if p.panel == "runs" else 1
-        what = f"{p.panel} = {p.at}: {p.series}"
+        threads, what = p.at if p.panel == "runs" else 1, f"{p.panel} = {p.at}: {p.series}"
         rows.append(Row("scaling", what, threads, p.batch / p.seconds, *ratio, "; ".join(facts)))
     return rows
 
 
 def draw(found: list[Point], path: Path) -> None:
     """A column for each thing that grows: time above, memory below."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
+    plt.switch_backend("Agg")
     figure, axes = plt.subplots(2, len(PANELS), figsize=(15, 6.6), layout="constrained", sharex="col")
     for (panel, (title, label, scale)), (above, below) in zip(PANELS.items(), axes.T, strict=True):
         own, runs = [p for p in found if p.panel == panel], panel == "runs"

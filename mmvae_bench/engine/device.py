@@ -9,7 +9,7 @@ import torch
 
 from mmvae_bench.errors import BenchError
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MOST = -1, -3, 2**30  # of glibc's mallopt
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def choose(device: str) -> torch.device:
@@ -55,8 +55,8 @@ def _keep_memory() -> None:
             mallopt = ctypes.CDLL(None).mallopt
         except (OSError, AttributeError):  # another C library: nothing to set
             return
-        mallopt(M_MMAP_THRESHOLD, MOST)
-        mallopt(M_TRIM_THRESHOLD, MOST)
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def peak_memory_mb(device: torch.device) -> float:
