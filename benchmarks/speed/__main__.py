@@ -4,15 +4,13 @@
     python benchmarks/speed              # ten minutes on a quiet machine
     python benchmarks/speed --only multivae bare --rounds 3
 
-Parts that other files bring: ``cli.py``, and ``scaling.py`` and ``gpu.py`` where they are, whose ``measure()`` returns
-rows as dictionaries of the table's columns (``rows.py``) without ``part``.
+``cli``, ``agreement``, ``scaling`` and ``gpu`` are measured by their own files, whose ``measure()`` returns rows as
+dictionaries of the table's columns (``rows.py``) without ``part``.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
@@ -43,9 +41,10 @@ def elsewhere(part: str) -> Callable[[int, int], list[Row]]:
 
 PARTS: dict[str, Callable[[int, int], list[Row]]] = {
     "multivae": multivae, "subsets": subsets, "bare": bare, "limits": limits, "meme": meme, "switches": switches,
-    "grid": grid, "cli": cli, "compiled": compiled, "scaling": elsewhere("scaling"), "gpu": elsewhere("gpu"),
+    "grid": grid, "cli": cli, "compiled": compiled,
+    **{part: elsewhere(part) for part in ("agreement", "scaling", "gpu")},
 }  # fmt: skip
-BY_NAME_ALONE = ("compiled", "scaling", "gpu")  # long, or in need of a GPU
+BY_NAME_ALONE = ("compiled", "agreement", "scaling", "gpu")  # long, or in need of a GPU
 
 
 def main() -> None:
@@ -60,8 +59,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPORTS, help="folder of speed.md and speed.csv; default: reports")
     given = parser.parse_args()
     for part in given.only:
-        if part in BY_NAME_ALONE[1:] and find_spec(part) is None:
-            sys.exit(f"there is no benchmarks/speed/{part}.py, which would measure {part}")
         begin, where = perf_counter(), page.about()
         rows = PARTS[part](given.rounds, given.threads)
         every = replace_part(given.out / "speed.csv", part, [Row(part, ABOUT, note=where), *rows])

@@ -15,7 +15,7 @@ INTRODUCTION = """# How fast
 `python benchmarks/speed` measures all of it, `--only PART` a part; a part that is measured again replaces its rows in
 `speed.csv`, and this page is made from that file. Sides that are compared run in processes of their own and in turn
 (A B A B ...), each of them alone; paces and ratios are medians over rounds, ratios those within a round, and
-(low - high) is their range. A sample is a training row with all its modalities, and a step has 128 of them.
+(low to high) is their range. A sample is a training row with all its modalities, and a step has 128 of them.
 """
 PARTS = {
     "multivae": """
@@ -41,6 +41,13 @@ The plain fp32 step against the same without, or with, a switch; and batches of 
 alone (`split` 0.5), where absent entries are left out, or computed like the others.""",
     "compiled": """
 `--compile` against the plain step; what compiling takes, a minute, is not counted.""",
+    "agreement": """
+Mean difference of a score from plain fp32, over models and seeds (the column named ratio; a real grid, `agreement.py`).
+A switch passes where the 95 % interval lies within +-.02 (protocol 27).""",
+    "scaling": """
+How time and memory grow with the work, each point in a process of its own; `speed_scaling.png` draws it.""",
+    "gpu": """
+Measured by `gpu.py` alone, in one call.""",
     "grid": """
 The real command on four small runs (MoPoE and MMVAE K=3, two seeds, conv nets) with a warm cache, twice: pace in
 training rows a second, by the seconds that the runs record, and by the wall of the whole command with its scoring.""",
@@ -92,8 +99,9 @@ def _pace(row: Row) -> str:
 def _ratio(row: Row) -> str:
     if row.ratio is None:
         return ""
-    between = f" ({row.low:.2f} - {row.high:.2f})" if row.low is not None and row.high is not None else ""
-    return f"**{row.ratio:.2f}**{between}"
+    digits = "+.3f" if row.part == "agreement" else ".2f"  # a difference of scores
+    between = f" ({row.low:{digits}} to {row.high:{digits}})" if row.low is not None and row.high is not None else ""
+    return f"**{row.ratio:{digits}}**{between}"
 
 
 def _table(head: list[str], lines: Iterable[list[str]]) -> str:
