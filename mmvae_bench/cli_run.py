@@ -49,7 +49,9 @@ results_option = click.option("--results-dir", type=FOLDER, default="results", s
     "--precision", type=click.Choice(["fp32", "bf16", "tf32"]), help="Of the nets in training. Default: fp32."
 )
 @click.option("--compile", "compiled", is_flag=True, help="Fuse steps by torch.compile: minutes first, then faster.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="auto and cuda mean all GPUs."
+)
 @click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Runs at a time.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Of each run.")
 @data_option

@@ -55,12 +55,10 @@ class Order:
         for rows in self.epoch(number):
             which = int(len(slots) > 1 and not self.presence.complete[rows[0]])
             layout = slots[which]
-            first = np.searchsorted(
-                layout, pattern[rows]
-            )  # where the pattern's slots begin; rows are sorted as they are
-            nth = np.arange(len(rows)) - np.searchsorted(pattern[rows], pattern[rows])
+            own = pattern[rows]  # sorted, as the layout is
+            nth = np.arange(len(rows)) - np.searchsorted(own, own)  # of its pattern
             filled = np.full(len(layout), EMPTY)
-            filled[first + nth] = rows
+            filled[np.searchsorted(layout, own) + nth] = rows
             yield which, filled
 
     def slots(self, epochs: int) -> list[NDArray[np.int64]]:

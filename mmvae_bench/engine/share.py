@@ -1,7 +1,7 @@
 """Many runs in one process: whose random numbers are drawn, which GPU a run gets, and whether there is room on it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 
@@ -45,9 +45,13 @@ class Room:
 
     Args:
         free: Bytes that the device has left now.
+
+    Attributes:
+        sent: Runs inside and those that wait.
     """
 
     def __init__(self, free: Callable[[], int]) -> None:
+        self.sent = 0
         self._free = free
         self._changed = threading.Condition()
         self._starting = 0
@@ -80,11 +84,6 @@ class Room:
                 self._running -= 1
                 self._changed.notify_all()
 
-    @property
-    def running(self) -> int:
-        """Runs inside."""
-        return self._running
-
     def _has_room(self) -> bool:
         """One run is at the door at a time, or its appetite could not be told from another's."""
         return not self._running or (not self._starting and self._free() >= 2 * self._most)
@@ -104,11 +103,23 @@ def place(device: str) -> Iterator[tuple[torch.device, Callable[[], None]]]:
         yield chosen, lambda: None
         return
     indices = range(torch.cuda.device_count()) if device in ("auto", "cuda") else [chosen.index]
+    with _sent({index: _room(index) for index in indices}) as (index, room):
+        stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
+        with room.enter() as settled, torch.cuda.device(index), torch.cuda.stream(stream):
+            yield torch.device("cuda", index), settled
+
+
+@contextmanager
+def _sent(rooms: Mapping[int, Room]) -> Iterator[tuple[int, Room]]:
+    """The room to which the fewest runs were sent."""
     with _ONE_AT_A_TIME:
-        index = min(indices, key=lambda i: _room(i).running)
-    stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
-    with _room(index).enter() as settled, torch.cuda.device(index), torch.cuda.stream(stream):
-        yield torch.device("cuda", index), settled
+        index = min(rooms, key=lambda i: rooms[i].sent)
+        rooms[index].sent += 1
+    try:
+        yield index, rooms[index]
+    finally:
+        with _ONE_AT_A_TIME:
+            rooms[index].sent -= 1
 
 
 @cache

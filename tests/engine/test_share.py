@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from mmvae_bench.engine.share import Room, Turn, place
+from mmvae_bench.engine.share import Room, Turn, _sent, place
 from mmvae_bench.engine.train import train
 from mmvae_bench.spec import Missing, TrainSpec
 from tests.engine.test_step import BATCH, feed, made
@@ -65,7 +65,7 @@ def test_the_first_run_starts_alone_and_others_follow_while_twice_its_appetite_i
     memory = Memory()
     room = Room(lambda: memory.free)
     with room.enter() as settled:
-        assert room.running == 1
+        assert room._running == 1
         memory.free -= 30
         settled()
         settled()  # said again after each epoch
@@ -74,9 +74,9 @@ def test_the_first_run_starts_alone_and_others_follow_while_twice_its_appetite_i
         held = threading.Thread(target=lambda: waiting(room))
         held.start()
         held.join(1)
-        assert room.running == 1  # 55 < 60: nobody came in
+        assert room._running == 1  # 55 < 60: nobody came in
         memory.free = 100
-    assert room.running <= 1
+    assert room._running <= 1
 
 
 def test_while_a_run_is_at_the_door_nobody_else_comes_in():
@@ -85,13 +85,21 @@ def test_while_a_run_is_at_the_door_nobody_else_comes_in():
         blocked = threading.Thread(target=lambda: waiting(room), daemon=True)
         blocked.start()
         blocked.join(0.4)
-        assert room.running == 1
+        assert room._running == 1
         settled()
         blocked.join(5)
-    assert room.running == 0
+    assert room._running == 0
 
 
 def test_on_a_cpu_there_is_always_room():
     with place("cpu") as (device, settled):
         settled()
         assert device == CPU
+
+
+def test_runs_are_spread_over_gpus():
+    rooms = {0: Room(lambda: 100), 1: Room(lambda: 100)}
+    with _sent(rooms) as (first, _), _sent(rooms) as (second, _), _sent(rooms) as (third, _):
+        assert sorted([first, second]) == [0, 1]
+        assert rooms[third].sent == 2
+    assert rooms[0].sent == rooms[1].sent == 0
