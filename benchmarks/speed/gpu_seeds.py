@@ -15,10 +15,9 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from turns import say
 
 from mmvae_bench.engine.feed import Feed
+from mmvae_bench.engine.step import captured
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.types import MultimodalBatch, to_values
-
-WARM_UP = 3
 
 
 class Total(nn.Module):
@@ -68,7 +67,7 @@ def steps(models: list[MultimodalVAE], feeds: list[Feed], graphed: bool) -> Iter
     def take() -> None:
         seeds.step({name: to_values(values[rows]) for name, values in x.items()}, present)
 
-    run: Callable[[], None] = _captured(take) if graphed else take
+    run: Callable[[], None] = captured(take, device) if graphed else take
     for number in count():
         orders = [torch.from_numpy(_whole(feed, number)).to(device) for feed in feeds]
         for own in torch.stack(orders, 1):
@@ -80,19 +79,6 @@ def steps(models: list[MultimodalVAE], feeds: list[Feed], graphed: bool) -> Iter
 def _whole(feed: Feed, number: int) -> Any:
     """The rows of an epoch, [steps, batch]: a batch that lacks a row begins again."""
     return np.stack([np.resize(rows, feed.order.batch_size) for rows in feed.order.epoch(number)])
-
-
-def _captured(take: Callable[[], None]) -> Callable[[], None]:
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            take()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        take()
-    return graph.replay
 
 
 def pace(bench: Bench, name: str, seeds: int) -> tuple[float, float]:

@@ -126,20 +126,10 @@ class Static:
 
     def _rehearsed(self, take: Callable[[], None]) -> Callable[[], None]:
         """The step after a rehearsal, in which it is compiled; or captured as a CUDA graph, to be replayed."""
-        if not self.step.mode.graphed:
-            take()
-            return take
-        side = torch.cuda.Stream(self.feed.device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                take()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        self.step.optimiser.zero_grad(set_to_none=True)
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # no workspace of a neighbour's
-            take()
-        return graph.replay
+        if self.step.mode.graphed:
+            return captured(take, self.feed.device)
+        take()
+        return take
 
     @contextmanager
     def _nothing_happened(self) -> Iterator[None]:
@@ -165,6 +155,20 @@ class Static:
         present = torch.from_numpy((slots >> bits & 1).astype(bool)).to(self.feed.device)
         batch = self.feed.batch(self.now, torch.zeros(len(slots), dtype=torch.long, device=self.feed.device))
         return replace(batch, present=present)
+
+
+def captured(take: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """A step as a CUDA graph, after a few that are really taken; what is returned replays it."""
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            take()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # no workspace of a neighbour's
+        take()
+    return graph.replay
 
 
 class Positions:
