@@ -155,7 +155,7 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
 
     def spoiled(*arguments):
         material = original(*arguments)
-        x = {name: values.copy() for name, values in material.train.x.items()}
+        x = {name: np.array(values) for name, values in material.train.x.items()}
         x["x1"][~material.presence.ever()[1]] = np.nan
         return replace(material, train=Rows(x, material.train.label))
 

@@ -80,10 +80,16 @@ class Rows:
         return np.arange(len(self)) if self.item is None else self.item
 
     def take(self, index: NDArray[np.intp]) -> "Rows":
-        """The rows of ``index``, copied (shared entries are not)."""
-        x = {name: v.take(index) if isinstance(v, Repeated) else v[index] for name, v in self.x.items()}
+        """The rows of ``index``, copied; entries that are shared or memory-mapped are not."""
+        x = {name: _taken(values, index) for name, values in self.x.items()}
         facts = (self.label, self.item, self.attributes)
         return Rows(x, *(None if fact is None else fact[index] for fact in facts))
+
+
+def _taken(values: "Stored | Repeated", index: NDArray[np.intp]) -> "Stored | Repeated":
+    if isinstance(values, np.memmap):
+        return Repeated(values, np.asarray(index, np.int64))
+    return values.take(index) if isinstance(values, Repeated) else values[index]
 
 
 @dataclass(frozen=True)

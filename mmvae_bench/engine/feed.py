@@ -52,11 +52,17 @@ class Feed:
         cls, rows: Rows, presence: Presence, batch_size: int, device: torch.device, *,
         pairs: int = 1, pure: bool = False,
     ) -> "Feed":  # fmt: skip
-        """Copy the rows to the device once."""
-        stored = {name: v.entries if isinstance(v, Repeated) else v for name, v in rows.x.items()}
-        x = {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in stored.items()}
-        shared = {name: v.index for name, v in rows.x.items() if isinstance(v, Repeated)}
-        entry = {name: torch.from_numpy(index).to(device) for name, index in shared.items()}
+        """Copy the rows to the device once; on a CPU what is memory-mapped stays where it is, for all processes."""
+        x, entry = {}, {}
+        for name, values in rows.x.items():
+            stored = values
+            if isinstance(values, Repeated):
+                stored, index = values.entries, values.index
+                if device.type != "cpu":  # what no row shows need not travel
+                    used, index = np.unique(index, return_inverse=True)
+                    stored = stored[used]
+                entry[name] = torch.from_numpy(index).to(device)
+            x[name] = torch.from_numpy(np.ascontiguousarray(stored)).to(device)
         return cls(x, entry, rows.label, Order(presence, batch_size, pure), pairs)
 
     @property

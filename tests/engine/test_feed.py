@@ -81,3 +81,21 @@ def test_pure_batches_survive_a_single_step_and_a_rare_kind():
     kinds = [batch.present.all(0) for batch in made.epoch(0)]
     assert len(kinds) == made.steps
     assert sum(not kind.any() for kind in kinds) == 1
+
+
+@pytest.fixture
+def mapped(tmp_path) -> Rows:
+    np.save(tmp_path / "a.npy", np.arange(N, dtype=np.uint8).reshape(N, 1))
+    return Rows({"a": np.load(tmp_path / "a.npy", mmap_mode="c")}, np.zeros(N, int)).take(np.arange(10, N))
+
+
+def test_what_is_memory_mapped_is_not_copied(mapped):
+    made = Feed.load(mapped, Presence(Missing(), ("a",), N - 10, "d", 0), 16, torch.device("cpu"))
+    assert np.shares_memory(made.x["a"].numpy(), mapped.x["a"].entries)
+    seen = torch.cat([batch.x["a"][:, 0] for batch in made.epoch(0)]) * 255
+    assert torch.equal(seen.round().sort().values, torch.arange(10, N).float())
+
+
+def test_only_what_rows_show_travels_to_another_device(mapped):
+    made = Feed.load(mapped, Presence(Missing(), ("a",), N - 10, "d", 0), 16, torch.device("meta"))
+    assert made.x["a"].shape == (N - 10, 1) and made.x["a"].device.type == "meta"
