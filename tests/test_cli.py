@@ -318,7 +318,8 @@ def test_an_interrupt_is_130_and_sigterm_143(ran):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
     script = (
-        "import sys, time, types\n"
+        "import signal, sys, time, types\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job starts with it ignored
         "def wait(plan, settings):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "sys.modules['mmvae_bench.runner'] = types.SimpleNamespace(run_plan=wait, count_jobs=lambda settings: 2)\n"
         "from mmvae_bench.cli import main\nmain(['run', '--datasets', 'linear_gaussian', '--models', 'mvae'])\n"
