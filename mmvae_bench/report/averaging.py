@@ -57,7 +57,7 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
     """
     cells = frame[frame["status"] == "ok"].groupby([*TASK, "entrant"], sort=False)
     for column in ("config_id", *HASHES):
-        kinds = cells[column].nunique()
+        kinds = cells[column].nunique(dropna=False)
         for key in kinds.index[kinds > 1]:
             cell, values = dict(zip([*TASK, "entrant"], key, strict=True)), cells.get_group(key)[column].unique()
             raise BenchError(
