@@ -11,6 +11,7 @@ import platformdirs
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.multivalue import MultiValue
+from mmvae_bench.spec import PRECISIONS
 
 if TYPE_CHECKING:
     from mmvae_bench.plan import Plan
@@ -45,9 +46,7 @@ results_option = click.option("--results-dir", type=FOLDER, default="results", s
 @click.option("--latent-dim", type=int, help="Default: the data set's protocol.")
 @click.option("--limit-train", type=int, metavar="N", help="Use N training rows. Default: all.")
 @click.option("--limit-test", type=int, metavar="N", help="Use N test rows. Default: all.")
-@click.option(
-    "--precision", type=click.Choice(["fp32", "bf16", "tf32"]), help="Of the nets in training. Default: fp32."
-)
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Of the nets in training. Default: fp32.")
 @click.option("--compile", "compiled", is_flag=True, help="Fuse steps by torch.compile: minutes first, then faster.")
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="auto and cuda mean all GPUs."

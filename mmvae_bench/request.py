@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import Missing
+from mmvae_bench.spec import Missing, check_precision
 
 Overwrite = Literal["never", "failed", "always"]
-Precision = Literal["fp32", "bf16", "tf32"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Request:
     latent_dim: int | None = None
     limit_train: int | None = None
     limit_test: int | None = None
-    precision: Precision = "fp32"
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         for key in ("models", "datasets", "missing", "schemes"):
@@ -53,8 +52,7 @@ class Request:
                 raise BenchError(f"no {key} are asked for; name at least one")
         if not self.seeds or min(self.seeds) < 0:
             raise BenchError(f"at least one seed is needed, from 0 up, not {list(self.seeds)}; write --seeds 1 or more")
-        if self.precision not in get_args(Precision):
-            raise BenchError(f"no precision '{self.precision}'; write one of {', '.join(get_args(Precision))}")
+        check_precision(self.precision)
         for key in ("epochs", "batch_size", "latent_dim", "limit_train", "limit_test"):
             value = getattr(self, key)
             if value is not None and value < 1:

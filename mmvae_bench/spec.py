@@ -17,6 +17,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
 
 PROTOCOL = 2  # of protocol.md's rules and of the order of data: a change of one changes every run's identity
+PRECISIONS = ("fp32", "bf16", "tf32")
 SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<modality>"
 
 
@@ -80,6 +81,16 @@ class TrainSpec:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
             raise BenchError("epochs and batch size are at least 1 and the learning rate is positive")
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that does not exist, whatever the device.
+
+    Raises:
+        BenchError: If it is not one of :data:`PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise BenchError(f"no precision '{precision}'; write one of {', '.join(PRECISIONS)}")
 
 
 @dataclass(frozen=True)

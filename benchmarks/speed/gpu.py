@@ -35,9 +35,9 @@ from tasks import LEARNING_RATE
 from turns import say
 
 from mmvae_bench.engine.mode import Mode, choose_mode
-from mmvae_bench.engine.precision import PRECISIONS
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.errors import BenchError
+from mmvae_bench.spec import PRECISIONS
 
 COMPARED = 50  # steps
 LIMIT = 500.0  # seconds: what is then under way may be compiling for another minute

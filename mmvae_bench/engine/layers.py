@@ -64,17 +64,13 @@ class _Doubled(torch.autograd.Function):
     """Forward as a 3x3 convolution to 4 O channels and a pixel shuffle; backward the transposed convolution's own."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return [B, O, 2 H, 2 W]."""
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
-            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
         ctx.save_for_backward(x, weight)
         ctx.bias = None if bias is None else bias.shape
-        with torch.autocast("cpu", enabled=False):
-            spread = None if bias is None else bias.repeat_interleave(4)
-            return F.pixel_shuffle(F.conv2d(x, sub_pixel(weight), spread, padding=1).contiguous(), 2)
+        spread = None if bias is None else bias.repeat_interleave(4)
+        return F.pixel_shuffle(F.conv2d(x, sub_pixel(weight), spread, padding=1).contiguous(), 2)
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]

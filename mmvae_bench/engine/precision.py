@@ -8,8 +8,7 @@ from torch import Tensor
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.nets.base import Networks
-
-PRECISIONS = ("fp32", "bf16", "tf32")
+from mmvae_bench.spec import check_precision
 
 
 def check(precision: str, device: torch.device) -> None:
@@ -18,8 +17,7 @@ def check(precision: str, device: torch.device) -> None:
     Raises:
         BenchError: If the precision is unknown, or TF32 is asked of anything but a GPU that has it.
     """
-    if precision not in PRECISIONS:
-        raise BenchError(f"no precision '{precision}'; write {', '.join(PRECISIONS)}")
+    check_precision(precision)
     if precision == "tf32" and not (device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8):
         raise BenchError("tf32 needs an NVIDIA GPU of the Ampere generation or newer; write --precision fp32 or bf16")
 
