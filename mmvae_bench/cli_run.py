@@ -1,5 +1,6 @@
 """The command ``run``: from flags to a plan, and from a plan to results."""
 
+import re
 import shlex
 from collections import Counter
 from dataclasses import replace
@@ -53,6 +54,13 @@ results_option = click.option("--results-dir", type=FOLDER, default="results", s
 )
 @click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Runs at a time.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Of each run.")
+@click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Between two of a run.")
+@click.option(
+    "--backend", type=click.Choice(["loky", "dask", "ray"]), default="loky", show_default=True,
+    help="Processes here, or a cluster that sees the same folders.",
+)  # fmt: skip
+@click.option("--address", default="", metavar="URL", help="Of the cluster's scheduler. Default: one is started here.")
+@click.option("--shard", default="", metavar="I/N", help="Only the I-th of N parts of the plan, from 1/N to N/N.")
 @data_option
 @cache_option
 @results_option
@@ -80,6 +88,8 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
     store = Store(settings.results_dir)
     store.check_writable(make=not dry_run)
     plan = make_plan(request, store, settings.data_dir)
+    if flags["shard"]:
+        plan = plan.shard(*_shard(flags["shard"]))
     _show(plan, settings, store, every=dry_run)
     code = plan.exit_code(settings.overwrite)
     if code == 2:
@@ -110,11 +120,20 @@ def _settings(flags: dict[str, Any]) -> "Settings":
     """How to run, which changes no number."""
     from mmvae_bench.request import Settings
 
-    names = ("device", "threads", "compiled", "data_dir", "cache_dir", "results_dir", "overwrite")
+    folders = ("data_dir", "cache_dir", "results_dir")
+    names = ("device", "threads", "compiled", "checkpoint_seconds", "overwrite", "backend", "address")
     jobs = flags["jobs"]
     if jobs != "auto" and not jobs.isdecimal():
         raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'")
-    return Settings(jobs=jobs if jobs == "auto" else int(jobs), **{name: flags[name] for name in names})
+    return Settings(jobs=jobs if jobs == "auto" else int(jobs), **{name: flags[name] for name in (*names, *folders)})
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """``3/8`` as numbers."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise BenchError(f"--shard is I/N with I from 1 to N, such as 1/8, not '{text}'")
+    return int(found[1]), int(found[2])
 
 
 def _show(plan: "Plan", settings: "Settings", store: "Store", *, every: bool) -> None:
@@ -147,6 +166,8 @@ def _execute(plan: "Plan", settings: "Settings") -> int:
     from mmvae_bench.runner import run_plan
 
     code: int = run_plan(plan, settings)
+    if code > 2:
+        return code  # how to go on was said
     where = [] if settings.results_dir == Path("results") else ["--results-dir", str(settings.results_dir)]
     click.echo(f"Next: {shlex.join(['mmvae-bench', 'report', '--suite', plan.name, *where])}")
     return code

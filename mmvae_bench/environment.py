@@ -1,9 +1,11 @@
 """What a bug report needs: versions, cores, memory, devices. Only the devices need torch."""
 
+import contextlib
 import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from re import match
 
 from mmvae_bench import __version__
@@ -54,12 +56,22 @@ def describe() -> Iterator[str]:
     yield f"mmvae-bench    {__version__}"
     yield f"python         {platform.python_version()} ({platform.python_implementation()})"
     yield f"platform       {platform.platform()}"
+    yield f"processor      {processor()}"
     yield f"cores          {_cores()} of {os.cpu_count()}"
     yield f"memory         {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     yield f"threads        OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
     for name in _packages():
         yield f"{name:<14} {_version(name)}"
     yield from _devices()
+
+
+def processor() -> str:
+    """The processor's model, as the system names it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _cores() -> int:

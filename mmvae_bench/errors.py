@@ -23,3 +23,7 @@ class Unsupported(Exception):
 
 class TrainingFailed(Exception):
     """A run's training broke (a NaN loss, say). The run is recorded as failed with this message."""
+
+
+class Stopped(Exception):
+    """A run was asked to stop before its end; its checkpoint is kept. Its message is who asked."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,21 @@ from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.base import Dataset, Judge, Rows
 from mmvae_bench.datasets.cache import Data, load
 from mmvae_bench.datasets.validation import validation_split
+from mmvae_bench.engine.checkpoint import UNPROMISED, Keeper
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.layers import speed_up
 from mmvae_bench.engine.mode import choose_mode
 from mmvae_bench.engine.share import Turn
 from mmvae_bench.engine.train import Progress, train
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, Stopped
 from mmvae_bench.metrics.artifacts import artifacts
 from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.records import environment, metric_versions, pace, provenance, row
+from mmvae_bench.records import conditions, environment, metric_versions, pace, provenance, row
+from mmvae_bench.run_folder import OWN, read_arrays, read_file
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store import RunResult, Store, read_run
@@ -91,17 +94,19 @@ def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.dev
 
 def run(
     spec: RunSpec, device: torch.device, threads: int, data_dir: Path, cache_dir: Path,
-    report: Callable[[Progress], None], *, compiled: bool = False,
+    report: Callable[[Progress], None], keeper: Keeper, *, compiled: bool = False,
 ) -> RunResult:  # fmt: skip
     """Train and score one model; with bf16 only the training is narrower.
 
     Raises:
         BenchError: If the device cannot have the spec's precision.
         TrainingFailed: If a loss or a score is not finite.
+        Stopped: If the keeper was told to stop.
     """
     started = time.perf_counter()
     mode, lack = choose_mode(device, spec.precision, compiled)
     material = open_material(spec, data_dir, cache_dir)
+    keeper.conditions = conditions(spec, material.data, device, threads)
     turn = Turn(device)
     with turn():
         model = build_model(spec, material.modalities, device)
@@ -112,20 +117,28 @@ def run(
         model.initialise(feed.draw)
         torch.manual_seed(seed_for("train", spec.dataset.name, spec.seed))
     loaded = time.perf_counter()
-    history = train(model, feed, spec.train, report, mode=mode, turn=turn)
+    history = train(model, feed, spec.train, report, mode=mode, turn=turn, keeper=keeper)
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    scores, pictures = evaluate(ev), artifacts(ev)
+    scores, pictures = evaluate(ev, begin=partial(_begin, keeper)), artifacts(ev)
     seconds = {"load": loaded - started, "warm_up": history.warm_up, "train": history.seconds}
     seconds["evaluate"] = time.perf_counter() - trained
-    facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps, history.engine)
+    engine = history.engine + " resumed" * (history.resumed > 0 and any(map(history.engine.__contains__, UNPROMISED)))
+    facts = provenance(spec, material.data, material.presence, ev, threads, feed.steps, engine)
     weights = {name: value.contiguous().cpu().numpy() for name, value in model.state_dict().items()}
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info["metrics"] = metric_versions()
+    info |= {"metrics": metric_versions(), "resumed": history.resumed}
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
+
+
+def _begin(keeper: Keeper, metric: str) -> None:
+    """Before each metric: between two of them is where scoring can be stopped."""
+    if why := keeper.halt():
+        raise Stopped(why)
+    keeper.say(f"scoring: {metric}")
 
 
 def evaluation(
@@ -140,15 +153,15 @@ def evaluation(
     )  # fmt: skip
 
 
-def evaluate_again(spec: RunSpec, store: Store, device: torch.device, data_dir: Path, cache_dir: Path) -> RunResult:
+def evaluate_again(
+    spec: RunSpec, store: Store, device: torch.device, data_dir: Path, cache_dir: Path, keeper: Keeper
+) -> RunResult:
     """Score a stored run by the metrics registered since, from its weights, without training; keep its other rows."""
-    from safetensors.numpy import load_file
-
     folder = store.folder(spec)
     record = read_run(folder)
     material = open_material(spec, data_dir, cache_dir)
     model = build_model(spec, material.modalities, device)
-    weights = load_file(folder / "model.safetensors")
+    weights = read_arrays(folder, record, "model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     current, stored = metric_versions(), record["metrics"]
@@ -160,8 +173,9 @@ def evaluate_again(spec: RunSpec, store: Store, device: torch.device, data_dir: 
         record["engine"],
     )  # fmt: skip
     old = [r for r in store.rows(folder) if r["metric"] not in new]
-    info = {key: value for key, value in record.items() if key not in ("schema", "status", "spec", "files")}
-    with np.load(folder / "artifacts.npz", allow_pickle=False) as pictures:
-        kept = {name: pictures[name] for name in pictures.files}
-    rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new))]
-    return RunResult(spec, rows, store.history(folder), {**info, "metrics": {**stored, **current}}, weights, kept)
+    info = {key: value for key, value in record.items() if key not in OWN}
+    kept = read_arrays(folder, record, "artifacts.npz")
+    rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new, partial(_begin, keeper)))]
+    log = read_file(folder, record, "log.txt").decode() if "log.txt" in record["files"] else ""
+    info["metrics"] = {**stored, **current}
+    return RunResult(spec, rows, store.history(folder), info, weights, kept, log=log)

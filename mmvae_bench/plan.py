@@ -1,13 +1,13 @@
 """A plan: every run that was asked for, with what is stored already and what is skipped and why."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mmvae_bench.request import Overwrite
 from mmvae_bench.spec import Missing, RunSpec
 
-Status = Literal["to run", "stored", "failed before", "broken", "skipped"]
+Status = Literal["to run", "stored", "failed before", "broken", "skipped", "other shard"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,27 @@ class Plan:
             "always": {"to run", "failed before", "broken", "stored"},
         }
         return [entry.spec for entry in self.entries if entry.spec and entry.status in repeated[overwrite]]
+
+    @property
+    def own(self) -> list[RunSpec]:
+        """Every run that is not skipped and not another shard's."""
+        return [entry.spec for entry in self.entries if entry.spec and entry.status not in ("skipped", "other shard")]
+
+    def shard(self, number: int, count: int) -> "Plan":
+        """The same plan, of which only every run whose id falls to shard ``number`` of ``count`` is to be run.
+
+        Which shard a run falls to depends on its id alone: machines that know nothing of each other do all runs, once.
+
+        Args:
+            number: From 1 to ``count``.
+            count: How many shards there are.
+        """
+
+        def placed(entry: PlannedRun) -> PlannedRun:
+            own = not entry.spec or entry.status == "skipped" or int(entry.spec.run_id, 16) % count == number - 1
+            return entry if own else replace(entry, status="other shard", reason="")
+
+        return replace(self, entries=[placed(entry) for entry in self.entries])
 
     @property
     def counts(self) -> Counter[Status]:

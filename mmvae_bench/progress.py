@@ -1,7 +1,5 @@
 """Live progress of many runs: workers leave notes in a folder, one thread of the parent reads and shows them."""
 
-import json
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -13,15 +11,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from mmvae_bench.under_way import UnderWay
+
 EVERY = 0.5  # seconds between two looks
 LINE_EVERY = 15.0  # seconds between two lines where there is no terminal
-
-
-def leave_note(folder: Path, run_id: str, **facts: float | str) -> None:
-    """Say where a run stands: replaced atomically, so that a reader never sees half of it."""
-    temporary = folder / f".{run_id}.{os.getpid()}"
-    temporary.write_text(json.dumps(facts))
-    temporary.replace(folder / f"{run_id}.json")
 
 
 class Board:
@@ -29,11 +22,13 @@ class Board:
 
     Args:
         weights: For each run's id its share of the work, in any unit.
-        folder: Where workers leave notes.
+        root: The results folder, where workers leave notes.
+        command: Whose workers are shown.
     """
 
-    def __init__(self, weights: Mapping[str, float], folder: Path) -> None:
-        self.weights, self.folder = weights, folder
+    def __init__(self, weights: Mapping[str, float], root: Path, command: str) -> None:
+        self.weights, self.command = weights, command
+        self._under_way = {name: UnderWay(root, name) for name in weights}
         self.done: set[str] = set()
         self.console = Console(stderr=True)
         self._start = self._last_line = time.monotonic()
@@ -58,9 +53,11 @@ class Board:
     def finish(self, run_id: str, sentence: str) -> None:
         """Count a run as done and say so in a line."""
         self.done.add(run_id)
-        self.console.print(
-            f"[{len(self.done)}/{len(self.weights)}] {sentence}", highlight=False, markup=False, soft_wrap=True
-        )
+        self.say(f"[{len(self.done)}/{len(self.weights)}] {sentence}")
+
+    def say(self, sentence: str) -> None:
+        """Print a line above what moves."""
+        self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def _watch(self) -> None:
         while not self._stop.wait(EVERY):
@@ -70,15 +67,12 @@ class Board:
             elif time.monotonic() - self._last_line > LINE_EVERY:
                 self._last_line = time.monotonic()
                 running = "; ".join(f"{note['title']}: {_state(note)}" for note in notes.values())
-                self.console.print(f"{self._summary(notes)} | {running}", highlight=False, markup=False, soft_wrap=True)
+                self.say(f"{self._summary(notes)} | {running}")
 
     def _notes(self) -> dict[str, dict[str, Any]]:
         """The latest note of every run that is under way."""
-        found = {}
-        for path in sorted(self.folder.glob("*.json")):
-            if path.stem not in self.done:
-                found[path.stem] = json.loads(path.read_text())
-        return found
+        notes = {name: folder.read_note() for name, folder in self._under_way.items() if name not in self.done}
+        return {name: note for name, note in notes.items() if note.get("command") == self.command}
 
     def _table(self, notes: Mapping[str, Mapping[str, Any]]) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -1,18 +1,21 @@
 """What is recorded of a run: its tidy rows, where they come from, and how long it took."""
 
-import math
+import hashlib
+import inspect
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmvae_bench import __version__, metrics
+from mmvae_bench import __version__, datasets, metrics, models, nets
 from mmvae_bench.datasets.cache import Data
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.train import History
+from mmvae_bench.environment import processor
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.missing import Presence
@@ -93,7 +96,7 @@ def environment(device: torch.device) -> dict[str, Any]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    model = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "versions": {"python": platform.python_version(), **found},
         "platform": platform.platform(),
@@ -101,9 +104,39 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def conditions(spec: RunSpec, data: Data, device: torch.device, threads: int) -> dict[str, str]:
+    """What two processes must share to get the same numbers, beside the engine: a checkpoint is of no use elsewhere."""
+    known = environment(device)
+    return {
+        "run": spec.run_id,
+        "data": data.hash[:16],
+        "code": _code(spec),
+        "device": device.type,
+        "hardware": known["hardware"],
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(threads),
+        **known["versions"],
+    }
+
+
+def _code(spec: RunSpec) -> str:
+    """A hash of this package's sources and those of a plug-in's model, nets and data set."""
+    files = set(Path(__file__).parent.rglob("*.py"))
+    for registry, part in (
+        (models.registry, spec.model),
+        (nets.registry, spec.nets),
+        (datasets.registry, spec.dataset),
+    ):
+        files.add(Path(inspect.getfile(registry.get(part.name))))
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def pace(history: History, seconds: Mapping[str, float], device: torch.device) -> dict[str, Any]:
     """Seconds of each phase, training rows a second, and the peak memory: what may differ between equal runs."""
-    rate = history.rows / history.seconds if history.seconds else math.inf
+    rate = history.rows / history.seconds if history.seconds else 0.0
     return {
         "seconds": {phase: round(value, 3) for phase, value in seconds.items()},
         "rate": round(rate, 1),

@@ -1,5 +1,6 @@
 """What was asked for: a grid of runs, from a suite file and from the command line, checked but not resolved."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -76,6 +77,9 @@ class Settings:
         threads: Of each run.
         overwrite: ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all.
         compiled: Whether steps go through ``torch.compile``.
+        checkpoint_seconds: Between two checkpoints of a run.
+        backend: What runs are sent to: joblib's ``loky`` processes here, or a cluster of ``dask`` or ``ray``.
+        address: Of the cluster; empty starts one here.
     """
 
     device: str = "auto"
@@ -86,8 +90,15 @@ class Settings:
     results_dir: Path = Path("results")
     overwrite: Overwrite = "failed"
     compiled: bool = False
+    checkpoint_seconds: float = 60.0
+    backend: Literal["loky", "dask", "ray"] = "loky"
+    address: str = ""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.checkpoint_seconds < math.inf:
+            raise BenchError(f"--checkpoint-seconds is a number from 0 up, not {self.checkpoint_seconds}")
+        if self.address and self.backend == "loky":
+            raise BenchError("--address is that of a cluster; say which kind with --backend dask or ray")
         for key in ("jobs", "threads"):
             value = getattr(self, key)
             if value != "auto" and value < 1:

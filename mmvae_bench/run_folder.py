@@ -1,8 +1,9 @@
-"""One run's folder: written whole, and read back only if nothing in it is cut off or edited."""
+"""One run's folder: written whole, and read back only if nothing in it is cut off, changed or edited."""
 
 import hashlib
+import io
 import json
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmvae_bench.disk import sync
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec, canonical_json
 
-SCHEMA = 1
+SCHEMA = 2  # of run.json and of each row. 1: only the sizes of files were known; rows before had no engine, precision
+RECORD = "scores.jsonl"
+OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
+WAY_OUT = "move the folder away, or let the same run command do it and train this run again"
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class RunResult:
         info: Environment and timings for ``run.json``.
         weights: The model's state, as arrays; ``artifacts``: what figures need.
         error: The message of a failed run, else empty.
+        log: What happened to the run, a line an event.
     """
 
     spec: RunSpec
@@ -37,79 +43,167 @@ class RunResult:
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     error: str = ""
+    log: str = ""
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Read and check a run's ``run.json``: its files are all there, whole, and its spec fits its name.
+    """Read and check a run's ``run.json``: nobody changed it, its files are there and of their size, its spec fits.
+
+    The content of the other files is checked when they are read, by :func:`read_file`.
 
     Raises:
         BenchError: If not.
     """
-    way_out = "move the folder away, or let the same run command do it and train this run again"
-    run = read_json(folder / "run.json", way_out)
+    path = folder / "run.json"
+    run = read_json(path, WAY_OUT)
     try:
-        if run["status"] not in ("done", "failed"):
-            raise ValueError(f"its status is {run['status']!r}")
-        bad = [name for name, size in run["files"].items() if not _has_size(folder / name, size)]
+        if type(run["schema"]) is not int or run["status"] not in ("done", "failed"):
+            raise ValueError(f"schema {run['schema']!r}, status {run['status']!r}")
+        if run["schema"] > SCHEMA:
+            raise BenchError(
+                f"'{path}' was written by a newer mmvae-bench (schema {run['schema']}, this one reads up to {SCHEMA}); "
+                "upgrade mmvae-bench, or use another --results-dir"
+            )
         identity = hashlib.sha256(canonical_json(run["spec"]).encode()).hexdigest()[:16]
+        if identity != folder.name:
+            raise _Fault("its spec was edited")
+        if (run["schema"] > 1 or "checksum" in run) and run["checksum"] != _checksum(run):
+            raise _Fault("run.json was changed after it was written")
+        if any(not re.fullmatch(r"\w[\w.-]*", name) for name in run["files"]):
+            raise ValueError("a file's name is a path")
+        bad = [name for name, facts in run["files"].items() if not _has_size(folder / name, _size(facts))]
+        if bad or RECORD not in run["files"]:
+            raise _Fault(f"{', '.join(bad) or RECORD} is cut off or missing")
+    except _Fault as fault:
+        raise BenchError(f"the results in '{folder}' cannot be used: {fault}; {WAY_OUT}") from None
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise BenchError(f"'{folder / 'run.json'}' is not a run's record ({error!r}); {way_out}") from error
-    if bad or identity != folder.name:
-        fault = f"{', '.join(bad)} is cut off or missing" if bad else "its spec was edited"
-        raise BenchError(f"the results in '{folder}' cannot be used: {fault}; {way_out}")
+        raise BenchError(f"'{path}' is not a run's record ({error!r}); {WAY_OUT}") from error
     return run
 
 
+class _Fault(Exception):
+    """What is wrong with a folder."""
+
+
+def read_file(folder: Path, run: Mapping[str, Any], name: str) -> bytes:
+    """The content of one of a run's files, which is what was written; of schema 1 only the size is known.
+
+    Args:
+        folder: The run's.
+        run: What :func:`read_run` returned.
+        name: Of the file.
+
+    Raises:
+        BenchError: If it is another content, or cannot be read.
+    """
+    facts = run["files"].get(name)
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise BenchError(f"cannot read '{folder / name}' ({error.strerror}); {WAY_OUT}") from error
+    whole = len(content) == facts if isinstance(facts, int) else facts == _facts(content)
+    if not whole:
+        raise BenchError(
+            f"the results in '{folder}' cannot be used: {name} was changed after it was written; {WAY_OUT}"
+        )
+    return content
+
+
+def read_arrays(folder: Path, run: Mapping[str, Any], name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a run's ``model.safetensors`` or ``artifacts.npz``; none where it has no such file.
+
+    Raises:
+        BenchError: If its content is not what was written.
+    """
+    if name not in run["files"]:
+        return {}
+    content = read_file(folder, run, name)
+    try:
+        if name.endswith(".safetensors"):
+            from safetensors.numpy import load
+
+            return load(content)
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except Exception as error:  # of schema 1 the content may be anything, and readers raise what they like
+        raise BenchError(f"cannot read '{folder / name}' ({type(error).__name__}); {WAY_OUT}") from error
+
+
 def read_json(path: Path, way_out: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
+    """Read a file that holds one JSON object, without NaN or infinity.
 
     Raises:
         BenchError: If it does not; ends with ``way_out``.
     """
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"cannot read '{path}' ({type(error).__name__}); {way_out}") from error
     if not isinstance(value, dict):
         raise BenchError(f"'{path}' is not a record; {way_out}")
     return value
 
 
+def read_rows(folder: Path, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tidy rows of a run, those of older schemas with what they lacked.
+
+    Raises:
+        BenchError: If they are not what was written, or not this run's.
+    """
+    content = read_file(folder, run, RECORD)
+    try:
+        rows = [json.loads(line, parse_constant=_refuse) for line in content.decode().split("\n") if line]
+        known = all(row["run_id"] == folder.name and row["schema"] <= SCHEMA for row in rows)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        known = False
+    if not known:
+        raise BenchError(f"'{folder / RECORD}' was edited and is no record; {WAY_OUT}")
+    return [{"precision": "fp32", "engine": "eager", **row} for row in rows]
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _size(facts: Any) -> int:
+    return int(facts if isinstance(facts, int) else facts["size"])
+
+
 def _has_size(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def free_name(path: Path) -> Path:
-    """``path``, or with the first number that is free."""
-    number, candidate = 1, path
-    while candidate.exists():
-        number, candidate = number + 1, path.with_suffix(f"{path.suffix}{number + 1}")
-    return candidate
+def _facts(content: bytes) -> dict[str, Any]:
+    """What the manifest says of a file."""
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _checksum(run: Mapping[str, Any]) -> str:
+    """Of a record without its checksum, whatever the spaces."""
+    rest = {key: value for key, value in run.items() if key != "checksum"}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
 
 
 def write_files(folder: Path, result: RunResult) -> None:
-    """Write all files of a run, ``run.json`` with the sizes of the others last, each synced."""
-    from safetensors.numpy import save_file
+    """Write all files of a run, ``run.json`` with the checksums of the others last, each synced."""
+    from safetensors.numpy import save
 
-    (folder / "scores.jsonl").write_text("".join(canonical_json(row) + "\n" for row in result.rows))
-    pd.DataFrame(result.history).to_csv(folder / "history.csv", index=False)
+    files = {RECORD: "".join(canonical_json(row) + "\n" for row in result.rows).encode()}
+    files["history.csv"] = pd.DataFrame(result.history).to_csv(index=False).encode()
+    if result.log:
+        files["log.txt"] = result.log.encode()
     if result.weights:
-        save_file(dict(result.weights), folder / "model.safetensors")
+        files["model.safetensors"] = save(dict(result.weights))
     if result.artifacts:
-        np.savez_compressed(folder / "artifacts.npz", **dict(result.artifacts))  # type: ignore[arg-type]
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **dict(result.artifacts))  # type: ignore[arg-type]
+        files["artifacts.npz"] = buffer.getvalue()
     status = {"status": "failed", "error": result.error} if result.error else {"status": "done"}
-    record = {"schema": SCHEMA, **status, "spec": result.spec.to_dict(), "files": sizes, **result.info}
-    (folder / "run.json").write_text(json.dumps(record, indent=1, allow_nan=False))
-    for path in folder.iterdir():
-        sync(path)
+    manifest = {name: _facts(content) for name, content in sorted(files.items())}
+    record = {"schema": SCHEMA, **status, "spec": result.spec.to_dict(), "files": manifest, **result.info}
+    record = json.loads(canonical_json(record))  # as it will be read, or its checksum might differ
+    files["run.json"] = json.dumps({**record, "checksum": _checksum(record)}, indent=1).encode()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        sync(folder / name)
     sync(folder)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,77 +1,215 @@
-"""Plan -> prepare what is shared -> run in parallel through joblib -> store.
+"""Plan -> prepare what is shared -> send runs to workers until each is stored -> the exit code.
 
-The only place that knows about processes.
+Several commands may work on one folder at the same time: each run is claimed by whoever starts it (``claims``), and who
+finds it claimed goes on to the next and comes back.
 """
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable
-from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 
-import joblib
-
-from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.backends import WorkerDied, cluster, results
+from mmvae_bench.claims import Watch
+from mmvae_bench.disk import nonce
+from mmvae_bench.errors import BenchError
 from mmvae_bench.planning import Plan
-from mmvae_bench.progress import Board, leave_note
+from mmvae_bench.progress import Board
 from mmvae_bench.request import Settings
 from mmvae_bench.spec import RunSpec
+from mmvae_bench.stops import Stops
 from mmvae_bench.store import Store, read_run
+from mmvae_bench.worker import Command, Outcome, Task, work
+
+LOOK = 1.0  # seconds between two looks at runs that other processes have
 
 
 def run_plan(plan: Plan, settings: Settings) -> int:
     """Run what is to run, store each run as it ends, and return the exit code.
 
     0: everything planned is stored; 1: some run failed; 2: nothing could run, or a data set is corrupt (its runs are
-    left out with the sentence that helps, the others are run).
+    left out with the sentence that helps, the others are run), or results cannot be written any more; 130, 143: asked
+    to stop.
+
+    Raises:
+        BenchError: If the results folder or the backend cannot be had.
     """
     store = Store(settings.results_dir)
     store.check_writable()
     store.write_plan(plan.name, plan.record())
-    todo, corrupt = _prepare(plan.todo(settings.overwrite), settings)
-    again = [spec for spec in plan.specs if spec not in todo and not corrupt and _lacks_metrics(store, spec, settings)]
-    ended = _map(todo, again, store, settings)
+    seen = {entry.spec.run_id: store.stamp(entry.spec) for entry in plan.entries if entry.spec}
+    with cluster(settings) as capacity:
+        jobs = capacity or count_jobs(settings)
+        todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
+        tasks = [Task(spec, True, seen[spec.run_id]) for spec in todo]
+        chosen = {spec.run_id for spec in todo}
+        for spec in plan.own if not corrupt else ():
+            if spec.run_id not in chosen and _lacks_metrics(store, spec, settings):
+                tasks.append(Task(spec, False, seen[spec.run_id]))
+        sweep = Sweep(tasks, jobs, store, settings)
+        sweep.run()
+    if sweep.unwritable:
+        raise BenchError(
+            f"results cannot be written under '{store.root}' any more ({sweep.unwritable}): {sweep.stored} runs are "
+            "stored and safe; mend that and run the same command again"
+        )
     store.collate()
+    if sweep.code:
+        _say(f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.")
+        _say(f"To go on from the last checkpoints: {plan.command or 'run the same command again'}")
+        return sweep.code
     if corrupt:
         return 2
-    return 1 if "failed" in ended else plan.exit_code(settings.overwrite)
+    return 1 if sweep.failed else plan.exit_code(settings.overwrite)
 
 
-def _prepare(specs: list[RunSpec], settings: Settings) -> tuple[list[RunSpec], bool]:
+class Sweep:
+    """The tasks of a command, until each is stored by us or by others.
+
+    Args:
+        tasks: What to do.
+        jobs: Runs at a time.
+        store: Where results go.
+        settings: How.
+
+    Attributes:
+        stored: Runs that are done; ``failed`` are not.
+        unwritable: Why results cannot be written any more, or empty.
+        code: The exit code of the signal that asked to stop, or 0.
+    """
+
+    def __init__(self, tasks: list[Task], jobs: int, store: Store, settings: Settings) -> None:
+        self.jobs, self.store, self.settings = jobs, store, settings
+        self.stored = self.failed = self.code = 0
+        self.unwritable = ""
+        self._left = {task.spec.run_id: task for task in tasks}
+        self._command = Command(nonce(), os.getpid())
+        self._watch = Watch(store.claims)
+        self._suspects: set[str] = set()  # a process died while they were under way: they go on one at a time
+
+    def run(self) -> None:
+        """Do what is left, and wait for what others do, until nothing is left or we are asked to stop."""
+        from mmvae_bench.estimate import estimate
+
+        if not self._left:
+            return
+        weights = {
+            name: estimate([task.spec], self.store).seconds if task.train else 1.0 for name, task in self._left.items()
+        }
+        with Board(weights, self.store.root, self._command.nonce) as board, Stops(self._ask) as self._stops:
+            try:
+                while self._left and self._goes_on:
+                    self._round(self._free(), board)
+                    if self._left and self._goes_on:
+                        self._wait(board)
+            finally:
+                self.code = self._stops.code
+                with suppress(OSError):
+                    self._command.request(self.store.root).unlink(missing_ok=True)
+
+    @property
+    def _goes_on(self) -> bool:
+        return not (self._stops.code or self.unwritable)
+
+    def _ask(self) -> None:
+        """Ask our workers to stop."""
+        try:
+            request = self._command.request(self.store.root)
+            request.parent.mkdir(exist_ok=True)
+            request.touch()
+        except OSError as error:  # workers see a folder that is gone, and a full disk has room for no result either
+            self.unwritable = error.strerror or str(error)
+
+    def _free(self) -> list[Task]:
+        """What can be started now: the runs that nobody has, suspects alone."""
+        free = []
+        for name, task in self._left.items():
+            holder, over = self._watch.look(name)
+            if over:
+                free.append(Task(task.spec, task.train, task.seen, holder.nonce if holder else ""))
+        calm = [task for task in free if task.spec.run_id not in self._suspects]
+        return calm or free[:1]
+
+    def _round(self, tasks: list[Task], board: Board) -> None:
+        """Send tasks to workers and take what comes back."""
+        calls = (partial(work, task, self.settings, self._command) for task in self._unless_stopped(tasks))
+        try:
+            suspect = any(task.spec.run_id in self._suspects for task in tasks)
+            jobs = 2 if suspect else max(1, min(self.jobs, len(tasks)))  # one job would be this process
+            for outcome in results(calls, jobs, self.settings, processes=suspect):
+                self._take(outcome, board)
+        except WorkerDied as death:
+            ours = [name for name in self._left if self._is_ours(name)]
+            self._suspects.update(ours)
+            board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
+
+    def _unless_stopped(self, tasks: list[Task]) -> Iterator[Task]:
+        for task in tasks:
+            if not self._goes_on:
+                return
+            yield task
+
+    def _take(self, outcome: Outcome, board: Board) -> None:
+        if outcome.how == "unwritable":
+            if not self.unwritable:
+                self.unwritable = outcome.sentence
+                self._ask()
+            return
+        if outcome.how in ("busy", "stopped"):
+            return
+        del self._left[outcome.run_id]
+        self.stored += outcome.how == "done"
+        self.failed += outcome.how == "failed"
+        board.finish(outcome.run_id, outcome.sentence)
+
+    def _is_ours(self, name: str) -> bool:
+        holder = self.store.claims.holder(name)
+        return holder is not None and holder.runner == self._command.nonce
+
+    def _wait(self, board: Board) -> None:
+        """Until a run is nobody's; what others published is seen when it is claimed."""
+        time.sleep(LOOK)
+        holders = sorted({str(holder) for name in self._left if (holder := self._watch.look(name)[0])})
+        if not self._free():
+            board.say(f"waiting for {len(self._left)} runs of {', '.join(holders)}")
+        while self._goes_on and not self._free():
+            time.sleep(LOOK)
+
+
+def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[RunSpec], bool]:
     """Build each data set's cache and train its oracles once, side by side; drop the runs of corrupt data."""
     if not specs:
         return [], False
-    groups: dict[tuple[str, str], list[RunSpec]] = {}
+    groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault(_data_of(spec), []).append(spec)
-    names = ", ".join(name for name, _ in groups)
+        groups.setdefault(f"{spec.dataset.name} {sorted(spec.dataset.options.items())}", []).append(spec)
+    names = ", ".join(own[0].dataset.name for own in groups.values())
     _say(f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)")
-    jobs = min(count_jobs(settings), len(groups))
-    tasks = [joblib.delayed(_prepared)(own[0], settings) for own in groups.values()]
-    good, corrupt = [], False
-    for own, sentence in zip(groups.values(), joblib.Parallel(n_jobs=jobs, backend="loky")(tasks), strict=True):
-        if sentence:
-            corrupt = True
-            _say(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentence}")
+    calls = (partial(_prepared, group, own[0], settings) for group, own in groups.items())
+    sentences: dict[str, str] = {}
+    try:
+        sentences.update(results(calls, min(jobs, len(groups)), settings, processes=True))
+    except WorkerDied as death:
+        raise BenchError(f"a process died while preparing {names} ({death}): is there too little memory?") from death
+    good: list[RunSpec] = []
+    for group, own in groups.items():
+        if sentences[group]:
+            _say(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}")
         else:
             good += own
-    return good, corrupt
+    return good, any(sentences.values())
 
 
-def _prepared(spec: RunSpec, settings: Settings) -> str:
-    """Why the data set cannot be used, or empty: its cache is built and its oracles are trained."""
+def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
+    """Why a data set cannot be used, or empty: its cache is built and its oracles are trained."""
     from mmvae_bench.execute import open_material
 
     try:
         open_material(spec, settings.data_dir, settings.cache_dir).judges(spec.dataset.name, settings.cache_dir)
     except BenchError as error:
-        return str(error)
-    return ""
-
-
-def _data_of(spec: RunSpec) -> tuple[str, str]:
-    return spec.dataset.name, str(sorted(spec.dataset.options.items()))
+        return group, str(error)
+    return group, ""
 
 
 def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
@@ -84,91 +222,12 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
     return any(scored.get(name) != number for name, number in metric_versions().items())
 
 
-def _map(todo: list[RunSpec], again: list[RunSpec], store: Store, settings: Settings) -> list[str]:
-    """Run everything, in parallel; return how each ended: ``done`` or ``failed``."""
-    from mmvae_bench.estimate import estimate
-
-    if not todo and not again:
-        return []
-    notes = Path(tempfile.mkdtemp(prefix="mmvae-bench-"))
-    weights = {spec.run_id: estimate([spec], store).seconds for spec in todo} | {spec.run_id: 1.0 for spec in again}
-    tasks = [joblib.delayed(_one)(spec, spec in todo, settings, notes) for spec in [*todo, *again]]
-    ended = []
-    try:
-        with Board(weights, notes) as board:
-            jobs = min(count_jobs(settings), len(tasks))
-            for spec_id, how, sentence in _results(tasks, jobs, settings):
-                ended.append(how)
-                board.finish(spec_id, sentence)
-    except BrokenProcessPool:
-        ended.append("failed")
-        _say("a worker process died (out of memory?); the runs under way are not stored: run the same command again")
-    finally:
-        shutil.rmtree(notes, ignore_errors=True)
-    return ended
-
-
-def _results(tasks: list[object], jobs: int, settings: Settings) -> Iterable[tuple[str, str, str]]:
-    """What :func:`_one` returns, as runs end: from processes on a CPU, from threads where they share GPUs.
-
-    A process has a CUDA context of its own, and contexts take turns at a GPU; the streams of one context share it.
-    """
-    from mmvae_bench.engine.device import choose
-
-    backend = "threading" if choose(settings.device).type == "cuda" else "loky"
-    results: Iterable[tuple[str, str, str]] = joblib.Parallel(
-        n_jobs=jobs, backend=backend, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs"
-    )(tasks)
-    return results
-
-
 def count_jobs(settings: Settings) -> int:
     """How many runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
     if settings.jobs != "auto":
         return settings.jobs
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // settings.threads)
-
-
-def _one(spec: RunSpec, train: bool, settings: Settings, notes: Path) -> tuple[str, str, str]:
-    """One run in a worker: train and score it, or only score it by new metrics; store it whatever happens."""
-    from mmvae_bench import execute, records
-    from mmvae_bench.engine.device import prepare
-    from mmvae_bench.engine.share import place
-
-    store, epochs = Store(settings.results_dir), spec.train.epochs
-    prepare(settings.threads, spec.precision)
-    try:
-        with place(settings.device) as (device, settled):
-
-            def note(epoch: int, loss: float) -> None:
-                leave_note(notes, spec.run_id, title=spec.title, epoch=epoch, epochs=epochs, loss=loss)
-                if epoch:
-                    settled()
-
-            note(0 if train else epochs, 0.0)
-            if train:
-                result = execute.run(
-                    spec, device, settings.threads, settings.data_dir, settings.cache_dir,
-                    lambda p: note(p.epoch, p.loss), compiled=settings.compiled,
-                )  # fmt: skip
-            else:
-                result = execute.evaluate_again(spec, store, device, settings.data_dir, settings.cache_dir)
-    except Exception as error:
-        if not train and isinstance(error, DataError):
-            return spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}"
-        if not train:
-            return spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
-        result = records.failed(spec, error)
-    try:
-        store.publish(result)
-    except OSError as error:
-        return spec.run_id, "failed", f"{spec.title}: its results cannot be written ({error.strerror}): run it again"
-    if result.error:
-        return spec.run_id, "failed", f"{spec.title}: failed: {result.error}"
-    seconds, lack = result.info["seconds"], result.info.get("engine_remark", "")
-    sentence = f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s"
-    return spec.run_id, "done", f"{sentence}; {lack}" if lack else sentence
 
 
 def _say(sentence: str) -> None:

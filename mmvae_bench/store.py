@@ -1,67 +1,38 @@
 """Results on disk: one folder a run, present = finished; everything else is rebuilt from these folders.
 
-``<root>/runs/<dataset>/<model>/<run_id>/`` holds ``run.json`` (spec, environment, timings, a manifest of the
-other files), ``scores.jsonl`` (the record: no NaN, no timings), ``history.csv``, ``model.safetensors`` and
-``artifacts.npz``. ``<root>/plans/<name>.json`` says which runs a suite consists of and what was skipped and why.
+``<root>/runs/<dataset>/<model>/<run_id>/`` holds ``run.json`` (spec, environment, timings, checksums of the other
+files and its own), ``scores.jsonl`` (the record: no NaN, no timings), ``history.csv``, ``log.txt``,
+``model.safetensors`` and ``artifacts.npz``. ``<root>/plans/<name>.json`` says which runs a suite consists of and what
+was skipped and why. ``<root>/work/<run_id>/`` is a run under way, ``<root>/claims/<run_id>/`` whose it is.
 """
 
 import contextlib
 import csv
+import io
 import json
 import os
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 
+from mmvae_bench import publish
+from mmvae_bench.claims import Claims
+from mmvae_bench.disk import nonce, replace_file, temporary_beside
 from mmvae_bench.errors import BenchError
-from mmvae_bench.run_folder import SCHEMA, RunResult, free_name, read_json, read_run, sync, write_files
+from mmvae_bench.run_folder import SCHEMA, RunResult, read_file, read_json, read_rows, read_run
 from mmvae_bench.spec import RunSpec
 
 __all__ = ["COLUMNS", "NUMBERS", "SCHEMA", "RunResult", "Status", "Store", "read_run"]
 
 COLUMNS = [
-    "schema",
-    "run_id",
-    "config_id",
-    "dataset",
-    "dataset_options",
-    "subset",
-    "model",
-    "model_options",
-    "label",
-    "missing_scheme",
-    "missing_ratio",
-    "complete_fraction",
-    "seed",
-    "metric",
-    "metric_version",
-    "variant",
-    "prior",
-    "given",
-    "target",
-    "value",
-    "se",
-    "n",
-    "chance",
-    "ceiling",
-    "higher_is_better",
-    "status",
-    "reason",
-    "dataset_hash",
-    "oracle_hash",
-    "embedding_hash",
-    "device",
-    "precision",
-    "engine",
-    "threads",
-    "package_version",
-    "n_params",
-    "epochs",
-    "steps",
-]
+    "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
+    "missing_scheme", "missing_ratio", "complete_fraction", "seed", "metric", "metric_version", "variant", "prior",
+    "given", "target", "value", "se", "n", "chance", "ceiling", "higher_is_better", "status", "reason", "dataset_hash",
+    "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads", "package_version", "n_params",
+    "epochs", "steps",
+]  # fmt: skip
 NUMBERS = {"value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction"}
 Status = Literal["absent", "done", "failed", "broken"]
 
@@ -75,6 +46,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self.claims = Claims(self.root)
 
     def folder(self, spec: RunSpec) -> Path:
         """Where a run's results are or will be."""
@@ -96,7 +68,7 @@ class Store:
             return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
+            probe = self.root / f".probe-{nonce()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
@@ -106,54 +78,53 @@ class Store:
 
     def status(self, spec: RunSpec) -> Status:
         """Whether a run is done, failed, absent, or its folder cut off or edited."""
-        folder = self.folder(spec)
-        if not folder.exists():
-            return "absent"
-        try:
-            return "failed" if read_run(folder)["status"] == "failed" else "done"
-        except BenchError:
-            return "broken"
+        return cast(Status, publish.status(self.folder(spec)))
 
-    def publish(self, result: RunResult) -> Path:
+    def stamp(self, spec: RunSpec) -> str:
+        """What tells the stored result of a run from a later one; empty where there is none."""
+        return publish.stamp(self.folder(spec))
+
+    def publish(
+        self, result: RunResult, seen: str | None = None, held: Callable[[], bool] = lambda: True
+    ) -> Path | None:
         """Write a run's folder under a temporary name, sync it, rename it: it is there whole or not at all.
 
-        What stood there before (a failed run, a broken folder) is replaced; a broken one is kept beside it, renamed.
+        A broken folder that stood there is kept beside it, renamed.
+
+        Args:
+            result: The run's.
+            seen: The :meth:`stamp` of what it may replace; by default of what is there now.
+            held: Whether the run is still its caller's to publish, asked at the last moment.
+
+        Returns:
+            The folder, or None where nothing was published: another was quicker, the caller holds the run no longer,
+            or it is a failure and there is a result.
+
+        Raises:
+            OSError: If it cannot be written.
         """
-        target = self.folder(result.spec)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        write_files(temporary, result)
-        before = self.status(result.spec)
-        if before == "done" and result.error:  # a failure never takes a result's place
-            shutil.rmtree(temporary)
-            return target
-        aside = free_name(target.with_suffix(".broken" if before == "broken" else ".old"))
-        if before != "absent":
-            target.rename(aside)
-        temporary.rename(target)
-        sync(target.parent)
-        if before in ("done", "failed"):
-            shutil.rmtree(aside)
-        return target
+        return publish.publish(self.folder(result.spec), result, seen, held)
 
     def folders(self) -> list[Path]:
         """All published run folders, sorted."""
         return sorted(p for p in self.root.glob("runs/*/*/*") if not p.name.startswith(".") and not p.suffix)
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
-        """The tidy rows of one run folder."""
-        path = folder / "scores.jsonl"
-        try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
-        except ValueError as error:
-            raise BenchError(f"'{path}' was edited and is no record; move its folder away, run it again") from error
+        """The tidy rows of one run folder, of this schema or an older one.
+
+        Raises:
+            BenchError: If the folder is cut off or edited; names it and what to do.
+        """
+        return read_rows(folder, read_run(folder))
 
     def history(self, folder: Path) -> list[dict[str, float]]:
-        """One record an epoch of one run folder."""
-        with (folder / "history.csv").open(newline="") as file:
-            return [{key: float(value) for key, value in record.items()} for record in csv.DictReader(file)]
+        """One record an epoch of one run folder.
+
+        Raises:
+            BenchError: If the folder is cut off or edited.
+        """
+        text = read_file(folder, read_run(folder), "history.csv").decode()
+        return [{key: float(value) for key, value in record.items()} for record in csv.DictReader(io.StringIO(text))]
 
     def scores(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`.
@@ -165,8 +136,11 @@ class Store:
         rows: list[dict[str, Any]] = []
         for folder in self.folders():
             if wanted is None or folder.name in wanted:
-                read_run(folder)
-                rows += self.rows(folder)
+                try:
+                    rows += self.rows(folder)
+                except BenchError:
+                    if folder.exists():  # else another process is replacing it now
+                        raise
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         return frame.astype(dict.fromkeys(NUMBERS, float))
 
@@ -174,20 +148,18 @@ class Store:
         """Write ``scores.csv`` (and ``scores.parquet`` if pyarrow is there) at the root; return the CSV's path."""
         frame = self.scores()
         path = self.root / "scores.csv"
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        frame.to_csv(temporary, index=False)
-        temporary.replace(path)
+        replace_file(path, frame.to_csv(index=False))
         with contextlib.suppress(ImportError):  # pyarrow is optional; the CSV is the collated table
-            frame.to_parquet(self.root / "scores.parquet", index=False)
+            table = path.with_suffix(".parquet")
+            temporary = temporary_beside(table)
+            frame.to_parquet(temporary, index=False)
+            temporary.replace(table)
         return path
 
     def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
         """Record which runs a suite consists of: ``run_ids``, ``skipped`` rows with reasons, ``title``."""
-        path = self.root / "plans" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"name": name, **plan}, indent=1))
-        temporary.replace(path)
+        record = {"schema": SCHEMA, "name": name, **plan}
+        replace_file(self.root / "plans" / f"{name}.json", json.dumps(record, indent=1))
 
     def read_plan(self, name: str | None = None) -> dict[str, Any]:
         """Return the plan called ``name``, or the one that was run last.

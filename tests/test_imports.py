@@ -11,7 +11,7 @@ import mmvae_bench
 
 ROOT = Path(mmvae_bench.__file__).parent
 LAYERS = [  # a module imports from its own layer or from those above it in this list
-    {"errors", "seeds"},
+    {"errors", "seeds", "disk", "holder"},
     {"registry", "options"},
     {"spec"},
     {"types", "distributions", "likelihoods", "missing", "request"},
@@ -20,6 +20,12 @@ LAYERS = [  # a module imports from its own layer or from those above it in this
     {"models"},
     {"metrics", "engine"},
     {
+        "backends",
+        "claims",
+        "publish",
+        "stops",
+        "under_way",
+        "worker",
         "run_folder",
         "store",
         "suites",

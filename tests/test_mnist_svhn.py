@@ -16,6 +16,7 @@ from scipy.io import savemat
 from mmvae_bench.datasets import digits
 from mmvae_bench.datasets.cache import load
 from mmvae_bench.datasets.check import check
+from mmvae_bench.datasets.download import sha256
 from mmvae_bench.datasets.mnist_svhn import MnistSvhn, pair
 from mmvae_bench.errors import BenchError, DataError
 
@@ -213,23 +214,21 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(official, tmp_path, monkeypatch):
-    """Serves the files of ``official`` as the mirrors do; torchvision's tables point at it."""
-    import torchvision
-
+    """Serves the files of ``official`` as their publishers do."""
     folder = tmp_path / "www"
     folder.mkdir()
     for name in MNIST:
         (folder / f"{Path(name).name}.gz").write_bytes(gzip.compress((official / name).read_bytes(), mtime=0))
     for name in digits.SVHN_MD5:
         shutil.copy(official / "svhn" / name, folder)
+    for path in folder.iterdir():
+        monkeypatch.setitem(digits.PINS, path.name, (path.stat().st_size, sha256(path)))
     handler = functools.partial(Quiet, directory=folder)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as s:
         url = f"http://127.0.0.1:{s.server_address[1]}/"
-        resources = [(f"{Path(name).name}.gz", md5(folder / f"{Path(name).name}.gz")) for name in MNIST]
-        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url + "absent/", url])  # the first mirror is down
-        monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-        splits = {n.partition("_")[0]: [url + n, n, digest] for n, digest in digits.SVHN_MD5.items()}
-        monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", splits)
+        monkeypatch.setattr(digits, "MNIST_AT", (url + "absent/", url))  # the first mirror is down
+        monkeypatch.setattr(digits, "SVHN_AT", (url,))
         thread = threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield folder
@@ -247,14 +246,29 @@ def test_fetch_brings_what_is_missing_and_repairs_mnist(server, tmp_path):
     assert not list(root.rglob("*.part"))
     shutil.rmtree(server)  # nothing more is asked for
     MnistSvhn().fetch(root)
+    (root / MNIST[0]).write_bytes(b"broken")
+    MnistSvhn().fetch(root)  # from the archive beside it
 
 
 def test_a_changed_download_is_an_error_and_leaves_no_such_file(server, tmp_path):
     path = server / "train_32x32.mat"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match=r"cannot be downloaded.*data fetch mnist_svhn --data-dir"):
+    with pytest.raises(DataError, match=r"train_32x32.mat cannot be downloaded \(http://.*another file.*by hand"):
         MnistSvhn().fetch(tmp_path / "fetched")
     assert not (tmp_path / "fetched" / "svhn" / "train_32x32.mat").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
+    (tmp_path / "fetched" / MNIST[0]).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\S* cannot be read or written"):
+        MnistSvhn().fetch(tmp_path / "fetched")
+
+
+def test_what_is_downloaded_is_pinned():
+    for name in (*MNIST, *digits.SVHN_MD5):
+        archive = f"{Path(name).name}.gz" if name in MNIST else name
+        size, digest = digits.PINS[archive]
+        assert size > 4000 and len(bytes.fromhex(digest)) == 32
 
 
 def test_fetch_overwrites_no_svhn_file_of_ones_own(server, tmp_path):

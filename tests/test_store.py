@@ -7,7 +7,7 @@ import pytest
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store import COLUMNS, RunResult, Store, read_run
+from mmvae_bench.store import COLUMNS, SCHEMA, RunResult, Store, read_run
 
 SPEC = RunSpec(
     dataset=Component("mnist_street", 1, {}),
@@ -27,7 +27,14 @@ def store(tmp_path) -> Store:
 
 
 def result(spec: RunSpec = SPEC, **changes) -> RunResult:
-    row = dict.fromkeys(COLUMNS) | {"run_id": spec.run_id, "metric": "m", "value": 0.5, "n": 10, "label": "é\u2028"}
+    row = dict.fromkeys(COLUMNS) | {
+        "schema": SCHEMA,
+        "run_id": spec.run_id,
+        "metric": "m",
+        "value": 0.5,
+        "n": 10,
+        "label": "é\u2028",
+    }
     whole = RunResult(
         spec,
         [row, row | {"value": None, "status": "skipped"}],
@@ -146,7 +153,7 @@ def test_plans_are_kept_by_name_and_the_last_is_the_default(store):
     store.write_plan("two", {"run_ids": ["b"]})
     os.utime(store.root / "plans" / "one.json", (0, 0))
     assert store.read_plan()["name"] == "two"
-    assert store.read_plan("one") == {"name": "one", "run_ids": ["a"]}
+    assert store.read_plan("one") == {"schema": SCHEMA, "name": "one", "run_ids": ["a"]}
     with pytest.raises(BenchError, match=r"no runs of 'three' under .*; there are one, two"):
         store.read_plan("three")
     (store.root / "plans" / "two.json").write_text("{")

@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 from mmvae_bench.report.runs import Run
+from mmvae_bench.run_folder import OWN
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.store import RunResult, Store, read_run
 
@@ -76,14 +77,14 @@ def make_store(root: Path) -> int:
 def read_result(store: Store, folder: Path) -> RunResult:
     """A stored run as what was published, less its weights: a report does not read them."""
     record = read_run(folder)
-    plain, known = record["spec"], ("schema", "status", "spec", "files")
+    plain = record["spec"]
     parts = {name: Component(**plain[name]) for name in ("dataset", "model", "nets")}
     train, missing = TrainSpec(**plain["train"]), Missing(**plain["missing"])
     return RunResult(
         RunSpec(**{**plain, **parts, "train": train, "missing": missing}),
         store.rows(folder),
         store.history(folder),
-        {key: value for key, value in record.items() if key not in known},
+        {key: value for key, value in record.items() if key not in OWN},
         artifacts=Run(folder.name, folder, record, "").artifacts(),
     )
 

@@ -168,13 +168,13 @@ class Bench:
 
         def run(seed: int) -> tuple[MultimodalVAE, History]:
             try:
-                with place(self.name) as (device, settled):
-                    turn = Turn(device)
+                with place(self.name) as at:
+                    turn = Turn(at.device)
                     with turn():
                         model, feed = self.build(name, seed, missing, n)
 
                     def report(progress: Progress) -> None:
-                        settled()
+                        at.settled()
                         if progress.epoch == 1:
                             line.wait()
 

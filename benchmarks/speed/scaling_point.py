@@ -9,6 +9,7 @@ taken for so long. Heavy imports come late: a process that starts others hands i
 import json
 import subprocess
 import sys
+from importlib import import_module
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -49,7 +50,7 @@ def serve(panel: str, series: str, at: int) -> None:
 
     answers, sys.stdout = sys.stdout, sys.stderr
     theirs = series == "multivae"
-    build = __import__("rival").build if theirs else ours.build
+    build = import_module("rival").build if theirs else ours.build
     torch.set_num_threads(1) if theirs else prepare(1)
     cpu, batch, preparation = torch.device("cpu"), _define(panel, series, at), 0.0
     alone = peak_memory_mb(cpu)

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import lzma
 import re
 import stat
@@ -21,6 +22,7 @@ HEADERS = 1 << 16  # bytes of one member's headers, extended ones included
 NAME = 1000  # characters
 
 AGAIN = "move it away and get it again"
+ELSEWHERE = "move it away and get it elsewhere"
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 
@@ -74,12 +76,7 @@ def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
 def names(path: Path) -> list[str]:
     """The names of all files inside, as :func:`members` gives them; a ``.tar`` is read whole for that."""
     found: list[str] = []
-
-    def note(name: str) -> bool:
-        found.append(name)
-        return False
-
-    for _ in members(path, note):
+    for _ in members(path, found.append):  # None: no member is wanted
         pass
     return found
 
@@ -88,7 +85,7 @@ def _folder(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path).as_posix()
         if file.is_file() and not _is_litter(name) and wanted(name):
-            _check_size(path, _checked(path, name), file.stat().st_size)
+            _admit(path, _checked(path, name), file.stat().st_size, set())
             yield name, file.read_bytes()
 
 
@@ -106,8 +103,7 @@ def _tar(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, byt
             if not (member.isfile() or member.isdir()) or member.issparse():
                 raise DataError(f"{path} holds the link or device {name!a}, which no archive of a data set does")
             if member.isfile() and not _is_litter(name) and wanted(name):
-                _check_size(path, name, member.size)
-                _check_new(path, name, seen)
+                _admit(path, name, member.size, seen)
                 bounded.left = member.size
                 yield name, tar.extractfile(member).read()
             bounded.left = HEADERS
@@ -119,7 +115,7 @@ def _tar(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, byt
 
 def _zip(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
     seen: set[str] = set()
-    with zipfile.ZipFile(path) as archive:
+    with _Pieces(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
         _bound(path, len(infos), MEMBERS, "members")
         _bound(path, sum(info.file_size for info in infos), EXPANDED, "bytes")
@@ -129,9 +125,19 @@ def _zip(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, byt
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(f"{path} holds the link or device {name!a}, which no archive of a data set does")
             if not info.is_dir() and not _is_litter(name) and wanted(name):
-                _check_size(path, name, info.file_size)  # zipfile reads no more than it declares
-                _check_new(path, name, seen)
-                yield name, archive.read(info)
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others have no bounds
+                    raise DataError(f"{path} holds {name!a}, compressed in a way that no archive of a data set is")
+                _admit(path, name, info.file_size, seen)
+                with archive.open(info) as member:
+                    yield name, member.read(info.file_size)  # asked for all, zipfile expands more than is declared
+
+
+class _Pieces(io.BufferedReader):
+    """A zip, never read in larger pieces than :data:`MEMBER`: its list of members is one piece, of any length."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        _bound(Path(str(self.name)), size or 0, MEMBER, "bytes of names")
+        return super().read(size)
 
 
 class _Bounded:
@@ -154,6 +160,8 @@ class _Bounded:
         return self.last
 
     def seek(self, position: int) -> int:
+        if position < self.file.tell():  # behind a member of negative size, and so round and round
+            raise tarfile.ReadError("a negative size")
         _bound(self.path, position, EXPANDED, "bytes")
         return self.file.seek(position)
 
@@ -168,14 +176,10 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 def _checked(path: Path, name: str) -> str:
     """The name without a leading ``./``, fit to be printed."""
     if len(name) > NAME or not name.isprintable():
-        raise DataError(
-            f"{path} holds a member named {name[:NAME]!a}, which no data set does; move it away and get it elsewhere"
-        )
+        raise DataError(f"{path} holds a member named {name[:NAME]!a}, which no data set does; {ELSEWHERE}")
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
-        raise DataError(
-            f"{path} holds a member named {name!a}, outside its own folder; move it away and get it elsewhere"
-        )
+        raise DataError(f"{path} holds a member named {name!a}, outside its own folder; {ELSEWHERE}")
     return "/".join(part for part in parts if part not in ("", "."))
 
 
@@ -184,17 +188,15 @@ def _is_litter(name: str) -> bool:
     return name.rpartition("/")[2].startswith("._") or name.startswith("__MACOSX/")
 
 
-def _check_size(path: Path, name: str, size: int) -> None:
+def _admit(path: Path, name: str, size: int, seen: set[str]) -> None:
+    """Refuse a member that is too large or was there already."""
     if size > MEMBER:
         raise DataError(f"{path} holds {name!a} of {size:,} bytes, more than {MEMBER:,}; that is no file of a data set")
+    if name in seen:
+        raise DataError(f"{path} holds {name!a} twice; {ELSEWHERE}")
+    seen.add(name)
 
 
 def _bound(path: Path, count: int, limit: int, what: str) -> None:
     if count > limit:
         raise DataError(f"{path} holds more than {limit:,} {what}; that is no archive of a data set")
-
-
-def _check_new(path: Path, name: str, seen: set[str]) -> None:
-    if name in seen:
-        raise DataError(f"{path} holds {name!a} twice; move it away and get it elsewhere")
-    seen.add(name)

@@ -1,13 +1,13 @@
 """The official files of MNIST and SVHN: finding, checking, reading and downloading them."""
 
+import gzip
 import hashlib
-from collections.abc import Sequence
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmvae_bench.datasets.download import Pinned, download, sha256
 from mmvae_bench.errors import DataError
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # [N, *shape], digits [N]
@@ -22,6 +22,18 @@ MNIST_MD5 = {
 SVHN_MD5 = {
     "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
     "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+}
+# As published: size and SHA-256. MNIST's are in tensorflow_datasets/url_checksums/mnist.txt, SVHN's SHA-256 in
+# torchvision's prototype data set (svhn.py).
+MNIST_AT = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+SVHN_AT = ("http://ufldl.stanford.edu/housenumbers/",)  # no https there
+PINS = {
+    "train-images-idx3-ubyte.gz": (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+    "train-labels-idx1-ubyte.gz": (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+    "t10k-images-idx3-ubyte.gz": (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+    "t10k-labels-idx1-ubyte.gz": (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    "train_32x32.mat": (182_040_794, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
+    "test_32x32.mat": (64_275_384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
 }
 SVHN_FOLDERS = ("", "svhn", "SVHN", "svhn_10k")  # below data_dir, searched in this order
 
@@ -95,55 +107,43 @@ def read_svhn(path: Path) -> Images:
 
 
 def fetch(data_dir: Path) -> None:
-    """Download by torchvision's downloader what is not there yet, into ``MNIST/raw`` and ``svhn`` below ``data_dir``.
+    """Download what is not there yet, into ``MNIST/raw`` and ``svhn`` below ``data_dir``.
 
     Raises:
         DataError: If a download fails or a file with another content is in the way.
     """
     try:
-        _fetch_mnist(data_dir)
+        for name, digest in MNIST_MD5.items():
+            if not (data_dir / name).is_file() or md5(data_dir / name) != digest:
+                _fetch_mnist(data_dir / name)
         _fetch_svhn(data_dir)
-    except (RuntimeError, OSError, HTTPException) as error:
-        raise DataError(
-            f"MNIST and SVHN cannot be downloaded into {data_dir} ({type(error).__name__}: {error}); run "
-            f"{fetch_command(data_dir)} again (finished files are kept), or put the files there yourself"
-        ) from error
-    check_mnist(data_dir)
+        check_mnist(data_dir)
+    except OSError as error:
+        place = error.filename or data_dir
+        raise DataError(f"{place} cannot be read or written ({error}); mend that and run it again") from error
 
 
-def _fetch_mnist(data_dir: Path) -> None:
-    from torchvision.datasets import MNIST
-
-    for (name, digest), (archive, archive_md5) in zip(MNIST_MD5.items(), MNIST.resources, strict=True):
-        path = data_dir / name
-        if not path.is_file() or md5(path) != digest:
-            _first_mirror([mirror + archive for mirror in MNIST.mirrors], path.parent, archive, archive_md5)
-
-
-def _first_mirror(urls: Sequence[str], folder: Path, archive: str, archive_md5: str) -> None:
-    from torchvision.datasets.utils import download_and_extract_archive
-
-    for url in urls:
-        try:
-            download_and_extract_archive(url, str(folder), filename=archive, md5=archive_md5)
-            return
-        except (RuntimeError, OSError, HTTPException):
-            if url == urls[-1]:
-                raise
+def _fetch_mnist(path: Path) -> None:
+    """Unpack the archive beside ``path``, downloaded unless it is there."""
+    packed, part = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.part")
+    pinned = _pinned(packed.name, MNIST_AT)
+    if not packed.is_file() or sha256(packed) != pinned.sha256:
+        download(pinned, packed)
+    part.write_bytes(gzip.decompress(packed.read_bytes()))  # what is pinned is no bomb
+    part.replace(path)
 
 
 def _fetch_svhn(data_dir: Path) -> None:
-    from torchvision.datasets import SVHN
-    from torchvision.datasets.utils import download_url
-
     folder = svhn_folder(data_dir)
     if folder is None or folder.name == "svhn_10k":  # a cut of the official data: svhn comes before it
         folder = data_dir / "svhn"
-    for url, name, _ in (SVHN.split_list["train"], SVHN.split_list["test"]):
+    for name, digest in SVHN_MD5.items():
         path = folder / name
         if not path.is_file():
-            part = path.with_name(f"{name}.part")  # so that an interrupted download is never taken for the file
-            download_url(url, str(folder), part.name, SVHN_MD5[name])
-            part.replace(path)
-        elif md5(path) != SVHN_MD5[name]:
+            download(_pinned(name, SVHN_AT), path)
+        elif md5(path) != digest:
             raise DataError(f"{path} is truncated or not the official SVHN file: move it away and fetch again")
+
+
+def _pinned(name: str, places: tuple[str, ...]) -> Pinned:
+    return Pinned([place + name for place in places], *PINS[name])

@@ -1,6 +1,6 @@
 """Downloads that go on where they stopped, of files whose checksum is pinned.
 
-Plain urllib: torchvision's downloader, which fetches our small files, and pooch start a gigabyte afresh after a break.
+Plain urllib: torchvision's downloader and pooch start a file afresh after a break.
 """
 
 import hashlib

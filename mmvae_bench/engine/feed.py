@@ -97,10 +97,10 @@ class Feed:
         }
         return MultimodalBatch(x, shown)
 
-    def epoch(self, number: int) -> Iterator[MultimodalBatch]:
-        """The batches of an epoch, one after the other."""
+    def epoch(self, number: int, done: int = 0) -> Iterator[MultimodalBatch]:
+        """The batches of an epoch, one after the other, less the first ``done``."""
         epoch = self.start(number)
-        for rows in self.order.epoch(number):
+        for rows in self.order.epoch(number)[done:]:
             yield self.batch(epoch, torch.from_numpy(rows).to(self.device))
 
     def draw(self, name: str, n: int) -> Tensor:

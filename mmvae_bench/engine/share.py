@@ -1,8 +1,10 @@
 """Many runs in one process: whose random numbers are drawn, which GPU a run gets, and whether there is room on it."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
@@ -36,6 +38,15 @@ class Turn:
             finally:
                 self._state = torch.get_rng_state(), torch.cuda.get_rng_state(self._cuda) if self._cuda else None
 
+    def states(self) -> dict[str, torch.Tensor]:
+        """What its next draws depend on: the states of the generators, ``cpu`` and perhaps ``cuda``."""
+        cpu, cuda = self._state or (torch.get_rng_state(), None)
+        return {"cpu": cpu} if cuda is None else {"cpu": cpu, "cuda": cuda}
+
+    def restore(self, states: Mapping[str, torch.Tensor]) -> None:
+        """Draw next what would have followed when :meth:`states` was asked."""
+        self._state = states["cpu"], states.get("cuda")
+
 
 class Room:
     """Lets runs onto a device while there is memory for them: measured, not guessed.
@@ -48,10 +59,12 @@ class Room:
 
     Attributes:
         sent: Runs inside and those that wait.
+        limit: The most runs at a time, once memory has run out.
     """
 
     def __init__(self, free: Callable[[], int]) -> None:
         self.sent = 0
+        self.limit = math.inf
         self._free = free
         self._changed = threading.Condition()
         self._starting = 0
@@ -84,29 +97,50 @@ class Room:
                 self._running -= 1
                 self._changed.notify_all()
 
+    def crowded(self) -> bool:
+        """Say, from inside, that memory ran out: one run fewer is let in from now on. False if the run was alone."""
+        with self._changed:
+            neighbours = self._running - 1
+            self.limit = max(1, min(self.limit, neighbours))
+        return neighbours > 0
+
     def _has_room(self) -> bool:
         """One run is at the door at a time, or its appetite could not be told from another's."""
+        if self._running >= self.limit:
+            return False
         return not self._running or (not self._starting and self._free() >= 2 * self._most)
 
 
-@contextmanager
-def place(device: str) -> Iterator[tuple[torch.device, Callable[[], None]]]:
-    """A device for a run, and what to call when its first steps are taken.
+@dataclass(frozen=True)
+class Place:
+    """Where a run is computed.
 
-    On GPUs this waits for room on the one with the fewest runs, and the run gets a stream of its own.
+    Attributes:
+        settled: To be called when the first steps are taken.
+        crowded: To be called when memory runs out; whether it may fit with fewer neighbours.
+    """
+
+    device: torch.device
+    settled: Callable[[], None] = lambda: None
+    crowded: Callable[[], bool] = lambda: False
+
+
+@contextmanager
+def place(device: str) -> Iterator[Place]:
+    """A place for a run. On GPUs this waits for room on the one with the fewest runs, and the run gets a stream.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` (all GPUs) or ``cuda:<i>``.
     """
     chosen = choose(device)
     if chosen.type != "cuda":
-        yield chosen, lambda: None
+        yield Place(chosen)
         return
     indices = range(torch.cuda.device_count()) if device in ("auto", "cuda") else [chosen.index]
     with _sent({index: _room(index) for index in indices}) as (index, room):
         stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
         with room.enter() as settled, torch.cuda.device(index), torch.cuda.stream(stream):
-            yield torch.device("cuda", index), settled
+            yield Place(torch.device("cuda", index), settled, room.crowded)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -71,9 +72,9 @@ class Plain:
     def __init__(self, step: Step, feed: Feed) -> None:
         self.step, self.feed = step, feed
 
-    def epoch(self, number: int) -> Iterator[None]:
-        """Take the steps of an epoch, one each time it is asked to go on."""
-        for batch in self.feed.epoch(number):
+    def epoch(self, number: int, done: int = 0) -> Iterator[None]:
+        """Take the steps of an epoch, less those that are ``done``, one each time it is asked to go on."""
+        for batch in self.feed.epoch(number, done):
             self.step(batch)
             yield
 
@@ -105,13 +106,14 @@ class Static:
             with self._nothing_happened():
                 self.run = [self._rehearsed(take) for take in self.run]
 
-    def epoch(self, number: int) -> Iterator[None]:
-        """Take the steps of an epoch, one each time it is asked to go on."""
+    def epoch(self, number: int, done: int = 0) -> Iterator[None]:
+        """Take the steps of an epoch, less those that are ``done``, one each time it is asked to go on."""
         upload = self.feed.start(number)
         self.now.present.copy_(upload.present)
         for name, rows in upload.partner.items():
             self.now.partner[name].copy_(rows)
-        order = [(kind, torch.from_numpy(own)) for kind, own in self.feed.order.static(number, self.slots)]
+        steps = islice(self.feed.order.static(number, self.slots), done, None)
+        order = [(kind, torch.from_numpy(own)) for kind, own in steps]
         for kind, own in [(kind, own.to(self.feed.device)) for kind, own in order]:
             self.rows[kind].copy_(own)
             self.run[kind]()

@@ -2,11 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 
+from mmvae_bench.engine.checkpoint import Keeper, Position, Training
+from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.precision import narrowed
@@ -42,6 +44,7 @@ class History:
         warm_up: Seconds before the first step, in which a step is compiled or captured.
         seconds: Spent in the loop, neighbours' turns included; ``rows`` is the number of training rows seen.
         engine: How steps were taken: the label of a :class:`Mode`; ``lack`` says what could not be had, or nothing.
+        resumed: How often it went on from a checkpoint; ``seconds`` are those of all processes.
     """
 
     epochs: list[dict[str, float]]
@@ -50,11 +53,12 @@ class History:
     rows: int
     engine: str = "eager"
     lack: str = ""
+    resumed: int = 0
 
 
 def train(
     model: MultimodalVAE, feed: Feed, spec: TrainSpec, report: Callable[[Progress], None] = lambda _: None,
-    *, mode: Mode | None = None, turn: Turn | None = None,
+    *, mode: Mode | None = None, turn: Turn | None = None, keeper: Keeper | None = None,
 ) -> History:  # fmt: skip
     """Train in place with Adam for the given number of epochs; the last step is what is scored (protocol 7).
 
@@ -65,33 +69,65 @@ def train(
         report: Called after each epoch.
         mode: How; plainly in fp32 by default.
         turn: The run's random numbers, where others train in the same process.
+        keeper: Of its checkpoints; by default none are kept.
 
     Raises:
         TrainingFailed: If the loss is not finite; says in which epoch.
+        Stopped: If the keeper was told to stop.
     """
-    mode, turn = mode or Mode(), turn or Turn(feed.device)
-    start, records = time.perf_counter(), []
+    mode, turn, keeper = mode or Mode(), turn or Turn(feed.device), keeper or Keeper()
+    start = time.perf_counter()
     model.train()
     with narrowed(model.networks, mode.precision, feed.device):
         with turn():
             step, way, lack = _prepare(model, feed, spec, mode)
+        training = Training(model, step, turn)
+        at = keeper.restore(training)
         ready = time.perf_counter()
-        for number in range(spec.epochs):
-            steps = way.epoch(number)
-            for done in range(0, feed.steps, BURST):
+        clock = Clock(at.seconds)
+        while at.epoch < spec.epochs:
+            steps = way.epoch(at.epoch, at.step)
+            while at.step < feed.steps:
                 with turn():
-                    for _ in range(min(BURST, feed.steps - done)):
+                    for _ in range(min(BURST, feed.steps - at.step)):
                         next(steps)
+                        at.step += 1
+                        if keeper.halt():
+                            break
+                at.seconds = clock()
+                keeper.visit(training, at)
             means = step.means(feed.steps)
-            records.append({"epoch": number + 1, "seconds": time.perf_counter() - ready, **means})
+            at.records.append(_record(at, clock(), feed, means))
             if not all(map(math.isfinite, means.values())):
                 bad = ", ".join(f"{name} = {value}" for name, value in means.items())
                 raise TrainingFailed(
-                    f"the loss is not finite in epoch {number + 1}: {bad}; try a smaller learning rate"
+                    f"the loss is not finite in epoch {at.epoch + 1}: {bad}; try a smaller learning rate"
                 )
-            report(Progress(number + 1, spec.epochs, means["loss"]))
+            at.epoch, at.step = at.epoch + 1, 0
+            report(Progress(at.epoch, spec.epochs, means["loss"]))
+        at.seconds = clock()
+        keeper.save(training, at)  # scoring may be long, too
     rows = feed.presence.rows * spec.epochs
-    return History(records, ready - start, time.perf_counter() - ready, rows, step.mode.label, lack)
+    return History(at.records, ready - start, at.seconds, rows, step.mode.label, lack, at.resumed)
+
+
+class Clock:
+    """Seconds since it was made, added to those of before."""
+
+    def __init__(self, before: float) -> None:
+        self._zero = time.perf_counter() - before
+
+    def __call__(self) -> float:
+        """Read it."""
+        return time.perf_counter() - self._zero
+
+
+def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]) -> dict[str, float]:
+    """What the history keeps of the epoch that has just ended: seconds so far, rows a second, memory, losses."""
+    own = seconds - (at.records[-1]["seconds"] if at.records else 0.0)
+    rate = feed.presence.rows / own if own > 0 else 0.0
+    memory = peak_memory_mb(feed.device)
+    return {"epoch": at.epoch + 1, "seconds": seconds, "rate": rate, "peak_memory_mb": memory, **means}
 
 
 def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> tuple[Step, Plain | Static, str]:

@@ -1,23 +1,34 @@
 """Run metrics: the only reader of the test split."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mmvae_bench.errors import BenchError, TrainingFailed, Undefined
 from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.base import Evaluation, Score
 
 
-def evaluate(ev: Evaluation, names: Sequence[str] | None = None) -> list[Score]:
+def evaluate(
+    ev: Evaluation, names: Sequence[str] | None = None, begin: Callable[[str], None] = lambda _: None
+) -> list[Score]:
     """The scores of the named metrics, or of all registered ones, in order.
 
     A metric that the model or the data do not define becomes one skipped row with its reason.
+
+    Args:
+        ev: What is scored.
+        names: Of metrics; None is all.
+        begin: Told the name of each before it is computed.
 
     Raises:
         BenchError: If a name is unknown.
         TrainingFailed: If a value is not finite.
     """
-    return [checked(score) for name in (registry.names() if names is None else names) for score in scores_of(name, ev)]
+    scores: list[Score] = []
+    for name in registry.names() if names is None else names:
+        begin(name)
+        scores += map(checked, scores_of(name, ev))
+    return scores
 
 
 def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:

@@ -17,7 +17,7 @@ from mmvae_bench.report.figures_curves import curves
 from mmvae_bench.report.figures_relatedness import class_matrices, histograms
 from mmvae_bench.report.figures_samples import embeddings, grids
 from mmvae_bench.report.figures_time import against_time
-from mmvae_bench.report.naming import slug
+from mmvae_bench.report.naming import file_name, slug
 from mmvae_bench.report.page import render_page
 from mmvae_bench.report.render import to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
@@ -102,7 +102,7 @@ def _write_tables(tables: Sequence[Table], folder: Path) -> Iterator[Path]:
     slugs = _slugs(list(dict.fromkeys(table.group for table in tables)))
     for table in tables:
         parts = (slugs[table.group], table.metric, slug(table.variant), table.prior, slug(table.scheme))
-        name = "-".join(part for part in parts if part not in ("", "x", "none"))
+        name = file_name("-".join(part for part in parts if part not in ("", "x", "none")))
         for ending, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
             path = folder / f"{name}.{ending}"
             path.write_text(write(table), encoding="utf-8")

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmvae_bench.models import registry as models
+from mmvae_bench.report.naming import file_name
 
 # Okabe and Ito's, told apart by people with any colour vision, less the yellow (too pale); grey is kept for context
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C510A", "#56B4E9", "#7B3294", "#BF9000", "#01665E")
@@ -126,7 +127,7 @@ def save(plots: Iterable[Plot], folder: Path) -> Iterator[Picture]:
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
         figure = plot.figure
-        png, pdf = (folder / f"{plot.name}.{ending}" for ending in ("png", "pdf"))
+        png, pdf = (folder / f"{file_name(plot.name)}.{ending}" for ending in ("png", "pdf"))
         FigureCanvasAgg(figure)  # without it, matplotlib makes a renderer each time that it measures a text
         figure.set_dpi(DPI)
         if engine := figure.get_layout_engine():

@@ -15,6 +15,11 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
 
 
+def file_name(text: str) -> str:
+    """The text as the name of a file in its folder, whatever the metrics and modalities in it are called."""
+    return re.sub(r"[^\w.+-]", "_", text, flags=re.ASCII)[:200]
+
+
 def name_groups(runs: list[Run]) -> list[Run]:
     """Title each data set by its name, the options in which it differs from others of that name, and its subset."""
     differing = _differing(runs, lambda run: str(run.spec["dataset"]["name"]), _data)

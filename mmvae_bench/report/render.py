@@ -140,12 +140,12 @@ def _rows(table: Table, escape: Callable[[str], str], bold: Callable[[str], str]
 
 def markdown(text: str) -> str:
     """Escape what Markdown or a table cell would interpret."""
-    return re.sub(r"([\\`*_\[\]|<>])", r"\\\1", text.replace("\n", " "))
+    return re.sub(r"([\\`*_\[\]|<>])", r"\\\1", " ".join(text.splitlines()))
 
 
 def latex(text: str) -> str:
     """Escape what LaTeX would interpret."""
-    return "".join(TEX.get(character, character) for character in text.replace("\n", " "))
+    return "".join(TEX.get(character, character) for character in " ".join(text.splitlines()))
 
 
 def column_head(column: Column) -> str:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.run_folder import read_arrays
 
 DROP = ",drop"  # as rows and plans write it: incomplete rows were left out
 
@@ -61,16 +60,9 @@ class Run:
         """The arrays that figures need; empty if none are stored.
 
         Raises:
-            BenchError: If the file cannot be read.
+            BenchError: If the file is not what was written.
         """
-        path = self.folder / "artifacts.npz"
-        if not path.exists():
-            return {}
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except Exception as error:  # zip, zlib and numpy each raise their own
-            raise BenchError(f"cannot read '{path}' ({error}); move its folder away and run the suite again") from error
+        return read_arrays(self.folder, self.record, "artifacts.npz")
 
     @property
     def train_seconds(self) -> float | None:

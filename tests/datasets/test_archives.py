@@ -3,9 +3,11 @@ import gzip
 import io
 import lzma
 import os
+import struct
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -216,3 +218,44 @@ def test_what_is_no_archive_is_refused(tmp_path):
         (tmp_path / "file").write_bytes(content)
         refused(tmp_path / "file", r"is no \.tar\.gz, \.tar\.xz or \.zip")
     refused(tmp_path / "absent", "absent")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_declares_less_than_it_holds_is_not_expanded(method, tmp_path):
+    path, size = tmp_path / "z", 100 << 20
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("a/x", bytes(size))
+    raw = path.read_bytes().replace(struct.pack("<L", size), struct.pack("<L", 10))
+    path.write_bytes(raw.replace(struct.pack("<L", zlib.crc32(bytes(size))), struct.pack("<L", zlib.crc32(bytes(10)))))
+    tracemalloc.start()
+    try:
+        if method == zipfile.ZIP_DEFLATED:
+            assert read(path) == {"a/x": bytes(10)}
+        else:
+            refused(path, "'a/x', compressed in a way that no archive")
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zips_list_of_members_is_not_read_if_it_is_too_long(tmp_path, monkeypatch):
+    path = pack_zip(tmp_path / "z", [(f"{i:0100}", b"") for i in range(100)])
+    monkeypatch.setattr(archives, "MEMBER", 10_000)
+    refused(path, "more than 10,000 bytes of names")
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_negative_size_neither_goes_back_nor_reads_all(kind, tmp_path, monkeypatch):
+    for size in (-512, -1024, -(1 << 40)):
+        info, _ = entry("a/x", kind=kind)
+        info.size, path = size, tmp_path / "t"
+        path.write_bytes(
+            gzip.compress(entry("a/ok", b"")[0].tobuf() + info.tobuf(tarfile.GNU_FORMAT) + bytes(50 << 20))
+        )
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError, match="truncated or damaged"):
+                names(path)
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()

@@ -92,9 +92,28 @@ def test_while_a_run_is_at_the_door_nobody_else_comes_in():
 
 
 def test_on_a_cpu_there_is_always_room():
-    with place("cpu") as (device, settled):
-        settled()
-        assert device == CPU
+    with place("cpu") as at:
+        at.settled()
+        assert at.device == CPU
+        assert not at.crowded()
+
+
+def test_when_memory_runs_out_one_run_fewer_is_let_in_until_one_is_alone():
+    room = Room(lambda: 100)
+    with room.enter() as first:
+        first()
+        with room.enter() as second:
+            second()
+            assert not waiting(room)  # three would fit
+            assert room.crowded()
+        assert room.limit == 1
+        blocked = threading.Thread(target=lambda: waiting(room), daemon=True)
+        blocked.start()
+        blocked.join(0.4)
+        assert room._running == 1
+        assert not room.crowded()
+    blocked.join(5)
+    assert room._running == 0
 
 
 def test_runs_are_spread_over_gpus():

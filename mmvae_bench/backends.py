@@ -1,0 +1,114 @@
+"""Where tasks are computed: joblib's own backends, for processes here or a cluster; nothing of ours but the choice."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import joblib
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.request import Settings
+from mmvae_bench.stops import unheard
+
+T = TypeVar("T")
+
+
+class WorkerDied(Exception):
+    """A process of the pool died (was killed, ran out of memory) and took its task along, perhaps others' too."""
+
+
+@contextmanager
+def cluster(settings: Settings) -> Iterator[int]:
+    """Connect to the backend, as a context; gives the runs it takes at a time, 0 where that is ours to say.
+
+    Raises:
+        BenchError: If its package is not installed, or nothing answers at the address.
+    """
+    if settings.backend == "loky":
+        yield 0
+        return
+    try:
+        connect = {"dask": _dask, "ray": _ray}[settings.backend]
+        with connect(settings.address) as jobs, joblib.parallel_config(backend=settings.backend):
+            yield jobs
+    except ImportError as error:
+        raise BenchError(
+            f"--backend {settings.backend} needs {error.name}: pip install 'mmvae-bench[{settings.backend}]'"
+        ) from error
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[int]:
+    from distributed import Client
+
+    try:
+        client = Client(address or None, timeout=20)
+    except (OSError, ValueError, TypeError) as error:
+        raise BenchError(f"no dask scheduler answers at '{address}' ({error}); start one: dask scheduler") from error
+    with client:
+        client.wait_for_workers(1, timeout=60)
+        yield sum(client.ncores().values())
+
+
+@contextmanager
+def _ray(address: str) -> Iterator[int]:
+    import ray
+    from ray.util.joblib import register_ray
+
+    try:
+        ray.init(address=address or None, log_to_driver=False, include_dashboard=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise BenchError(f"no ray cluster answers at '{address}' ({error}); start one: ray start --head") from error
+    register_ray()
+    try:
+        yield int(ray.cluster_resources()["CPU"])
+    finally:
+        ray.shutdown()
+
+
+def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, processes: bool = False) -> Iterator[T]:
+    """What calls return, as they end; a call is only taken from the iterable when there is room for it.
+
+    On a CPU they are computed in processes; where they share GPUs, in threads: a process has a CUDA context of its
+    own, and contexts take turns at a GPU, while the streams of one context share it.
+
+    Args:
+        calls: What to compute, functions that can be sent to another process.
+        jobs: How many at a time.
+        settings: Say where.
+        processes: Whether threads will not do, even where runs share GPUs. One job alone is no process of its own.
+
+    Raises:
+        WorkerDied: If a process died.
+    """
+    how: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": jobs}
+    if settings.backend == "loky":
+        how["backend"] = "loky" if processes else _local(settings.device)
+    elif settings.backend == "ray":
+        how["return_as"] = "list"  # its pool hands over results all together
+    try:
+        with unheard() if settings.backend == "loky" else nullcontext():
+            ended = joblib.Parallel(n_jobs=jobs, **how)(
+                joblib.delayed(call)() for call in calls
+            )
+        yield from ended
+    except _deaths() as error:
+        raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _local(device: str) -> str:
+    from mmvae_bench.engine.device import choose
+
+    return "threading" if choose(device).type == "cuda" else "loky"
+
+
+def _deaths() -> tuple[type[BaseException], ...]:
+    """What the backends that are loaded raise when a worker dies."""
+    found: list[type[BaseException]] = [BrokenProcessPool]
+    if "distributed" in sys.modules:
+        found.append(sys.modules["distributed"].scheduler.KilledWorker)
+    if "ray" in sys.modules:
+        found.append(sys.modules["ray"].exceptions.RayError)
+    return tuple(found)

@@ -1,0 +1,187 @@
+"""Whose a run is while it is under way: any number of processes on one folder, on one machine or on many.
+
+``<root>/claims/<run_id>/<nonce>.json`` says it: the nonce is the holder's name for this one claim, the content is its
+host, its pid and a counter that it raises every :data:`BEAT` seconds. Three steps, each one rename, decide everything:
+
+- to take a run, a folder with the own file in it is renamed to ``claims/<run_id>``, which fails if that is taken;
+- to steal it from a holder that died, the holder's file is renamed to an own nonce, which fails if another was quicker
+  or if the claim is not the one that was watched;
+- a holder whose file is gone has lost the run, and publishes nothing.
+
+Clocks of different machines are never compared: a claim has expired when its counter did not move for
+:data:`EXPIRY` seconds by the clock of who looks. On the same machine a holder whose process is gone is known at once.
+"""
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+
+from mmvae_bench.disk import nonce, rename_new, temporary_beside
+from mmvae_bench.holder import Holder
+
+BEAT = 2.0  # seconds
+EXPIRY = 60.0  # seconds: a holder may be paused for so long, or its file system away
+WIDTH = 400  # bytes of a claim's file, so that a counter is overwritten in place
+
+
+class Claims:
+    """The claims under a results folder.
+
+    Args:
+        root: The results folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "claims"
+
+    def holder(self, run_id: str) -> Holder | None:
+        """Who has a run, or None. A file that is being written reads as a holder of unknown beat, -1."""
+        found = sorted((self.root / run_id).glob("*.json"))
+        if not found:
+            return None
+        try:
+            return Holder(**{**json.loads(found[0].read_text()), "nonce": found[0].stem})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError):
+            return Holder(found[0].stem, -1, "", "?", 0, "")
+
+    def held(self) -> dict[str, Holder]:
+        """Every run that has a holder."""
+        runs = [path.name for path in self.root.glob("*") if not path.name.startswith(".") and path.is_dir()]
+        return {run_id: holder for run_id in sorted(runs) if (holder := self.holder(run_id))}
+
+    def take(self, run_id: str, runner: str = "", expired: str = "") -> "Claim | None":
+        """Claim a run; None if it is another's, who is neither gone nor the one whose claim has ``expired``.
+
+        Args:
+            run_id: Which.
+            runner: The nonce of the command that this process works for.
+            expired: The nonce of a claim whose counter stood still long enough, see :class:`Watch`.
+
+        Raises:
+            OSError: If the folder cannot be written to.
+        """
+        own = Holder.here(nonce(), runner)
+        folder = self.root / run_id
+        self.root.mkdir(parents=True, exist_ok=True)
+        new = temporary_beside(folder)
+        new.mkdir()
+        try:
+            _write(new / f"{own.nonce}.json", own, os.O_CREAT)
+            if rename_new(new, folder):
+                return Claim(folder / f"{own.nonce}.json", own)
+        finally:
+            for path in new.glob("*"):
+                path.unlink()
+            with contextlib.suppress(OSError):  # renamed
+                new.rmdir()
+        before = self.holder(run_id)
+        if before is None or not (before.gone or before.nonce == expired):
+            return None
+        claim = Claim(folder / f"{own.nonce}.json", own, before)
+        try:
+            (folder / f"{before.nonce}.json").rename(claim.path)
+        except FileNotFoundError:
+            return None  # another was quicker
+        claim.beat()
+        return claim
+
+
+class Claim:
+    """A run that is ours. As a context it is renewed by a thread, and released at the end.
+
+    Attributes:
+        before: From whom it was taken over, if from anybody.
+        lost: Whether another has taken it over, as far as is known.
+    """
+
+    def __init__(self, path: Path, holder: Holder, before: Holder | None = None) -> None:
+        self.path, self.holder, self.before, self.lost = path, holder, before, False
+        self._beats = 0
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+
+    def beat(self) -> None:
+        """Raise the counter."""
+        self._beats += 1
+        try:
+            _write(self.path, self.holder, 0, self._beats)
+        except FileNotFoundError:
+            self.lost = True
+        except OSError:  # no room, no right: publishing will tell, and until then nothing is gained by stopping
+            return
+
+    def held(self) -> bool:
+        """Look whether the run is still ours.
+
+        Raises:
+            OSError: If that cannot be seen.
+        """
+        try:
+            os.close(os.open(self.path, os.O_RDONLY))  # NFS asks its server on open, and on nothing less
+        except FileNotFoundError:
+            self.lost = True
+        return not self.lost
+
+    def release(self) -> None:
+        """Let others have it."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            self.path.parent.rmdir()  # fails if another has it already
+
+    def __enter__(self) -> "Claim":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._released.set()
+        self._thread.join()
+        self.release()
+
+    def _renew(self) -> None:
+        while not self._released.wait(BEAT) and not self.lost:
+            self.beat()
+
+
+def _write(path: Path, holder: Holder, flags: int, beat: int = 0) -> None:
+    """Write a claim's file in place and never anew: one that was renamed by a thief must not come back."""
+    text = json.dumps({**asdict(holder), "beat": beat}).ljust(WIDTH)
+    descriptor = os.open(path, os.O_WRONLY | flags, 0o666)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+class Watch:
+    """Sees claims expire, by its own clock.
+
+    Args:
+        claims: What is watched.
+        now: The clock, in seconds.
+    """
+
+    def __init__(self, claims: Claims, now: Callable[[], float] = time.monotonic) -> None:
+        self.claims, self.now = claims, now
+        self._seen: dict[str, tuple[str, int, float]] = {}
+
+    def look(self, run_id: str) -> tuple[Holder | None, bool]:
+        """Who has a run, and whether that is over: it is nobody's, or its holder is gone or silent for too long."""
+        holder = self.claims.holder(run_id)
+        if holder is None:
+            self._seen.pop(run_id, None)
+            return None, True
+        name, beat, since = self._seen.get(run_id, ("", 0, 0.0))
+        if (name, beat) != (holder.nonce, holder.beat):
+            since = self.now()
+            self._seen[run_id] = holder.nonce, holder.beat, since
+        return holder, holder.gone or self.now() - since >= EXPIRY

@@ -1,0 +1,82 @@
+"""Writing so that nobody ever reads half of it: not a reader beside us, not another writer, not we after a crash.
+
+Everything is written under a temporary name, synced, and renamed. Renames within a folder are atomic on local disks
+and on NFS; hard links, locks and clocks, on which shared file systems differ, are not needed.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # as the file system likes; the last where a file has the name
+
+
+def nonce() -> str:
+    """16 hexadecimal digits that nobody else has, on no machine."""
+    return secrets.token_hex(8)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder that nobody else uses."""
+    return path.with_name(f".{path.name}.{nonce()}.tmp")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> None:
+    """Write a file whole, in place of the one that is there; its folder is made.
+
+    Args:
+        path: Where.
+        content: Text is written as UTF-8.
+        synced: False for what may be lost in a power cut (it is still never half there for a reader).
+
+    Raises:
+        OSError: If it cannot be written; what was there is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        if synced:
+            sync(temporary)
+        temporary.replace(path)
+        if synced:
+            sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+
+
+def rename_new(source: Path, target: Path) -> bool:
+    """Rename a folder that is not empty to a name that must be free; False, and nothing done, if it is taken.
+
+    POSIX's rename replaces an empty folder and refuses a full one, in one step: of many who try, one succeeds.
+
+    Raises:
+        OSError: If it fails for another reason.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in TAKEN:
+            return False
+        raise
+    return True
+
+
+def free_name(path: Path) -> Path:
+    """``path``, or with the first number that is free."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number, candidate = number + 1, path.with_suffix(f"{path.suffix}{number + 1}")
+    return candidate

@@ -1,0 +1,109 @@
+"""What a run leaves on disk while it is under way, in ``<root>/work/<run_id>/``: checkpoint, log, how far it is."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mmvae_bench.claims import Claim
+from mmvae_bench.disk import replace_file
+
+EVERY = 0.5  # seconds between two looks at the disk, and between two notes
+
+
+class UnderWay:
+    """The folder of one run.
+
+    Args:
+        root: The results folder.
+        run_id: Which run.
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.folder = root / "work" / run_id
+        self._noted = -EVERY
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where its checkpoint is or will be."""
+        return self.folder / "checkpoint.safetensors"
+
+    def note(self, **facts: float | str) -> None:
+        """Say how far the run is, for people; not more often than they look, unless it is the last that is said."""
+        if facts["epoch"] in (0, facts["epochs"]) or time.monotonic() - self._noted >= EVERY:
+            self._noted = time.monotonic()
+            with suppress(OSError):  # a note that cannot be written stops no run
+                replace_file(self.folder / "progress.json", json.dumps(facts), synced=False)
+
+    def read_note(self) -> dict[str, Any]:
+        """What was noted last; empty if nothing."""
+        try:
+            note = json.loads((self.folder / "progress.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) and note.keys() >= {"command", "title", "epoch", "epochs", "loss"} else {}
+
+    def say(self, sentence: str) -> None:
+        """Add a line to the log."""
+        line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {sentence}\n"
+        with suppress(OSError):  # nor does a log
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(line)
+
+    def log(self) -> str:
+        """The log so far, of all processes that worked on the run."""
+        try:
+            return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def deaths(self, command: str, *, another: bool) -> int:
+        """How many processes died in this run while their command lived on, with another one counted first."""
+        path = self.folder / f"deaths-{command}"
+        count = int(path.read_text()) if path.exists() else 0
+        if another:
+            count += 1
+            replace_file(path, str(count))
+        return count
+
+    def clear(self) -> None:
+        """Remove the folder: the run is published."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Halt:
+    """Asked at each step whether a run must stop; looks at most every :data:`EVERY` seconds.
+
+    Args:
+        claim: The run's.
+        request: The file whose presence asks all runs of a command to stop.
+        command: The process of that command; if it is our parent and dies, we stop.
+    """
+
+    def __init__(self, claim: Claim, request: Path, command: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.claim, self.request, self.now = claim, request, now
+        self._command = command if os.getppid() == command else 0
+        self._next = 0.0
+        self._why = ""
+
+    def __call__(self) -> str:
+        """Why the run must stop, or empty."""
+        if not self._why and self.now() >= self._next:
+            self._next = self.now() + EVERY
+            self._why = self._look()
+        return self._why
+
+    def _look(self) -> str:
+        if self.claim.lost:
+            return "the results folder is gone, or another process has taken the run over"
+        if self._command and os.getppid() != self._command:
+            return "its command is gone"
+        with suppress(OSError):  # a folder that cannot be read asks for nothing
+            return "asked to" if self.request.exists() else ""
+        return ""

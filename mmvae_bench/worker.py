@@ -1,0 +1,161 @@
+"""One run in a worker process: claimed, trained or scored, published once, released; whatever happens is an outcome."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mmvae_bench import publish
+from mmvae_bench.claims import Claim
+from mmvae_bench.errors import DataError, Stopped, TrainingFailed
+from mmvae_bench.request import Settings
+from mmvae_bench.spec import RunSpec
+from mmvae_bench.store import RunResult, Store
+from mmvae_bench.under_way import Halt, UnderWay
+
+DEATHS = 3  # of processes, in one run, after which it is given up: dask forgives as many
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that workers work for.
+
+    Attributes:
+        nonce: Its name in claims and in the request to stop.
+        pid: Its process.
+    """
+
+    nonce: str
+    pid: int
+
+    def request(self, results_dir: Path) -> Path:
+        """The file whose presence asks its workers to stop."""
+        return results_dir / "claims" / f"{self.nonce}.stop"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to be done.
+
+    Attributes:
+        train: Or only to be scored by the metrics registered since.
+        seen: The stamp of what was stored when it was planned: anything else is another process's work.
+        expired: The nonce of a claim on it that has expired.
+    """
+
+    spec: RunSpec
+    train: bool
+    seen: str
+    expired: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes:
+        how: ``busy``: another process has the run; ``stopped``: on request; ``unwritable``: the results folder takes
+            no files, and ``sentence`` is why.
+        sentence: For people.
+    """
+
+    run_id: str
+    how: Literal["done", "failed", "busy", "stopped", "unwritable"]
+    sentence: str = ""
+
+
+def work(task: Task, settings: Settings, command: Command) -> Outcome:
+    """Do a task, unless another process has it or did it."""
+    spec, store = task.spec, Store(settings.results_dir)
+    try:
+        claim = store.claims.take(spec.run_id, command.nonce, task.expired)
+        if claim is None:
+            return Outcome(spec.run_id, "busy")
+        with claim:
+            publish.restore(store.folder(spec))
+            if store.stamp(spec) != task.seen:
+                how: Literal["failed", "done"] = "failed" if store.status(spec) == "failed" else "done"
+                return Outcome(spec.run_id, how, f"{spec.title}: {how} by another process")
+            return _claimed(task, settings, command, store, claim)
+    except OSError as error:
+        return Outcome(spec.run_id, "unwritable", error.strerror or str(error))
+
+
+def _claimed(task: Task, settings: Settings, command: Command, store: Store, claim: Claim) -> Outcome:
+    """Do a task whose run is ours."""
+    spec, under_way = task.spec, UnderWay(settings.results_dir, task.spec.run_id)
+    under_way.say(f"{spec.title}: taken by {claim.holder}" + (f", from {claim.before}" if claim.before else ""))
+    try:
+        another = claim.before is not None and claim.before.runner == command.nonce
+        if (deaths := under_way.deaths(command.nonce, another=another)) >= DEATHS:
+            raise TrainingFailed(f"{deaths} processes died of it, one after the other (killed for their memory?)")
+        halt = Halt(claim, command.request(store.root), command.pid)
+        result = _result(task, settings, command, store, under_way, halt)
+    except Stopped as why:
+        under_way.say(f"stopped: {why}")
+        return Outcome(spec.run_id, "stopped", f"{spec.title}: stopped: {why}")
+    except Exception as error:
+        under_way.say(traceback.format_exc())
+        if not task.train:
+            if isinstance(error, DataError):
+                return Outcome(spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}")
+            sentence = f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
+            return Outcome(spec.run_id, "failed", sentence)
+        from mmvae_bench import records
+
+        result = records.failed(spec, error)
+    return _published(result, task, store, claim, under_way)
+
+
+def _published(result: RunResult, task: Task, store: Store, claim: Claim, under_way: UnderWay) -> Outcome:
+    """Publish a result, if the run is still ours, and tell how it went."""
+    spec, result = task.spec, replace(result, log=result.log + under_way.log())
+    if store.publish(result, task.seen, claim.held) is None and not result.error:
+        return Outcome(spec.run_id, "busy")  # it was taken over, or published, while we were away
+    under_way.clear()
+    if result.error:
+        return Outcome(spec.run_id, "failed", f"{spec.title}: failed: {result.error}")
+    seconds, lack = result.info["seconds"], result.info.get("engine_remark", "")
+    sentence = f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s"
+    return Outcome(spec.run_id, "done", f"{sentence}; {lack}" if lack else sentence)
+
+
+def _result(
+    task: Task, settings: Settings, command: Command, store: Store, under_way: UnderWay, halt: Callable[[], str]
+) -> RunResult:
+    """Train and score, or only score, on a device that has room; with fewer neighbours where memory ran out."""
+    import torch
+
+    from mmvae_bench import execute
+    from mmvae_bench.engine.checkpoint import Keeper
+    from mmvae_bench.engine.device import prepare
+    from mmvae_bench.engine.share import place
+
+    spec, epochs = task.spec, task.spec.train.epochs
+    prepare(settings.threads, spec.precision)
+    keeper = Keeper(under_way.checkpoint, settings.checkpoint_seconds, halt, under_way.say)
+    while True:
+        with place(settings.device) as at:
+
+            def note(epoch: int, loss: float, settled: Callable[[], None] = at.settled) -> None:
+                under_way.note(command=command.nonce, title=spec.title, epoch=epoch, epochs=epochs, loss=loss)
+                if epoch:
+                    settled()
+
+            note(0 if task.train else epochs, 0.0)
+            try:
+                if task.train:
+                    return execute.run(
+                        spec, at.device, settings.threads, settings.data_dir, settings.cache_dir,
+                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled,
+                    )  # fmt: skip
+                return execute.evaluate_again(spec, store, at.device, settings.data_dir, settings.cache_dir, keeper)
+            except torch.OutOfMemoryError as error:
+                if not at.crowded():
+                    why = str(error).splitlines()[0]
+                    raise TrainingFailed(
+                        f"out of GPU memory without neighbours ({why}): try a smaller --batch-size, or --device cpu"
+                    ) from None
+                under_way.say("out of GPU memory: again, with fewer neighbours")
+        torch.cuda.empty_cache()
