@@ -70,7 +70,7 @@ class Claims:
         """
         own = Holder.here(nonce(), runner)
         folder = self.root / run_id
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(exist_ok=True)  # a results folder that is gone must not come back empty
         new = temporary_beside(folder)
         new.mkdir()
         try:

@@ -14,6 +14,7 @@ import click
 
 from mmvae_bench import __version__
 from mmvae_bench.cli_run import FOLDER, cache_option, data_option, results_option, run
+from mmvae_bench.cli_store import check_results, merge, status
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 
 INTERRUPTED = "Interrupted; what is finished is stored, and the same command goes on from there."
@@ -72,7 +73,8 @@ def main() -> None:
     """
 
 
-main.add_command(run)
+for command in (run, status, merge, check_results):
+    main.add_command(command)
 
 
 @main.command()

@@ -33,7 +33,7 @@ def sync(path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> None:
-    """Write a file whole, in place of the one that is there; its folder is made.
+    """Write a file whole, in place of the one that is there.
 
     Args:
         path: Where.
@@ -43,7 +43,6 @@ def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> No
     Raises:
         OSError: If it cannot be written; what was there is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -5,6 +5,10 @@ class BenchError(Exception):
     """Bad input: one clear sentence that says what to do. Never shown with a traceback."""
 
 
+class NewerSchema(BenchError):
+    """A run was written by a newer version of this package: nothing is wrong with it, but we cannot read it."""
+
+
 class DataError(BenchError):
     """A data set's files are absent, truncated or not what they should be."""
 

@@ -34,7 +34,7 @@ class Estimate:
         if 0 < self.guessed < self.runs:
             source += f", {self.guessed} of {self.runs} runs guessed"
         beside = f"{jobs} runs at a time" if jobs > 1 else "one run after the other"
-        return f"about {_duration(self.seconds / jobs)}, {beside} (rough: {source})"
+        return f"about {duration(self.seconds / jobs)}, {beside} (rough: {source})"
 
 
 def estimate(specs: Iterable[RunSpec], store: Store) -> Estimate:
@@ -75,7 +75,7 @@ def _measured(folder: Path) -> tuple[float, float, float] | None:
     return None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """In the unit that fits."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

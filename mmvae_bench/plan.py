@@ -103,7 +103,11 @@ class Plan:
             for entry in self.entries
             if entry.status == "skipped"
         ]
-        run_ids = [spec.run_id for spec in self.specs]
         return {
-            "name": self.name, "title": self.title, "command": self.command, "run_ids": run_ids, "skipped": skipped
-        }  # fmt: skip
+            "name": self.name,
+            "title": self.title,
+            "command": self.command,
+            "run_ids": [spec.run_id for spec in self.specs],
+            "titles": {spec.run_id: spec.title for spec in self.specs},  # for people, while a run is not stored
+            "skipped": skipped,
+        }

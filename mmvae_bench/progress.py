@@ -66,7 +66,7 @@ class Board:
                 self._live.update(self._table(notes))
             elif time.monotonic() - self._last_line > LINE_EVERY:
                 self._last_line = time.monotonic()
-                running = "; ".join(f"{note['title']}: {_state(note)}" for note in notes.values())
+                running = "; ".join(f"{note['title']}: {state(note)}" for note in notes.values())
                 self.say(f"{self._summary(notes)} | {running}")
 
     def _notes(self) -> dict[str, dict[str, Any]]:
@@ -77,7 +77,7 @@ class Board:
     def _table(self, notes: Mapping[str, Mapping[str, Any]]) -> Table:
         table = Table.grid(padding=(0, 2))
         for note in notes.values():
-            table.add_row(str(note["title"]), _state(note))
+            table.add_row(str(note["title"]), state(note))
         table.add_row(self._summary(notes), "")
         return table
 
@@ -91,7 +91,8 @@ class Board:
         return f"{len(self.done)} of {len(self.weights)} runs done{left}"
 
 
-def _state(note: Mapping[str, Any]) -> str:
+def state(note: Mapping[str, Any]) -> str:
+    """``epoch 3/20, loss 1.50``, of what :meth:`UnderWay.read_note` returns."""
     if note["epoch"] >= note["epochs"]:
         return "scoring"
     loss = f", loss {note['loss']:.2f}" if note["epoch"] else ""

@@ -35,6 +35,8 @@ def status(folder: Path) -> str:
 
 def publish(target: Path, result: RunResult, seen: str | None, held: Callable[[], bool]) -> Path | None:
     """Write a run's folder and rename it to ``target``; see :meth:`mmvae_bench.store.Store.publish`."""
+    if not held():
+        return None
     seen = stamp(target) if seen is None else seen
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(target)
@@ -48,11 +50,14 @@ def publish(target: Path, result: RunResult, seen: str | None, held: Callable[[]
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def put(temporary: Path, target: Path, seen: str) -> bool:
-    """Rename a finished folder to ``target``, in place of what was ``seen`` there and of nothing else."""
+def put(temporary: Path, target: Path, seen: str, *, keep: bool = False) -> bool:
+    """Rename a finished folder to ``target``, in place of what was ``seen`` there and of nothing else.
+
+    What is broken is kept beside it; so is anything its caller says to ``keep``.
+    """
     aside = _old(target)
     if seen:
-        keep = status(target) == "broken"
+        keep = keep or status(target) == "broken"
         if aside.exists():  # of one who was killed after publishing
             shutil.rmtree(aside)
         try:

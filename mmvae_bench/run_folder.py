@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmvae_bench.disk import sync
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.spec import RunSpec, canonical_json
 
 SCHEMA = 2  # of run.json and of each row. 1: only the sizes of files were known; rows before had no engine, precision
@@ -60,7 +60,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         if type(run["schema"]) is not int or run["status"] not in ("done", "failed"):
             raise ValueError(f"schema {run['schema']!r}, status {run['status']!r}")
         if run["schema"] > SCHEMA:
-            raise BenchError(
+            raise NewerSchema(
                 f"'{path}' was written by a newer mmvae-bench (schema {run['schema']}, this one reads up to {SCHEMA}); "
                 "upgrade mmvae-bench, or use another --results-dir"
             )
@@ -201,7 +201,7 @@ def write_files(folder: Path, result: RunResult) -> None:
     status = {"status": "failed", "error": result.error} if result.error else {"status": "done"}
     manifest = {name: _facts(content) for name, content in sorted(files.items())}
     record = {"schema": SCHEMA, **status, "spec": result.spec.to_dict(), "files": manifest, **result.info}
-    record = json.loads(canonical_json(record))  # as it will be read, or its checksum might differ
+    record = json.loads(json.dumps(record, allow_nan=False))  # as it will be read, or its checksum might differ
     files["run.json"] = json.dumps({**record, "checksum": _checksum(record)}, indent=1).encode()
     for name, content in files.items():
         (folder / name).write_bytes(content)

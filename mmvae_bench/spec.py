@@ -125,6 +125,20 @@ class RunSpec:
     precision: str = "fp32"
     protocol: int = PROTOCOL
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "RunSpec":
+        """The spec whose :meth:`to_dict` is ``plain``; labels, which it lacks, are the bare names.
+
+        Raises:
+            BenchError: If it is no spec's.
+        """
+        try:
+            parts = {part: Component(**plain[part], label=plain[part]["name"]) for part in ("dataset", "model", "nets")}
+            train, missing = TrainSpec(**plain["train"]), Missing(**plain["missing"])
+            return cls(**{**plain, **parts, "train": train, "missing": missing})
+        except (KeyError, TypeError, ValueError) as error:
+            raise BenchError(f"this is no run's spec ({error!r})") from error
+
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON values, without labels."""
         plain = asdict(self)

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 
 ASKED = b"\nStopping: runs under way write a checkpoint first; once more stops at once.\n"
@@ -57,6 +58,7 @@ def unheard() -> Iterator[None]:
 
     What is blocked is inherited; the command itself hears them as soon as it is outside.
     """
+    resource_tracker.ensure_running()  # or starting it inside would unblock what we block (Python 3.11)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
     try:
         yield

@@ -159,6 +159,7 @@ class Store:
     def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
         """Record which runs a suite consists of: ``run_ids``, ``skipped`` rows with reasons, ``title``."""
         record = {"schema": SCHEMA, "name": name, **plan}
+        (self.root / "plans").mkdir(parents=True, exist_ok=True)
         replace_file(self.root / "plans" / f"{name}.json", json.dumps(record, indent=1))
 
     def read_plan(self, name: str | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ EVERY = 0.5  # seconds between two looks at the disk, and between two notes
 
 
 class UnderWay:
-    """The folder of one run.
+    """The folder of one run, made by :meth:`start`; nothing else makes it, so one that was removed stays away.
 
     Args:
         root: The results folder.
@@ -27,6 +27,15 @@ class UnderWay:
     def __init__(self, root: Path, run_id: str) -> None:
         self.folder = root / "work" / run_id
         self._noted = -EVERY
+
+    def start(self) -> None:
+        """Make the folder, if it is not there.
+
+        Raises:
+            OSError: If it cannot be made.
+        """
+        self.folder.parent.mkdir(exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
 
     @property
     def checkpoint(self) -> Path:
@@ -51,10 +60,8 @@ class UnderWay:
     def say(self, sentence: str) -> None:
         """Add a line to the log."""
         line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {sentence}\n"
-        with suppress(OSError):  # nor does a log
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
-                file.write(line)
+        with suppress(OSError), (self.folder / "log.txt").open("a", encoding="utf-8") as file:  # nor does a log
+            file.write(line)
 
     def log(self) -> str:
         """The log so far, of all processes that worked on the run."""

@@ -85,6 +85,7 @@ def work(task: Task, settings: Settings, command: Command) -> Outcome:
 def _claimed(task: Task, settings: Settings, command: Command, store: Store, claim: Claim) -> Outcome:
     """Do a task whose run is ours."""
     spec, under_way = task.spec, UnderWay(settings.results_dir, task.spec.run_id)
+    under_way.start()
     under_way.say(f"{spec.title}: taken by {claim.holder}" + (f", from {claim.before}" if claim.before else ""))
     try:
         another = claim.before is not None and claim.before.runner == command.nonce

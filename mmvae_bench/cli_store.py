@@ -1,0 +1,92 @@
+"""The commands about stored runs: how far they are, whether they are what was written, and how several folders join."""
+
+from pathlib import Path
+
+import click
+
+from mmvae_bench.cli_run import FOLDER, results_option
+from mmvae_bench.errors import BenchError
+
+SHOWN = 10  # differences, the largest first
+
+
+@click.command(short_help="Print what is done, under way, failed and left.")
+@click.option("--suite", metavar="NAME", help="Which plan; the one that was run last by default.")
+@results_option
+def status(suite: str | None, results_dir: Path) -> None:
+    """Print how far a plan is, who works on it, and how long it may take. Changes nothing; run it at any time."""
+    from mmvae_bench.status import describe, look
+    from mmvae_bench.store import Store
+
+    store = Store(results_dir)
+    for line in describe(look(store, Path(suite).stem if suite and suite.endswith(".toml") else suite), store):
+        click.echo(line)
+
+
+@click.command("check-results", short_help="Check that stored runs are what was written.")
+@results_option
+@click.pass_context
+def check_results(ctx: click.Context, results_dir: Path) -> None:
+    """Read every file of every stored run, compare it with its checksum, and name what is broken or left over.
+
+    Repairs nothing and writes nothing. The exit code is 1 if there is a fault.
+    """
+    from mmvae_bench.check_results import check_results as check
+
+    found = check(results_dir)
+    for line in found.notes:
+        click.echo(f"note: {line}")
+    for line in found.faults:
+        click.echo(f"fault: {line}")
+    if found.old:
+        click.echo(f"note: {_count(found.old, 'run')} of schema 1: only the sizes of their files are known")
+    failed = f" ({found.failed} failed)" if found.failed else ""
+    click.echo(
+        f"{_count(found.runs, 'run')}{failed}, {_count(found.rows, 'row')}, {_count(len(found.faults), 'fault')}"
+    )
+    ctx.exit(1 if found.faults else 0)
+
+
+@click.command(short_help="Join results folders of several machines.")
+@click.argument("dirs", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@results_option
+@click.option("--prefer", type=FOLDER, metavar="DIR", help="Whose runs win where versions, data or hardware differ.")
+@click.pass_context
+def merge(ctx: click.Context, dirs: tuple[Path, ...], results_dir: Path, prefer: Path | None) -> None:
+    """Copy the runs and plans of each DIR into one results folder.
+
+    All is compared first: where a run is there twice with other numbers, nothing is copied. The exit code is 1 if some
+    run was left out.
+    """
+    from mmvae_bench.merge import Merger
+    from mmvae_bench.store import Store
+
+    store = Store(results_dir)
+    merger = Merger(store, prefer)
+    merger.read(dirs)
+    differences = sorted(merger.differences, key=lambda each: (each.lawful, -each.size))
+    for each in differences[:SHOWN]:
+        click.echo(each.sentence, err=True)
+    if len(differences) > SHOWN:
+        click.echo(f"... and {len(differences) - SHOWN} more, with smaller differences", err=True)
+    if merger.refusal:
+        raise BenchError(merger.refusal)
+    merger.write()
+    for line in merger.left_out:
+        click.echo(f"left out: {line}", err=True)
+    code = 1 if merger.left_out else 0
+    try:
+        store.collate()
+    except BenchError as error:  # a run that was broken here before, and is nowhere whole
+        click.echo(f"'{results_dir / 'scores.csv'}' is not written anew: {error}", err=True)
+        code = 1
+    failures = f", {merger.failures} failed elsewhere and not taken" if merger.failures else ""
+    click.echo(
+        f"{merger.copied} copied, {merger.same} the same, {merger.preferred} preferred, "
+        f"{len(merger.left_out)} left out{failures}"
+    )
+    ctx.exit(code)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,439 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mmvae_bench import copy_run as copying
+from mmvae_bench import publish as publishing
+from mmvae_bench.cli import main
+from mmvae_bench.store import Store, read_run
+from mmvae_bench.under_way import UnderWay
+from tests.stored import VERSIONS, damage, fail, plan, publish, row, rows, snapshot, spec
+
+RUN, OTHER = spec(0), spec(1)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Store:
+    monkeypatch.chdir(tmp_path)
+    return Store(Path("results"))
+
+
+@pytest.fixture
+def there(here) -> Store:
+    return Store(Path("there"))
+
+
+def merge(*args: str) -> Result:
+    result = CliRunner().invoke(main, ["merge", *args])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def counts(result: Result) -> str:
+    return result.stdout.splitlines()[-1]
+
+
+def value(store: Store) -> float:
+    return store.rows(store.folder(RUN))[0]["value"]
+
+
+def names(store: Store) -> list[str]:
+    return sorted(path.name for path in store.folder(RUN).parent.iterdir())
+
+
+# --- copying ----------------------------------------------------------------------------------------------------------
+
+
+def test_absent_runs_are_copied_with_the_files_that_the_record_names(here, there):
+    folder = publish(there, RUN)
+    (folder / "notes.txt").write_text("not in the record")
+    publish(here, OTHER)
+    result = merge("there")
+    assert (result.exit_code, counts(result)) == (0, "1 copied, 0 the same, 0 preferred, 0 left out")
+    copied = here.folder(RUN)
+    assert {path.name for path in copied.iterdir()} == {*read_run(folder)["files"], "run.json"}
+    assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in copied.iterdir())
+    assert names(here) == sorted([RUN.run_id, OTHER.run_id])  # no temporary is left
+    assert here.claims.held() == {}
+
+
+def test_what_is_copied_is_in_the_collated_table_and_a_second_merge_does_nothing(here, there):
+    publish(there, RUN)
+    publish(there, OTHER)
+    merge("there")
+    assert {*here.scores()["run_id"]} == {RUN.run_id, OTHER.run_id}
+    assert (here.root / "scores.csv").read_text().count(RUN.run_id) == 3
+    before = snapshot(here.root / "runs")
+    assert counts(merge("there")) == "0 copied, 2 the same, 0 preferred, 0 left out"
+    assert snapshot(here.root / "runs") == before
+
+
+def test_several_folders_join_and_what_two_of_them_have_is_copied_once(here, there):
+    publish(there, RUN)
+    third = Store(Path("third"))
+    publish(third, RUN)
+    publish(third, OTHER)
+    assert counts(merge("there", "third")) == "2 copied, 0 the same, 0 preferred, 0 left out"
+
+
+def test_a_run_that_changes_between_reading_and_copying_is_left_out(here, there, monkeypatch):
+    folder = publish(there, RUN)
+    restore = publishing.restore
+    monkeypatch.setattr(copying.publish, "restore", lambda target: (restore(target), damage(folder)))
+    result = merge("there")
+    assert (result.exit_code, counts(result)) == (1, "0 copied, 0 the same, 0 preferred, 1 left out")
+    assert "model.safetensors was changed after it was written" in result.stderr
+    assert here.status(RUN) == "absent" and names(here) == []
+
+
+def test_a_run_that_appears_while_merging_is_not_replaced(here, there, monkeypatch):
+    publish(there, RUN)
+    restore = publishing.restore
+    appears = lambda target: (restore(target), publish(here, RUN, rows(RUN, 0.9)))  # noqa: E731
+    monkeypatch.setattr(copying.publish, "restore", appears)
+    result = merge("there")
+    assert result.exit_code == 1 and "has changed since it was compared" in result.stderr
+    assert value(here) == 0.9
+
+
+def test_a_replacement_that_was_cut_off_here_is_restored_and_not_replaced(here, there):
+    publish(there, RUN, rows(RUN, 0.9))
+    folder = publish(here, RUN)
+    folder.rename(folder.with_suffix(".old"))
+    result = merge("there")
+    assert result.exit_code == 1 and "merge again" in result.stderr
+    assert value(here) == 0.5 and names(here) == [RUN.run_id]
+
+
+def test_a_checkpoint_of_a_run_that_is_now_stored_is_removed(here, there):
+    publish(there, RUN)
+    checkpoint = UnderWay(here.root, RUN.run_id).checkpoint
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("half trained")
+    merge("there")
+    assert not checkpoint.parent.exists()
+
+
+def test_a_full_disk_is_a_sentence(here, there, monkeypatch):
+    publish(there, RUN)
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(copying, "sync", full)
+    result = merge("there")
+    assert result.exit_code == 2
+    assert "Error: cannot write under 'results' (No space left on device); what was copied is whole" in result.stderr
+    assert names(here) == []
+
+
+# --- runs that are there twice ----------------------------------------------------------------------------------------
+
+
+def test_the_order_of_rows_the_label_and_the_platform_may_differ(here, there):
+    publish(here, RUN, info={"platform": "Linux-6.1"})
+    publish(there, RUN, [{**each, "label": "mvae"} for each in reversed(rows(RUN))], info={"platform": "Linux-5.4"})
+    assert counts(merge("there")) == "0 copied, 1 the same, 0 preferred, 0 left out"
+
+
+@pytest.mark.parametrize("prefer", [(), ("--prefer", "there")])
+def test_other_values_under_the_same_conditions_are_a_conflict_and_nothing_is_copied(here, there, prefer):
+    publish(here, RUN)
+    publish(there, RUN, rows(RUN, 0.625))
+    publish(there, OTHER)
+    plan(there, RUN, OTHER)
+    before = snapshot(here.root)
+    result = merge("there", *prefer)
+    assert result.exit_code == 2
+    assert (
+        f"mvae on pairs, missing none, seed 0 ({RUN.run_id}): other rows; largest difference 0.125, in accuracy a->b: "
+        "0.5 in 'results', 0.625 in 'there'\n" in result.stderr
+    )
+    assert "Error: nothing was copied: the folders differ in 1 run, and not only" in result.stderr
+    assert snapshot(here.root) == before
+
+
+def test_rows_that_one_lacks_are_a_conflict_too(here, there):
+    publish(here, RUN)
+    publish(there, RUN, [*rows(RUN), row(RUN, "more", 1.0)])
+    result = merge("there")
+    assert result.exit_code == 2 and "all 2 common values are equal; values that one of them lacks: 1" in result.stderr
+
+
+def test_two_of_the_folders_may_be_in_conflict(here, there):
+    publish(there, RUN)
+    publish(Store(Path("third")), RUN, rows(RUN, 0.75))
+    result = merge("there", "third")
+    assert result.exit_code == 2 and "0.5 in 'there', 0.75 in 'third'" in result.stderr
+    assert not here.root.exists()
+
+
+COLUMNS = ["dataset_hash", "oracle_hash", "embedding_hash", "device", "engine", "package_version"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "info"),
+    [
+        *(({column: "other"}, {}) for column in COLUMNS),
+        ({"threads": 4}, {}),
+        ({}, {"versions": {**VERSIONS, "torch": "2.15.0"}}),
+        ({}, {"hardware": "Epyc"}),
+        ({}, {"metrics": {"accuracy": 2}}),
+    ],
+)
+def test_other_conditions_are_refused_until_it_is_said_whose_runs_win(here, there, fields, info):
+    publish(here, RUN)
+    publish(there, RUN, rows(RUN, 0.75, **fields), info=info)
+    before = snapshot(here.root)
+    result = merge("there")
+    assert result.exit_code == 2 and "say whose win: --prefer DIR" in result.stderr
+    assert ": other " in result.stderr and "other rows" not in result.stderr
+    assert "largest difference 0.25, in accuracy a->b: 0.5 in 'results', 0.75 in 'there'" in result.stderr
+    assert snapshot(here.root) == before
+    ours = merge("there", "--prefer", "results")
+    assert (ours.exit_code, counts(ours)) == (0, "0 copied, 0 the same, 1 preferred, 0 left out")
+    assert "largest difference 0.25, in accuracy a->b" in ours.stderr
+    assert value(here) == 0.5
+    assert counts(merge("there", "--prefer", "there")) == "0 copied, 0 the same, 1 preferred, 0 left out"
+    assert value(here) == 0.75 and names(here) == [RUN.run_id]
+
+
+def test_what_differs_is_named(here, there):
+    publish(here, RUN)
+    publish(there, RUN, rows(RUN, device="cuda"), info={"versions": {**VERSIONS, "torch": "2.15.0"}})
+    assert "other device (cpu, cuda), versions torch (2.11.0, 2.15.0); all 2 common values are equal" in (
+        merge("there").stderr
+    )
+
+
+def test_the_largest_differences_are_shown_first_and_the_rest_counted(here, there):
+    for seed in range(13):
+        publish(here, spec(seed))
+        publish(there, spec(seed), rows(spec(seed), 0.5 + seed / 64, device="cuda"))
+    result = merge("there")
+    lines = result.stderr.splitlines()
+    assert "seed 12 " in lines[0] and "seed 3 " in lines[9]
+    assert lines[10] == "... and 3 more, with smaller differences"
+
+
+def test_a_preferred_folder_without_the_run_decides_nothing(here, there):
+    publish(there, RUN)
+    publish(Store(Path("third")), RUN, rows(RUN, device="cuda"))
+    publish(here, OTHER)
+    assert merge("there", "third", "--prefer", "results").exit_code == 2
+    assert counts(merge("there", "third", "--prefer", "third")) == "0 copied, 0 the same, 1 preferred, 0 left out"
+    assert here.rows(here.folder(RUN))[0]["device"] == "cuda"
+
+
+# --- failed runs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_never_takes_a_results_place(here, there):
+    publish(here, RUN)
+    fail(there, RUN)
+    result = merge("there", "--prefer", "there")
+    assert result.exit_code == 0
+    assert counts(result) == "0 copied, 0 the same, 0 preferred, 0 left out, 1 failed elsewhere and not taken"
+    assert here.status(RUN) == "done"
+
+
+def test_a_result_takes_a_failures_place(here, there):
+    fail(here, RUN)
+    publish(there, RUN)
+    assert counts(merge("there", "--prefer", "results")) == "1 copied, 0 the same, 0 preferred, 0 left out"
+    assert here.status(RUN) == "done" and names(here) == [RUN.run_id]
+
+
+def test_of_two_failures_ours_stays(here, there):
+    fail(here, RUN, "ours")
+    fail(there, RUN, "theirs")
+    assert merge("there").exit_code == 0
+    assert read_run(here.folder(RUN))["error"] == "ours"
+
+
+def test_a_failure_is_copied_where_nothing_is_and_a_result_elsewhere_wins(here, there):
+    fail(there, RUN)
+    fail(there, OTHER)
+    publish(Store(Path("third")), RUN)
+    assert counts(merge("there", "third")) == "2 copied, 0 the same, 0 preferred, 0 left out"
+    assert (here.status(RUN), here.status(OTHER)) == ("done", "failed")
+
+
+# --- broken runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "artifacts.npz", "history.csv", "scores.jsonl", "run.json"])
+def test_a_broken_run_there_is_named_and_left_out(here, there, name):
+    broken = publish(there, RUN)
+    damage(broken, name)
+    publish(there, OTHER)
+    result = merge("there")
+    assert (result.exit_code, counts(result)) == (1, "1 copied, 0 the same, 0 preferred, 1 left out")
+    assert (
+        f"left out: the results in '{broken}'" in result.stderr or f"left out: cannot read '{broken}" in result.stderr
+    )
+    assert (here.status(RUN), here.status(OTHER)) == ("absent", "done")
+
+
+def test_a_run_at_the_wrong_place_is_left_out(here, there):
+    folder = publish(there, RUN)
+    folder.parent.rename(folder.parent.with_name("mopoe"))
+    result = merge("there")
+    assert result.exit_code == 1 and "is a run of mvae on pairs; move it to runs/pairs/mvae/" in result.stderr
+    assert here.folders() == []
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "scores.jsonl", "run.json"])
+def test_a_broken_run_here_is_replaced_and_kept(here, there, name):
+    folder = publish(here, RUN)
+    damage(folder, name)
+    was = (folder / name).read_bytes()
+    publish(there, RUN)
+    result = merge("there")
+    assert (result.exit_code, counts(result)) == (0, "1 copied, 0 the same, 0 preferred, 0 left out")
+    assert names(here) == [RUN.run_id, f"{RUN.run_id}.broken"]
+    assert (folder.with_suffix(".broken") / name).read_bytes() == was
+    assert value(here) == 0.5
+
+
+def test_a_broken_run_here_that_is_nowhere_whole_is_named(here, there):
+    folder = publish(here, RUN)
+    (folder / "scores.jsonl").unlink()
+    publish(there, OTHER)
+    result = merge("there")
+    assert result.exit_code == 1 and counts(result).startswith("1 copied")
+    assert f"scores.csv' is not written anew: the results in '{folder}' cannot be used" in result.stderr
+
+
+def test_a_run_of_a_newer_version_is_neither_taken_nor_replaced(here, there):
+    newer = publish(here, RUN)
+    record = json.loads((newer / "run.json").read_text()) | {"schema": 99}
+    (newer / "run.json").write_text(json.dumps(record))
+    publish(there, RUN)
+    result = merge("there")
+    assert result.exit_code == 1 and "written by a newer mmvae-bench" in result.stderr
+    assert names(here) == [RUN.run_id] and json.loads((newer / "run.json").read_text())["schema"] == 99
+    result = merge("results", "--results-dir", "there")
+    assert result.exit_code == 1 and counts(result) == "0 copied, 0 the same, 0 preferred, 1 left out"
+
+
+# --- runs under way ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_a_living_process_has_is_left_out(here, there):
+    publish(there, RUN)
+    publish(there, OTHER)
+    here.root.mkdir()
+    with here.claims.take(RUN.run_id):
+        result = merge("there")
+    assert (result.exit_code, counts(result)) == (1, "1 copied, 0 the same, 0 preferred, 1 left out")
+    assert f"its run is under way in 'results', by process {os.getpid()} on" in result.stderr
+    assert here.status(RUN) == "absent"
+
+
+def test_a_claim_whose_process_is_gone_is_taken_over(here, there):
+    publish(there, RUN)
+    here.root.mkdir()
+    die = "import sys; from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
+    subprocess.run([sys.executable, "-c", f"{die}('{RUN.run_id}')"], check=True)
+    assert here.claims.holder(RUN.run_id).gone
+    assert merge("there").exit_code == 0
+    assert here.status(RUN) == "done" and here.claims.held() == {}
+
+
+def test_the_run_is_held_while_it_is_copied(here, there, monkeypatch):
+    publish(there, RUN)
+    held = []
+    put = publishing.put
+    monkeypatch.setattr(
+        copying.publish, "put", lambda *args, **more: held.extend(here.claims.held()) or put(*args, **more)
+    )
+    merge("there")
+    assert held == [RUN.run_id]
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_absent_plans_are_copied_and_the_last_plan_stays_the_last(here, there):
+    publish(there, RUN)
+    os.utime(plan(there, RUN, name="old"), (1e9, 1e9))
+    plan(here, OTHER, name="mine")
+    assert merge("there").exit_code == 0
+    assert here.read_plan()["name"] == "mine"
+    assert here.read_plan("old") == there.read_plan("old")
+
+
+def test_plans_of_one_name_are_joined_ours_first(here, there):
+    skipped = {"dataset": "cub", "label": "mvae", "missing": "none", "seed": 0, "reason": "no data"}
+    done_there = {**skipped, "dataset": "pairs", "label": "mvae[k=1]", "seed": 2}
+    third = spec(2)
+    publish(there, RUN)
+    plan(here, OTHER, RUN, title="Ours", command="ours", skipped=[skipped, done_there])
+    plan(there, RUN, third, title="Theirs", command="theirs", skipped=[skipped, {**skipped, "seed": 1}])
+    assert merge("there").exit_code == 0
+    joined = here.read_plan("custom")
+    assert joined["run_ids"] == [OTHER.run_id, RUN.run_id, third.run_id]
+    assert [entry["seed"] for entry in joined["skipped"]] == [0, 1]  # what one skipped, the other could run
+    assert (joined["title"], joined["command"]) == ("Ours", "ours")
+    assert joined["titles"][third.run_id] == third.title
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run_ids": ["../../elsewhere"]},
+        {"run_ids": "0123456789abcdef"},
+        {"run_ids": [7]},
+        {"name": "../custom"},
+        {"title": ["a"]},
+        {"titles": {"x": "y"}},
+        {"titles": ["0123456789abcdef"]},
+        {"skipped": [{}]},
+        {"skipped": 5},
+        {"schema": 99},
+    ],
+)
+def test_a_plan_that_is_none_is_left_out(here, there, changes):
+    publish(there, RUN)
+    path = plan(there, RUN)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    result = merge("there")
+    assert result.exit_code == 1
+    assert "left out: 'there/plans/custom.json' is no plan that this version knows; delete it" in result.stderr
+    assert not (here.root / "plans").exists() and here.status(RUN) == "done"
+
+
+def test_plans_and_runs_of_schema_1_are_merged(here):
+    result = merge(str(Path(__file__).parent / "schema1"))
+    assert (result.exit_code, counts(result)) == (0, "1 copied, 0 the same, 0 preferred, 0 left out")
+    assert here.read_plan("custom")["run_ids"] == [folder.name for folder in here.folders()]
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["there", "nowhere"], "there are no results in 'nowhere': it has no folder 'runs'"),
+        (["results"], "'results' cannot be merged into itself"),
+        (["results/../results"], "cannot be merged into itself"),
+        (["there", "--prefer", "nowhere"], "--prefer is one of the folders that are merged, 'results', 'there', not"),
+        (["there", "--results-dir", "file/below"], "choose another --results-dir"),
+        ([], "Missing argument 'DIR...'"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_copied(here, there, args, sentence):
+    publish(there, RUN)
+    publish(here, OTHER)
+    Path("file").write_text("")
+    before = snapshot(Path())
+    result = merge(*args)
+    assert result.exit_code == 2 and sentence in result.stderr
+    assert snapshot(Path()) == before

@@ -1,0 +1,197 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mmvae_bench.cli import main
+from mmvae_bench.store import Store
+from mmvae_bench.under_way import UnderWay
+from tests.stored import damage, fail, plan, publish, snapshot, spec
+
+RUNS = [spec(seed) for seed in range(6)]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Store:
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("results"))
+    store.root.mkdir()
+    return store
+
+
+def status(*args: str, code: int = 0) -> Result:
+    before = snapshot(Path())
+    result = CliRunner().invoke(main, ["status", *args])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == code
+    assert snapshot(Path()) == before  # nothing is written
+    return result
+
+
+def lines(*args: str) -> list[str]:
+    return status(*args).stdout.splitlines()
+
+
+def note(store: Store, run, epoch: int, loss: float = 1.5, checkpoint: bool = True) -> None:
+    """What a run that is under way leaves."""
+    under_way = UnderWay(store.root, run.run_id)
+    under_way.folder.mkdir(parents=True, exist_ok=True)
+    facts = {"command": "c", "title": run.title, "epoch": epoch, "epochs": 20, "loss": loss}
+    (under_way.folder / "progress.json").write_text(json.dumps(facts))
+    if checkpoint:
+        under_way.checkpoint.write_text("")
+
+
+def die_with(store: Store, run) -> int:
+    """Let another process claim a run and die; return its number."""
+    code = (
+        f"from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take('{run.run_id}')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    assert process.wait(60) == 0
+    return process.pid
+
+
+def test_runs_that_are_done_under_way_failed_and_left_are_counted(store):
+    plan(store, *RUNS, title="Six runs")
+    publish(store, RUNS[0])
+    fail(store, RUNS[1])
+    note(store, RUNS[2], 5)
+    with store.claims.take(RUNS[2].run_id):
+        found = status().stdout.splitlines()
+    assert found[0] == "Plan 'custom': Six runs"
+    assert found[1].startswith("1 done, 1 under way, 1 failed, 3 left")
+
+
+def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_its_age(store):
+    plan(store, *RUNS)
+    note(store, RUNS[0], 5)
+    with store.claims.take(RUNS[0].run_id) as claim:
+        old = os.stat(claim.path).st_mtime - 40
+        os.utime(claim.path, (old, old))
+        result = CliRunner().invoke(main, ["status"])
+    assert "Under way:\n" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("  ")]
+    start = f"  {RUNS[0].title}: epoch 5/20, loss 1.50; process {os.getpid()} on {os.uname().nodename}, renewed "
+    assert line.startswith(start) and line.removeprefix(start) in ("40 s ago", "41 s ago", "42 s ago")
+
+
+def test_a_run_that_has_only_begun_is_starting_and_one_that_is_scored_is_scoring(store):
+    plan(store, *RUNS)
+    note(store, RUNS[1], 20)
+    with store.claims.take(RUNS[0].run_id), store.claims.take(RUNS[1].run_id):
+        text = CliRunner().invoke(main, ["status"]).stdout
+    assert f"  {RUNS[0].title}: starting; process" in text  # the plan has its title
+    assert f"  {RUNS[1].title}: scoring; process" in text
+
+
+def test_a_run_whose_process_died_is_left_and_says_who_it_was(store):
+    plan(store, RUNS[0], RUNS[1], command="mmvae-bench run --models mvae")
+    note(store, RUNS[0], 7)
+    pid = die_with(store, RUNS[0])
+    found = lines()
+    assert found[1] == "0 done, 0 under way, 0 failed, 2 left"
+    assert found[2:] == [
+        "Interrupted; the same run command goes on from their checkpoints:",
+        f"  {RUNS[0].title}: epoch 7/20, loss 1.50; process {pid} on {os.uname().nodename}, died",
+        "To go on: mmvae-bench run --models mvae",
+    ]
+
+
+def test_a_run_with_a_checkpoint_that_nobody_has_was_interrupted(store):
+    plan(store, *RUNS)
+    note(store, RUNS[0], 7)
+    note(store, RUNS[1], 7, checkpoint=False)
+    found = lines()
+    assert f"  {RUNS[0].title}: epoch 7/20, loss 1.50" in found
+    assert not any(RUNS[1].title in line for line in found)
+
+
+def test_failed_runs_have_their_reason_on_one_short_line(store):
+    plan(store, *RUNS)
+    fail(store, RUNS[0], "the loss is NaN\nat step 3 \x1b[31m" + "x" * 500)
+    (line,) = [line for line in lines() if line.startswith("  ")]
+    assert line.startswith(f"  {RUNS[0].title}: the loss is NaN at step 3  [31mxxx")
+    assert line.endswith("x…") and len(line) < 250
+
+
+def test_broken_runs_are_counted(store):
+    plan(store, *RUNS)
+    folder = publish(store, RUNS[0])
+    damage(folder, "run.json")
+    found = lines()
+    assert found[1] == "0 done, 0 under way, 0 failed, 5 left, 1 broken"
+    assert found[2:4] == ["Broken; mmvae-bench check-results says what is wrong:", f"  {RUNS[0].title}"]
+
+
+def test_a_stored_run_that_is_scored_again_is_under_way(store):
+    plan(store, RUNS[0])
+    publish(store, RUNS[0])
+    with store.claims.take(RUNS[0].run_id):
+        text = CliRunner().invoke(main, ["status"]).stdout
+    assert "0 done, 1 under way" in text
+
+
+# --- time left --------------------------------------------------------------------------------------------------------
+
+
+def test_the_time_left_is_the_mean_of_the_done_times_what_is_left(store):
+    plan(store, *RUNS)
+    publish(store, RUNS[0])  # 10 s
+    publish(store, RUNS[1], info={"seconds": {"load": 2.0, "train": 25.0, "evaluate": 3.0}})
+    assert lines()[1].endswith("4 left; about 80 s left, one run after the other (rough: from the mean of those done)")
+    note(store, RUNS[2], 5)
+    note(store, RUNS[3], 15)
+    with store.claims.take(RUNS[2].run_id), store.claims.take(RUNS[3].run_id):
+        text = CliRunner().invoke(main, ["status"]).stdout
+    assert "2 left; about 30 s left, 2 runs at a time (rough" in text  # 20 s x (4 - 1/4 - 3/4) / 2
+
+
+def test_without_a_done_run_of_the_plan_or_with_nothing_left_no_time_is_given(store):
+    plan(store, RUNS[0])
+    publish(store, RUNS[5])
+    assert lines()[1] == "0 done, 0 under way, 0 failed, 1 left"
+    publish(store, RUNS[0])
+    assert lines() == ["Plan 'custom'", "1 done, 0 under way, 0 failed, 0 left"]
+
+
+# --- which runs -------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_plan_is_the_default_and_any_can_be_named(store):
+    os.utime(plan(store, RUNS[0], name="first"), (1e9, 1e9))
+    plan(store, *RUNS, name="last", skipped=[dict(dataset="d", label="l", missing="none", seed=0, reason="r")])
+    assert lines() == ["Plan 'last'", "0 done, 0 under way, 0 failed, 6 left, 1 skipped", "To go on: mmvae-bench run"]
+    assert lines("--suite", "first")[:2] == ["Plan 'first'", "0 done, 0 under way, 0 failed, 1 left"]
+    assert lines("--suite", "suites/first.toml")[0] == "Plan 'first'"
+    assert "no runs of 'none' under 'results'; there are first, last" in status("--suite", "none", code=2).stderr
+
+
+def test_without_a_plan_all_runs_are_meant(store):
+    publish(store, RUNS[0])
+    note(store, RUNS[1], 3)
+    with store.claims.take(RUNS[2].run_id):
+        text = CliRunner().invoke(main, ["status"]).stdout
+    assert text.startswith("All runs under 'results'\n1 done, 1 under way, 0 failed, 1 left; about")
+    assert f"  {RUNS[1].title}: epoch 3/20" in text and f"  {RUNS[2].run_id}: starting" in text
+
+
+def test_a_plan_of_an_older_version_without_titles_is_read(store):
+    store.write_plan("old", {"run_ids": [RUNS[0].run_id, RUNS[1].run_id]})
+    fail(store, RUNS[0])
+    note(store, RUNS[1], 3)
+    found = lines()
+    assert "  mvae on pairs, missing none, seed 0: the loss is NaN" in found  # of its spec, which has no label
+    assert f"  {RUNS[1].title}: epoch 3/20, loss 1.50" in found
+
+
+def test_where_there_is_nothing_the_way_out_is_said(store):
+    assert "Error: no runs under 'results'; first: mmvae-bench run" in status(code=2).stderr
+    assert "Error: no runs under 'none'" in status("--results-dir", "none", code=2).stderr
+    path = plan(store, RUNS[0])
+    path.write_text('{"name": "custom", "run_ids": ["/etc"]}')
+    assert "is no plan that this version knows; delete it" in status(code=2).stderr

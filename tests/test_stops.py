@@ -1,0 +1,175 @@
+"""Commands that are asked to stop, that lose their folder or their workers: real processes, as a user types them."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench import publish, store
+from mmvae_bench.claims import Claims
+from tests.test_runner import run, settings  # noqa: F401 (a fixture)
+
+LONG = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 4000 --batch-size 50 --limit-test 100"
+SHORT = "--models mvae mopoe --datasets linear_gaussian[rows=120] --epochs 2 --limit-test 60"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator:
+    """Starts ``mmvae-bench run`` in a process group of its own; what is left of it at the end is killed."""
+    started = []
+
+    def go(flags: str, *, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "mmvae_bench", "run", *flags.split(), "--device", "cpu"]
+        command += ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
+        # a shell's background job starts with SIGINT ignored, and so would we
+        script = "import signal, sys, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        script += "sys.argv = sys.argv[1:]; runpy.run_module('mmvae_bench', run_name='__main__', alter_sys=True)"
+        command = [sys.executable, "-c", script, "mmvae-bench", *command[3:]]
+        started.append(
+            subprocess.Popen(
+                command, cwd=tmp_path, start_new_session=True, text=True, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})},
+            )
+        )  # fmt: skip
+        return started[-1]
+
+    yield go
+    for process in started:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def wait_for(what, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def at_work(results: Path, runs: int = 2):
+    """Whether so many runs have taken steps."""
+
+    def look() -> bool:
+        notes = [path.read_text() for path in results.glob("work/*/progress.json")]
+        return sum('"epoch": 0' not in note for note in notes) >= runs
+
+    return look
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_signal_writes_checkpoints_releases_claims_and_says_how_to_go_on(sent, code, jobs, start, tmp_path):
+    results = tmp_path / "results"
+    process = start(f"{LONG} --jobs {jobs}")
+    wait_for(at_work(results, jobs), process)
+    os.killpg(process.pid, sent)  # as a terminal and a batch system do: to the command and its workers
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    assert "Stopping: runs under way write a checkpoint first; once more stops at once." in output
+    assert "Stopped: 0 of 2 runs are stored, 2 are left." in output
+    assert f"To go on from the last checkpoints: mmvae-bench run {LONG.split()[0]}" in output
+    assert len(list(results.glob("work/*/checkpoint.safetensors"))) == jobs
+    assert list((results / "claims").iterdir()) == []
+    assert not list(results.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_second_signal_stops_at_once_and_what_it_leaves_is_gone_on_with(start, tmp_path):
+    results = tmp_path / "results"
+    process = start(f"{LONG} --jobs 2")
+    wait_for(at_work(results), process)
+    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    again = start(f"{LONG.replace('4000', '3')} --jobs 2")
+    output = again.communicate(timeout=120)[0]
+    assert again.returncode == 0, output
+
+
+PLUG_IN = """
+import os, signal
+from mmvae_bench.models.mvae import MVAE
+
+class Dies(MVAE):
+    '''Its process is killed, as one that takes all memory.'''
+    def loss(self, batch):
+        if {condition}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(batch)
+"""
+
+
+def plug_in(folder: Path, condition: str) -> dict[str, str]:
+    """A package with the model ``dies``; what to add to the environment so that it is found."""
+    info = folder / "plug" / "plug-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mmvae_bench.models]\ndies = plug_model:Dies\n")
+    (folder / "plug" / "plug_model.py").write_text(PLUG_IN.format(condition=condition))
+    return {"PYTHONPATH": str(folder / "plug")}
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_its_process_is_given_up_and_takes_no_other_along(start, tmp_path):
+    environment = plug_in(tmp_path, "True")
+    process = start(SHORT.replace("mvae mopoe", "dies mvae mopoe") + " --jobs 2", environment=environment)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    frame = store.Store(tmp_path / "results").scores()
+    assert set(frame[frame.status == "failed"].label) == {"dies"}
+    assert "3 processes died of it" in frame[frame.status == "failed"].reason.item()
+    assert set(frame[frame.status == "ok"].label) == {"mvae", "mopoe"}
+    assert "a worker process died" in output
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_once_costs_nothing(start, tmp_path):
+    environment = plug_in(tmp_path, f"not os.path.exists({str(tmp_path / 'once')!r}) and not os.mkdir({str(tmp_path / 'once')!r})")
+    process = start(SHORT.replace("mvae mopoe", "dies mvae") + " --jobs 2", environment=environment)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert "a worker process died" in output
+    assert set(store.Store(tmp_path / "results").scores().label) == {"dies", "mvae"}
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_takes_its_workers_along(start, tmp_path):
+    results = tmp_path / "results"
+    process = start(f"{LONG} --jobs 2")
+    wait_for(at_work(results), process)
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 30
+    while Claims(results).held() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not Claims(results).held()
+    assert all("stopped: its command is gone" in path.read_text() for path in results.glob("work/*/log.txt"))
+
+
+@pytest.mark.slow
+def test_a_results_folder_that_vanishes_is_one_sentence(start, tmp_path):
+    results = tmp_path / "results"
+    process = start(f"{LONG} --jobs 2")
+    wait_for(at_work(results), process)
+    results.rename(tmp_path / "elsewhere")
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 2, output
+    assert "Traceback" not in output
+    assert output.count("Error: ") == 1
+    assert "results cannot be written under" in output
+    assert not list(results.glob("runs/*/*/*"))
