@@ -25,8 +25,8 @@ from pathlib import Path
 import psutil
 
 RUNS = (
-    "--models mvae mmvae[k=2] meme[k=2] --datasets linear_gaussian[rows=1000] --missing 0.5 --epochs 150 --batch-size 50"
-    " --limit-test 100 --jobs 2 --device cpu --checkpoint-seconds 0.2"
+    "--models mvae mmvae[k=2] meme[k=2] --datasets linear_gaussian[rows=1000] --missing 0.5 --epochs 150"
+    " --batch-size 50 --limit-test 100 --jobs 2 --device cpu --checkpoint-seconds 0.2"
 )
 AT_WORK = 0.75  # share of kills whose time is counted from when a run is claimed: a third of the time is imports
 TARGETS = ("all", "all", "command", "worker")  # whom to kill: a machine that dies is the common case

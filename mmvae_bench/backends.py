@@ -1,5 +1,7 @@
 """Where tasks are computed: joblib's own backends, for processes here or a cluster; nothing of ours but the choice."""
 
+import re
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +15,7 @@ from mmvae_bench.request import Settings
 from mmvae_bench.stops import unheard
 
 T = TypeVar("T")
+TIMEOUT = 20  # seconds that a scheduler may take to answer
 
 
 class WorkerDied(Exception):
@@ -44,7 +47,7 @@ def _dask(address: str) -> Iterator[int]:
     from distributed import Client
 
     try:
-        client = Client(address or None, timeout=20)
+        client = Client(address or None, timeout=TIMEOUT)
     except (OSError, ValueError, TypeError) as error:
         raise BenchError(f"no dask scheduler answers at '{address}' ({error}); start one: dask scheduler") from error
     with client:
@@ -58,8 +61,10 @@ def _ray(address: str) -> Iterator[int]:
     from ray.util.joblib import register_ray
 
     try:
+        if found := re.search(r"([^/:]+):(\d+)$", address):  # ray itself asks for minutes, and then ends the process
+            socket.create_connection((found[1], int(found[2])), TIMEOUT).close()
         ray.init(address=address or None, log_to_driver=False, include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError) as error:
         raise BenchError(f"no ray cluster answers at '{address}' ({error}); start one: ray start --head") from error
     register_ray()
     try:
@@ -90,9 +95,7 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
         how["return_as"] = "list"  # its pool hands over results all together
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
-            ended = joblib.Parallel(n_jobs=jobs, **how)(
-                joblib.delayed(call)() for call in calls
-            )
+            ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(call)() for call in calls)
         yield from ended
     except _deaths() as error:
         raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error

@@ -75,10 +75,10 @@ def _leftovers(store: Store) -> Iterator[str]:
         for path in sorted(root.glob(pattern)):
             yield f"'{path}' is half written: if nothing runs here now, delete it"
     for path in sorted(root.glob("runs/*/*/*.old")):
-        if path.with_suffix("").exists():
-            yield f"'{path}' was replaced: the next run of it removes it, or delete it"
+        if path.with_name(path.name.split(".")[0]).exists():
+            yield f"'{path}' is left of a run that was replaced: delete it"
         else:
-            yield f"'{path}' was to be replaced, which was cut off: the next run of it restores it, or rename it back"
+            yield f"'{path}' holds a run that was being replaced: the same run command puts it back"
     for path in sorted(root.glob("runs/*/*/*.broken*")):
         yield f"'{path}' was broken and has been replaced: delete it if you need nothing in it"
     for run_id, holder in held.items():

@@ -41,16 +41,22 @@ class Claims:
         self.root = root / "claims"
 
     def holder(self, run_id: str) -> Holder | None:
-        """Who has a run, or None. A file that is being written reads as a holder of unknown beat, -1."""
-        found = sorted((self.root / run_id).glob("*.json"))
+        """Who has a run, or None. A file that its holder has not written yet reads as a holder of unknown beat, -1."""
+        try:
+            found = sorted(path for path in (self.root / run_id).iterdir() if path.suffix == ".json")
+        except FileNotFoundError:
+            return None
         if not found:
             return None
         try:
-            return Holder(**{**json.loads(found[0].read_text()), "nonce": found[0].stem})
+            holder = Holder(**json.loads(found[0].read_text()))
+            if holder.nonce == found[0].stem:  # else a thief has just renamed it, or its victim has written late
+                return holder
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError):
-            return Holder(found[0].stem, -1, "", "?", 0, "")
+            pass
+        return Holder(found[0].stem, -1, "", "?", 0, "")
 
     def held(self) -> dict[str, Holder]:
         """Every run that has a holder."""
@@ -91,7 +97,7 @@ class Claims:
         except FileNotFoundError:
             return None  # another was quicker
         claim.beat()
-        return claim
+        return None if claim.lost else claim
 
 
 class Claim:

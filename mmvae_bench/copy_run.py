@@ -49,12 +49,15 @@ def copy_run(copy: Copy, store: Store) -> str:
     with claim:
         publish.restore(copy.target)
         temporary = temporary_beside(copy.target)
+        changed = f"'{copy.target}' has changed since it was compared with '{copy.source}'; merge again"
         try:
             _write(copy, temporary)
-            if publish.stamp(copy.target) != copy.seen or not publish.put(
-                temporary, copy.target, copy.seen, keep=copy.broken
-            ):
-                return f"'{copy.target}' has changed since it was compared with '{copy.source}'; merge again"
+            if not publish.put(temporary, copy.target, copy.seen, keep=copy.broken, held=claim.held):
+                return changed
+        except FileNotFoundError:
+            if temporary.exists():
+                raise
+            return changed  # we stood still for so long that another took the run over, and cleared ours away
         except BenchError as error:
             return str(error)
         finally:

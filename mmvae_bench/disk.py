@@ -6,9 +6,13 @@ and on NFS; hard links, locks and clocks, on which shared file systems differ, a
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+from mmvae_bench.errors import BenchError
 
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # as the file system likes; the last where a file has the name
 
@@ -79,3 +83,23 @@ def free_name(path: Path) -> Path:
     while candidate.exists():
         number, candidate = number + 1, path.with_suffix(f"{path.suffix}{number + 1}")
     return candidate
+
+
+def read_json(path: Path, way_out: str) -> dict[str, Any]:
+    """Read a file that holds one JSON object, without NaN or infinity.
+
+    Raises:
+        BenchError: If it does not; ends with ``way_out``.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BenchError(f"cannot read '{path}' ({type(error).__name__}); {way_out}") from error
+    if not isinstance(value, dict):
+        raise BenchError(f"'{path}' is not a record; {way_out}")
+    return value
+
+
+def refuse(constant: str) -> float:
+    """NaN and infinity, which Python's reader takes and JSON does not have."""
+    raise ValueError(f"{constant} is no JSON")

@@ -19,6 +19,7 @@ class PlannedRun:
         status: ``broken`` is a folder that was cut off or edited.
         reason: Why it is skipped, failed or broken.
         spec: None only where the model cannot be imported (the run is then skipped).
+        stamp: Of what was stored before its status was looked at: all that this plan's runs may replace.
     """
 
     dataset: str
@@ -28,6 +29,7 @@ class PlannedRun:
     status: Status
     reason: str = ""
     spec: RunSpec | None = None
+    stamp: str = ""
 
     @property
     def title(self) -> str:

@@ -158,11 +158,12 @@ def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterato
                 yield PlannedRun(label, model.label, hole, seed, "skipped", model.broken)
         return
     for spec in grid([data.base(model.component, request)], request.holes, request.seeds):
+        stamp = store.stamp(spec)  # first: what another command publishes from now on is not ours to replace
         status, reason = _stored(spec, store)
         obstacle = "" if status == "stored" else data.obstacle(model, spec)
         if obstacle:
             status, reason = "skipped", obstacle
-        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec)
+        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec, stamp)
 
 
 def _stored(spec: RunSpec, store: Store) -> tuple[Status, str]:

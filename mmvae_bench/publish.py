@@ -1,18 +1,27 @@
 """Putting a run's folder in its place: whole or not at all, once, and never instead of something that was not seen.
 
 A new folder is made under a temporary name, synced, and renamed to a name that must be free. Where something is to be
-replaced (a failed run, scores that lack a metric), that is first renamed to ``<run_id>.old`` and looked at once more:
-if it is not what its replacer had seen, another was quicker, and it is put back.
+replaced (a failed run, scores that lack a metric), that is first moved into a room of the replacer's own,
+``<run_id>.<nonce>.old/``, and looked at once more: if it is not what was seen, another was quicker, and it is put back.
+
+A process that was thought dead may wake up in the middle of this. So who takes a run over first renames every temporary
+folder and every room of it (:func:`restore`): each rename that the other still tries then names what is not there. And
+what is deleted is renamed before, so that no such rename brings half of it back.
 """
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from mmvae_bench.disk import free_name, rename_new, sync, temporary_beside
+from mmvae_bench.disk import free_name, nonce, rename_new, sync, temporary_beside
 from mmvae_bench.errors import BenchError
 from mmvae_bench.run_folder import RunResult, read_run, write_files
+
+T = TypeVar("T")
+TRIES = 5  # a folder would have to be replaced as often while it is read
 
 
 def stamp(folder: Path) -> str:
@@ -28,9 +37,24 @@ def status(folder: Path) -> str:
     if not folder.exists():
         return "absent"
     try:
-        return str(read_run(folder)["status"])
+        return steadily(folder, lambda path: str(read_run(path)["status"]), "absent")
     except BenchError:
-        return "broken" if folder.exists() else "absent"  # it may be on its way to be replaced
+        return "broken"
+
+
+def steadily(folder: Path, read: Callable[[Path], T], absent: T) -> T:
+    """What is read of a folder that others may replace meanwhile: a fault is one only if it is found again and again.
+
+    Raises:
+        BenchError: If it is.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            return read(folder)
+        except BenchError:
+            if not left and folder.exists():
+                raise
+    return absent
 
 
 def publish(target: Path, result: RunResult, seen: str | None, held: Callable[[], bool]) -> Path | None:
@@ -45,46 +69,90 @@ def publish(target: Path, result: RunResult, seen: str | None, held: Callable[[]
         write_files(temporary, result)
         if result.error and status(target) == "done":  # a failure never takes a result's place
             return None
-        return target if held() and put(temporary, target, seen) else None
+        return target if put(temporary, target, seen, held=held) else None
+    except FileNotFoundError:
+        if temporary.exists():
+            raise
+        return None  # who has taken the run over has cleared it away
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def put(temporary: Path, target: Path, seen: str, *, keep: bool = False) -> bool:
+def put(
+    temporary: Path, target: Path, seen: str, *, keep: bool = False, held: Callable[[], bool] = lambda: True
+) -> bool:
     """Rename a finished folder to ``target``, in place of what was ``seen`` there and of nothing else.
 
-    What is broken is kept beside it; so is anything its caller says to ``keep``.
+    What is broken is kept beside it; so is anything its caller says to ``keep``. The run must be ``held`` when all
+    that :func:`restore` would rename is there: whoever steals it afterwards stops us.
     """
-    aside = _old(target)
-    if seen:
-        keep = keep or status(target) == "broken"
-        if aside.exists():  # of one who was killed after publishing
-            shutil.rmtree(aside)
-        try:
-            target.rename(aside)
-        except FileNotFoundError:
-            return False
-        if stamp(aside) != seen:
-            rename_new(aside, target)
-            return False
-    if not rename_new(temporary, target):
+    if stamp(target) != seen:
         return False
-    sync(target.parent)
-    if seen and keep:
-        aside.rename(free_name(target.with_suffix(".broken")))
-    elif seen:
-        shutil.rmtree(aside, ignore_errors=True)
-    return True
+    room = _room(target)
+    if seen:
+        room.mkdir()
+    done = False
+    try:
+        done = held() and _exchange(temporary, target, seen, room / target.name)
+        if done:
+            sync(target.parent)
+    finally:
+        if seen:
+            _settle(room, target, replaced=done, keep=keep)
+    return done
 
 
 def restore(target: Path) -> None:
-    """Undo or finish what one who was killed while replacing left; only for who has the run's claim."""
-    aside = _old(target)
-    if aside.exists() and not rename_new(aside, target):
-        shutil.rmtree(aside, ignore_errors=True)  # its replacement is there
-    for temporary in target.parent.glob(f".{target.name}.*.tmp"):
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Undo or finish what others began who had the run before, dead or alive; only for who has the run's claim.
+
+    What they would still rename gets other names first: if they wake up, they fail.
+    """
+    for found in list(target.parent.glob(f".{target.name}.*.tmp")):
+        _delete(found, target)
+    for found in list(target.parent.glob(f"{target.name}*.old")):
+        room = _room(target)
+        with contextlib.suppress(FileNotFoundError):
+            if found == target.with_suffix(".old"):  # the run itself, renamed by hand
+                room.mkdir()
+                found.rename(room / target.name)
+            else:
+                found.rename(room)
+        _settle(room, target)
 
 
-def _old(target: Path) -> Path:
-    return target.with_suffix(".old")
+def _exchange(temporary: Path, target: Path, seen: str, aside: Path) -> bool:
+    """Move what is there aside, if something was seen, and the new folder in its place."""
+    try:
+        if seen:
+            target.rename(aside)
+            if stamp(aside) != seen:
+                return False
+        return rename_new(temporary, target)
+    except FileNotFoundError:  # another has moved it, or has taken the run over
+        return False
+
+
+def _settle(room: Path, target: Path, *, replaced: bool = False, keep: bool = False) -> None:
+    """Put back what is in a room; if its replacement is there, keep it beside that or delete it."""
+    aside = room / target.name
+    with contextlib.suppress(FileNotFoundError):  # there is nothing, or another has taken the run over
+        if replaced or not rename_new(aside, target):
+            if keep or status(aside) == "broken":
+                rename_new(aside, free_name(target.with_suffix(".broken")))
+            else:
+                _delete(aside, target)
+    with contextlib.suppress(OSError):
+        room.rmdir()
+
+
+def _delete(folder: Path, target: Path) -> None:
+    """Delete a folder so that nobody ever renames half of it."""
+    doomed = temporary_beside(target)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _room(target: Path) -> Path:
+    """A name that nobody else uses for a folder in which to put what is to be replaced."""
+    return target.with_name(f"{target.name}.{nonce()}.old")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmvae_bench.disk import sync
+from mmvae_bench.disk import read_json, refuse, sync
 from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.spec import RunSpec, canonical_json
 
@@ -21,6 +22,7 @@ SCHEMA = 2  # of run.json and of each row. 1: only the sizes of files were known
 RECORD = "scores.jsonl"
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
 WAY_OUT = "move the folder away, or let the same run command do it and train this run again"
+MOVE = "move the folder away and run the same command: it is trained again"
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class RunResult:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Read and check a run's ``run.json``: nobody changed it, its files are there and of their size, its spec fits.
+    """Read and check a run's ``run.json``: nobody changed it or the scores, all files are there and of their size.
 
-    The content of the other files is checked when they are read, by :func:`read_file`.
+    The content of the other files, which may be large, is checked when they are read, by :func:`read_file`.
 
     Raises:
         BenchError: If not.
@@ -74,9 +76,10 @@ def read_run(folder: Path) -> dict[str, Any]:
         bad = [name for name, facts in run["files"].items() if not _has_size(folder / name, _size(facts))]
         if bad or RECORD not in run["files"]:
             raise _Fault(f"{', '.join(bad) or RECORD} is cut off or missing")
+        read_file(folder, run, RECORD)
     except _Fault as fault:
         raise BenchError(f"the results in '{folder}' cannot be used: {fault}; {WAY_OUT}") from None
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise BenchError(f"'{path}' is not a run's record ({error!r}); {WAY_OUT}") from error
     return run
 
@@ -100,12 +103,10 @@ def read_file(folder: Path, run: Mapping[str, Any], name: str) -> bytes:
     try:
         content = (folder / name).read_bytes()
     except OSError as error:
-        raise BenchError(f"cannot read '{folder / name}' ({error.strerror}); {WAY_OUT}") from error
+        raise BenchError(f"cannot read '{folder / name}' ({error.strerror}); {MOVE}") from error
     whole = len(content) == facts if isinstance(facts, int) else facts == _facts(content)
     if not whole:
-        raise BenchError(
-            f"the results in '{folder}' cannot be used: {name} was changed after it was written; {WAY_OUT}"
-        )
+        raise BenchError(f"the results in '{folder}' cannot be used: {name} was changed after it was written; {MOVE}")
     return content
 
 
@@ -126,22 +127,7 @@ def read_arrays(folder: Path, run: Mapping[str, Any], name: str) -> dict[str, ND
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except Exception as error:  # of schema 1 the content may be anything, and readers raise what they like
-        raise BenchError(f"cannot read '{folder / name}' ({type(error).__name__}); {WAY_OUT}") from error
-
-
-def read_json(path: Path, way_out: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object, without NaN or infinity.
-
-    Raises:
-        BenchError: If it does not; ends with ``way_out``.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError, RecursionError) as error:
-        raise BenchError(f"cannot read '{path}' ({type(error).__name__}); {way_out}") from error
-    if not isinstance(value, dict):
-        raise BenchError(f"'{path}' is not a record; {way_out}")
-    return value
+        raise BenchError(f"cannot read '{folder / name}' ({type(error).__name__}); {MOVE}") from error
 
 
 def read_rows(folder: Path, run: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -152,7 +138,7 @@ def read_rows(folder: Path, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     content = read_file(folder, run, RECORD)
     try:
-        rows = [json.loads(line, parse_constant=_refuse) for line in content.decode().split("\n") if line]
+        rows = [json.loads(line, parse_constant=refuse) for line in content.decode().split("\n") if line]
         known = all(row["run_id"] == folder.name and row["schema"] <= SCHEMA for row in rows)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         known = False
@@ -161,16 +147,16 @@ def read_rows(folder: Path, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"precision": "fp32", "engine": "eager", **row} for row in rows]
 
 
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON")
-
-
 def _size(facts: Any) -> int:
     return int(facts if isinstance(facts, int) else facts["size"])
 
 
 def _has_size(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+    try:
+        facts = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size == size
 
 
 def _facts(content: bytes) -> dict[str, Any]:

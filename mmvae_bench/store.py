@@ -19,9 +19,9 @@ import pandas as pd
 
 from mmvae_bench import publish
 from mmvae_bench.claims import Claims
-from mmvae_bench.disk import nonce, replace_file, temporary_beside
+from mmvae_bench.disk import nonce, read_json, replace_file, temporary_beside
 from mmvae_bench.errors import BenchError
-from mmvae_bench.run_folder import SCHEMA, RunResult, read_file, read_json, read_rows, read_run
+from mmvae_bench.run_folder import SCHEMA, RunResult, read_file, read_rows, read_run
 from mmvae_bench.spec import RunSpec
 
 __all__ = ["COLUMNS", "NUMBERS", "SCHEMA", "RunResult", "Status", "Store", "read_run"]
@@ -136,11 +136,7 @@ class Store:
         rows: list[dict[str, Any]] = []
         for folder in self.folders():
             if wanted is None or folder.name in wanted:
-                try:
-                    rows += self.rows(folder)
-                except BenchError:
-                    if folder.exists():  # else another process is replacing it now
-                        raise
+                rows += publish.steadily(folder, self.rows, [])
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         return frame.astype(dict.fromkeys(NUMBERS, float))
 

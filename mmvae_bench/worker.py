@@ -76,6 +76,7 @@ def work(task: Task, settings: Settings, command: Command) -> Outcome:
             publish.restore(store.folder(spec))
             if store.stamp(spec) != task.seen:
                 how: Literal["failed", "done"] = "failed" if store.status(spec) == "failed" else "done"
+                UnderWay(store.root, spec.run_id).clear()
                 return Outcome(spec.run_id, how, f"{spec.title}: {how} by another process")
             return _claimed(task, settings, command, store, claim)
     except OSError as error:

@@ -173,9 +173,7 @@ def test_the_same_score_twice_is_a_fault_and_rows_of_one_fault_share_a_line(stor
 # --- what is left over ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path", [".scores.csv.1.tmp", "plans/.a.json.1.tmp", "claims/.1.2.tmp", "runs/pairs/mvae/.1.tmp"]
-)
+@pytest.mark.parametrize("path", [".table.1.tmp", "plans/.a.json.1.tmp", "claims/.1.2.tmp", "runs/pairs/mvae/.1.tmp"])
 def test_what_is_half_written_is_named(store, path):
     (store.root / path).mkdir(parents=True)
     assert fault() == f"'results/{path}' is half written: if nothing runs here now, delete it"
@@ -183,12 +181,13 @@ def test_what_is_half_written_is_named(store, path):
 
 def test_folders_of_replaced_runs_are_named(store):
     folder = store.folder(RUN)
-    shutil.copytree(folder, folder.with_suffix(".old"))
-    assert fault() == f"'{folder}.old' was replaced: the next run of it removes it, or delete it"
+    room = folder.with_name(f"{folder.name}.0.old")
+    shutil.copytree(folder, room / folder.name)
+    assert fault() == f"'{room}' is left of a run that was replaced: delete it"
     shutil.rmtree(folder)
     store.collate()
-    assert fault().startswith(f"'{folder}.old' was to be replaced, which was cut off: the next run of it restores it")
-    folder.with_suffix(".old").rename(folder.with_suffix(".broken2"))
+    assert fault() == f"'{room}' holds a run that was being replaced: the same run command puts it back"
+    room.rename(folder.with_suffix(".broken2"))
     assert fault().startswith(f"'{folder}.broken2' was broken and has been replaced: delete it")
 
 
@@ -197,7 +196,7 @@ def test_claims_of_the_living_and_the_dead_are_named(store):
         result = CliRunner().invoke(main, ["check-results"])
     assert f"fault: 'results/claims/{RUN.run_id}' is held by process {os.getpid()} on " in result.stdout
     assert ", which may be at work: let it end\n" in result.stdout
-    die = "import sys; from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
+    die = "from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
     subprocess.run([sys.executable, "-c", f"{die}('{RUN.run_id}')"], check=True)
     assert fault().endswith(", which is gone: the next run of it takes it over")
 
@@ -206,6 +205,9 @@ def test_work_on_a_stored_run_is_left_over_and_that_of_others_is_not(store):
     for run in (RUN, spec(2)):
         UnderWay(store.root, run.run_id).checkpoint.parent.mkdir(parents=True)
     assert fault() == f"'results/work/{RUN.run_id}' is the work on a run that is stored: delete it"
+    with store.claims.take(RUN.run_id):  # it is scored again
+        result = CliRunner().invoke(main, ["check-results"])
+    assert len(faults(result)) == 1 and "is held by" in result.stdout
 
 
 def test_a_plan_that_cannot_be_read_is_a_fault_and_runs_that_it_lacks_are_not(store):
@@ -224,7 +226,9 @@ def test_a_plan_that_cannot_be_read_is_a_fault_and_runs_that_it_lacks_are_not(st
 def test_a_table_that_does_not_agree_with_the_runs_is_a_fault(store):
     path = store.root / "scores.csv"
     text = path.read_text()
-    for wrong in (text.replace(",0.25,", ",0.26,", 1), text[: len(text) // 2], "\n".join(text.split("\n")[:-2]), ""):
+    cut, short = text[: len(text) // 2], "\n".join(text.split("\n")[:-2])
+    narrow = store.scores()[["seed"]].to_csv(index=False)
+    for wrong in (text.replace(",0.25,", ",0.26,", 1), cut, short, narrow, ""):
         path.write_text(wrong)
         assert fault() == "'results/scores.csv' does not agree with the runs: the same run command writes it anew"
     path.write_text(text)
@@ -259,13 +263,11 @@ def test_in_schema_1_what_cannot_be_read_is_still_seen(tmp_path):
     root = tmp_path / "old"
     shutil.copytree(SCHEMA1, root)
     (folder,) = Store(root).folders()
-    for name in ("model.safetensors", "artifacts.npz"):
+    names = ("artifacts.npz", "model.safetensors")
+    for name in names:
         (folder / name).write_bytes(b"x" * (folder / name).stat().st_size)
-    result = check(root)
-    assert [
-        f"cannot read '{folder}/{name}'" in " ".join(faults(result)) for name in ("model.safetensors", "artifacts.npz")
-    ]
-    assert len(faults(result)) == 2
+    found = faults(check(root))
+    assert all(line.startswith(f"cannot read '{folder}/{name}'") for line, name in zip(found, names, strict=True))
 
 
 @pytest.mark.parametrize("root", ["nowhere", "plans"])

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,17 +95,47 @@ def test_a_run_that_changes_between_reading_and_copying_is_left_out(here, there,
 def test_a_run_that_appears_while_merging_is_not_replaced(here, there, monkeypatch):
     publish(there, RUN)
     restore = publishing.restore
-    appears = lambda target: (restore(target), publish(here, RUN, rows(RUN, 0.9)))  # noqa: E731
-    monkeypatch.setattr(copying.publish, "restore", appears)
+    monkeypatch.setattr(
+        copying.publish, "restore", lambda target: (restore(target), publish(here, RUN, rows(RUN, 0.9)))
+    )
     result = merge("there")
     assert result.exit_code == 1 and "has changed since it was compared" in result.stderr
     assert value(here) == 0.9
 
 
+def test_a_run_that_is_taken_over_while_it_is_copied_is_left_to_the_other(here, there, monkeypatch):
+    publish(there, RUN)
+    put = publishing.put
+
+    def steal(*args, **more):
+        (held,) = (here.claims.root / RUN.run_id).glob("*.json")
+        held.rename(held.with_name("thief.json"))
+        return put(*args, **more)
+
+    monkeypatch.setattr(copying.publish, "put", steal)
+    result = merge("there")
+    assert result.exit_code == 1 and "merge again" in result.stderr
+    assert here.status(RUN) == "absent" and names(here) == []
+
+
+def test_a_copy_that_another_has_cleared_away_is_left_out(here, there, monkeypatch):
+    publish(there, RUN)
+
+    def gone(path):
+        shutil.rmtree(path.parent)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(copying, "sync", gone)
+    result = merge("there")
+    assert result.exit_code == 1 and "merge again" in result.stderr
+
+
 def test_a_replacement_that_was_cut_off_here_is_restored_and_not_replaced(here, there):
     publish(there, RUN, rows(RUN, 0.9))
     folder = publish(here, RUN)
-    folder.rename(folder.with_suffix(".old"))
+    room = folder.with_name(f"{folder.name}.0.old")
+    room.mkdir()
+    folder.rename(room / folder.name)
     result = merge("there")
     assert result.exit_code == 1 and "merge again" in result.stderr
     assert value(here) == 0.5 and names(here) == [RUN.run_id]
@@ -203,6 +234,13 @@ def test_other_conditions_are_refused_until_it_is_said_whose_runs_win(here, ther
     assert value(here) == 0.75 and names(here) == [RUN.run_id]
 
 
+def test_equal_rows_of_other_versions_are_not_the_same(here, there):
+    publish(here, RUN)
+    publish(there, RUN, info={"versions": {"torch": "2.15.0"}})
+    result = merge("there")
+    assert result.exit_code == 2 and "all 2 common values are equal" in result.stderr
+
+
 def test_what_differs_is_named(here, there):
     publish(here, RUN)
     publish(there, RUN, rows(RUN, device="cuda"), info={"versions": {**VERSIONS, "torch": "2.15.0"}})
@@ -274,9 +312,7 @@ def test_a_broken_run_there_is_named_and_left_out(here, there, name):
     publish(there, OTHER)
     result = merge("there")
     assert (result.exit_code, counts(result)) == (1, "1 copied, 0 the same, 0 preferred, 1 left out")
-    assert (
-        f"left out: the results in '{broken}'" in result.stderr or f"left out: cannot read '{broken}" in result.stderr
-    )
+    assert result.stderr.startswith((f"left out: the results in '{broken}'", f"left out: cannot read '{broken}"))
     assert (here.status(RUN), here.status(OTHER)) == ("absent", "done")
 
 
@@ -339,7 +375,7 @@ def test_a_run_that_a_living_process_has_is_left_out(here, there):
 def test_a_claim_whose_process_is_gone_is_taken_over(here, there):
     publish(there, RUN)
     here.root.mkdir()
-    die = "import sys; from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
+    die = "from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
     subprocess.run([sys.executable, "-c", f"{die}('{RUN.run_id}')"], check=True)
     assert here.claims.holder(RUN.run_id).gone
     assert merge("there").exit_code == 0

@@ -119,7 +119,9 @@ def test_a_model_that_cannot_is_skipped_with_its_reason(store):
     assert plan.record()["skipped"] == [
         {"dataset": "pairs", "label": "picky", "missing": "split 0.5", "seed": 0, "reason": "needs complete rows"}
     ]
-    assert plan.record()["run_ids"] == [plan.entries[0].spec.run_id]
+    first = plan.entries[0].spec
+    assert plan.record()["run_ids"] == [first.run_id]
+    assert plan.record()["titles"] == {first.run_id: "picky on pairs, missing none, seed 0"}
 
 
 def test_absent_data_does_not_stop_the_others(store):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmvae_bench import datasets, metrics, models
+from mmvae_bench.claims import _write
 from mmvae_bench.datasets.base import Built, Rows
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import DataError
@@ -55,13 +56,6 @@ def plug_ins(monkeypatch):
         (datasets.registry, "corrupt", Corrupt),
     ):
         monkeypatch.setitem(registry._loaded, name, item)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        device="cpu", jobs=1, data_dir=tmp_path, cache_dir=tmp_path / "cache", results_dir=tmp_path / "results"
-    )
 
 
 def run(settings: Settings, **request) -> tuple[int, Store]:
@@ -120,6 +114,17 @@ def test_a_corrupt_data_set_leaves_the_others_alone(settings, capsys):
     code, store = run(settings, datasets=("corrupt", DATA), models=("mvae",))
     assert code == 2 and len(store.folders()) == 1
     assert "cut off; fetch it again" in capsys.readouterr().err
+
+
+def test_what_a_process_left_that_died_after_publishing_is_removed(settings):
+    _, store = run(settings, models=("mvae",))
+    name = store.folders()[0].name
+    claim = store.claims.take(name)
+    _write(claim.path, replace(claim.holder, pid=2**22 + 1), 0)  # no such process
+    (store.root / "work" / name).mkdir()
+    (store.root / "work" / name / "log.txt").write_text("")
+    assert run(settings, models=("mvae",))[0] == 0
+    assert not [*(store.root / "work").iterdir(), *(store.root / "claims").iterdir()]
 
 
 def test_a_folder_cut_off_in_the_middle_is_kept_aside_and_run_again(settings):

@@ -141,3 +141,16 @@ def test_a_grid_has_each_run_once(ratios, schemes, seeds):
 def test_the_title_is_for_people():
     assert make_spec().title == "mmvae on street, missing split 0.5, seed 0"
     assert make_spec(missing=Missing(0.5, "split", "drop")).title.endswith("(incomplete rows dropped), seed 0")
+
+
+def test_a_spec_is_read_back_from_its_record():
+    spec = make_spec(limit_train=5, precision="bf16")
+    read = RunSpec.from_dict(json.loads(canonical_json(spec.to_dict())))
+    assert (read, read.run_id) == (spec, spec.run_id)
+    assert read.title == "mmvae on mnist_street, missing split 0.5, seed 0"
+
+
+@pytest.mark.parametrize("change", [{"colour": 1}, {"model": {}}, {"train": 5}, {"missing": {"ratio": "x"}}])
+def test_what_is_no_spec_is_said_to_be_none(change):
+    with pytest.raises(BenchError, match="this is no run's spec"):
+        RunSpec.from_dict(make_spec().to_dict() | change)

@@ -48,10 +48,8 @@ def note(store: Store, run, epoch: int, loss: float = 1.5, checkpoint: bool = Tr
 
 def die_with(store: Store, run) -> int:
     """Let another process claim a run and die; return its number."""
-    code = (
-        f"from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take('{run.run_id}')"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code])
+    code = "from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
+    process = subprocess.Popen([sys.executable, "-c", f"{code}('{run.run_id}')"])
     assert process.wait(60) == 0
     return process.pid
 
@@ -71,7 +69,7 @@ def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_its_age(store):
     plan(store, *RUNS)
     note(store, RUNS[0], 5)
     with store.claims.take(RUNS[0].run_id) as claim:
-        old = os.stat(claim.path).st_mtime - 40
+        old = claim.path.stat().st_mtime - 40
         os.utime(claim.path, (old, old))
         result = CliRunner().invoke(main, ["status"])
     assert "Under way:\n" in result.stdout
@@ -164,7 +162,8 @@ def test_without_a_done_run_of_the_plan_or_with_nothing_left_no_time_is_given(st
 
 def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     os.utime(plan(store, RUNS[0], name="first"), (1e9, 1e9))
-    plan(store, *RUNS, name="last", skipped=[dict(dataset="d", label="l", missing="none", seed=0, reason="r")])
+    skipped = {"dataset": "d", "label": "l", "missing": "none", "seed": 0, "reason": "r"}
+    plan(store, *RUNS, name="last", skipped=[skipped])
     assert lines() == ["Plan 'last'", "0 done, 0 under way, 0 failed, 6 left, 1 skipped", "To go on: mmvae-bench run"]
     assert lines("--suite", "first")[:2] == ["Plan 'first'", "0 done, 0 under way, 0 failed, 1 left"]
     assert lines("--suite", "suites/first.toml")[0] == "Plan 'first'"

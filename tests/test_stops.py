@@ -5,47 +5,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mmvae_bench import publish, store
 from mmvae_bench.claims import Claims
-from tests.test_runner import run, settings  # noqa: F401 (a fixture)
+from tests.test_runner import run
 
 LONG = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 4000 --batch-size 50 --limit-test 100"
 SHORT = "--models mvae mopoe --datasets linear_gaussian[rows=120] --epochs 2 --limit-test 60"
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator:
-    """Starts ``mmvae-bench run`` in a process group of its own; what is left of it at the end is killed."""
-    started = []
-
-    def go(flags: str, *, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "mmvae_bench", "run", *flags.split(), "--device", "cpu"]
-        command += ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
-        # a shell's background job starts with SIGINT ignored, and so would we
-        script = "import signal, sys, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        script += "sys.argv = sys.argv[1:]; runpy.run_module('mmvae_bench', run_name='__main__', alter_sys=True)"
-        command = [sys.executable, "-c", script, "mmvae-bench", *command[3:]]
-        started.append(
-            subprocess.Popen(
-                command, cwd=tmp_path, start_new_session=True, text=True, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})},
-            )
-        )  # fmt: skip
-        return started[-1]
-
-    yield go
-    for process in started:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def wait_for(what, process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -79,7 +49,7 @@ def test_one_signal_writes_checkpoints_releases_claims_and_says_how_to_go_on(sen
     assert "Traceback" not in output
     assert "Stopping: runs under way write a checkpoint first; once more stops at once." in output
     assert "Stopped: 0 of 2 runs are stored, 2 are left." in output
-    assert f"To go on from the last checkpoints: mmvae-bench run {LONG.split()[0]}" in output
+    assert f"To go on from the last checkpoints: mmvae-bench run {LONG.split(maxsplit=1)[0]}" in output
     assert len(list(results.glob("work/*/checkpoint.safetensors"))) == jobs
     assert list((results / "claims").iterdir()) == []
     assert not list(results.rglob("*.tmp"))
@@ -139,7 +109,9 @@ def test_a_run_that_kills_its_process_is_given_up_and_takes_no_other_along(start
 
 @pytest.mark.slow
 def test_a_worker_that_dies_once_costs_nothing(start, tmp_path):
-    environment = plug_in(tmp_path, f"not os.path.exists({str(tmp_path / 'once')!r}) and not os.mkdir({str(tmp_path / 'once')!r})")
+    environment = plug_in(
+        tmp_path, f"not os.path.exists({str(tmp_path / 'once')!r}) and not os.mkdir({str(tmp_path / 'once')!r})"
+    )
     process = start(SHORT.replace("mvae mopoe", "dies mvae") + " --jobs 2", environment=environment)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
@@ -173,3 +145,50 @@ def test_a_results_folder_that_vanishes_is_one_sentence(start, tmp_path):
     assert output.count("Error: ") == 1
     assert "results cannot be written under" in output
     assert not list(results.glob("runs/*/*/*"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_takes_no_more_is_one_sentence_and_nothing_half_written_is_a_result(
+    number, settings, monkeypatch, capsys
+):
+    from mmvae_bench.errors import BenchError
+
+    run(settings, models=("mvae",))
+    original = publish.write_files
+
+    def full(folder, result):
+        original(folder, result)
+        (folder / "run.json").unlink()
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(publish, "write_files", full)
+    with pytest.raises(BenchError, match=r"results cannot be written under .*: 0 runs are stored and safe; mend that"):
+        run(settings)
+    stored = store.Store(settings.results_dir)
+    assert set(stored.scores().label) == {"mvae"}
+    assert not list(settings.results_dir.rglob("*.tmp"))
+    assert list((settings.results_dir / "claims").iterdir()) == []
+    monkeypatch.undo()
+    assert run(settings)[0] == 0
+    log = next(f for f in stored.folders() if f.parent.name == "mopoe") / "log.txt"
+    assert "resumed after 1 epochs" in log.read_text(), "only its scoring was done again"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs the right to mount a small disk")
+def test_a_real_disk_that_is_full_is_one_sentence(start, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(results)], capture_output=True)  # noqa: PLW1510
+    if mounted.returncode:
+        pytest.skip(f"cannot mount: {mounted.stderr.decode()}")
+    try:
+        process = start(f"{SHORT} --jobs 1")
+        output = process.communicate(timeout=120)[0]
+        assert process.returncode == 2, output
+        assert output.count("Error: ") == 1
+        assert "No space left on device" in output
+        assert "Traceback" not in output
+        assert store.Store(results).scores().empty or set(store.Store(results).scores().status) <= {"ok", "skipped"}
+    finally:
+        subprocess.run(["umount", str(results)], check=True)

@@ -1,0 +1,47 @@
+"""Settings for tiny runs, and commands as a user types them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.request import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        device="cpu", jobs=1, data_dir=tmp_path, cache_dir=tmp_path / "cache", results_dir=tmp_path / "results"
+    )
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator:
+    """Starts ``mmvae-bench run`` in a process group of its own; what is left of it at the end is killed."""
+    started = []
+
+    def go(flags: str, *, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "mmvae_bench", "run", *flags.split(), "--device", "cpu"]
+        command += ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
+        # a shell's background job starts with SIGINT ignored, and so would we
+        script = "import signal, sys, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        script += "sys.argv = sys.argv[1:]; runpy.run_module('mmvae_bench', run_name='__main__', alter_sys=True)"
+        command = [sys.executable, "-c", script, "mmvae-bench", *command[3:]]
+        started.append(
+            subprocess.Popen(
+                command, cwd=tmp_path, start_new_session=True, text=True, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})},
+            )
+        )  # fmt: skip
+        return started[-1]
+
+    yield go
+    for process in started:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
