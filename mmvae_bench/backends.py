@@ -74,7 +74,7 @@ def _ray(address: str) -> Iterator[int]:
 
 
 def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, processes: bool = False) -> Iterator[T]:
-    """What calls return, as they end; a call is only taken from the iterable when there is room for it.
+    """What calls return, as they end; but for dask, a call is only taken from the iterable when there is room for it.
 
     On a CPU they are computed in processes; where they share GPUs, in threads: a process has a CUDA context of its
     own, and contexts take turns at a GPU, while the streams of one context share it.
@@ -91,8 +91,10 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
     how: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": jobs}
     if settings.backend == "loky":
         how["backend"] = "loky" if processes else _local(settings.device)
-    elif settings.backend == "ray":
-        how["return_as"] = "list"  # its pool hands over results all together
+    elif settings.backend == "dask":
+        how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
+    else:
+        how["return_as"] = "list"  # ray's pool hands over results all together
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
             ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(call)() for call in calls)

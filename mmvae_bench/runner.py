@@ -62,12 +62,12 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 def _tidy(plan: Plan, store: Store) -> None:
     """Remove what processes that died after publishing a run left of it: a claim, a checkpoint."""
     left = {path.name for part in ("claims", "work") for path in (store.root / part).glob("*")}
-    for entry in plan.entries:
-        if entry.spec and entry.status == "stored" and entry.spec.run_id in left:
-            if claim := store.claims.take(entry.spec.run_id):
-                with claim:
-                    publish.restore(store.folder(entry.spec))
-                    UnderWay(store.root, entry.spec.run_id).clear()
+    stored = [entry.spec for entry in plan.entries if entry.spec and entry.status == "stored"]
+    for spec in stored:
+        if spec.run_id in left and (claim := store.claims.take(spec.run_id)):
+            with claim:
+                publish.restore(store.folder(spec))
+                UnderWay(store.root, spec.run_id).clear()
 
 
 def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[RunSpec], bool]:

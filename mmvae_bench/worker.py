@@ -69,6 +69,8 @@ def work(task: Task, settings: Settings, command: Command) -> Outcome:
     """Do a task, unless another process has it or did it."""
     spec, store = task.spec, Store(settings.results_dir)
     try:
+        if command.request(store.root).exists():  # it was sent before the command was asked to stop
+            return Outcome(spec.run_id, "stopped")
         claim = store.claims.take(spec.run_id, command.nonce, task.expired)
         if claim is None:
             return Outcome(spec.run_id, "busy")

@@ -204,6 +204,16 @@ def test_settings_reach_the_runner_and_the_environment_sets_folders(ran, monkeyp
     assert (ran.settings.data_dir, ran.settings.jobs) == (Path("e"), "auto")
 
 
+def test_what_concerns_operations_reaches_the_runner(ran):
+    flags = "--datasets present --checkpoint-seconds 0.5 --backend dask --address tcp://a:1 --shard 2/3 --seeds 9"
+    assert run(*flags.split()).exit_code == 0
+    assert (ran.settings.checkpoint_seconds, ran.settings.backend, ran.settings.address) == (0.5, "dask", "tcp://a:1")
+    assert 0 < len(ran.plan.own) < len(ran.plan.specs)
+    ran.code = 130
+    stopped = run("--datasets", "present")
+    assert (stopped.exit_code, "Next:" in stopped.output) == (130, False)
+
+
 def test_precision_and_compile_reach_their_places(ran):
     assert run("--datasets", "present", "--precision", "bf16", "--compile").exit_code == 0
     assert ran.settings.compiled and {entry.spec.precision for entry in ran.plan.entries} == {"bf16"}
@@ -265,6 +275,13 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--jobs 0", "--jobs is at least 1, not 0"),
         ("--jobs many", "--jobs is a whole number or auto, not 'many'"),
         ("--threads 0", "--threads is at least 1, not 0"),
+        ("--checkpoint-seconds -1", "--checkpoint-seconds is a number from 0 up, not -1"),
+        ("--checkpoint-seconds nan", "--checkpoint-seconds is a number from 0 up, not nan"),
+        ("--shard 0/3", "--shard is I/N with I from 1 to N, such as 1/8, not '0/3'"),
+        ("--shard 4/3", "--shard is I/N with I from 1 to N, such as 1/8, not '4/3'"),
+        ("--shard half", "--shard is I/N with I from 1 to N, such as 1/8, not 'half'"),
+        ("--address tcp://a:1", "say which kind with --backend dask or ray"),
+        ("--backend mpi", "'mpi' is not one of 'loky', 'dask', 'ray'"),
         ("--device tpu", "no device 'tpu'; write auto, cpu, cuda or cuda:0"),
         ("--device cuda:99", "--device cuda:99 cannot be used; use --device cpu or auto"),
         ("--suite quik", "no suite 'quik'; did you mean quick?"),

@@ -32,7 +32,8 @@ SPECS = (SPEC, replace(SPEC, seed=1))
 BROKEN = -1  # the version of a folder that was broken before anybody came
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.listdir", "os.scandir", "os.truncate",
           "shutil.rmtree"}  # fmt: skip
-CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
+CHANGES = {"os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
+CALL, CHANGE, RENAME = range(3)  # a rename is a change, and each is a call
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 # --- the stage -------------------------------------------------------------------------------------------------------
@@ -48,7 +49,8 @@ class Writer(threading.Thread):
     def __init__(self, root: Path, play: Callable[["Writer"], object]) -> None:
         super().__init__(daemon=True)
         self.root, self.play = str(root), play
-        self.killed = self.over = self.change = False
+        self.killed = self.over = False
+        self.next = CALL
         self.error: BaseException | None = None
         self.claim: Claim | None = None
         self.seen = self.published = None
@@ -70,22 +72,22 @@ class Writer(threading.Thread):
             self.over = True
             self._waits.release()
 
-    def wait(self, path: object = "", *, change: bool = False) -> None:
+    def wait(self, path: object = "", kind: int = CALL) -> None:
         """Before a call to the file system: until told to go on."""
         if self.killed:
             raise Killed
         if isinstance(path, str | Path) and Path(path).is_absolute() and not str(path).startswith(self.root):
             return
-        self.change = change
+        self.next = kind
         self._waits.release()
         self._go.acquire()
         if self.killed:
             raise Killed
 
-    def go_on(self, calls: int, changes: int) -> Iterator[None]:
-        """Yields after each call; ends before the call or the change after so many."""
-        while not self.over and calls > 0 and (changes > 0 or not self.change):
-            calls, changes = calls - 1, changes - self.change
+    def go_on(self, number: int, kind: int) -> Iterator[None]:
+        """Make so many calls of a kind and stop before the next one of it; yields after each call of any kind."""
+        while not self.over and (number or self.next < kind):
+            number -= self.next >= kind
             self._go.release()
             self._waits.acquire()
             yield
@@ -103,7 +105,11 @@ ACTING: dict[int, Writer] = {}
 
 def hook(event: str, args: tuple[object, ...]) -> None:
     if ACTING and event in EVENTS and (writer := ACTING.get(threading.get_ident())):
-        writer.wait(args[0], change=event in CHANGES or (event == "open" and bool(args[2] & WRITES)))
+        writer.wait(args[0], RENAME if event == "os.rename" else CHANGE if changes(event, args) else CALL)
+
+
+def changes(event: str, args: tuple[object, ...]) -> bool:
+    return event in CHANGES or (event == "open" and bool(args[2] & WRITES))
 
 
 sys.addaudithook(hook)  # it can never be removed, so it does nothing for threads that are no writers
@@ -117,7 +123,7 @@ def waiting(call: Callable[..., object]) -> Callable[..., object]:
 
     def wrapped(*args, **named):
         if writer := ACTING.get(threading.get_ident()):
-            writer.wait(args[0], change=call is WRITE)
+            writer.wait(args[0], CHANGE if call is WRITE else CALL)
         return call(*args, **named)
 
     return wrapped
@@ -127,7 +133,7 @@ def write_in_halves(path: Path, content: bytes) -> int:
     with path.open("wb", buffering=0) as file:
         file.write(content[: len(content) // 2])
         if writer := ACTING.get(threading.get_ident()):
-            writer.wait(path, change=True)
+            writer.wait(path, CHANGE)
         return file.write(content[len(content) // 2 :])
 
 
@@ -170,10 +176,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Turn:
-    """Who goes on, for how many calls and changes at most, and whether he is killed then."""
+    """Who goes on, for how many calls of which kind, and whether he is killed then."""
 
     who: int
-    most: tuple[int, int]
+    number: int
+    kind: int = CALL
     dies: bool = False
 
 
@@ -193,9 +200,11 @@ OTHER = st.builds(Part, st.sampled_from(["collate", "plan"]))
 PARTS = st.builds(
     lambda *parts: [p for p in parts if p], WORK, THIEF, THIEF | WORK, st.none() | WORK, st.none() | OTHER
 )
-MANY = 10_000
-CALLS, CHANGED = st.tuples(st.integers(1, 12), st.just(MANY)), st.tuples(st.just(MANY), st.integers(1, 35))
-TURN = st.builds(Turn, st.integers(0, 4), CHANGED | CALLS, st.sampled_from([False] * 9 + [True]))
+DIES = st.sampled_from([False] * 9 + [True])
+TURN = st.one_of(
+    st.builds(Turn, st.integers(0, 4), st.integers(1, most), st.just(kind), DIES)
+    for kind, most in ((CALL, 20), (CHANGE, 30), (RENAME, 8))
+)
 FIRST = st.sampled_from(["nothing", "failed", "done", "broken"])
 STORIES = st.builds(Story, st.tuples(FIRST, FIRST), PARTS, st.lists(TURN, min_size=5, max_size=25))
 
@@ -294,9 +303,9 @@ def perform(story: Story) -> None:
         audience = Audience(store, writers, failures)
         audience.look()
         try:
-            for turn in [*story.turns, *(Turn(number, (MANY, MANY)) for number in range(len(writers)))]:
+            for turn in [*story.turns, *(Turn(number, sys.maxsize) for number in range(len(writers)))]:
                 writer = writers[turn.who % len(writers)]
-                for _ in writer.go_on(*turn.most):
+                for _ in writer.go_on(turn.number, turn.kind):
                     audience.look()
                 if turn.dies:
                     writer.kill()

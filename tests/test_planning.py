@@ -149,6 +149,21 @@ def test_a_broken_plugin_is_skipped_by_all_and_an_error_by_name(store, monkeypat
         plan_of(store, models=("bad",))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 50])
+def test_shards_together_are_the_plan_and_no_run_is_in_two(store, count):
+    plan = plan_of(store, models=("mvae", "picky"), seeds=tuple(range(6)), missing=(0.0, 0.5))
+    publish(store, plan, 0)
+    plan = plan_of(store, models=("mvae", "picky"), seeds=tuple(range(6)), missing=(0.0, 0.5))
+    shards = [plan.shard(number, count) for number in range(1, count + 1)]
+    parts = [spec.run_id for shard in shards for spec in shard.todo()]
+    assert sorted(parts) == sorted(spec.run_id for spec in plan.todo())
+    assert len(set(parts)) == len(parts) == 17
+    for shard in shards:
+        assert shard.record() == plan.record()
+        assert shard.exit_code() == 0  # also where nothing falls to it
+        assert {spec.run_id for spec in shard.todo()} <= {spec.run_id for spec in shard.own}
+
+
 def publish(store: Store, plan: Plan, index: int = 0, **more) -> None:
     store.publish(RunResult(plan.entries[index].spec, [], **more))
 

@@ -1,10 +1,13 @@
 import json
 import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mmvae_bench import publish
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.store import COLUMNS, SCHEMA, RunResult, Store, read_run
@@ -144,6 +147,73 @@ def test_what_another_process_left_half_written_is_ignored(store):
     assert store.status(SPEC) == "absent"
     store.publish(result())
     assert store.status(SPEC) == "done"
+
+
+def test_a_folder_of_schema_1_is_read():
+    """One that an older version wrote, before files had checksums."""
+    old = Store(Path(__file__).parent / "schema1")
+    (folder,) = old.folders()
+    assert read_run(folder)["schema"] == 1
+    frame = old.scores()
+    assert len(frame) == 36 and set(frame.schema) == {1}
+    assert set(frame.engine) == {"eager"} and list(frame.columns) == list(COLUMNS)
+    assert old.history(folder)[-1]["epoch"] == 2
+    assert old.read_plan()["run_ids"] == [folder.name]
+
+
+def test_rows_from_before_precision_and_engine_have_what_was_meant(tmp_path):
+    shutil.copytree(Path(__file__).parent / "schema1", tmp_path / "old")
+    (folder,) = Store(tmp_path / "old").folders()
+    rows = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["precision"], row["engine"]
+    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = json.loads((folder / "run.json").read_text())
+    record["files"]["scores.jsonl"] = (folder / "scores.jsonl").stat().st_size
+    (folder / "run.json").write_text(json.dumps(record))
+    frame = Store(tmp_path / "old").scores()
+    assert set(frame.precision) == {"fp32"} and set(frame.engine) == {"eager"}
+
+
+@pytest.mark.parametrize("name", ["scores.jsonl", "run.json"])
+def test_one_flipped_bit_is_seen(store, name):
+    folder = store.publish(result())
+    content = bytearray((folder / name).read_bytes())
+    at = content.index(b"100.0" if name == "run.json" else b"0.5") + 2
+    content[at] ^= 1
+    (folder / name).write_bytes(content)
+    assert store.status(SPEC) == "broken"
+    with pytest.raises(BenchError, match="was changed after it was written"):
+        store.scores()
+
+
+def test_what_is_replaced_must_be_what_was_seen(store):
+    store.publish(result(error="NaN", rows=[]))
+    seen = store.stamp(SPEC)
+    assert store.publish(result(), seen)
+    assert store.publish(result(info={"rate": 2.0}), seen) is None
+    assert store.publish(result(), "") is None
+    assert read_run(store.folder(SPEC))["rate"] == 100.0
+    assert [p.name for p in store.folder(SPEC).parent.iterdir()] == [SPEC.run_id]
+
+
+def test_who_lost_the_run_publishes_nothing(store):
+    answers = iter([True, False])
+    assert store.publish(result(), held=lambda: next(answers)) is None
+    assert store.folders() == []
+    assert store.publish(result(), held=lambda: False) is None
+    assert not list(store.folder(SPEC).parent.iterdir())
+
+
+def test_a_replacement_that_was_cut_off_is_undone_or_finished(store):
+    folder = store.publish(result())
+    folder.rename(folder.with_suffix(".old"))  # killed between the two renames
+    folder.with_name(f".{folder.name}.abc.tmp").mkdir()
+    publish.restore(folder)
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+    shutil.copytree(folder, folder.with_suffix(".old"))  # killed after them
+    publish.restore(folder)
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
 def test_plans_are_kept_by_name_and_the_last_is_the_default(store):
