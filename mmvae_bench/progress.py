@@ -28,10 +28,11 @@ class Board:
 
     def __init__(self, weights: Mapping[str, float], root: Path, command: str) -> None:
         self.weights, self.command = weights, command
-        self._under_way = {name: UnderWay(root, name) for name in weights}
+        self._root = root
+        self._begun: tuple[float, float] | None = None  # when work was first seen, and how much was done by then
         self.done: set[str] = set()
         self.console = Console(stderr=True)
-        self._start = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
         self._stop = threading.Event()
         self._live = Live(console=self.console, refresh_per_second=4, transient=True)
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -71,7 +72,8 @@ class Board:
 
     def _notes(self) -> dict[str, dict[str, Any]]:
         """The latest note of every run that is under way."""
-        notes = {name: folder.read_note() for name, folder in self._under_way.items() if name not in self.done}
+        names = {path.name for path in (self._root / "work").glob("*")} & self.weights.keys() - self.done
+        notes = {name: UnderWay(self._root, name).read_note() for name in sorted(names)}
         return {name: note for name, note in notes.items() if note.get("command") == self.command}
 
     def _table(self, notes: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -86,8 +88,11 @@ class Board:
         total = sum(self.weights.values())
         ready = sum(self.weights[run_id] for run_id in self.done)
         ready += sum(self.weights[run_id] * note["epoch"] / note["epochs"] for run_id, note in notes.items())
-        elapsed = time.monotonic() - self._start
-        left = f", {_clock(elapsed * (total - ready) / ready)} left" if ready > 0 else ""
+        left = ""
+        if ready > 0:  # neither imports nor what a resumed run brings along is this command's pace
+            since, before = self._begun = self._begun or (time.monotonic(), ready)
+            if ready > before:
+                left = f", {_clock((time.monotonic() - since) * (total - ready) / (ready - before))} left"
         return f"{len(self.done)} of {len(self.weights)} runs done{left}"
 
 

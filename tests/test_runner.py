@@ -14,7 +14,7 @@ from mmvae_bench import datasets, metrics, models
 from mmvae_bench.claims import _write
 from mmvae_bench.datasets.base import Built, Rows
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
-from mmvae_bench.errors import DataError
+from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.planning import make_plan
@@ -114,6 +114,19 @@ def test_a_corrupt_data_set_leaves_the_others_alone(settings, capsys):
     code, store = run(settings, datasets=("corrupt", DATA), models=("mvae",))
     assert code == 2 and len(store.folders()) == 1
     assert "cut off; fetch it again" in capsys.readouterr().err
+
+
+def test_a_resumed_run_of_an_engine_that_promises_no_bits_is_marked(settings, monkeypatch):
+    monkeypatch.setattr("mmvae_bench.engine.step._compiled", lambda loss: loss)
+    monkeypatch.setattr("mmvae_bench.engine.mode._cannot_compile", lambda _: "")
+    settings = replace(settings, compiled=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("mmvae_bench.publish.write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(BenchError, match="No space left"):
+            run(settings, models=("mvae",))
+    code, store = run(settings, models=("mvae", "mopoe"))
+    engines = store.scores().groupby("label").engine.unique().explode().to_dict()
+    assert code == 0 and engines == {"mvae": "compiled resumed", "mopoe": "compiled"}
 
 
 def test_what_a_process_left_that_died_after_publishing_is_removed(settings):

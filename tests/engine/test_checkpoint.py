@@ -111,6 +111,14 @@ def test_fixed_shapes_go_on_bit_by_bit_too(tmp_path, monkeypatch):
     assert losses(history) == losses(second)
 
 
+def test_a_narrower_precision_goes_on_bit_by_bit_too(tmp_path):
+    mode = Mode("bf16")
+    whole, _ = trained("mopoe", mode=mode)
+    stopped(tmp_path / "c", "mopoe", QUESTIONS // 2, mode=mode)
+    assert same(whole, trained("mopoe", Keeper(tmp_path / "c"), mode=mode, other=7)[0])
+    assert not same(whole, trained("mopoe")[0])
+
+
 def test_it_holds_no_pickle_and_says_what_it_was_made_under(tmp_path):
     keeper = Keeper(tmp_path / "c")
     keeper.conditions = {"torch": "2.15"}

@@ -1,0 +1,48 @@
+"""What the terminal says of runs under way, and how long they will take."""
+
+import pytest
+
+from mmvae_bench import progress
+from mmvae_bench.progress import Board, state
+from mmvae_bench.under_way import UnderWay
+
+
+def note(root, name: str, epoch: int, command: str = "ours") -> None:
+    under_way = UnderWay(root, name)
+    under_way.folder.mkdir(parents=True, exist_ok=True)
+    under_way._noted = -1e9
+    under_way.note(command=command, title=f"run {name}", epoch=epoch, epochs=10, loss=1.25)
+
+
+def test_only_runs_of_this_command_that_are_not_done_are_shown(tmp_path):
+    board = Board({"a": 1.0, "b": 1.0, "c": 1.0}, tmp_path, "ours")
+    note(tmp_path, "a", 3)
+    note(tmp_path, "b", 3, command="another's, or of one that was killed")
+    note(tmp_path, "c", 3)
+    note(tmp_path, "d", 3)
+    board.finish("c", "done")
+    (tmp_path / "work" / "broken").mkdir()
+    assert list(board._notes()) == ["a"]
+
+
+def test_the_time_left_counts_from_when_work_was_first_seen(tmp_path, monkeypatch):
+    """Neither imports before it, nor the epochs that a resumed run brings along."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    board = Board({"a": 1.0, "b": 1.0}, tmp_path, "ours")
+    now[0] = 160.0
+    note(tmp_path, "a", 0)
+    assert board._summary(board._notes()) == "0 of 2 runs done"
+    note(tmp_path, "a", 5)
+    assert board._summary(board._notes()) == "0 of 2 runs done"
+    now[0] = 170.0
+    note(tmp_path, "a", 6)
+    assert board._summary(board._notes()) == "0 of 2 runs done, 2 min 20 s left"  # 10 s a tenth, 14 tenths left
+    board.finish("a", "done")
+    now[0] = 210.0
+    assert board._summary(board._notes()) == "1 of 2 runs done, 1 min 40 s left"
+
+
+@pytest.mark.parametrize(("epoch", "words"), [(0, "epoch 0/10"), (3, "epoch 3/10, loss 1.25"), (10, "scoring")])
+def test_a_run_is_somewhere_in_its_epochs_or_scored(epoch, words):
+    assert state({"epoch": epoch, "epochs": 10, "loss": 1.25}) == words
