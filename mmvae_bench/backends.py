@@ -47,7 +47,8 @@ def _dask(address: str) -> Iterator[int]:
     from distributed import Client
 
     try:
-        client = Client(address or None, timeout=TIMEOUT)
+        with unheard():  # without an address its workers are started here
+            client = Client(address or None, timeout=TIMEOUT)
     except (OSError, ValueError, TypeError) as error:
         raise BenchError(f"no dask scheduler answers at '{address}' ({error}); start one: dask scheduler") from error
     with client:

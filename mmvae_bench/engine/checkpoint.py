@@ -78,11 +78,11 @@ class Training:
         self.model.load_state_dict(parts["model"])
         for name, value in parts.get("adam", {}).items():
             number, _, key = name.partition(".")
-            state = self.step.optimiser.state[self.step.parameters[int(number)]]
-            if key in state:
-                state[key].copy_(value)
-            else:
-                state[key] = value.to(device)
+            parameter = self.step.parameters[int(number)]
+            state = self.step.optimiser.state[parameter]
+            if key not in state:  # laid out as the parameter: fused Adam walks through their memory side by side
+                state[key] = torch.empty_like(value, device=device) if key == "step" else torch.empty_like(parameter)
+            state[key].copy_(value)
         if "sums" in tensors and self.step.sums is not None:
             self.step.sums.copy_(tensors["sums"])
         elif "sums" in tensors:

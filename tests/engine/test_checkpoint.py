@@ -4,20 +4,27 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from mmvae_bench import models, nets
+from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine import checkpoint
 from mmvae_bench.engine.checkpoint import Keeper
+from mmvae_bench.engine.feed import Feed
+from mmvae_bench.engine.layers import speed_up
 from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.share import Turn
 from mmvae_bench.engine.train import History, train
 from mmvae_bench.errors import Stopped
+from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import Missing, TrainSpec
+from mmvae_bench.types import Modality
 from tests.engine.test_step import feed, made
 from tests.helpers import NAMES
 
@@ -109,6 +116,29 @@ def test_fixed_shapes_go_on_bit_by_bit_too(tmp_path, monkeypatch):
     again, second = trained("meme", Keeper(tmp_path / "c"), mode=mode, other=7)
     assert same(whole, again)
     assert losses(history) == losses(second)
+
+
+def test_convolutions_whose_weights_lie_otherwise_in_memory_go_on_bit_by_bit_too(tmp_path):
+    """Channels last: moments laid out otherwise than their weights would be another's, for fused Adam."""
+    generator = np.random.default_rng(0)
+    kinds = [Modality("a", (3, 16, 16), scale=0.5), Modality("b", (1, 16, 16), scale=0.5)]
+    x = {m.name: generator.integers(0, 256, (48, *m.shape), dtype=np.uint8) for m in kinds}
+    own = Feed.load(Rows(x, np.zeros(48, int)), Presence(SPLIT, ("a", "b"), 48, "d", 0), 16, CPU)
+
+    def fitted(keeper: Keeper | None = None) -> MultimodalVAE:
+        turn = Turn(CPU)
+        with turn():
+            torch.manual_seed(0)
+            model = models.registry.get("mvae")(nets.registry.get("conv")(kinds, 3))
+            speed_up(model.networks, CPU)
+        train(model, own, SPEC, turn=turn, keeper=keeper)
+        return model
+
+    whole = fitted()
+    assert any(not p.is_contiguous() for p in whole.parameters())
+    with pytest.raises(Stopped):
+        fitted(Keeper(tmp_path / "c", halt=asked_at(5)))
+    assert same(whole, fitted(Keeper(tmp_path / "c")))
 
 
 def test_a_narrower_precision_goes_on_bit_by_bit_too(tmp_path):
