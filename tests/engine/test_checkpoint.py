@@ -121,7 +121,7 @@ def test_fixed_shapes_go_on_bit_by_bit_too(tmp_path, monkeypatch):
 def test_convolutions_whose_weights_lie_otherwise_in_memory_go_on_bit_by_bit_too(tmp_path):
     """Channels last: moments laid out otherwise than their weights would be another's, for fused Adam."""
     generator = np.random.default_rng(0)
-    kinds = [Modality("a", (3, 16, 16), scale=0.5), Modality("b", (1, 16, 16), scale=0.5)]
+    kinds = [Modality("a", (3, 32, 32), scale=0.5), Modality("b", (1, 32, 32), scale=0.5)]
     x = {m.name: generator.integers(0, 256, (48, *m.shape), dtype=np.uint8) for m in kinds}
     own = Feed.load(Rows(x, np.zeros(48, int)), Presence(SPLIT, ("a", "b"), 48, "d", 0), 16, CPU)
 
