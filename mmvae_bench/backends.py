@@ -15,6 +15,7 @@ from mmvae_bench.request import Settings
 from mmvae_bench.stops import unheard
 
 T = TypeVar("T")
+IDLE = 30  # seconds after which a worker without work ends: also one whose command was killed
 TIMEOUT = 20  # seconds that a scheduler may take to answer
 
 
@@ -92,6 +93,8 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
     how: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": jobs}
     if settings.backend == "loky":
         how["backend"] = "loky" if processes else _local(settings.device)
+        if how["backend"] == "loky":
+            how["idle_worker_timeout"] = IDLE
     elif settings.backend == "dask":
         how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
     else:
