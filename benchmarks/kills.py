@@ -44,7 +44,6 @@ class Sweeps:
     def __init__(self, root: Path, seed: int, say: Callable[[str], None]) -> None:
         self.root, self.say, self.random = root, say, random.Random(seed)
         self.counts: Counter[str] = Counter()
-        started = time.monotonic()
         self._finish(self._start("undisturbed"), "undisturbed")
         self.expected = stored(root / "undisturbed")
         started = time.monotonic()

@@ -4,8 +4,10 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from typing import Any, TypeVar
 
 import joblib
@@ -17,6 +19,7 @@ from mmvae_bench.stops import unheard
 T = TypeVar("T")
 IDLE = 30  # seconds after which a worker without work ends: also one whose command was killed
 TIMEOUT = 20  # seconds that a scheduler may take to answer
+WORKERS = 600  # seconds that its first worker may take to come: it may stand in a queue
 
 
 class WorkerDied(Exception):
@@ -34,13 +37,14 @@ def cluster(settings: Settings) -> Iterator[int]:
         yield 0
         return
     try:
-        connect = {"dask": _dask, "ray": _ray}[settings.backend]
-        with connect(settings.address) as jobs, joblib.parallel_config(backend=settings.backend):
-            yield jobs
+        import_module({"dask": "distributed", "ray": "ray.util.joblib"}[settings.backend])
     except ImportError as error:
         raise BenchError(
             f"--backend {settings.backend} needs {error.name}: pip install 'mmvae-bench[{settings.backend}]'"
         ) from error
+    connect = {"dask": _dask, "ray": _ray}[settings.backend]
+    with connect(settings.address) as jobs, joblib.parallel_config(backend=settings.backend):
+        yield max(2, jobs)  # joblib computes one job in this process, whatever the backend
 
 
 @contextmanager
@@ -53,7 +57,10 @@ def _dask(address: str) -> Iterator[int]:
     except (OSError, ValueError, TypeError) as error:
         raise BenchError(f"no dask scheduler answers at '{address}' ({error}); start one: dask scheduler") from error
     with client:
-        client.wait_for_workers(1, timeout=60)
+        try:
+            client.wait_for_workers(1, timeout=WORKERS)
+        except TimeoutError as error:
+            raise BenchError(f"the dask scheduler at '{address}' has no worker; start one: dask worker") from error
         yield sum(client.ncores().values())
 
 
@@ -89,6 +96,7 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
 
     Raises:
         WorkerDied: If a process died.
+        BenchError: If the cluster did.
     """
     how: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": jobs}
     if settings.backend == "loky":
@@ -97,12 +105,15 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
             how["idle_worker_timeout"] = IDLE
     elif settings.backend == "dask":
         how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
+        _never_here(joblib.parallel.get_active_backend()[0])
     else:
         how["return_as"] = "list"  # ray's pool hands over results all together
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
             ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(call)() for call in calls)
         yield from ended
+    except CancelledError as error:
+        raise BenchError("the cluster is gone; run the same command again, which goes on") from error
     except _deaths() as error:
         raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
@@ -113,11 +124,18 @@ def _local(device: str) -> str:
     return "threading" if choose(device).type == "cuda" else "loky"
 
 
+def _never_here(backend: Any) -> None:
+    """Have joblib send tasks to dask also while that has one worker: it would compute them in this process."""
+    cores = type(backend).effective_n_jobs
+    backend.effective_n_jobs = lambda n_jobs: max(2, cores(backend, n_jobs))
+
+
 def _deaths() -> tuple[type[BaseException], ...]:
     """What the backends that are loaded raise when a worker dies."""
     found: list[type[BaseException]] = [BrokenProcessPool]
     if "distributed" in sys.modules:
         found.append(sys.modules["distributed"].scheduler.KilledWorker)
     if "ray" in sys.modules:
-        found.append(sys.modules["ray"].exceptions.RayError)
+        ray = sys.modules["ray"].exceptions
+        found += [ray.RayActorError, ray.WorkerCrashedError, ray.NodeDiedError, ray.OutOfMemoryError]
     return tuple(found)

@@ -27,6 +27,7 @@ from mmvae_bench.holder import Holder
 
 BEAT = 2.0  # seconds
 EXPIRY = 60.0  # seconds: a holder may be paused for so long, or its file system away
+GLANCE = 5.0  # seconds that one look may add to a silence: while we could not look, nor could its holder write
 WIDTH = 400  # bytes of a claim's file, so that a counter is overwritten in place
 
 
@@ -44,7 +45,7 @@ class Claims:
         """Who has a run, or None. A file that its holder has not written yet reads as a holder of unknown beat, -1."""
         try:
             found = sorted(path for path in (self.root / run_id).iterdir() if path.suffix == ".json")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         if not found:
             return None
@@ -63,13 +64,13 @@ class Claims:
         runs = [path.name for path in self.root.glob("*") if not path.name.startswith(".") and path.is_dir()]
         return {run_id: holder for run_id in sorted(runs) if (holder := self.holder(run_id))}
 
-    def take(self, run_id: str, runner: str = "", expired: str = "") -> "Claim | None":
+    def take(self, run_id: str, runner: str = "", expired: Holder | None = None) -> "Claim | None":
         """Claim a run; None if it is another's, who is neither gone nor the one whose claim has ``expired``.
 
         Args:
             run_id: Which.
             runner: The nonce of the command that this process works for.
-            expired: The nonce of a claim whose counter stood still long enough, see :class:`Watch`.
+            expired: Whose counter stood still long enough, see :class:`Watch`; if it has moved since, it lives.
 
         Raises:
             OSError: If the folder cannot be written to.
@@ -89,7 +90,10 @@ class Claims:
             with contextlib.suppress(OSError):  # renamed
                 new.rmdir()
         before = self.holder(run_id)
-        if before is None or not (before.gone or before.nonce == expired):
+        if before is None:
+            self._clear_strays(folder)
+            return None
+        if not (before.gone or before == expired):
             return None
         claim = Claim(folder / f"{own.nonce}.json", own, before)
         try:
@@ -98,6 +102,12 @@ class Claims:
             return None  # another was quicker
         claim.beat()
         return None if claim.lost else claim
+
+    def _clear_strays(self, folder: Path) -> None:
+        """Move away a folder that is nobody's and yet taken: by a file that a file system or a person left in it."""
+        with contextlib.suppress(OSError):
+            if not folder.is_dir() or any(path.suffix != ".json" for path in folder.iterdir()):
+                folder.rename(temporary_beside(folder))
 
 
 class Claim:
@@ -131,7 +141,7 @@ class Claim:
             OSError: If that cannot be seen.
         """
         try:
-            os.close(os.open(self.path, os.O_RDONLY))  # NFS asks its server on open, and on nothing less
+            os.close(os.open(self.path, os.O_RDONLY))  # on NFS this may be late: what decides is the rename
         except FileNotFoundError:
             self.lost = True
         return not self.lost
@@ -178,7 +188,7 @@ class Watch:
 
     def __init__(self, claims: Claims, now: Callable[[], float] = time.monotonic) -> None:
         self.claims, self.now = claims, now
-        self._seen: dict[str, tuple[str, int, float]] = {}
+        self._seen: dict[str, tuple[Holder, float, float]] = {}
 
     def look(self, run_id: str) -> tuple[Holder | None, bool]:
         """Who has a run, and whether that is over: it is nobody's, or its holder is gone or silent for too long."""
@@ -186,8 +196,8 @@ class Watch:
         if holder is None:
             self._seen.pop(run_id, None)
             return None, True
-        name, beat, since = self._seen.get(run_id, ("", 0, 0.0))
-        if (name, beat) != (holder.nonce, holder.beat):
-            since = self.now()
-            self._seen[run_id] = holder.nonce, holder.beat, since
-        return holder, holder.gone or self.now() - since >= EXPIRY
+        now = self.now()
+        before, last, silent = self._seen.get(run_id, (None, now, 0.0))
+        silent = silent + min(now - last, GLANCE) if before == holder else 0.0
+        self._seen[run_id] = holder, now, silent
+        return holder, holder.gone or silent >= EXPIRY

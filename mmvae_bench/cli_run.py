@@ -19,7 +19,21 @@ if TYPE_CHECKING:
     from mmvae_bench.request import Request, Settings
     from mmvae_bench.store import Store
 
-FOLDER = click.Path(path_type=Path)
+
+class Folder(click.Path):
+    """A folder that may be there or not; one that cannot be is refused before anybody looks into it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        path = super().convert(value, param, ctx)
+        try:
+            (path / ("x" * 200)).exists()  # there must be room for names below it
+        except OSError as error:
+            self.fail(f"'{value}' cannot be a folder here ({error.strerror})", param, ctx)
+        return path
+
+
+FOLDER = Folder(path_type=Path)
 
 data_option = click.option(
     "--data-dir", type=FOLDER, default="data", show_default=True, envvar="MMVAE_BENCH_DATA", show_envvar=True,
@@ -123,7 +137,7 @@ def _settings(flags: dict[str, Any]) -> "Settings":
     folders = ("data_dir", "cache_dir", "results_dir")
     names = ("device", "threads", "compiled", "checkpoint_seconds", "overwrite", "backend", "address")
     jobs = flags["jobs"]
-    if jobs != "auto" and not jobs.isdecimal():
+    if jobs != "auto" and not re.fullmatch(r"\d{1,9}", jobs):
         raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'")
     return Settings(jobs=jobs if jobs == "auto" else int(jobs), **{name: flags[name] for name in (*names, *folders)})
 

@@ -33,7 +33,7 @@ def check_device(device: str, precision: str = "fp32") -> None:
     Raises:
         BenchError: If torch is broken, if ``device`` is unknown or absent, or if it has no such precision.
     """
-    if not match(r"(auto|cpu|cuda(:\d+)?)\Z", device):
+    if not match(r"(auto|cpu|cuda(:\d{1,6})?)\Z", device):
         raise BenchError(f"no device '{device}'; write auto, cpu, cuda or cuda:0")
     import_torch()
     import torch

@@ -33,7 +33,10 @@ class Holder:
     @property
     def gone(self) -> bool:
         """Whether it is known, here and now, that the process is no more."""
-        return bool(self.born) and _machine(self.born) == _machine(_born(os.getpid())) and _born(self.pid) != self.born
+        if not self.born or _machine(self.born) != _machine(_born(os.getpid())):
+            return False
+        now = _born(self.pid)
+        return now != self.born if now else not _exists(self.pid)
 
     def __str__(self) -> str:
         """For people."""
@@ -49,6 +52,17 @@ def _born(pid: int) -> str:
     except (OSError, IndexError):
         return ""
     return f"{boot} {space} {start}"
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process is there; /proc may hide those of other users."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _machine(born: str) -> str:

@@ -115,6 +115,8 @@ def coerce(text: str, hint: Any, what: str) -> Scalar:
         value: Scalar = hint(text)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError
         return value
     except (KeyError, ValueError):
         kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, str(hint))

@@ -9,10 +9,10 @@ from typing import Any
 
 from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.words import SPECIALS
-from mmvae_bench.errors import BenchError, DataError, Unsupported
+from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.plan import Plan, PlannedRun, Status
-from mmvae_bench.request import Request, Settings
+from mmvae_bench.request import MOST_RUNS, Request, Settings
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec, grid
 from mmvae_bench.store import Store, read_run
 
@@ -85,6 +85,11 @@ class _Data:
                 self._unfit = ""
             except Unsupported as reason:
                 self._unfit = f"'{self.component.label}': {reason}"
+            except BenchError:
+                raise
+            except Exception as error:  # torch's own, of sizes that it cannot have
+                why = (str(error).splitlines() or [""])[0]
+                self._unfit = f"'{self.component.label}': '{spec.nets.label}' cannot be made ({why})"
         return self._unfit
 
     def obstacle(self, model: _Model, spec: RunSpec) -> str:
@@ -113,6 +118,8 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     chosen = _choose_models(request.models)
     data = [_Data(text, data_dir) for text in request.datasets]
     _check_schemes(request.schemes, data)
+    if (runs := len(chosen) * len(data) * len(request.holes) * len(request.seeds)) > MOST_RUNS:
+        raise BenchError(f"one command plans at most {MOST_RUNS:,} runs, not {runs:,}; ask for some of them at a time")
     entries: dict[object, PlannedRun] = {}
     for d, model in product(data, chosen):
         for entry in _runs(request, d, model, store):
@@ -173,6 +180,8 @@ def _stored(spec: RunSpec, store: Store) -> tuple[Status, str]:
         return "to run", ""
     try:
         record = read_run(store.folder(spec))
+    except NewerSchema as error:
+        return "skipped", str(error)
     except BenchError as error:
         return "broken", str(error)
     return ("stored", "") if found == "done" else ("failed before", str(record.get("error", "")))

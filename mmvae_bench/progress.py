@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,7 +59,8 @@ class Board:
 
     def say(self, sentence: str) -> None:
         """Print a line above what moves."""
-        self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        with suppress(OSError):  # nobody may be left to read it: no reason to stop
+            self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def _watch(self) -> None:
         while not self._stop.wait(EVERY):
@@ -72,7 +74,7 @@ class Board:
 
     def _notes(self) -> dict[str, dict[str, Any]]:
         """The latest note of every run that is under way."""
-        names = {path.name for path in (self._root / "work").glob("*")} & self.weights.keys() - self.done
+        names = {path.name for path in (self._root / "work").glob("*")} & self.weights.keys() - self.done.copy()
         notes = {name: UnderWay(self._root, name).read_note() for name in sorted(names)}
         return {name: note for name, note in notes.items() if note.get("command") == self.command}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmvae_bench.disk import free_name, nonce, rename_new, sync, temporary_beside
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.run_folder import RunResult, read_run, write_files
 
 T = TypeVar("T")
@@ -33,11 +33,13 @@ def stamp(folder: Path) -> str:
 
 
 def status(folder: Path) -> str:
-    """``absent``, ``done``, ``failed``, or ``broken`` for a folder that was cut off or edited."""
+    """``absent``, ``done``, ``failed``, ``newer`` than we can read, or ``broken`` where it was cut off or edited."""
     if not folder.exists():
         return "absent"
     try:
         return steadily(folder, lambda path: str(read_run(path)["status"]), "absent")
+    except NewerSchema:
+        return "newer"
     except BenchError:
         return "broken"
 
@@ -67,7 +69,8 @@ def publish(target: Path, result: RunResult, seen: str | None, held: Callable[[]
     try:
         temporary.mkdir()
         write_files(temporary, result)
-        if result.error and status(target) == "done":  # a failure never takes a result's place
+        before = status(target)
+        if before == "newer" or (result.error and before == "done"):  # a failure never takes a result's place
             return None
         return target if put(temporary, target, seen, held=held) else None
     except FileNotFoundError:
@@ -109,14 +112,10 @@ def restore(target: Path) -> None:
     """
     for found in list(target.parent.glob(f".{target.name}.*.tmp")):
         _delete(found, target)
-    for found in list(target.parent.glob(f"{target.name}*.old")):
+    for found in list(target.parent.glob(f"{target.name}.*.old")):
         room = _room(target)
         with contextlib.suppress(FileNotFoundError):
-            if found == target.with_suffix(".old"):  # the run itself, renamed by hand
-                room.mkdir()
-                found.rename(room / target.name)
-            else:
-                found.rename(room)
+            found.rename(room)
         _settle(room, target)
 
 

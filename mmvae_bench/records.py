@@ -2,8 +2,10 @@
 
 import hashlib
 import inspect
+import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +23,9 @@ from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.missing import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
 from mmvae_bench.store import SCHEMA, RunResult
+
+# Variables that change how libraries round.
+SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE")
 
 
 def failed(spec: RunSpec, error: Exception) -> RunResult:
@@ -115,19 +120,21 @@ def conditions(spec: RunSpec, data: Data, device: torch.device, threads: int) ->
         "hardware": known["hardware"],
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": str(threads),
-        **known["versions"],
+        **{name: known["versions"][name] for name in ("python", "torch", "numpy")},
+        **{name: os.environ[name] for name in SWITCHES if name in os.environ},
     }
 
 
 def _code(spec: RunSpec) -> str:
-    """A hash of this package's sources and those of a plug-in's model, nets and data set."""
+    """A hash of this package's sources and of the files in which a plug-in's model, nets and data set are defined."""
     files = set(Path(__file__).parent.rglob("*.py"))
     for registry, part in (
         (models.registry, spec.model),
         (nets.registry, spec.nets),
         (datasets.registry, spec.dataset),
     ):
-        files.add(Path(inspect.getfile(registry.get(part.name))))
+        with suppress(TypeError, OSError):  # defined in a terminal, or no class at all
+            files.add(Path(inspect.getfile(registry.get(part.name))))
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.read_bytes())

@@ -11,6 +11,8 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Missing, check_precision
 
 Overwrite = Literal["never", "failed", "always"]
+MOST = 10**9  # of whatever is counted; a larger number is a slip
+MOST_RUNS = 20_000  # of one command
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class Request:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise BenchError(f"--{key.replace('_', '-')} is at least 1, not {value}")
+            if value is not None and value > MOST:
+                raise BenchError(f"--{key.replace('_', '-')} is at most {MOST:,}, not {value}")
+        if max(self.seeds) >= 2**63:
+            raise BenchError(f"a seed is less than 2^63, not {max(self.seeds)}")
         _ = self.holes
 
     @property
@@ -101,8 +107,8 @@ class Settings:
             raise BenchError("--address is that of a cluster; say which kind with --backend dask or ray")
         for key in ("jobs", "threads"):
             value = getattr(self, key)
-            if value != "auto" and value < 1:
-                raise BenchError(f"--{key} is at least 1, not {value}")
+            if value != "auto" and not 1 <= value <= MOST:
+                raise BenchError(f"--{key} is at least 1{' and at most a billion' * (value > 1)}, not {value}")
 
 
 def ratios(texts: Sequence[str]) -> tuple[float, ...]:
@@ -127,6 +133,8 @@ def seed_numbers(count: int | None, listed: Sequence[str]) -> tuple[int, ...] | 
         raise BenchError("--seeds N means the seeds 0 to N-1 and --seed-list names them: give one of the two")
     if count is not None and count < 1:
         raise BenchError(f"at least one seed is needed, not {count}; write --seeds 1 or more")
+    if count is not None and count > MOST_RUNS:
+        raise BenchError(f"--seeds is at most {MOST_RUNS:,}, not {count}")
     try:
         numbers = tuple(int(text) for text in listed) or None
     except ValueError:

@@ -6,6 +6,7 @@ finds it claimed goes on to the next and comes back.
 
 import os
 from functools import partial
+from typing import Any
 
 from mmvae_bench import publish
 from mmvae_bench.backends import WorkerDied, cluster, results
@@ -31,8 +32,19 @@ def run_plan(plan: Plan, settings: Settings) -> int:
     """
     store = Store(settings.results_dir)
     store.check_writable()
+    try:
+        return _run(plan, settings, store)
+    except OSError as error:
+        raise BenchError(
+            f"results cannot be written under '{store.root}' any more ({error.strerror or error}): what is stored is "
+            "safe; mend that and run the same command again"
+        ) from error
+
+
+def _run(plan: Plan, settings: Settings, store: Store) -> int:
     store.write_plan(plan.name, plan.record())
-    _tidy(plan, store)
+    if settings.overwrite != "always":  # there what is stored says nothing of what is under way
+        _tidy(plan, store)
     seen = {entry.spec.run_id: entry.stamp for entry in plan.entries if entry.spec}
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
@@ -45,15 +57,12 @@ def run_plan(plan: Plan, settings: Settings) -> int:
         sweep = Sweep(tasks, jobs, store, settings)
         sweep.run()
     if sweep.unwritable:
-        raise BenchError(
-            f"results cannot be written under '{store.root}' any more ({sweep.unwritable}): {sweep.stored} runs are "
-            "stored and safe; mend that and run the same command again"
-        )
-    store.collate()
+        raise OSError(None, sweep.unwritable)
     if sweep.code:
         _say(f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.")
         _say(f"To go on from the last checkpoints: {plan.command or 'run the same command again'}")
         return sweep.code
+    store.collate()
     if corrupt:
         return 2
     return 1 if sweep.failed else plan.exit_code(settings.overwrite)
@@ -111,7 +120,8 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
 
     if settings.overwrite == "never" or store.status(spec) != "done":
         return False
-    scored = read_run(store.folder(spec)).get("metrics", {})
+    nothing: dict[str, Any] = {}
+    scored = publish.steadily(store.folder(spec), read_run, nothing).get("metrics", {})
     return any(scored.get(name) != number for name, number in metric_versions().items())
 
 

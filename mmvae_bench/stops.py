@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 
@@ -44,8 +44,9 @@ class Stops:
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if not self.code:
             self.code = CODES[signal.Signals(number)]
-            os.write(2, ASKED)  # print might be in the middle of printing
             self._ask()
+            with suppress(OSError):  # who reads what we say may be gone already
+                os.write(2, ASKED)  # print might be in the middle of printing
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from mmvae_bench import publish
 from mmvae_bench.claims import Claims
-from mmvae_bench.disk import nonce, read_json, replace_file, temporary_beside
+from mmvae_bench.disk import nonce, replace_file, temporary_beside
 from mmvae_bench.errors import BenchError
 from mmvae_bench.run_folder import SCHEMA, RunResult, read_file, read_rows, read_run
 from mmvae_bench.spec import RunSpec
@@ -34,7 +34,7 @@ COLUMNS = [
     "epochs", "steps",
 ]  # fmt: skip
 NUMBERS = {"value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction"}
-Status = Literal["absent", "done", "failed", "broken"]
+Status = Literal["absent", "done", "failed", "newer", "broken"]
 
 
 class Store:
@@ -61,12 +61,12 @@ class Store:
         Raises:
             BenchError: If it does not.
         """
-        if not make:
-            parent = next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
-            if not (parent.is_dir() and os.access(parent, os.W_OK)):
-                raise BenchError(f"cannot write results under '{self.root}'; choose another --results-dir")
-            return
         try:
+            if not make:
+                parent = next(p for p in (self.root.absolute(), *self.root.absolute().parents) if p.exists())
+                if not (parent.is_dir() and os.access(parent, os.W_OK)):
+                    raise BenchError(f"cannot write results under '{self.root}'; choose another --results-dir")
+                return
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / f".probe-{nonce()}"
             probe.touch()
@@ -77,7 +77,7 @@ class Store:
             ) from error
 
     def status(self, spec: RunSpec) -> Status:
-        """Whether a run is done, failed, absent, or its folder cut off or edited."""
+        """Whether a run is done, failed, absent, of a newer version than ours, or its folder cut off or edited."""
         return cast(Status, publish.status(self.folder(spec)))
 
     def stamp(self, spec: RunSpec) -> str:
@@ -142,15 +142,23 @@ class Store:
 
     def collate(self) -> Path:
         """Write ``scores.csv`` (and ``scores.parquet`` if pyarrow is there) at the root; return the CSV's path."""
-        frame = self.scores()
         path = self.root / "scores.csv"
-        replace_file(path, frame.to_csv(index=False))
+        before, now = None, self._stamps()
+        while before != now:  # else a table that another writes later, but read earlier, would stay
+            before, frame = now, self.scores()
+            replace_file(path, frame.to_csv(index=False))
+            now = self._stamps()
         with contextlib.suppress(ImportError):  # pyarrow is optional; the CSV is the collated table
             table = path.with_suffix(".parquet")
             temporary = temporary_beside(table)
             frame.to_parquet(temporary, index=False)
             temporary.replace(table)
         return path
+
+    def _stamps(self) -> dict[Path, int]:
+        """What changes whenever a run is published."""
+        paths = [folder / "run.json" for folder in self.folders()]
+        return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
 
     def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
         """Record which runs a suite consists of: ``run_ids``, ``skipped`` rows with reasons, ``title``."""
@@ -170,4 +178,4 @@ class Store:
             have = f"; there are {', '.join(p.stem for p in plans)}" if plans else ""
             what = f"no runs of '{name}'" if name else "no runs"
             raise BenchError(f"{what} under '{self.root}'{have}; first: mmvae-bench run")
-        return read_json(found[-1], "delete it and run the suite again: stored runs are not repeated")
+        return stored_plan.read_plan(found[-1])

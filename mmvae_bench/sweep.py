@@ -9,12 +9,14 @@ from functools import partial
 from mmvae_bench.backends import WorkerDied, results
 from mmvae_bench.claims import Watch
 from mmvae_bench.disk import nonce
+from mmvae_bench.errors import BenchError
 from mmvae_bench.progress import Board
 from mmvae_bench.request import Settings
 from mmvae_bench.stops import Stops
 from mmvae_bench.store import Store
 from mmvae_bench.worker import Command, Outcome, Task, work
 
+VAIN = 3  # rounds
 LOOK = 1.0  # seconds between two looks at runs that other processes have
 
 
@@ -40,6 +42,7 @@ class Sweep:
         self._left = {task.spec.run_id: task for task in tasks}
         self._command = Command(nonce(), os.getpid())
         self._watch = Watch(store.claims)
+        self._in_vain = 0  # rounds in which workers died and nothing was begun
         self._suspects: set[str] = set()  # a process died while they were under way: they go on one at a time
 
     def run(self) -> None:
@@ -81,21 +84,29 @@ class Sweep:
         for name, task in self._left.items():
             holder, over = self._watch.look(name)
             if over:
-                free.append(Task(task.spec, task.train, task.seen, holder.nonce if holder else ""))
+                free.append(Task(task.spec, task.train, task.seen, holder))
         calm = [task for task in free if task.spec.run_id not in self._suspects]
         return calm or free[:1]
 
     def _round(self, tasks: list[Task], board: Board) -> None:
         """Send tasks to workers and take what comes back."""
         calls = (partial(work, task, self.settings, self._command) for task in self._unless_stopped(tasks))
+        outcomes = 0
         try:
             suspect = any(task.spec.run_id in self._suspects for task in tasks)
             jobs = 2 if suspect else max(1, min(self.jobs, len(tasks)))  # one job would be this process
             for outcome in results(calls, jobs, self.settings, processes=suspect):
+                outcomes += 1
                 self._take(outcome, board)
         except WorkerDied as death:
             ours = [name for name in self._left if self._is_ours(name)]
             self._suspects.update(ours)
+            self._in_vain = 0 if ours or outcomes else self._in_vain + 1
+            if self._in_vain == VAIN:
+                raise BenchError(
+                    f"worker processes die before they begin a run ({death}): is there too little memory, or is the "
+                    "installation broken? Then run the same command again"
+                ) from death
             board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
 
     def _unless_stopped(self, tasks: list[Task]) -> Iterator[Task]:

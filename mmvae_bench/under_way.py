@@ -60,7 +60,8 @@ class UnderWay:
     def say(self, sentence: str) -> None:
         """Add a line to the log."""
         line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {sentence}\n"
-        with suppress(OSError), (self.folder / "log.txt").open("a", encoding="utf-8") as file:  # nor does a log
+        path = self.folder / "log.txt"
+        with suppress(OSError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # nor does a log
             file.write(line)
 
     def log(self) -> str:
@@ -71,13 +72,17 @@ class UnderWay:
             return ""
 
     def deaths(self, command: str, *, another: bool) -> int:
-        """How many processes died in this run while their command lived on, with another one counted first."""
-        path = self.folder / f"deaths-{command}"
-        count = int(path.read_text()) if path.exists() else 0
+        """How many processes died in this run while their command lived on, with another one counted first.
+
+        Those before the last checkpoint was written do not count: the run gets on.
+        """
+        path = self.folder / f"deaths-{command}.json"
+        at = self.checkpoint.stat().st_mtime_ns if self.checkpoint.exists() else 0
+        count, since = json.loads(path.read_text()) if path.exists() else (0, at)
+        count = count * (since == at) + another
         if another:
-            count += 1
-            replace_file(path, str(count))
-        return count
+            replace_file(path, json.dumps([count, at]))
+        return int(count)
 
     def clear(self) -> None:
         """Remove the folder: the run is published."""

@@ -9,6 +9,7 @@ from typing import Literal
 from mmvae_bench import publish
 from mmvae_bench.claims import Claim
 from mmvae_bench.errors import DataError, Stopped, TrainingFailed
+from mmvae_bench.holder import Holder
 from mmvae_bench.request import Settings
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store import RunResult, Store
@@ -41,13 +42,13 @@ class Task:
     Attributes:
         train: Or only to be scored by the metrics registered since.
         seen: The stamp of what was stored when it was planned: anything else is another process's work.
-        expired: The nonce of a claim on it that has expired.
+        expired: Whose claim on it has expired.
     """
 
     spec: RunSpec
     train: bool
     seen: str
-    expired: str = ""
+    expired: Holder | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ def work(task: Task, settings: Settings, command: Command) -> Outcome:
             return Outcome(spec.run_id, "busy")
         with claim:
             publish.restore(store.folder(spec))
-            if store.stamp(spec) != task.seen:
-                how: Literal["failed", "done"] = "failed" if store.status(spec) == "failed" else "done"
+            stamp, how = store.stamp(spec), store.status(spec)
+            if stamp != task.seen and how in ("done", "failed"):
                 UnderWay(store.root, spec.run_id).clear()
                 return Outcome(spec.run_id, how, f"{spec.title}: {how} by another process")
-            return _claimed(task, settings, command, store, claim)
+            return _claimed(replace(task, seen=stamp), settings, command, store, claim)
     except OSError as error:
         return Outcome(spec.run_id, "unwritable", error.strerror or str(error))
 
@@ -106,16 +107,27 @@ def _claimed(task: Task, settings: Settings, command: Command, store: Store, cla
                 return Outcome(spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}")
             sentence = f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
             return Outcome(spec.run_id, "failed", sentence)
-        from mmvae_bench import records
-
-        result = records.failed(spec, error)
+        result = _failure(spec, error)
     return _published(result, task, store, claim, under_way)
+
+
+def _failure(spec: RunSpec, error: Exception) -> RunResult:
+    from mmvae_bench import records
+
+    return records.failed(spec, error)
 
 
 def _published(result: RunResult, task: Task, store: Store, claim: Claim, under_way: UnderWay) -> Outcome:
     """Publish a result, if the run is still ours, and tell how it went."""
     spec, result = task.spec, replace(result, log=result.log + under_way.log())
-    if store.publish(result, task.seen, claim.held) is None and not result.error:
+    try:
+        published = store.publish(result, task.seen, claim.held)
+    except (TypeError, ValueError) as error:  # a plug-in's value that is no JSON or no array
+        under_way.say(traceback.format_exc())
+        if not task.train:
+            return Outcome(spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its scores are kept")
+        return _published(_failure(spec, error), task, store, claim, under_way)
+    if published is None and not (result.error and claim.held()):
         return Outcome(spec.run_id, "busy")  # it was taken over, or published, while we were away
     under_way.clear()
     if result.error:

@@ -71,11 +71,12 @@ def test_of_many_who_try_one_gets_it(claims):
 
 def test_of_many_thieves_one_succeeds_and_its_victim_knows(claims):
     victim = claims.take("r")
+    seen = claims.holder("r")
     line, got = threading.Barrier(8), []
 
     def attempt() -> None:
         line.wait()
-        if claim := claims.take("r", expired=victim.holder.nonce):
+        if claim := claims.take("r", expired=seen):
             got.append(claim)
 
     threads = [threading.Thread(target=attempt) for _ in range(8)]
@@ -96,8 +97,8 @@ def test_of_many_thieves_one_succeeds_and_its_victim_knows(claims):
 def test_only_the_claim_that_was_watched_is_stolen(claims):
     """Between a look and the theft another may have stolen it: that claim is alive."""
     watched = elsewhere(claims)
-    living = claims.take("r", expired=watched.nonce)
-    assert claims.take("r", expired=watched.nonce) is None
+    living = claims.take("r", expired=watched)
+    assert claims.take("r", expired=watched) is None
     assert living.held()
 
 
@@ -119,23 +120,54 @@ def test_a_living_process_is_not_gone_nor_one_of_another_machine_or_of_an_unknow
     assert elsewhere(claims, "s").gone is False
 
 
+def silence(watch: Watch, now: list[float], seconds: float) -> tuple[Holder | None, bool]:
+    """Look once a second."""
+    for _ in range(round(seconds)):
+        now[0] += 1
+        found = watch.look("r")
+    return found
+
+
 def test_a_claim_expires_by_the_clock_of_who_looks_and_only_if_its_counter_stands_still(claims):
     holder, now = elsewhere(claims), [1000.0]
     watch = Watch(claims, lambda: now[0])
     path = claims.root / "r" / f"{holder.nonce}.json"
     os.utime(path, (1, 1))  # whatever its machine believes the time to be
     assert watch.look("r") == (holder, False)
-    now[0] += EXPIRY - 1
-    assert watch.look("r") == (holder, False)
+    assert silence(watch, now, EXPIRY - 1) == (holder, False)
     module._write(path, holder, 0, 1)  # it lives
     assert not watch.look("r")[1]
-    now[0] += EXPIRY - 1
-    assert not watch.look("r")[1]
-    now[0] += 1
-    found, over = watch.look("r")
+    assert not silence(watch, now, EXPIRY - 1)[1]
+    found, over = silence(watch, now, 1)
     assert over
-    assert claims.take("r", expired=found.nonce).held()
+    assert claims.take("r", expired=found).held()
     assert not watch.look("r")[1]  # another's now
+
+
+def test_while_nobody_could_look_nothing_expires(claims):
+    """A file system that was away, a laptop that slept: the holder could not write either."""
+    now = [0.0]
+    elsewhere(claims)
+    watch = Watch(claims, lambda: now[0])
+    watch.look("r")
+    now[0] += 10 * EXPIRY
+    assert not watch.look("r")[1]
+
+
+def test_a_holder_that_renewed_its_claim_since_it_was_given_up_keeps_it(claims):
+    holder = elsewhere(claims)
+    module._write(claims.root / "r" / f"{holder.nonce}.json", holder, 0, 7)
+    assert claims.take("r", expired=holder) is None
+
+
+def test_a_stray_file_does_not_keep_a_run_for_ever(claims):
+    (claims.root / "r").mkdir(parents=True)
+    (claims.root / "r" / ".nfs0001").touch()
+    (claims.root / "s").write_text("")
+    for run in "rs":
+        assert claims.holder(run) is None
+        assert claims.take(run) is None
+        assert claims.take(run).held()
 
 
 def test_what_is_nobodys_is_free(claims):

@@ -223,7 +223,7 @@ def work(store: Store, number: int, part: Part, seen: str) -> Callable[[Writer],
         writer.seen = store.stamp(spec) if part.late else seen
         for _ in range(2):
             holder = store.claims.holder(spec.run_id) if part.steals else None
-            claim = writer.claim = store.claims.take(spec.run_id, str(number), holder.nonce if holder else "")
+            claim = writer.claim = store.claims.take(spec.run_id, str(number), holder)
             if claim is not None:
                 publish.restore(store.folder(spec))
                 if store.stamp(spec) == writer.seen:
@@ -362,7 +362,7 @@ def judge(store: Store, story: Story, writers: list[Writer], audience: Audience)
 def last_worker(store: Store, spec: RunSpec) -> None:
     """Takes the run from whoever is left; trains it if there is no result."""
     holder = store.claims.holder(spec.run_id)
-    claim = store.claims.take(spec.run_id, "last", holder.nonce if holder else "")
+    claim = store.claims.take(spec.run_id, "last", holder)
     assert claim is not None
     publish.restore(store.folder(spec))
     if store.status(spec) == "absent":

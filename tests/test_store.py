@@ -207,13 +207,48 @@ def test_who_lost_the_run_publishes_nothing(store):
 
 def test_a_replacement_that_was_cut_off_is_undone_or_finished(store):
     folder = store.publish(result())
-    folder.rename(folder.with_suffix(".old"))  # killed between the two renames
+    room = folder.with_name(f"{folder.name}.0.old")
+    room.mkdir()
+    folder.rename(room / folder.name)  # killed between the two renames
     folder.with_name(f".{folder.name}.abc.tmp").mkdir()
     publish.restore(folder)
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
-    shutil.copytree(folder, folder.with_suffix(".old"))  # killed after them
+    shutil.copytree(folder, room / folder.name)  # killed after them
     publish.restore(folder)
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_folder_that_was_moved_away_by_hand_stays_where_it_is(store):
+    folder = store.publish(result())
+    folder.rename(folder.with_suffix(".old"))
+    publish.restore(folder)
+    assert store.status(SPEC) == "absent"
+    assert store.publish(result())
+    publish.restore(folder)
+    assert sorted(p.suffix for p in folder.parent.iterdir()) == ["", ".old"]
+
+
+def test_a_result_of_a_newer_version_is_not_replaced(store):
+    folder = store.publish(result())
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"schema": SCHEMA + 1}))
+    assert store.status(SPEC) == "newer"
+    assert store.publish(result()) is None
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_table_that_was_read_before_a_run_was_published_is_written_again(store, monkeypatch):
+    store.publish(result())
+    original, other = Store.scores, replace(SPEC, seed=1)
+
+    def slowly(self):
+        frame = original(self)
+        if len(store.folders()) == 1:  # another command publishes its last run meanwhile
+            store.publish(result(other))
+        return frame
+
+    monkeypatch.setattr(Store, "scores", slowly)
+    assert other.run_id in store.collate().read_text()
 
 
 def test_plans_are_kept_by_name_and_the_last_is_the_default(store):

@@ -128,6 +128,11 @@ class LinearGaussian(Dataset):
             raise BenchError(
                 f"linear_gaussian needs latent >= 1 (2 if rotated) and dim >= latent, not {self.latent} and {self.dim}"
             )
+        if self.dim > 10_000 or self.rows * self.dim > 10**8:
+            raise BenchError(
+                "linear_gaussian draws all rows in memory: dim is at most 10,000 and rows x dim 100,000,000, "
+                f"not {self.dim} and {self.rows} x {self.dim}"
+            )
         if not (self.rows >= 1 and 0 < self.noise < np.inf):
             raise BenchError("linear_gaussian needs at least one row and a positive, finite noise")
 

@@ -48,9 +48,9 @@ class MnistSvhn(Dataset):
     pairing: str = "one_to_one"
 
     def __post_init__(self) -> None:
-        match = re.fullmatch(r"one_to_one|dm([1-9]\d*)", self.pairing, re.ASCII)
+        match = re.fullmatch(r"one_to_one|dm([1-9]\d{0,3})", self.pairing, re.ASCII)
         if not match:
-            raise BenchError(f"mnist_svhn[pairing] is one_to_one or dm<N>, such as dm30, not '{self.pairing}'")
+            raise BenchError(f"mnist_svhn[pairing] is one_to_one or dm<N>, N up to 9999, not '{self.pairing}'")
         object.__setattr__(self, "pairs", int(match[1] or 1))
 
     @property

@@ -11,83 +11,19 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mmvae_bench.disk import replace_file
-from mmvae_bench.engine.share import Turn
-from mmvae_bench.engine.step import Step
+from mmvae_bench.engine.state import Position, Training
 from mmvae_bench.errors import Stopped
-from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import canonical_json
 
-SCHEMA = 1
+SCHEMA = "1"
 UNPROMISED = ("compiled",)  # engines whose code is generated anew: what a resumed run then gives may differ in rounding
-
-
-@dataclass
-class Position:
-    """How far a training is.
-
-    Attributes:
-        epoch: Epochs done; ``step`` counts those of the one under way.
-        records: What the history has of each epoch.
-        seconds: Spent in the loop, by all processes that worked on it.
-        resumed: How often it went on from a checkpoint.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    records: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    resumed: int = 0
-
-
-@dataclass(frozen=True)
-class Training:
-    """All that the next step depends on, beside the position."""
-
-    model: MultimodalVAE
-    step: Step
-    turn: Turn
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Copies of it by name."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for number, parameter in enumerate(self.step.parameters):
-            state = self.step.optimiser.state.get(parameter, {})
-            tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
-        if self.step.sums is not None:
-            tensors["sums"] = self.step.sums
-        tensors |= {f"random.{name}": state for name, state in self.turn.states().items()}
-        return {name: value.detach().cpu().contiguous().numpy().copy() for name, value in tensors.items()}
-
-    def load(self, arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> None:
-        """Put it back, in place where it is there: a captured graph knows its addresses."""
-        device = self.step.parameters[0].device
-        tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        parts: dict[str, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            parts.setdefault(kind, {})[rest] = value
-        self.model.load_state_dict(parts["model"])
-        for name, value in parts.get("adam", {}).items():
-            number, _, key = name.partition(".")
-            parameter = self.step.parameters[int(number)]
-            state = self.step.optimiser.state[parameter]
-            if key not in state:  # laid out as the parameter: fused Adam walks through their memory side by side
-                state[key] = torch.empty_like(value, device=device) if key == "step" else torch.empty_like(parameter)
-            state[key].copy_(value)
-        if "sums" in tensors and self.step.sums is not None:
-            self.step.sums.copy_(tensors["sums"])
-        elif "sums" in tensors:
-            self.step.names, self.step.sums = names, tensors["sums"].to(device)
-        self.turn.restore(parts["random"])
 
 
 class Keeper:
@@ -110,6 +46,7 @@ class Keeper:
         self.path, self.every, self.halt, self.say = path, every, halt, say
         self.conditions: Mapping[str, str] = {}
         self._last = time.monotonic()
+        self._at: tuple[int, int] | None = None  # of the last checkpoint
 
     def restore(self, training: Training) -> Position:
         """Load the last checkpoint, if there is one that fits, and return where it stands."""
@@ -118,16 +55,15 @@ class Keeper:
             return Position()
         try:
             state, arrays = _read(self.path)
-            differs = _differences(state["conditions"], self._conditions(training))
-            if not differs:
-                training.load(arrays, tuple(state["names"]))
-                at = Position(**state["position"])
+            at, names, conditions = Position(**state["position"]), tuple(state["names"]), dict(state["conditions"])
         except Exception as error:  # whatever a damaged file makes a reader raise
             self.say(f"its checkpoint cannot be read ({type(error).__name__}): started afresh")
             return Position()
-        if differs:
+        if differs := _differences(conditions, self._conditions(training)):
             self.say(f"its checkpoint is of other conditions ({differs}): started afresh")
             return Position()
+        training.load(arrays, names)  # what goes wrong here is no reason to start from half of it
+        self._at = at.epoch, at.step
         at.resumed += 1
         self.say(f"resumed after {at.epoch} epochs and {at.step} steps")
         return at
@@ -139,28 +75,37 @@ class Keeper:
             Stopped: If it must; says why.
         """
         why = self.halt()
-        if why or time.monotonic() - self._last >= self.every:
+        if why or self.due:
             self.save(training, at)
         if why:
             raise Stopped(why)
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another checkpoint."""
+        return self.path is not None and time.monotonic() - self._last >= self.every
+
     def save(self, training: Training, at: Position) -> None:
-        """Write a checkpoint; one that cannot be written costs a restart some time and this run nothing."""
-        if self.path is None:
+        """Write a checkpoint, if the last one is of an earlier step.
+
+        One that cannot be written costs a restart some time and this run nothing.
+        """
+        self._last = time.monotonic()
+        if self.path is None or self._at == (at.epoch, at.step):
             return
         state = {
-            "schema": SCHEMA, "position": vars(at), "names": training.step.names,
+            "position": vars(at), "names": training.step.names,
             "conditions": self._conditions(training),
         }  # fmt: skip
         arrays = training.arrays()
         from safetensors.numpy import save
 
-        header = {"state": canonical_json(state), "sha256": _digest(arrays, canonical_json(state))}
+        header = {"schema": SCHEMA, "state": canonical_json(state), "sha256": _digest(arrays, canonical_json(state))}
         try:
             replace_file(self.path, save(arrays, header))
+            self._at = at.epoch, at.step
         except OSError as error:
             self.say(f"a checkpoint cannot be written ({error.strerror})")
-        self._last = time.monotonic()
 
     def _conditions(self, training: Training) -> dict[str, str]:
         return {**self.conditions, "engine": training.step.mode.label}
@@ -177,7 +122,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     with safe_open(path, framework="np") as file:
         header = file.metadata()
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    if header["sha256"] != _digest(arrays, header["state"]):
+    if header["schema"] != SCHEMA or header["sha256"] != _digest(arrays, header["state"]):
         raise ValueError("its checksum does not fit")
     return json.loads(header["state"]), arrays
 

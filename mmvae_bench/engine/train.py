@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from mmvae_bench.engine.checkpoint import Keeper, Position, Training
+from mmvae_bench.engine.checkpoint import Keeper
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.precision import narrowed
 from mmvae_bench.engine.share import Turn
+from mmvae_bench.engine.state import Position, Training
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.models.base import MultimodalVAE
@@ -92,7 +93,7 @@ def train(
                     for _ in range(min(BURST, feed.steps - at.step)):
                         next(steps)
                         at.step += 1
-                        if keeper.halt():
+                        if keeper.halt() or keeper.due:
                             break
                 at.seconds = clock()
                 keeper.visit(training, at)

@@ -7,9 +7,11 @@ from itertools import pairwise
 
 from torch import nn
 
+from mmvae_bench.errors import BenchError
 from mmvae_bench.nets.base import Networks, Words
 from mmvae_bench.types import Modality
 
+MOST = 100  # layers
 WIDTH = 32  # of a word's vector; a fully connected net has T times as many inputs
 
 
@@ -42,6 +44,8 @@ def mlp_decoder(
 
 def mlp(modalities: Sequence[Modality], latent_dim: int, *, hidden: int = 256, layers: int = 2) -> Networks:
     """Return ReLU MLPs with ``layers`` hidden layers of ``hidden`` units; captions as T words of 32 numbers each."""
+    if not (hidden >= 1 and 0 <= layers <= MOST):
+        raise BenchError(f"mlp needs hidden >= 1 and layers in 0..{MOST}, not {hidden} and {layers}")
     sizes = [hidden] * layers
     return Networks(
         modalities,
