@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 import pandas as pd
 
-from mmvae_bench import publish
+from mmvae_bench import publish, stored_plan
 from mmvae_bench.claims import Claims
 from mmvae_bench.disk import nonce, replace_file, temporary_beside
 from mmvae_bench.errors import BenchError

@@ -318,7 +318,7 @@ def perform(story: Story) -> None:
 
 def play_of(store: Store, number: int, part: Part, seen: list[str]) -> Callable[[Writer], object]:
     if part.kind == "plan":
-        return lambda writer: store.write_plan("same", {"run_ids": [str(number)] * 100})
+        return lambda writer: store.write_plan("same", {"run_ids": [f"{number:016x}"] * 100})
     if part.kind == "collate":
 
         def collate(writer: Writer) -> None:
