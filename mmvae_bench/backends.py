@@ -37,7 +37,7 @@ def cluster(settings: Settings) -> Iterator[int]:
         yield 0
         return
     try:
-        import_module({"dask": "distributed", "ray": "ray.util.joblib"}[settings.backend])
+        import_module({"dask": "distributed", "ray": "ray"}[settings.backend])
     except ImportError as error:
         raise BenchError(
             f"--backend {settings.backend} needs {error.name}: pip install 'mmvae-bench[{settings.backend}]'"

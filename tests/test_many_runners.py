@@ -171,18 +171,25 @@ def test_dask_on_two_workers_one_of_them_killed_stores_what_processes_here_store
     )  # fmt: skip
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1"]
     worker += ["--no-dashboard", "--local-directory", str(tmp_path / "dask")]
-    workers = [subprocess.Popen(worker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+
+    def another() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(worker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    workers = [another()]  # the cluster grows while it works
     try:
         while not file.exists():
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
-        flags = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 60 --batch-size 50 --limit-test 60"
+        flags = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 300 --batch-size 50 --limit-test 60"
         flags += " --seeds 2 --checkpoint-seconds 0.2"
         process = start(f"{flags} --backend dask --address {address}")
         claims = Store(tmp_path / "results").claims
-        while not (held := claims.held()):
-            time.sleep(0.05)
-            assert process.poll() is None, process.communicate()[0]
+        for number in (1, 2):
+            while len(held := claims.held()) < number:
+                time.sleep(0.05)
+                assert process.poll() is None, process.communicate()[0]
+            workers += [another()] if number == 1 else []
+        assert process.pid not in {holder.pid for holder in held.values()}
         time.sleep(1.0)
         for holder in held.values():
             os.kill(holder.pid, signal.SIGKILL)  # its nanny starts another

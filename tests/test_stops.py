@@ -162,7 +162,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_nothing_half_written_is_a
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(publish, "write_files", full)
-    with pytest.raises(BenchError, match="any more .*: what is stored is safe; mend that"):
+    with pytest.raises(BenchError, match=r"any more .*: what is stored is safe; mend that"):
         run(settings)
     stored = store.Store(settings.results_dir)
     assert set(stored.scores().label) == {"mvae"}

@@ -123,10 +123,8 @@ def test_workers_that_die_before_they_begin_are_a_sentence_after_three_rounds(se
         rounds.append(1)
         raise backends.WorkerDied("killed")
 
-    (spec,) = make_plan(
-        Request(models=("mvae",), datasets=(DATA,)), Store(settings.results_dir), settings.data_dir
-    ).specs
-    options = spec.dataset.options
+    plan = make_plan(Request(models=("mvae",), datasets=(DATA,)), Store(settings.results_dir), settings.data_dir)
+    options = plan.specs[0].dataset.options
     monkeypatch.setattr("mmvae_bench.runner.results", dying)
     monkeypatch.setattr(sweep, "results", dying)
     monkeypatch.setattr(sweep, "LOOK", 0.01)
