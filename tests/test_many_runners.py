@@ -180,7 +180,7 @@ def test_dask_on_two_workers_one_of_them_killed_stores_what_processes_here_store
         while not file.exists():
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
-        flags = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 300 --batch-size 50 --limit-test 60"
+        flags = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 150 --batch-size 50 --limit-test 60"
         flags += " --seeds 2 --checkpoint-seconds 0.2"
         process = start(f"{flags} --backend dask --address {address}")
         claims = Store(tmp_path / "results").claims
