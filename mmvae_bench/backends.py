@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
 from typing import Any, TypeVar
 
 import joblib
@@ -37,7 +36,10 @@ def cluster(settings: Settings) -> Iterator[int]:
         yield 0
         return
     try:
-        import_module({"dask": "distributed", "ray": "ray"}[settings.backend])
+        if settings.backend == "dask":
+            import distributed  # noqa: F401 (whether it is there)
+        else:
+            import ray  # noqa: F401
     except ImportError as error:
         raise BenchError(
             f"--backend {settings.backend} needs {error.name}: pip install 'mmvae-bench[{settings.backend}]'"

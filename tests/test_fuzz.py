@@ -153,6 +153,26 @@ def test_any_arguments_of_a_dry_run_are_a_plan_or_a_sentence(args):
     run_dry(args)
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--seeds 1000000000", "--seeds 20000 --models all", "--seed-list 1" + "0" * 30, "--epochs 1" + "0" * 400,
+        "--latent-dim 1" + "0" * 18, "--jobs 1" + "0" * 5000, "--threads 1" + "0" * 30, "--device cuda:1" + "0" * 5000,
+        "--models mmvae[k=1" + "0" * 30 + "]", "--datasets linear_gaussian[rows=1000000000000]",
+        "--datasets linear_gaussian[dim=20000]", "--datasets mnist_svhn[pairing=dm1" + "0" * 5000 + "]",
+        "--nets mlp[hidden=-5]", "--nets mlp[hidden=1" + "0" * 18 + "]", "--nets mlp[layers=1000000000]",
+        "--datasets captioned_shapes --nets conv[text=transformer,embedding=0]", "--results-dir 1" + "0" * 300,
+    ],
+    ids=lambda typed: typed[:40],
+)  # fmt: skip
+def test_a_number_that_nothing_can_have_is_a_sentence(typed):
+    with empty_folder() as folder:
+        given = [part for flag, values in SMALL.items() if flag not in typed for part in (flag, *values)]
+        result = CliRunner().invoke(main, ["run", "--dry-run", *given, *typed.split()])
+        assert result.exit_code == 2 and result.stderr.count("Error: ") == 1
+        assert list(folder.iterdir()) == []
+
+
 @pytest.mark.slow
 @given(run_arguments())
 @settings(COMMON, max_examples=5000)

@@ -79,6 +79,7 @@ def test_a_default_and_the_same_value_typed_have_the_same_type():
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
+        ("k", "1" + 19 * "0", "takes a whole number"),
         ("k", "1.5", r"thing\[k\] takes a whole number, not '1.5'"),
         ("beta", "x", "takes a number"),
         ("beta", "nan", "takes a number"),
@@ -111,6 +112,6 @@ def test_functions_and_classes_without_options_resolve():
         resolve(Bare, Named("bare", {"k": "1"}))
 
 
-@given(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+@given(st.one_of(st.booleans(), st.integers(1 - 2**63, 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)))
 def test_what_is_printed_is_coerced_back(value):
     assert coerce(str(value), type(value), "x") == value
