@@ -184,5 +184,5 @@ def env(data_dir: Path, cache_dir: Path) -> None:
 
     for line in describe():
         click.echo(line)
-    click.echo(f"data           {data_dir.absolute()}")
-    click.echo(f"cache          {cache_dir.absolute()}")
+    for name, folder in (("data", data_dir), ("cache", cache_dir)):
+        click.echo(f"{name:<14} {click.format_filename(folder.absolute())}")

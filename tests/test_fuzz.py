@@ -175,7 +175,7 @@ def test_a_number_that_nothing_can_have_is_a_sentence(typed):
 
 @pytest.mark.slow
 @given(run_arguments())
-@settings(COMMON, max_examples=5000)
+@settings(COMMON, max_examples=1500)
 def test_any_arguments_of_a_dry_run_are_a_plan_or_a_sentence_tried_longer(args):
     run_dry(args)
 
@@ -262,7 +262,7 @@ def test_any_file_is_a_suite_or_a_sentence(content):
 
 @pytest.mark.slow
 @given(SUITES)
-@settings(COMMON, max_examples=5000)
+@settings(COMMON, max_examples=1500)
 def test_any_file_is_a_suite_or_a_sentence_tried_longer(content):
     load_and_plan(content)
 
@@ -350,7 +350,7 @@ def read_what_is_damaged(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @given(st.data())
-@settings(COMMON, max_examples=60)
+@settings(COMMON, max_examples=50)
 def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all(name, data):
     read_what_is_damaged(name, data)
 
@@ -358,7 +358,7 @@ def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all(name, data):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @given(st.data())
-@settings(COMMON, max_examples=1000)
+@settings(COMMON, max_examples=300)
 def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all_tried_longer(name, data):
     read_what_is_damaged(name, data)
 
@@ -409,7 +409,7 @@ def answers(store: Store, *commands: str) -> None:
 
 
 @given(st.data())
-@settings(COMMON, max_examples=200)
+@settings(COMMON, max_examples=150)
 def test_an_edited_record_of_a_run_is_the_same_or_refused(data):
     with copied() as (store, folder), empty_folder():
         whole = contents(store)
@@ -448,7 +448,7 @@ def test_an_edited_record_whose_checksum_fits_is_read_or_refused_in_a_sentence(d
 
 
 @given(st.data())
-@settings(COMMON, max_examples=150)
+@settings(COMMON, max_examples=100)
 def test_an_edited_or_damaged_plan_is_read_or_refused_in_a_sentence(data):
     with copied() as (store, _), empty_folder():
         path = store.root / "plans" / "custom.json"
@@ -512,6 +512,6 @@ def test_a_damaged_checkpoint_starts_afresh_and_touches_nothing(data):
 
 @pytest.mark.slow
 @given(st.data())
-@settings(COMMON, max_examples=3000)
+@settings(COMMON, max_examples=800)
 def test_a_damaged_checkpoint_starts_afresh_and_touches_nothing_tried_longer(data):
     restore_what_is_damaged(data.draw(damaged(a_checkpoint(), (a_store() / "scores.csv").read_bytes())))

@@ -375,13 +375,13 @@ COMMON = settings(deadline=None, print_blob=True, suppress_health_check=list(Hea
 
 
 @given(STORIES)
-@settings(COMMON, max_examples=150)
+@settings(COMMON, max_examples=120)
 def test_any_interleaving_of_writes_leaves_a_readable_store(story):
     perform(story)
 
 
 @pytest.mark.slow
 @given(STORIES)
-@settings(COMMON, max_examples=2000)
+@settings(COMMON, max_examples=600)
 def test_any_interleaving_of_writes_leaves_a_readable_store_tried_longer(story):
     perform(story)
