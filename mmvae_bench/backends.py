@@ -46,7 +46,7 @@ def cluster(settings: Settings) -> Iterator[int]:
         ) from error
     connect = {"dask": _dask, "ray": _ray}[settings.backend]
     with connect(settings.address) as jobs, joblib.parallel_config(backend=settings.backend):
-        yield max(2, jobs)  # joblib computes one job in this process, whatever the backend
+        yield jobs
 
 
 @contextmanager
@@ -110,6 +110,7 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
         _never_here(joblib.parallel.get_active_backend()[0])
     else:
         how["return_as"] = "list"  # ray's pool hands over results all together
+        jobs = max(2, jobs)  # one would be computed in this process
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
             ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(call)() for call in calls)

@@ -103,6 +103,7 @@ def _claimed(task: Task, settings: Settings, command: Command, store: Store, cla
     except Exception as error:
         under_way.say(traceback.format_exc())
         if not task.train:
+            under_way.clear()
             if isinstance(error, DataError):
                 return Outcome(spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}")
             sentence = f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
@@ -125,6 +126,7 @@ def _published(result: RunResult, task: Task, store: Store, claim: Claim, under_
     except (TypeError, ValueError) as error:  # a plug-in's value that is no JSON or no array
         under_way.say(traceback.format_exc())
         if not task.train:
+            under_way.clear()
             return Outcome(spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its scores are kept")
         return _published(_failure(spec, error), task, store, claim, under_way)
     if published is None and not (result.error and claim.held()):
