@@ -1,11 +1,11 @@
 """A run copied from one results folder to another: claimed there, checked on the way, and put in its place at once."""
 
-import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmvae_bench import publish
-from mmvae_bench.disk import sync, temporary_beside
+from mmvae_bench.disk import sync
 from mmvae_bench.errors import BenchError
 from mmvae_bench.run_folder import read_file, read_run
 from mmvae_bench.store import Store
@@ -48,20 +48,11 @@ def copy_run(copy: Copy, store: Store) -> str:
         return f"'{copy.source}' is not taken: its run is under way in '{store.root}', by {holder}; merge again later"
     with claim:
         publish.restore(copy.target)
-        temporary = temporary_beside(copy.target)
-        changed = f"'{copy.target}' has changed since it was compared with '{copy.source}'; merge again"
         try:
-            _write(copy, temporary)
-            if not publish.put(temporary, copy.target, copy.seen, keep=copy.broken, held=claim.held):
-                return changed
-        except FileNotFoundError:
-            if temporary.exists():
-                raise
-            return changed  # we stood still for so long that another took the run over, and cleared ours away
+            if not publish.place(copy.target, partial(_write, copy), copy.seen, keep=copy.broken, held=claim.held):
+                return f"'{copy.target}' has changed since it was compared with '{copy.source}'; merge again"
         except BenchError as error:
             return str(error)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         if copy.done:
             UnderWay(store.root, run_id).clear()  # what is stored is not resumed
     return ""
@@ -69,7 +60,6 @@ def copy_run(copy: Copy, store: Store) -> str:
 
 def _write(copy: Copy, temporary: Path) -> None:
     """Write the files that the run's record names, and the record itself last."""
-    temporary.mkdir(parents=True)
     record = read_run(copy.source)
     for name in record["files"]:
         (temporary / name).write_bytes(read_file(copy.source, record, name))

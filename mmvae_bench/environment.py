@@ -57,7 +57,7 @@ def describe() -> Iterator[str]:
     yield f"python         {platform.python_version()} ({platform.python_implementation()})"
     yield f"platform       {platform.platform()}"
     yield f"processor      {processor()}"
-    yield f"cores          {_cores()} of {os.cpu_count()}"
+    yield f"cores          {cores()} of {os.cpu_count()}"
     yield f"memory         {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     yield f"threads        OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
     for name in _packages():
@@ -74,7 +74,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

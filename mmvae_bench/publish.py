@@ -64,19 +64,26 @@ def publish(target: Path, result: RunResult, seen: str | None, held: Callable[[]
     if not held():
         return None
     seen = stamp(target) if seen is None else seen
-    target.parent.mkdir(parents=True, exist_ok=True)
+    before = status(target)
+    if before == "newer" or (result.error and before == "done"):  # a failure never takes a result's place
+        return None
+    return target if place(target, lambda folder: write_files(folder, result), seen, held=held) else None
+
+
+def place(
+    target: Path, write: Callable[[Path], None], seen: str, *, keep: bool = False,
+    held: Callable[[], bool] = lambda: True,
+) -> bool:  # fmt: skip
+    """Have a folder written under a temporary name, and :func:`put` it in its place; whether that was done."""
     temporary = temporary_beside(target)
     try:
-        temporary.mkdir()
-        write_files(temporary, result)
-        before = status(target)
-        if before == "newer" or (result.error and before == "done"):  # a failure never takes a result's place
-            return None
-        return target if put(temporary, target, seen, held=held) else None
+        temporary.mkdir(parents=True)
+        write(temporary)
+        return put(temporary, target, seen, keep=keep, held=held)
     except FileNotFoundError:
         if temporary.exists():
             raise
-        return None  # who has taken the run over has cleared it away
+        return False  # who has taken the run over has cleared it away
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

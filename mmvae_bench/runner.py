@@ -4,12 +4,12 @@ Several commands may work on one folder at the same time: each run is claimed by
 finds it claimed goes on to the next and comes back.
 """
 
-import os
 from functools import partial
 from typing import Any
 
 from mmvae_bench import publish
 from mmvae_bench.backends import WorkerDied, cluster, results
+from mmvae_bench.environment import cores
 from mmvae_bench.errors import BenchError
 from mmvae_bench.planning import Plan
 from mmvae_bench.request import Settings
@@ -129,8 +129,7 @@ def count_jobs(settings: Settings) -> int:
     """How many runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
     if settings.jobs != "auto":
         return settings.jobs
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // settings.threads)
+    return max(1, cores() // settings.threads)
 
 
 def _say(sentence: str) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench import stored_plan
 from mmvae_bench.check_run import is_number
 from mmvae_bench.errors import BenchError
 from mmvae_bench.estimate import duration
@@ -26,6 +25,7 @@ class Status:
     Attributes:
         plan: As stored; empty where there is none.
         titles: What each run is called.
+        notes: What runs under way, or interrupted, noted last.
         done: Seconds that each result took.
         failed: Why each failed.
         broken: Runs whose folders were cut off or edited.
@@ -36,6 +36,7 @@ class Status:
 
     plan: dict[str, Any]
     titles: dict[str, str]
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     done: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -65,6 +66,7 @@ def look(store: Store, name: str | None = None) -> Status:
     for run_id in run_ids:
         holder, under_way = held.get(run_id), UnderWay(store.root, run_id)
         if note := under_way.read_note():
+            status.notes[run_id] = note
             status.titles.setdefault(run_id, str(note["title"]))
         if holder and not holder.gone:
             status.under_way[run_id] = holder
@@ -79,11 +81,7 @@ def look(store: Store, name: str | None = None) -> Status:
 
 def _plan(store: Store, name: str | None) -> dict[str, Any]:
     """The plan of that name, or the one that was run last; empty where there is none at all."""
-    paths = sorted(store.root.glob("plans/*.json"), key=lambda path: path.stat().st_mtime)
-    if not name and not paths:
-        return {}
-    store.read_plan(name)  # tells what there is where there is no such plan
-    return stored_plan.read_plan([path for path in paths if not name or path.stem == name][-1])
+    return store.read_plan(name) if name or any(store.root.glob("plans/*.json")) else {}
 
 
 def _look_at_stored(status: Status, folder: Path) -> None:
@@ -112,15 +110,15 @@ def describe(status: Status, store: Store) -> Iterator[str]:
         "left": status.left, "broken": len(status.broken), "skipped": len(plan.get("skipped", [])),
     }  # fmt: skip
     known = [f"{count} {what}" for what, count in counts.items() if count or what not in ("broken", "skipped")]
-    yield f"{', '.join(known)}{_time_left(status, store)}"
+    yield f"{', '.join(known)}{_time_left(status)}"
     if status.under_way:
         yield "Under way:"
         for run_id, holder in status.under_way.items():
-            yield f"  {_how_far(status, store, run_id)}; {holder}{_renewed(store, run_id, holder)}"
+            yield f"  {_how_far(status, run_id)}; {holder}{_renewed(store, run_id, holder)}"
     if status.interrupted:
         yield "Interrupted; the same run command goes on from their checkpoints:"
         for run_id, died in status.interrupted.items():
-            yield f"  {_how_far(status, store, run_id)}" + (f"; {died}, died" if died else "")
+            yield f"  {_how_far(status, run_id)}" + (f"; {died}, died" if died else "")
     if status.failed:
         yield "Failed:"
         for run_id, reason in status.failed.items():
@@ -133,8 +131,8 @@ def describe(status: Status, store: Store) -> Iterator[str]:
         yield f"To go on: {_line(plan['command'])}"
 
 
-def _how_far(status: Status, store: Store, run_id: str) -> str:
-    note = UnderWay(store.root, run_id).read_note()
+def _how_far(status: Status, run_id: str) -> str:
+    note = status.notes.get(run_id)
     return f"{_line(status.titles.get(run_id, run_id))}: {state(note) if note else 'starting'}"
 
 
@@ -147,12 +145,12 @@ def _renewed(store: Store, run_id: str, holder: Holder) -> str:
     return f", renewed {duration(max(0.0, time.time() - renewed))} ago"
 
 
-def _time_left(status: Status, store: Store) -> str:
+def _time_left(status: Status) -> str:
     """Roughly, from the mean of the results so far; empty if there are none, or nothing is left."""
     if not status.done or not (status.left or status.under_way):
         return ""
-    notes = [UnderWay(store.root, run_id).read_note() for run_id in status.under_way]
-    ready = sum(note["epoch"] / note["epochs"] for note in notes if note)
+    notes = [status.notes[run_id] for run_id in status.under_way if run_id in status.notes]
+    ready = sum(note["epoch"] / note["epochs"] for note in notes)
     mean = sum(status.done.values()) / len(status.done)
     beside = max(1, len(status.under_way))
     seconds = mean * (status.left + len(status.under_way) - ready) / beside

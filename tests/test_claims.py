@@ -51,13 +51,13 @@ def test_a_context_renews_its_claim_and_releases_it(claims, monkeypatch):
     assert list(claims.root.iterdir()) == []
 
 
-def test_of_many_who_try_one_gets_it(claims):
-    claims.root.mkdir()
+def eight_try(claims: Claims, **how) -> list[module.Claim]:
+    """Threads that take a run at the same moment; the claims that they got."""
     line, got = threading.Barrier(8), []
 
     def attempt() -> None:
         line.wait()
-        if claim := claims.take("r"):
+        if claim := claims.take("r", **how):
             got.append(claim)
 
     threads = [threading.Thread(target=attempt) for _ in range(8)]
@@ -65,26 +65,18 @@ def test_of_many_who_try_one_gets_it(claims):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(got) == 1
+    return got
+
+
+def test_of_many_who_try_one_gets_it(claims):
+    claims.root.mkdir()
+    assert len(eight_try(claims)) == 1
     assert [path.name for path in claims.root.iterdir()] == ["r"]
 
 
 def test_of_many_thieves_one_succeeds_and_its_victim_knows(claims):
     victim = claims.take("r")
-    seen = claims.holder("r")
-    line, got = threading.Barrier(8), []
-
-    def attempt() -> None:
-        line.wait()
-        if claim := claims.take("r", expired=seen):
-            got.append(claim)
-
-    threads = [threading.Thread(target=attempt) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    (thief,) = got
+    (thief,) = eight_try(claims, expired=claims.holder("r"))
     assert thief.held() and not victim.held()
     assert thief.before.nonce == victim.holder.nonce
     victim.beat()

@@ -20,7 +20,7 @@ from typing import Any
 
 from mmvae_bench.report.runs import Run
 from mmvae_bench.run_folder import OWN
-from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
+from mmvae_bench.spec import Missing, RunSpec
 from mmvae_bench.store import RunResult, Store, read_run
 
 COMMAND = [sys.executable, "-m", "mmvae_bench"]
@@ -77,11 +77,8 @@ def make_store(root: Path) -> int:
 def read_result(store: Store, folder: Path) -> RunResult:
     """A stored run as what was published, less its weights: a report does not read them."""
     record = read_run(folder)
-    plain = record["spec"]
-    parts = {name: Component(**plain[name]) for name in ("dataset", "model", "nets")}
-    train, missing = TrainSpec(**plain["train"]), Missing(**plain["missing"])
     return RunResult(
-        RunSpec(**{**plain, **parts, "train": train, "missing": missing}),
+        RunSpec.from_dict(record["spec"]),
         store.rows(folder),
         store.history(folder),
         {key: value for key, value in record.items() if key not in OWN},
