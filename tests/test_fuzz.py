@@ -345,7 +345,9 @@ def read_what_is_damaged(name: str, data: st.DataObject) -> None:
         (folder / name).write_bytes(content)
         for key, value in contents(store).items():
             assert value == whole[key]
-        assert store.status(stored.spec(0)) in ("done", "broken")
+        # A bit of the schema's own number may flip: such a record is a newer version's, as far as anyone can tell,
+        # and is neither read nor replaced.
+        assert store.status(stored.spec(0)) in ("done", "broken", "newer")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -353,6 +355,14 @@ def read_what_is_damaged(name: str, data: st.DataObject) -> None:
 @settings(COMMON, max_examples=50)
 def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all(name, data):
     read_what_is_damaged(name, data)
+
+
+def test_a_schema_number_that_flipped_is_neither_read_nor_replaced():
+    with copied() as (store, folder):
+        record = folder / "run.json"
+        record.write_bytes(record.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
+        assert store.status(stored.spec(0)) == "newer"
+        assert not contents(store)
 
 
 @pytest.mark.slow
