@@ -1,7 +1,7 @@
 """Names with options, as typed: ``mmvae[estimator=iwae,k=30]`` or ``mmvae:k=30:estimator=iwae``.
 
 A registered thing's options are the keyword-only parameters of its constructor; their annotations say what
-they are, so there is nothing else to declare.
+they are, and how small they may be, so there is nothing else to declare.
 """
 
 import inspect
@@ -10,11 +10,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge
 
 from mmvae_bench.errors import BenchError
 
 Scalar = bool | int | float | str | None
+Count = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1)]
+Weight = Annotated[float, Ge(0.0)]
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     Raises:
         BenchError: If an option is unknown or its value does not fit its type.
     """
-    hints = get_type_hints(getattr(factory, "__init__", factory) if inspect.isclass(factory) else factory)
+    annotated = getattr(factory, "__init__", factory) if inspect.isclass(factory) else factory
+    hints = get_type_hints(annotated, include_extras=True)
     known = {
         key: parameter
         for key, parameter in inspect.signature(factory).parameters.items()
@@ -80,12 +86,12 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
             raise BenchError(f"'{named.name}' has no option '{key}'; {have}")
     resolved: dict[str, Scalar] = {}
     for key, parameter in known.items():
-        what = f"{named.name}[{key}]"
+        what, hint = f"{named.name}[{key}]", hints.get(key, str)
         if key in named.options:
-            resolved[key] = coerce(named.options[key], hints.get(key, str), what)
+            resolved[key] = coerce(named.options[key], hint, what)
         elif parameter.default is inspect.Parameter.empty:
             raise BenchError(f"{what} has no default; write '{named.name}[{key}=...]'")
-        elif hints.get(key) is float and parameter.default is not None:
+        elif getattr(hint, "__origin__", hint) is float and parameter.default is not None:
             resolved[key] = float(parameter.default)  # a default written 1 and a typed 1.0 are the same run
         else:
             resolved[key] = parameter.default
@@ -93,11 +99,18 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
 
 
 def coerce(text: str, hint: Any, what: str) -> Scalar:
-    """Turn ``text`` into the type that ``hint`` says: bool, int, float, str, a Literal, or one of them or None.
+    """Turn ``text`` into the type that ``hint`` says: bool, int, float, str, a Literal, one at least ``Ge``, or None.
 
     Raises:
         BenchError: If it does not fit; ``what`` names the option in the message.
     """
+    if get_origin(hint) is Annotated:
+        kind, *bounds = get_args(hint)
+        bounded: Any = coerce(text, kind, what)
+        for bound in bounds:
+            if isinstance(bound, Ge) and bounded < bound.ge:
+                raise BenchError(f"{what} is at least {bound.ge}, not '{text}'")
+        return cast(Scalar, bounded)
     if get_origin(hint) in (Union, UnionType):
         arms = get_args(hint)
         if text.lower() == "none" and type(None) in arms:

@@ -259,6 +259,8 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--models mvea", "no model 'mvea'; did you mean mvae"),
         ("--datasets presnt", "no data set 'presnt'; did you mean present?"),
         ("--models mvae[kk=1]", "'mvae' has no option 'kk'"),
+        ("--models mmvae[k=0]", "mmvae[k] is at least 1, not '0'"),
+        ("--models meme[beta=-1]", "meme[beta] is at least 0"),
         ("--models mvae[k", "cannot read 'mvae[k'"),
         ("--missing 1", "a missing ratio lies in [0, 1), not 1.0"),
         ("--missing 0 -0.5", "a missing ratio lies in [0, 1), not -0.5"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.options import Named, coerce, parse_named, resolve, split_list
+from mmvae_bench.options import Named, Positive, Weight, coerce, parse_named, resolve, split_list
 
 WORD = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True)
 VALUE = st.from_regex(r"[a-z0-9.]{1,5}", fullmatch=True)
@@ -23,6 +23,8 @@ class Thing:
         estimator: Literal["iwae", "dreg"] = "dreg",
         limit: int | None = None,
         text: str = "a",
+        least: Positive = 1,
+        weight: Weight = 1,
     ) -> None: ...
 
 
@@ -64,16 +66,18 @@ def test_commas_split_outside_brackets_only(named, data):
 
 def test_defaults_are_resolved_and_given_options_coerced():
     defaults = {"k": 10, "beta": 1.0, "looser": True, "estimator": "dreg", "limit": None, "text": "a"}
+    defaults |= {"least": 1, "weight": 1.0}
     assert resolve(Thing, Named("thing")) == defaults
     typed = Named("thing", {"k": "3", "beta": "2", "looser": "no", "estimator": "iwae", "limit": "none", "text": "1"})
     assert resolve(Thing, typed) == {
         "k": 3, "beta": 2.0, "looser": False, "estimator": "iwae", "limit": None, "text": "1",
+        "least": 1, "weight": 1.0,
     }  # fmt: skip
 
 
 def test_a_default_and_the_same_value_typed_have_the_same_type():
-    default, typed = resolve(Thing, Named("thing"))["beta"], resolve(Thing, Named("thing", {"beta": "1"}))["beta"]
-    assert repr(default) == repr(typed) == "1.0"
+    default, typed = resolve(Thing, Named("thing")), resolve(Thing, Named("thing", {"beta": "1", "weight": "1"}))
+    assert repr(default) == repr(typed) and repr(typed["beta"]) == repr(typed["weight"]) == "1.0"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,9 @@ def test_a_default_and_the_same_value_typed_have_the_same_type():
         ("beta", "nan", "takes a number"),
         ("beta", "inf", "takes a number"),
         ("looser", "maybe", "takes true or false"),
+        ("least", "0", r"thing\[least\] is at least 1, not '0'"),
+        ("weight", "-0.1", "is at least 0.0"),
+        ("weight", "nan", "takes a number"),
         ("estimator", "x", "is one of iwae, dreg, not 'x'"),
         ("limit", "x", "takes a whole number"),
         ("first", "1", "has no option 'first'; it has k, beta"),

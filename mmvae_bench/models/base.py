@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -12,8 +12,11 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.models.densities import Densities
 from mmvae_bench.models.importance import Estimate, importance_sample
 from mmvae_bench.nets.base import Networks
+from mmvae_bench.options import Weight
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
+
+Batches = Literal["mixed", "pure"]
 
 
 class MultimodalVAE(Densities, ABC):
@@ -32,9 +35,9 @@ class MultimodalVAE(Densities, ABC):
     cross_is_chance: ClassVar[bool] = False  # cross scores are a chance control and marked so
     joint_posterior: ClassVar[bool] = True  # whether the paper defines q(z | all modalities)
     remark_if_complete: ClassVar[str] = ""  # what ``run.json`` must say of a run in which no row is incomplete
-    batches: str = "mixed"  # "pure": complete and incomplete rows never share a batch
+    batches: Batches = "mixed"  # "pure": complete and incomplete rows never share a batch
 
-    def __init__(self, networks: Networks, *, beta: float = 1.0) -> None:
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0) -> None:
         super().__init__(networks)
         self.beta = beta
 

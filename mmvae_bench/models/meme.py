@@ -8,10 +8,11 @@ from torch import Generator, Tensor, nn
 
 from mmvae_bench.distributions import Diagonal, DiagonalNormal, Posterior, kl
 from mmvae_bench.fusion import Experts, Mixture, products, without
-from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.base import Batches, MultimodalVAE
 from mmvae_bench.models.importance import Estimate
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.objectives import log_mean_exp, row_mean
+from mmvae_bench.options import Count, Positive, Weight
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -41,8 +42,8 @@ class MEME(MultimodalVAE):
     remark_if_complete = "no row is incomplete: the pseudo-inputs stay as they started"
 
     def __init__(
-        self, networks: Networks, *, beta: float = 1.0, supervision: float = 10.0, k: int = 10, pseudo: int = 128,
-        combine: Literal["mixture", "product"] = "mixture", batches: Literal["mixed", "pure"] = "mixed",
+        self, networks: Networks, *, beta: Weight = 1.0, supervision: Weight = 10.0, k: Count = 10,
+        pseudo: Positive = 128, combine: Literal["mixture", "product"] = "mixture", batches: Batches = "mixed",
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
@@ -97,8 +98,7 @@ class MEME(MultimodalVAE):
 
     def divergence(self, m: int, z_0: Tensor, experts: Experts) -> Tensor:
         """KL(q(z | x_m) || R_e(the other present ones)), [B]."""
-        q = experts.q[m]
-        others = torch.arange(len(self.names), device=z_0.device)[:, None] != m
+        q, others = experts.q[m], torch.arange(len(self.names), device=z_0.device)[:, None] != m
         rest = Experts(experts.q, experts.present & others)
         prior = self.combined(rest)
         if isinstance(prior, Diagonal):

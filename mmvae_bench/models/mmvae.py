@@ -11,6 +11,7 @@ from mmvae_bench.fusion import Experts, Mixture
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.objectives import row_mean
+from mmvae_bench.options import Positive, Weight
 from mmvae_bench.types import Loss, MultimodalBatch
 
 Estimator = Literal["iwae", "stl", "dreg", "elbo"]
@@ -36,8 +37,8 @@ class MMVAE(MultimodalVAE):
     """
 
     def __init__(
-        self, networks: Networks, *, beta: float = 1.0, estimator: Estimator = "stl", k: int = 10, looser: bool = True,
-        family: Literal["normal", "laplace"] = "normal",
+        self, networks: Networks, *, beta: Weight = 1.0, estimator: Estimator = "stl", k: Positive = 10,
+        looser: bool = True, family: Literal["normal", "laplace"] = "normal",
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.estimator, self.k, self.looser = estimator, k, looser

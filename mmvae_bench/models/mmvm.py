@@ -9,6 +9,7 @@ from mmvae_bench.fusion import Experts, Mixture
 from mmvae_bench.models.private import PrivateLatents
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.objectives import row_mean
+from mmvae_bench.options import Weight
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -30,7 +31,7 @@ class MMVM(PrivateLatents):
     no_prior = "MMVM's prior is the mixture of a row's own posteriors: there is no p(z) to sample without a row"
 
     def __init__(
-        self, networks: Networks, *, beta: float = 1.0, bound: Literal["pairwise", "monte_carlo"] = "pairwise",
+        self, networks: Networks, *, beta: Weight = 1.0, bound: Literal["pairwise", "monte_carlo"] = "pairwise",
         alone: Literal["standard_normal", "nothing"] = "standard_normal",
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)

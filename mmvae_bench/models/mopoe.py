@@ -9,6 +9,7 @@ from mmvae_bench.fusion import Experts, Mixture, powerset, products, stratify
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.objectives import row_mean
+from mmvae_bench.options import Weight
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -30,7 +31,7 @@ class MoPoE(MultimodalVAE):
     """
 
     def __init__(
-        self, networks: Networks, *, beta: float = 1.0, prior_expert: Literal["full", "always", "never"] = "full"
+        self, networks: Networks, *, beta: Weight = 1.0, prior_expert: Literal["full", "always", "never"] = "full"
     ) -> None:
         super().__init__(networks, beta=beta)
         subsets = powerset(len(self.names))

@@ -9,6 +9,7 @@ from mmvae_bench.fusion import products
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.objectives import row_mean
+from mmvae_bench.options import Count, Weight
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -27,7 +28,7 @@ class MVAE(MultimodalVAE):
         k: Number of random subsets where |P| > 2 (celeba19/train.py: ``approx_m`` = 1).
     """
 
-    def __init__(self, networks: Networks, *, beta: float = 1.0, subsampling: bool = True, k: int = 1) -> None:
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0, subsampling: bool = True, k: Count = 1) -> None:
         super().__init__(networks, beta=beta)
         self.subsampling = subsampling
         self.k = k if subsampling and len(self.names) > 2 else 0  # of two modalities, no subset lies between
