@@ -30,6 +30,12 @@ class Experts:
         return self.present | ~self.present.any(0)
 
 
+def everywhere(q: Diagonal) -> Experts:
+    """All members of q, whatever its batch shape, as experts that exist for every row: batch shape [E, 1]."""
+    flat = type(q)(q.loc.reshape(-1, 1, q.loc.shape[-1]), q.scale.reshape(-1, 1, q.loc.shape[-1]))
+    return Experts(flat, torch.ones(flat.loc.shape[:2], dtype=torch.bool, device=flat.loc.device))
+
+
 def powerset(m: int) -> Bool[Tensor, "S M"]:
     """All 2^M - 1 non-empty subsets of M modalities as rows of a mask, by binary counting: {0}, {1}, {0,1} ..."""
     code = torch.arange(1, 2**m)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmvae_bench.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.errors import Undefined
-from mmvae_bench.fusion import Experts, Mixture
+from mmvae_bench.fusion import Mixture, everywhere
 from mmvae_bench.metrics.base import Evaluation
 
 Prior = Literal["model", "aggregate"]
@@ -67,9 +67,7 @@ def _aggregate(ev: Evaluation) -> Mixture:
         rows = seen[ev.draw(f"aggregate {name}", math.ceil(COMPONENTS / len(ev.names)), len(seen))]
         parts += [_components(ev.model.posterior(b.given(name))) for b in ev.chunks(ev.train.take(rows))]
     family = type(parts[0])
-    q = family(torch.cat([p.loc for p in parts])[:, None], torch.cat([p.scale for p in parts])[:, None])
-    everywhere = torch.ones(q.loc.shape[:2], dtype=torch.bool, device=q.loc.device)
-    return Aggregate(Experts(q, everywhere))
+    return Aggregate(everywhere(family(torch.cat([p.loc for p in parts]), torch.cat([p.scale for p in parts]))))
 
 
 def _components(q: object) -> Diagonal:

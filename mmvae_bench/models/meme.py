@@ -1,15 +1,18 @@
 """MEME (Joy et al., ICLR 2022): mutual supervision. Each encoder is the conditional prior of the others."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from mmvae_bench.distributions import Diagonal, DiagonalNormal, Posterior, kl
-from mmvae_bench.fusion import Experts, Mixture, products, without
+from mmvae_bench.fusion import Experts, Mixture, everywhere, products, without
 from mmvae_bench.models.base import Batches, MultimodalVAE
+from mmvae_bench.models.densities import Densities
 from mmvae_bench.models.importance import Estimate
+from mmvae_bench.models.pseudo import PseudoInputs
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.objectives import log_mean_exp, row_mean
 from mmvae_bench.options import Count, Positive, Weight
@@ -21,9 +24,10 @@ class MEME(MultimodalVAE):
 
         (1 / |P|) sum over m in P of  w [ log p(s | z_0) - log q(t | z_0) - beta KL(q(z | s) || p(z | t)) ]
                                       + lambda log q(t | s)
-        log q(t | s) = log (1 / (K + 1)) sum_{k=0..K} q(t | z_k),  w = q(t | z_0) / q(t | s), its gradient stopped
+        log q(t | s) = log (1 / (K + 1)) sum_{k=0..K} q(t | z_k),  w = q(t | z_0) / q(t | s), held constant
 
-    p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders. A row
+    p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders (App. C:
+    shared networks; else both get their own, which start as copies, and R_e is what z given t is drawn from). A row
     with |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
     modalities' encoders at learned pseudo-inputs u (of captions: as embedded), which start from data and stay as they
     are where no row is incomplete. With one other modality the KL is closed-form, else the one-sample estimate.
@@ -43,20 +47,21 @@ class MEME(MultimodalVAE):
 
     def __init__(
         self, networks: Networks, *, beta: Weight = 1.0, supervision: Weight = 10.0, k: Count = 10,
-        pseudo: Positive = 128, combine: Literal["mixture", "product"] = "mixture", batches: Batches = "mixed",
+        pseudo: Positive = 128, shared: bool = True, stop_gradient: bool = True,
+        combine: Literal["mixture", "product"] = "mixture", batches: Batches = "mixed",
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
-        self.pseudo = nn.ParameterDict({m.name: torch.zeros(pseudo, *networks.input_shape(m)) for m in self.modalities})
+        self.stop_gradient, self.second = stop_gradient, None if shared else Densities(copy.deepcopy(networks))
+        self.pseudo = PseudoInputs(networks, pseudo)
 
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Start the pseudo-inputs from training entries that are present."""
-        for name, u in self.pseudo.items():
-            u.data.copy_(self.networks.embed(name, draw(name, len(u))))
+        self.pseudo.initialise(self.networks, draw)
 
     def posterior(self, batch: MultimodalBatch) -> Posterior:
         """R_e over what is given."""
-        return self.combined(self.encode(batch))
+        return self.combined((self.second or self).encode(batch))
 
     def combined(self, experts: Experts) -> Diagonal | Mixture:
         """R_e: the mixture, or the product without a prior expert."""
@@ -69,15 +74,15 @@ class MEME(MultimodalVAE):
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """-(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
-        experts, pseudo = self.encode(batch), self.pseudo_experts()
+        experts, pseudo = self.encode(batch), self.pseudo.encoded(self.second or self)
+        priors = self.second.encode(batch) if self.second else experts
         z = experts.q.rsample(self.k + 1)  # [K+1, M, B, L]; z_0 first
         own, cross = self.reconstructions(z, batch)
         paired, alone = [], []
-        for m in range(len(self.names)):
-            q, z_0 = experts.q[m], z[0, m]
-            a, c = cross[0, m], log_mean_exp(cross[:, m])
-            w = (a - c).exp().detach()
-            paired.append(w * (own[m] - a - self.beta * self.divergence(m, z_0, experts)) + self.supervision * c)
+        for m, z_0 in enumerate(z[0]):
+            q, a, c = experts.q[m], cross[0, m], log_mean_exp(cross[:, m])
+            w = (a - c).exp().detach() if self.stop_gradient else (a - c).exp()
+            paired.append(w * (own[m] - a - self.beta * self.divergence(m, q, z_0, priors)) + self.supervision * c)
             log_pu = self.combined_pseudo(pseudo, m).log_prob(z_0)
             alone.append(own[m] - self.beta * (q.log_prob(z_0) - log_pu))
         size = batch.present.sum(0)
@@ -90,41 +95,36 @@ class MEME(MultimodalVAE):
         for n, name in enumerate(self.names):
             where = torch.cat([batch.present[n][None], without(batch.present, n).repeat(len(z), 1)])
             every = torch.cat([z[0, n][None], without(z, n, 1).flatten(0, 1)])  # [1 + (K+1) (M-1), B, L]
-            log_px = self.log_px_of(name, every, batch, where=where)
+            n_own = 1 if self.second else len(every)
+            log_px = self.log_px_of(name, every[:n_own], batch, where=where[:n_own])
+            if self.second:
+                log_px = torch.cat([log_px, self.second.log_px_of(name, every[1:], batch, where=where[1:])])
             own.append(log_px[0])
             each = log_px[1:].reshape(len(z), -1, batch.size)
             cross = cross + torch.cat([each[:, :n], torch.zeros_like(each[:, :1]), each[:, n:]], 1)
         return torch.stack(own), cross
 
-    def divergence(self, m: int, z_0: Tensor, experts: Experts) -> Tensor:
+    def divergence(self, m: int, q: Diagonal, z_0: Tensor, experts: Experts) -> Tensor:
         """KL(q(z | x_m) || R_e(the other present ones)), [B]."""
-        q, others = experts.q[m], torch.arange(len(self.names), device=z_0.device)[:, None] != m
-        rest = Experts(experts.q, experts.present & others)
+        rest = Experts(experts.q, experts.present & (torch.arange(len(self.names), device=z_0.device)[:, None] != m))
         prior = self.combined(rest)
         if isinstance(prior, Diagonal):
             return kl(q, prior)
         closed = (prior.weight * kl(q, experts.q)).sum(0)  # exact where one other is present
         return torch.where(rest.present.sum(0) == 1, closed, q.log_prob(z_0) - prior.log_prob(z_0))
 
-    def pseudo_experts(self) -> Diagonal:
-        """q(z | u) of all pseudo-inputs, batch shape [M, U]."""
-        return self.expert(torch.stack([self.networks.encode(name, self.pseudo[name]) for name in self.names]))
-
     def combined_pseudo(self, pseudo: Diagonal, m: int) -> Mixture:
         """p_u for rows where only modality m is present: uniform over the others' pseudo-inputs, batch shape [1]."""
         others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
         every = Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool))
-        q = self.product(every) if self.combine == "product" else others
-        flat = type(q)(q.loc.reshape(-1, 1, q.loc.shape[-1]), q.scale.reshape(-1, 1, q.loc.shape[-1]))
-        return Mixture(Experts(flat, torch.ones(flat.loc.shape[:2], dtype=torch.bool, device=flat.loc.device)))
+        return Mixture(everywhere(self.product(every) if self.combine == "product" else others))
 
     def log_conditional(
         self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
         generator: Generator | None = None, prior: Posterior | None = None,
     ) -> Estimate:  # fmt: skip
-        """log p(x_t | x_A) = log (1 / K) sum_k p(x_t | z_k), z_k ~ q(z | x_A): q is the conditional prior itself."""
+        """log p(x_t | x_A) = log (1 / K) sum_k p(x_t | z_k), z_k ~ p(z | x_A), which is R_e."""
         if prior is not None:
             return super().log_conditional(batch, given, target, k, generator, prior)
-        z = self.posterior(batch.given(*given)).rsample(k, generator)
-        log_w = self.log_px_of(target, z, batch, weighted=False)
+        log_w = self.log_px_of(target, self.posterior(batch.given(*given)).rsample(k, generator), batch, weighted=False)
         return Estimate(log_mean_exp(log_w), (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp())

@@ -9,6 +9,7 @@ from torch.distributions import Laplace, Normal, kl_divergence
 
 from mmvae_bench.datasets.shapes_grammar import VOCABULARY
 from mmvae_bench.models.meme import MEME
+from mmvae_bench.nets.base import Networks
 from mmvae_bench.nets.mlp import mlp
 from mmvae_bench.types import Modality, MultimodalBatch
 from tests.helpers import batch, gradient, model
@@ -16,15 +17,13 @@ from tests.helpers import batch, gradient, model
 K, LAMBDA, BETA = 2, 3.0, 1.5
 
 
-def log_px(made: MEME, name: str, z: Tensor, data: MultimodalBatch, b: int) -> Tensor:
-    m = made.modalities[made.names.index(name)]
-    return (
-        m.weight * Laplace(made.networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
-    )
+def log_px(networks: Networks, name: str, z: Tensor, data: MultimodalBatch, b: int) -> Tensor:
+    m = next(m for m in networks.modalities if m.name == name)
+    return m.weight * Laplace(networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
 
 
-def encoder(made: MEME, name: str, x: Tensor) -> Normal:
-    loc, raw = made.networks.encoders[name](x[None])[0].chunk(2)
+def encoder(networks: Networks, name: str, x: Tensor) -> Normal:
+    loc, raw = networks.encoders[name](x[None])[0].chunk(2)
     return Normal(loc, torch.nn.functional.softplus(raw) + 1e-4)
 
 
@@ -33,19 +32,22 @@ def literal(made: MEME, data: MultimodalBatch, seed: int) -> Tensor:
     torch.manual_seed(seed)
     noise = torch.randn(K + 1, len(made.names), data.size, 3, dtype=torch.float64)
     total = torch.zeros((), dtype=torch.float64)
+    ours = made.networks  # q(z | s), p(s | z)
+    theirs = made.second.networks if made.second else ours  # p(z | t), q(t | z)
     for b in range(data.size):
         here = [n for n in made.names if data.where(n)[b]]
         for name in here:
             m = made.names.index(name)
-            q = encoder(made, name, data.x[name][b])
+            q = encoder(ours, name, data.x[name][b])
             z = [q.loc + q.scale * noise[k, m, b] for k in range(K + 1)]
-            own = log_px(made, name, z[0], data, b)
+            own = log_px(ours, name, z[0], data, b)
             others = [n for n in here if n != name]
             if others:
-                a = [sum(log_px(made, n, z_k, data, b) for n in others) for z_k in z]
+                a = [sum(log_px(theirs, n, z_k, data, b) for n in others) for z_k in z]
                 c = torch.stack(a).logsumexp(0) - math.log(K + 1)
-                w = (a[0] - c).exp().detach()
-                priors = [encoder(made, n, data.x[n][b]) for n in others]
+                w = (a[0] - c).exp()
+                w = w.detach() if made.stop_gradient else w
+                priors = [encoder(theirs, n, data.x[n][b]) for n in others]
                 if len(priors) == 1:
                     divergence = kl_divergence(q, priors[0]).sum()
                 else:
@@ -54,7 +56,7 @@ def literal(made: MEME, data: MultimodalBatch, seed: int) -> Tensor:
                 total = total + (w * (own - a[0] - BETA * divergence) + LAMBDA * c) / len(here)
             else:
                 absent = [n for n in made.names if n != name]
-                pseudo = [encoder(made, n, u).log_prob(z[0]).sum() for n in absent for u in made.pseudo[n]]
+                pseudo = [encoder(theirs, n, u).log_prob(z[0]).sum() for n in absent for u in made.pseudo[n]]
                 log_pu = torch.stack(pseudo).logsumexp(0) - math.log(len(pseudo))
                 total = total + own - BETA * (q.log_prob(z[0]).sum() - log_pu)
     return -total / data.present.any(0).sum()
@@ -66,9 +68,15 @@ PRESENT = {
 }
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("stop_gradient", [True, False])
 @pytest.mark.parametrize("m", [2, 3])
-def test_loss_and_gradient_equal_the_formulas(m):
-    made = model("meme", m=m, k=K, supervision=LAMBDA, beta=BETA, pseudo=4)
+def test_loss_and_gradient_equal_the_formulas(m, stop_gradient, shared):
+    options = {"shared": shared, "stop_gradient": stop_gradient}
+    made = model("meme", m=m, k=K, supervision=LAMBDA, beta=BETA, pseudo=4, **options)
+    if made.second:  # they start as copies
+        for p in made.second.parameters():
+            p.data += 0.1 * torch.randn_like(p)
     data = batch(made, 5, present=torch.tensor(PRESENT[m], dtype=torch.bool))
     torch.manual_seed(7)
     loss = made.loss(data).total
@@ -77,15 +85,29 @@ def test_loss_and_gradient_equal_the_formulas(m):
     torch.testing.assert_close(gradient(made, loss), gradient(made, expected), rtol=1e-8, atol=1e-10)
 
 
-def test_without_the_stop_gradient_the_gradient_would_differ(monkeypatch):
+def test_without_the_stop_gradient_the_gradient_differs():
     made = model("meme", k=K)
     data = batch(made)
     torch.manual_seed(7)
     right = gradient(made, made.loss(data).total)
-    monkeypatch.setattr(Tensor, "detach", lambda self: self)
+    made.stop_gradient = False
     torch.manual_seed(7)
     wrong = gradient(made, made.loss(data).total)
     assert (right - wrong).norm() > 1e-3 * right.norm()
+
+
+def test_networks_of_their_own_start_as_copies_and_condition_what_is_drawn():
+    made, same = model("meme", k=K, shared=False), model("meme", k=K)
+    data = batch(made)
+    loss = []
+    for each in (made, same):
+        torch.manual_seed(7)
+        loss.append(each.loss(data).total)
+    torch.testing.assert_close(*loss)
+    for p in made.networks.parameters():
+        p.data.zero_()
+    given = data.given("a")
+    assert torch.equal(made.posterior(given).mean, same.posterior(given).mean)
 
 
 def test_the_weight_is_at_most_k_plus_1():
@@ -121,7 +143,7 @@ def test_a_product_prior_has_a_closed_kl():
     precision = b.scale**-2 + c.scale**-2
     prior = Normal((b.loc / b.scale**2 + c.loc / c.scale**2) / precision, precision.rsqrt())
     expected = kl_divergence(Normal(experts.q.loc[0, 0], experts.q.scale[0, 0]), prior).sum()
-    torch.testing.assert_close(made.divergence(0, experts.q.loc[0], experts)[0], expected)
+    torch.testing.assert_close(made.divergence(0, experts.q[0], experts.q.loc[0], experts)[0], expected)
     assert made.loss(data).total.isfinite()
 
 
