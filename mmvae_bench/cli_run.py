@@ -12,7 +12,7 @@ import platformdirs
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.multivalue import MultiValue
-from mmvae_bench.spec import PRECISIONS
+from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 
 if TYPE_CHECKING:
     from mmvae_bench.plan import Plan
@@ -51,13 +51,17 @@ results_option = click.option("--results-dir", type=FOLDER, default="results", s
 @click.option("--datasets", multiple=True, metavar="NAME...", help="Default: mnist_street.")
 @click.option("--missing", multiple=True, metavar="RATIO...", help="Shares of incomplete rows, in [0, 1). Default: 0.")
 @click.option("--scheme", multiple=True, metavar="SCHEME...", help="split (default), only:NAME, independent, ...")
-@click.option("--incomplete", type=click.Choice(["keep", "drop"]), help="Train on incomplete rows, or leave them out.")
+@click.option("--incomplete", multiple=True, metavar="keep|drop...", help="Train on incomplete rows (keep), or not.")
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1. Default: 1.")
 @click.option("--seed-list", multiple=True, metavar="SEED...", help="These seeds.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; flags override it.")
 @click.option("--nets", metavar="NAME", help="Such as 'conv[text=transformer]'. Default: the data set's protocol.")
 @click.option("--epochs", type=int, help="Default: the data set's protocol.")
 @click.option("--batch-size", type=int, help="Default: the data set's protocol.")
+@click.option("--learning-rate", type=float, help="Adam's. Default: the data set's protocol.")
+@click.option("--optimiser", type=click.Choice(OPTIMISERS), help="Default: adam.")
+@click.option("--scale", "scales", multiple=True, metavar="NAME=NUMBER...", help="Of a modality's likelihood.")
+@click.option("--weight", "weights", multiple=True, metavar="NAME=NUMBER...", help="Of a modality's log-likelihood.")
 @click.option("--latent-dim", type=int, help="Default: the data set's protocol.")
 @click.option("--limit-train", type=int, metavar="N", help="Use N training rows. Default: all.")
 @click.option("--limit-test", type=int, metavar="N", help="Use N test rows. Default: all.")
@@ -116,18 +120,22 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
 def _request(flags: dict[str, Any]) -> "Request":
     """The suite, or the defaults, with what the flags say in place of its values."""
     from mmvae_bench.options import split_list
-    from mmvae_bench.request import Request, ratios, seed_numbers
+    from mmvae_bench.request import Request, numbers_by_name, ratios, seed_numbers
     from mmvae_bench.suites import load_suite
 
-    lists = {key: tuple(split_list(flags[key])) for key in ("models", "datasets", "missing", "scheme", "seed_list")}
-    changes: dict[str, Any] = {key: lists[key] for key in ("models", "datasets")}
+    lists = {
+        key: tuple(split_list(flags[key]))
+        for key in ("models", "datasets", "missing", "scheme", "seed_list", "incomplete")
+    }
+    changes: dict[str, Any] = {key: lists[key] for key in ("models", "datasets", "incomplete")}
     changes |= {"schemes": lists["scheme"], "missing": ratios(lists["missing"])}
     changes["seeds"] = seed_numbers(flags["seeds"], lists["seed_list"])
-    plain = ("incomplete", "nets", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test", "precision")
-    changes |= {key: flags[key] for key in plain}
+    changes |= {key: numbers_by_name(split_list(flags[key])) for key in ("scales", "weights")}
+    plain = ("nets", "epochs", "batch_size", "learning_rate", "optimiser", "latent_dim")
+    changes |= {key: flags[key] for key in (*plain, "limit_train", "limit_test", "precision")}
     suite = flags["suite"] or ("" if lists["models"] or lists["datasets"] else "quick")
     base = load_suite(suite) if suite else Request()
-    return replace(base, **{key: value for key, value in changes.items() if value not in (None, ())})
+    return replace(base, **{key: value for key, value in changes.items() if value not in (None, (), {})})
 
 
 def _settings(flags: dict[str, Any]) -> "Settings":

@@ -62,10 +62,14 @@ class _Data:
             nets=component(preset, nets.registry.get(preset.name)),
             latent_dim=request.latent_dim or protocol.latent_dim,
             likelihoods={
-                m.name: {"likelihood": m.likelihood, "scale": float(m.scale), "weight": float(m.weight)}
+                m.name: {
+                    "likelihood": m.likelihood,
+                    "scale": float(request.scales.get(m.name, m.scale)),
+                    "weight": float(request.weights.get(m.name, m.weight)),
+                }
                 for m in self.modalities
             },
-            train=TrainSpec(epochs, batch_size, protocol.learning_rate),
+            train=TrainSpec(epochs, batch_size, request.learning_rate or protocol.learning_rate, request.optimiser),
             missing=request.holes[0],
             seed=request.seeds[0],
             limit_train=request.limit_train,
@@ -117,7 +121,7 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     """
     chosen = _choose_models(request.models)
     data = [_Data(text, data_dir) for text in request.datasets]
-    _check_schemes(request.schemes, data)
+    _check_modalities(request, data)
     if (runs := len(chosen) * len(data) * len(request.holes) * len(request.seeds)) > MOST_RUNS:
         raise BenchError(f"one command plans at most {MOST_RUNS:,} runs, not {runs:,}; ask for some of them at a time")
     entries: dict[object, PlannedRun] = {}
@@ -147,13 +151,15 @@ def _choose_models(texts: Sequence[str]) -> list[_Model]:
     return chosen
 
 
-def _check_schemes(schemes: Sequence[str], data: Sequence[_Data]) -> None:
-    """Refuse a scheme whose modality no data set has."""
-    for scheme in schemes:
-        name = Missing(0.5, scheme).modality if scheme != "none" else None
+def _check_modalities(request: Request, data: Sequence[_Data]) -> None:
+    """Refuse a scheme, a scale or a weight whose modality no data set has."""
+    named = {f"the scheme '{scheme}'": Missing(0.5, scheme).modality for scheme in request.schemes if scheme != "none"}
+    named |= {f"the scale of '{name}'": name for name in request.scales}
+    named |= {f"the weight of '{name}'": name for name in request.weights}
+    for what, name in named.items():
         if name and not any(name in d.names for d in data):
             have = "; ".join(f"{d.component.label} has {', '.join(d.names)}" for d in data)
-            raise BenchError(f"the scheme '{scheme}' names no modality of the data: {have}")
+            raise BenchError(f"{what} names no modality of the data: {have}")
 
 
 def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterator[PlannedRun]:

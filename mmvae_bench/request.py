@@ -1,14 +1,14 @@
 """What was asked for: a grid of runs, from a suite file and from the command line, checked but not resolved."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import Missing, check_precision
+from mmvae_bench.spec import Incomplete, Missing, Optimiser, check_precision
 
 Overwrite = Literal["never", "failed", "always"]
 MOST = 10**9  # of whatever is counted; a larger number is a slip
@@ -23,8 +23,10 @@ class Request:
         name: Of the plan: a suite's name, or ``custom``.
         title: One line for people; ``command``: what was typed.
         models: Names with options as typed, or ``all``; ``datasets`` likewise, without ``all``.
-        nets: A preset with options, as typed, in place of the data set's protocol; ``epochs``, ``batch_size`` and
-            ``latent_dim`` likewise.
+        incomplete: What is done with incomplete rows; each is a pattern of its own.
+        nets: A preset with options, as typed, in place of the data set's protocol; ``epochs``, ``batch_size``,
+            ``learning_rate`` and ``latent_dim`` likewise.
+        scales: Of p(x_m | z), modality -> scale, in place of the data set's; ``weights`` likewise.
         limit_train: Rows used; None is all of them. ``limit_test`` likewise.
         precision: Of the networks in training.
 
@@ -39,18 +41,22 @@ class Request:
     datasets: tuple[str, ...] = ("mnist_street",)
     missing: tuple[float, ...] = (0.0,)
     schemes: tuple[str, ...] = ("split",)
-    incomplete: Literal["keep", "drop"] = "keep"
+    incomplete: tuple[Incomplete, ...] = ("keep",)
     seeds: tuple[int, ...] = (0,)
     nets: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
+    learning_rate: float | None = None
+    optimiser: Optimiser = "adam"
     latent_dim: int | None = None
+    scales: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
     limit_train: int | None = None
     limit_test: int | None = None
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        for key in ("models", "datasets", "missing", "schemes"):
+        for key in ("models", "datasets", "missing", "schemes", "incomplete"):
             if not getattr(self, key):
                 raise BenchError(f"no {key} are asked for; name at least one")
         if not self.seeds or min(self.seeds) < 0:
@@ -62,6 +68,11 @@ class Request:
                 raise BenchError(f"--{key.replace('_', '-')} is at least 1, not {value}")
             if value is not None and value > MOST:
                 raise BenchError(f"--{key.replace('_', '-')} is at most {MOST:,}, not {value}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise BenchError(f"--learning-rate is a positive number, not {self.learning_rate}")
+        for name, value in {**self.scales, **self.weights}.items():
+            if not 0 < value < math.inf:
+                raise BenchError(f"a likelihood's scale or weight is a positive number, not {value} for '{name}'")
         if max(self.seeds) >= 2**63:
             raise BenchError(f"a seed is less than 2^63, not {max(self.seeds)}")
         _ = self.holes
@@ -69,8 +80,8 @@ class Request:
     @property
     def holes(self) -> list[Missing]:
         """The missing patterns, each once: ratio 0 is the same under every scheme."""
-        pairs = product(self.missing, self.schemes)
-        return list(dict.fromkeys(Missing(ratio, scheme, self.incomplete) for ratio, scheme in pairs))
+        patterns = product(self.missing, self.schemes, self.incomplete)
+        return list(dict.fromkeys(Missing(*pattern) for pattern in patterns))
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,22 @@ def ratios(texts: Sequence[str]) -> tuple[float, ...]:
         return tuple(float(text) for text in texts)
     except ValueError:
         raise BenchError(f"missing ratios are numbers such as 0.5, not '{', '.join(texts)}'") from None
+
+
+def numbers_by_name(texts: Sequence[str]) -> dict[str, float]:
+    """Read ``mnist=0.75`` and its like.
+
+    Raises:
+        BenchError: If one is not a name and a number, or a name comes twice.
+    """
+    pairs = [text.partition("=")[::2] for text in texts]
+    try:
+        found = {name: float(number) for name, number in pairs}
+    except ValueError:
+        raise BenchError(f"write MODALITY=NUMBER, such as mnist=0.75, not '{', '.join(texts)}'") from None
+    if len(found) < len(pairs):
+        raise BenchError(f"a modality is named twice in '{', '.join(texts)}'; keep one")
+    return found
 
 
 def seed_numbers(count: int | None, listed: Sequence[str]) -> tuple[int, ...] | None:

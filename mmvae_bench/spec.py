@@ -18,6 +18,9 @@ from mmvae_bench.options import Scalar
 
 PROTOCOL = 2  # of protocol.md's rules and of the order of data: a change of one changes every run's identity
 PRECISIONS = ("fp32", "bf16", "tf32")
+Optimiser = Literal["adam", "amsgrad"]
+OPTIMISERS: tuple[Optimiser, ...] = ("adam", "amsgrad")
+Incomplete = Literal["keep", "drop"]
 SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<modality>"
 
 
@@ -33,7 +36,7 @@ class Missing:
 
     ratio: float = 0.0
     scheme: str = "split"
-    incomplete: Literal["keep", "drop"] = "keep"
+    incomplete: Incomplete = "keep"
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:
@@ -70,16 +73,19 @@ class TrainSpec:
         epochs: An epoch is ceil(N / batch_size) optimiser steps, N = all base training rows.
         batch_size: Rows a step.
         learning_rate: Adam's.
+        optimiser: ``amsgrad`` is Adam with the largest second moment so far (Reddi et al. 2018), as in MMVAE's code.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
-    optimiser: Literal["adam"] = "adam"
+    optimiser: Optimiser = "adam"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
             raise BenchError("epochs and batch size are at least 1 and the learning rate is positive")
+        if self.optimiser not in OPTIMISERS:
+            raise BenchError(f"no optimiser '{self.optimiser}'; write one of {', '.join(OPTIMISERS)}")
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
 
 

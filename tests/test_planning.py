@@ -87,6 +87,14 @@ def test_the_grid_has_each_run_once_and_ratio_0_once(store):
     assert plan.entries[0].title == "mvae on pairs, missing none, seed 0"
 
 
+def test_rate_optimiser_scales_and_weights_take_the_protocols_place(store):
+    own = {"scales": {"left": 0.3}, "weights": {"right": 2.0}, "learning_rate": 0.5, "optimiser": "amsgrad"}
+    before, after = (plan_of(store, models=("mvae",), **asked).entries[0].spec for asked in ({}, own))
+    assert (after.train.learning_rate, after.train.optimiser) == (0.5, "amsgrad")
+    assert after.likelihoods["left"] == {**before.likelihoods["left"], "scale": 0.3}
+    assert after.likelihoods["right"] == {**before.likelihoods["right"], "weight": 2.0}
+
+
 def test_all_is_every_registered_model_and_takes_options(store):
     assert [e.label for e in plan_of(store, models=("all",)).entries] == models.registry.names()
     assert {e.spec.model.options["beta"] for e in plan_of(store, models=("all[beta=2]",)).entries} == {2.0}
@@ -103,6 +111,9 @@ def test_all_is_every_registered_model_and_takes_options(store):
         ({"schemes": ("half",)}, "no missing scheme"),
         ({"schemes": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data: pairs has left, right"),
         ({"schemes": ("independent:keep=top",)}, "names no modality"),
+        ({"scales": {"top": 0.5}}, "the scale of 'top' names no modality of the data: pairs has left, right"),
+        ({"weights": {"top": 2.0}}, "the weight of 'top' names no modality"),
+        ({"optimiser": "sgd"}, "no optimiser 'sgd'; write one of adam, amsgrad"),
         ({"seeds": ()}, "at least one seed"),
         ({"limit_train": 0}, "--limit-train is at least 1"),
     ],

@@ -51,6 +51,14 @@ def test_a_path_is_a_suite_named_by_its_stem(write):
     )
 
 
+def test_a_paper_s_own_settings_can_be_written_down(write):
+    text = 'learning_rate = 1\noptimiser = "amsgrad"\nincomplete = ["keep", "drop"]\nmissing = [0, 0.5]\n'
+    request = load_suite(write(text + "scales = {mnist = 0.75}\nweights = {mnist = 4}"))
+    assert (request.learning_rate, request.optimiser) == (1, "amsgrad")
+    assert (request.scales, request.weights) == ({"mnist": 0.75}, {"mnist": 4})
+    assert list(map(str, request.holes)) == ["none", "split 0.5", "split 0.5 (incomplete rows dropped)"]
+
+
 def test_an_empty_file_is_the_defaults(write):
     assert load_suite(write("")) == Request(name="mine")
 
@@ -74,7 +82,13 @@ def test_an_empty_file_is_the_defaults(write):
         ("missing = ['a']", "'missing' is a number or a list of numbers"),
         ("missing = 1.0", r"lies in \[0, 1\)"),
         ("scheme = 'half'", "no missing scheme 'half'"),
-        ("incomplete = 'x'", "'keep' or 'drop', not 'x'"),
+        ("incomplete = ['keep', 'x']", "'keep' or 'drop', not 'x'"),
+        ("incomplete = []", "no incomplete are asked for"),
+        ("learning_rate = 0", "--learning-rate is a positive number, not 0"),
+        ("learning_rate = [0.1]", "'learning_rate' is a number, not"),
+        ("scales = 0.5", "'scales' is a table of modalities and numbers, not 0.5"),
+        ("scales = {mnist = 'x'}", "'scales' is a table of modalities and numbers"),
+        ("weights = {mnist = -1}", "a positive number, not -1 for 'mnist'"),
         ("title = [[", "is not valid TOML"),
         ("[models]\nmvae = 1", "'models' is text or a list"),
     ],

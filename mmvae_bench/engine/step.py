@@ -25,14 +25,15 @@ class Step:
         model: On its device, initialised.
         learning_rate: Adam's.
         mode: ``compiled`` and ``graphed`` are read here.
+        amsgrad: Whether Adam divides by the largest second moment so far.
     """
 
-    def __init__(self, model: MultimodalVAE, learning_rate: float, mode: Mode) -> None:
+    def __init__(self, model: MultimodalVAE, learning_rate: float, mode: Mode, *, amsgrad: bool = False) -> None:
         self.plain_loss, self.mode = model.loss, mode
         self.parameters = list(model.parameters())
         on_cpu_or_cuda = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimiser = torch.optim.Adam(
-            self.parameters, lr=learning_rate, fused=on_cpu_or_cuda, capturable=mode.graphed
+            self.parameters, lr=learning_rate, amsgrad=amsgrad, fused=on_cpu_or_cuda, capturable=mode.graphed
         )
         self.loss: Callable[[MultimodalBatch], Loss] = _compiled(model.loss) if mode.compiled else model.loss
         self.names: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -134,8 +135,9 @@ def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]
 def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> tuple[Step, Plain | Static, str]:
     """The step, how epochs are taken, and why not as fast as asked for: what fails is left out of the mode."""
     lack = ""
+    make = partial(Step, model, spec.learning_rate, amsgrad=spec.optimiser == "amsgrad")
     while mode.static:
-        step = Step(model, spec.learning_rate, mode)
+        step = make(mode)
         try:
             return step, Static(step, feed, spec.epochs), lack
         except torch.OutOfMemoryError:
@@ -144,5 +146,5 @@ def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> t
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             lack = f"the engine '{mode.label}' does not work here ({why}); trained with '{mode.simpler.label}'"
             mode = mode.simpler
-    step = Step(model, spec.learning_rate, mode)
+    step = make(mode)
     return step, Plain(step, feed), lack

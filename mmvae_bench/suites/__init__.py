@@ -10,6 +10,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.request import Request, seed_numbers
 
 TEXTS, NUMBERS, COUNTS = "text or a list of texts", "a number or a list of numbers", "a whole number"
+TABLE = "a table of modalities and numbers"
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "models": (TEXTS, (str,)),
     "datasets": (TEXTS, (str,)),
@@ -17,9 +18,12 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "missing": (NUMBERS, (int, float)),
     "seed_list": ("a list of whole numbers", (int,)),
     "title": ("text", (str,)),
-    "incomplete": ("text", (str,)),
+    "incomplete": (TEXTS, (str,)),
     "nets": ("text", (str,)),
     "precision": ("text", (str,)),
+    "optimiser": ("text", (str,)),
+    "learning_rate": ("a number", (int, float)),
+    **dict.fromkeys(("scales", "weights"), (TABLE, (int, float))),
     **dict.fromkeys(("seeds", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test"), (COUNTS, (int,))),
 }
 
@@ -42,7 +46,7 @@ def load_suite(name_or_path: str) -> Request:
     values = _parse(name_or_path, _read(name_or_path))
     for key, value in values.items():
         _check(name_or_path, key, value)
-    several = values.keys() & {"models", "datasets", "scheme", "missing"}
+    several = values.keys() & {"models", "datasets", "scheme", "missing", "incomplete"}
     lists: dict[str, Any] = {key: _tuple(values.pop(key)) for key in several}
     if "scheme" in lists:
         lists["schemes"] = lists.pop("scheme")
@@ -87,10 +91,12 @@ def _check(suite: str, key: str, value: object) -> None:
         hint = f"did you mean {near[0]}? " if near else ""
         raise BenchError(f"the suite '{suite}' has an unknown key '{key}'; {hint}Known: {', '.join(KINDS)}")
     kind, types = KINDS[key]
-    several = isinstance(value, list) and "list" in kind
-    alone = not isinstance(value, list) and not kind.startswith("a list")
     items = value if isinstance(value, list) else [value]
-    if not (several or alone) or any(type(item) not in types for item in items):
+    if kind == TABLE:
+        fits, items = isinstance(value, dict), list(value.values()) if isinstance(value, dict) else []
+    else:
+        fits = "list" in kind if isinstance(value, list) else not kind.startswith("a list")
+    if not fits or any(type(item) not in types for item in items):
         raise BenchError(f"the suite '{suite}': '{key}' is {kind}, not {value!r}")
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,12 @@ SPLIT = Missing(0.5)
 
 
 def trained(
-    name: str, keeper: Keeper | None = None, missing: Missing = SPLIT, mode: Mode | None = None, other: int = 0
+    name: str,
+    keeper: Keeper | None = None,
+    missing: Missing = SPLIT,
+    mode: Mode | None = None,
+    other: int = 0,
+    spec: TrainSpec = SPEC,
 ) -> tuple[MultimodalVAE, History]:
     """``other`` starts elsewhere, with other draws: what a restart must not depend on."""
     model, own, turn = made(name), feed(missing, pure=name == "meme"), Turn(CPU)
@@ -45,7 +51,7 @@ def trained(
         model.initialise(own.draw)
         for parameter in model.parameters() if other else ():
             torch.nn.init.normal_(parameter)
-    return model, train(model, own, SPEC, mode=mode, turn=turn, keeper=keeper)
+    return model, train(model, own, spec, mode=mode, turn=turn, keeper=keeper)
 
 
 def asked_at(question: int) -> Callable[[], str]:
@@ -78,6 +84,14 @@ def test_it_goes_on_in_the_middle_of_an_epoch_bit_by_bit(name, missing, tmp_path
     assert losses(history) == losses(second)
     assert (history.resumed, second.resumed) == (0, 1)
     assert not same(whole, trained(name, missing=missing, other=7)[0])  # else nothing was shown
+
+
+def test_amsgrad_goes_on_too(tmp_path):
+    spec = replace(SPEC, optimiser="amsgrad")
+    whole, _ = trained("mvae", spec=spec)
+    stopped(tmp_path / "c", "mvae", QUESTIONS // 2, spec=spec)
+    assert same(whole, trained("mvae", Keeper(tmp_path / "c"), spec=spec, other=7)[0])
+    assert not same(whole, trained("mvae")[0])
 
 
 @settings(max_examples=25, deadline=None)
