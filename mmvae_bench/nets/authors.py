@@ -1,0 +1,136 @@
+"""Nets of authors' released code, where they are not what ``conv`` has from the papers; each function says whose.
+
+They reproduce; tables that compare models have the same nets for all (protocol 15). Encoders end in a linear layer
+whose second half is the raw scale: softplus + 1e-4 here, clamped at 1e-3 or 1e-4 by MEME's authors, exp(./2) by
+MoPoE's and MMVM's. Decoders of pixels end before the sigmoid.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmvae_bench.errors import Unsupported
+from mmvae_bench.nets.base import Networks
+from mmvae_bench.nets.conv import conv_decoder
+from mmvae_bench.nets.mlp import mlp_decoder, mlp_encoder
+from mmvae_bench.types import Modality
+
+Make = Callable[[Modality, int], nn.Module]
+GREY, SVHN, COLOUR = (1, 28, 28), (3, 32, 32), (3, 28, 28)
+
+
+def meme_digit_encoder(m: Modality, latent_dim: int) -> nn.Module:
+    """784, 512 ELU, 512 softplus, 2 L (thwjoy/meme, models/networks.py:9)."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 512), nn.ELU(), nn.Linear(512, 512), nn.Softplus(), nn.Linear(512, 2 * latent_dim)
+    )
+
+
+def meme_svhn_encoder(m: Modality, latent_dim: int) -> nn.Module:
+    """Convolutions 32, 64, 128 (4, 2, 1) with batch norm and ReLU, 512 (4, 1, 0) with batch norm, 2 L (:47).
+
+    Batch norm sees the rows that are present and, as in their code, the pseudo-inputs as a batch of their own.
+    """
+    return nn.Sequential(
+        *(layer for a, b in ((3, 32), (32, 64), (64, 128)) for layer in _normed(nn.Conv2d(a, b, 4, 2, 1), nn.ReLU())),
+        *_normed(nn.Conv2d(128, 512, 4)),
+        nn.Flatten(),
+        nn.Linear(512, 2 * latent_dim),
+    )
+
+
+def _normed(convolution: nn.Conv2d, *after: nn.Module) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), *after]
+
+
+def mopoe_svhn_encoder(m: Modality, latent_dim: int) -> nn.Module:
+    """Convolutions 32, 64, 64 (4, 2, 1), 128 (4, 2, 0), ReLU each, 2 L (thomassutter/MoPoE, MNIST-SVHN-Text)."""
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(), nn.Conv2d(64, 64, 4, 2, 1),
+        nn.ReLU(), nn.Conv2d(64, 128, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2 * latent_dim),
+    )  # fmt: skip
+
+
+def mopoe_svhn_decoder(m: Modality, latent_dim: int) -> nn.Module:
+    """L, 128 ReLU, up 64 (4, 1, 0), 64, 32, 3 (4, 2, 1), ReLU between; they take no sigmoid, we do."""
+    return nn.Sequential(
+        nn.Linear(latent_dim, 128), nn.ReLU(), nn.Unflatten(1, (128, 1, 1)), nn.ConvTranspose2d(128, 64, 4), nn.ReLU(),
+        nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(),
+        nn.ConvTranspose2d(32, 3, 4, 2, 1),
+    )  # fmt: skip
+
+
+class Residual(nn.Module):
+    """x + 0.1 conv(lrelu(conv(lrelu(x)))), slope 0.2; a 1x1 convolution of x where the channels differ."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Conv2d(before, after, 3, 1, 1), nn.Conv2d(after, after, 3, 1, 1)
+        self.short = nn.Identity() if before == after else nn.Conv2d(before, after, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, before, H, W] -> [B, after, H, W]."""
+        out: Tensor = self.short(x) + 0.1 * self.outer(F.leaky_relu(self.inner(F.leaky_relu(x, 0.2)), 0.2))
+        return out
+
+
+def mmvm_encoder(m: Modality, latent_dim: int) -> nn.Module:
+    """ResNet 64, 128, 256 with average pooling, 2 L (thomassutter/mmvmvae, PolyMNIST; MMVAE+'s nets)."""
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 3, 1, 1), Residual(64, 64), nn.AvgPool2d(3, 2, 1), Residual(64, 128), nn.AvgPool2d(3, 2, 1),
+        Residual(128, 256), nn.Flatten(), nn.Linear(256 * 7 * 7, 2 * latent_dim),
+    )  # fmt: skip
+
+
+def mmvm_decoder(m: Modality, latent_dim: int) -> nn.Module:
+    """L, 256x7x7, ResNet 128, 64, 64 with nearest upsampling, leaky ReLU, 3; they take no sigmoid, we do."""
+    return nn.Sequential(
+        nn.Linear(latent_dim, 256 * 7 * 7), nn.Unflatten(1, (256, 7, 7)), Residual(256, 128),
+        nn.Upsample(scale_factor=2), Residual(128, 64), nn.Upsample(scale_factor=2), Residual(64, 64),
+        nn.LeakyReLU(0.2), nn.Conv2d(64, 3, 3, 1, 1),
+    )  # fmt: skip
+
+
+def digit_encoder(m: Modality, latent_dim: int) -> nn.Module:
+    """784, 400 ReLU, 2 L."""
+    return mlp_encoder(m, latent_dim, [400])
+
+
+def digit_decoder(m: Modality, latent_dim: int) -> nn.Module:
+    """L, 400 ReLU, 784."""
+    return mlp_decoder(m, latent_dim, [400])
+
+
+def meme_digit_decoder(m: Modality, latent_dim: int) -> nn.Module:
+    """L, 512 ReLU, 512 ReLU, 784."""
+    return mlp_decoder(m, latent_dim, [512, 512])
+
+
+NETS: Mapping[str, Mapping[tuple[int, ...], tuple[Make, Make]]] = {
+    "meme": {GREY: (meme_digit_encoder, meme_digit_decoder), SVHN: (meme_svhn_encoder, conv_decoder)},
+    "mopoe": {GREY: (digit_encoder, digit_decoder), SVHN: (mopoe_svhn_encoder, mopoe_svhn_decoder)},
+    "mmvm": {COLOUR: (mmvm_encoder, mmvm_decoder)},
+}
+
+
+def authors(modalities: Sequence[Modality], latent_dim: int, *, of: Literal["meme", "mopoe", "mmvm"]) -> Networks:
+    """Return the nets of a released code.
+
+    Args:
+        modalities: In the data set's order.
+        latent_dim: L.
+        of: Whose: MEME's and MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST. MMVAE's for MNIST-SVHN, and
+            MoPoE's for PolyMNIST, are those of ``conv``.
+
+    Raises:
+        Unsupported: If that code has no nets for a modality.
+    """
+    known = NETS[of]
+    if strange := [m.name for m in modalities if m.shape not in known]:
+        have = ", ".join("x".join(map(str, shape)) for shape in known)
+        raise Unsupported(f"the nets of {of}'s authors are for {have}, not for {', '.join(strange)}; use conv or mlp")
+    return Networks(
+        modalities, latent_dim, lambda m: known[m.shape][0](m, latent_dim), lambda m: known[m.shape][1](m, latent_dim)
+    )
