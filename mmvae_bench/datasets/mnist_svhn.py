@@ -16,8 +16,9 @@ from mmvae_bench.datasets.digits import (
     SVHN_MD5,
     Images,
     check_mnist,
-    fetch,
     fetch_command,
+    fetch_mnist,
+    fetch_svhn,
     md5,
     read_mnist,
     read_svhn,
@@ -71,15 +72,15 @@ class MnistSvhn(Dataset):
         svhn = [(svhn_folder(data_dir) or data_dir / "svhn") / name for name in SVHN_MD5]
         if missing := [str(path) for path in mnist + svhn if not path.is_file()]:
             raise DataError(
-                f"mnist_svhn needs {', '.join(missing)}: {fetch_command(data_dir)} downloads what is missing, or put "
-                "it there yourself"
+                f"mnist_svhn needs {', '.join(missing)}: {fetch_command('mnist_svhn', data_dir)} downloads what is "
+                "missing, or put it there yourself"
             )
         return mnist + svhn
 
     def build(self, data_dir: Path) -> Built:
         """Pair by digit, shuffle; singles are the full training splits."""
         *mnist, svhn_train, svhn_test = self.sources(data_dir)
-        check_mnist(data_dir)
+        check_mnist("mnist_svhn", data_dir)
         train = read_mnist(mnist[0], mnist[1]), read_svhn(svhn_train)
         test = read_mnist(mnist[2], mnist[3]), read_svhn(svhn_test)
         subset = ""
@@ -96,7 +97,8 @@ class MnistSvhn(Dataset):
         """Download MNIST and SVHN, verified, keeping what is there."""
         if given:
             raise BenchError("mnist_svhn takes no --from: 'data check' says where files obtained by hand belong")
-        fetch(data_dir)
+        fetch_mnist(data_dir)
+        fetch_svhn(data_dir)
 
 
 def pair(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

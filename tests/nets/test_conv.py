@@ -13,9 +13,10 @@ from mmvae_bench.types import Modality
 GREY = Modality("grey", (1, 28, 28))
 SMALL = Modality("small", (3, 32, 32))
 LARGE = Modality("large", (3, 64, 64))
+COLOUR = Modality("colour", (3, 28, 28))
 FEATURES = Modality("features", (2048,), dtype="float32")
 CAPTION = Modality("caption", (32,), "categorical", dtype="int16", vocabulary=("w",) * 20)
-ALL = [GREY, SMALL, LARGE, FEATURES, CAPTION]
+ALL = [GREY, SMALL, LARGE, COLOUR, FEATURES, CAPTION]
 
 
 def conv(modalities, latent_dim=64, **options):
@@ -46,10 +47,25 @@ def test_parameters_are_those_of_the_papers():
     assert count(made.decoders["features"]) == full(64, 256, 512, 1024, 2048) == 2_772_736
 
 
+def test_colour_digits_have_the_nets_of_mopoe():
+    """At L = 512 as in job_polymnist, counted from the layers of EncoderImg and DecoderImg, style_dim = 0."""
+    made = conv([COLOUR], 512)
+    weights = sum(9 * a * b for a, b in ((3, 32), (32, 64), (64, 128)))
+    assert count(made.encoders["colour"]) == weights + 32 + 64 + 128 + full(2048, 512) + 2 * full(512, 512)
+    assert count(made.decoders["colour"]) == full(512, 2048) + weights + 64 + 32 + 3
+    sizes: list[tuple[int, ...]] = []
+    for net in (made.encoders["colour"], made.decoders["colour"]):
+        for layer in net:
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                layer.register_forward_hook(lambda _, __, out: sizes.append(tuple(out.shape[1:])))
+    made.decode("colour", made.encode_entries("colour", torch.rand(1, 3, 28, 28))[:, :512])
+    assert sizes == [(32, 14, 14), (64, 7, 7), (128, 4, 4), (64, 7, 7), (32, 14, 14), (3, 28, 28)]
+
+
 def test_activations_are_those_of_the_papers_and_the_ends_are_linear():
-    made = conv([LARGE, FEATURES])
-    for name, kind, times in (("large", nn.ReLU, 4), ("features", nn.ELU, 3)):
-        for net in (made.encoders[name], made.decoders[name]):
+    made = conv([LARGE, COLOUR, FEATURES])
+    for name, kind, down, up in (("large", nn.ReLU, 4, 4), ("colour", nn.ReLU, 4, 3), ("features", nn.ELU, 3, 3)):
+        for net, times in ((made.encoders[name], down), (made.decoders[name], up)):
             layers = [m for m in net.modules() if not list(m.children())]
             assert sum(isinstance(m, kind) for m in layers) == times
             assert isinstance(
@@ -92,7 +108,7 @@ def test_options_reach_the_nets():
     assert made.encoders["grey"][1].out_features == 9
 
 
-@pytest.mark.parametrize("m", [LARGE, SMALL, FEATURES, CAPTION], ids=lambda m: m.name)
+@pytest.mark.parametrize("m", [LARGE, SMALL, COLOUR, FEATURES, CAPTION], ids=lambda m: m.name)
 def test_any_of_its_kinds_is_enough(m):
     conv([GREY, m], 3)
 

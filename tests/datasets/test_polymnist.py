@@ -1,0 +1,460 @@
+"""PolyMNIST: what a view shows, that views of a row belong together, and what is said of files that are not right."""
+
+import functools
+import gzip
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import ndimage
+
+from mmvae_bench.datasets import digits, polymnist_files, registry
+from mmvae_bench.datasets.check import check
+from mmvae_bench.datasets.packaged import digits_file, read_digits
+from mmvae_bench.datasets.polymnist import PolyMnist
+from mmvae_bench.datasets.polymnist_files import embedded_photographs, read_photograph
+from mmvae_bench.datasets.polymnist_views import ink, permuted, placed, view
+from mmvae_bench.errors import BenchError, BenchWarning, DataError
+from mmvae_bench.options import parse_named, resolve
+from mmvae_bench.seeds import seed_for
+from mmvae_bench.testing import check_dataset
+
+REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+needs_data = pytest.mark.skipif(
+    not (REAL / "polymnist_backgrounds").is_dir(), reason=f"no real data in {REAL}; set MMVAE_BENCH_TEST_DATA"
+)
+NOWHERE = Path("/nonexistent")
+MNIST = list(digits.MNIST_MD5)
+RNG = np.random.default_rng(0)
+PHOTOGRAPH = RNG.integers(0, 256, (40, 33, 3), np.uint8)
+LABEL = np.array([3, 1, 3, 3, 1, 0, 3])
+
+
+@functools.cache
+def built(m: int, *, translated: bool = False):
+    return PolyMnist(m=m, digits="embedded", translated=translated).build(NOWHERE)  # type: ignore[arg-type]
+
+
+# --- how a view is made ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("part", "k", "side"), list(product(("train", "test"), (0, 1, 4), (28, 21))))
+def test_a_view_is_what_a_plain_loop_makes(part, k, side):
+    inks = RNG.random((len(LABEL), side, side)) < 0.3
+    crop_y, crop_x, order, places = (
+        np.random.default_rng(seed_for("polymnist", part, use, k)) for use in ("crop y", "crop x", "digits", "places")
+    )
+    ys, xs = crop_y.integers(40 - 27, size=7), crop_x.integers(33 - 27, size=7)
+    downs, rights = places.integers(28 - side + 1, size=(2, 7))
+    shown = list(range(7))
+    for digit in (0, 1, 3) if k else ():
+        rows = [i for i in range(7) if LABEL[i] == digit]
+        for row, other in zip(rows, order.permutation(rows), strict=True):
+            shown[row] = other
+    expected = np.empty((7, 3, 28, 28), np.uint8)
+    for i, channel, r, c in product(range(7), range(3), range(28), range(28)):
+        value = PHOTOGRAPH[ys[i] + r, xs[i] + c, channel]
+        a, b = r - downs[i], c - rights[i]
+        inside = 0 <= a < side and 0 <= b < side
+        expected[i, channel, r, c] = 255 - value if inside and inks[shown[i], a, b] else value
+    np.testing.assert_array_equal(view(part, k, inks, LABEL, PHOTOGRAPH), expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 4), st.integers(0, 2**32 - 1))
+def test_colours_add_up_to_255_where_the_digit_is_and_are_the_photograph_elsewhere(k, seed):
+    rng = np.random.default_rng(seed)
+    inks, photograph = rng.random((9, 28, 28)) < 0.5, rng.integers(0, 256, (31, 50, 3), np.uint8)
+    label = np.zeros(9, np.int64)
+    drawn, bare = (view("train", k, i, label, photograph).astype(int) for i in (inks, np.zeros_like(inks)))
+    where = view("train", k, inks, label, np.zeros_like(photograph)) == 255
+    np.testing.assert_array_equal(np.sort(where[:, 0].sum((1, 2))), np.sort(inks.sum((1, 2))))
+    assert (drawn[where] + bare[where] == 255).all()
+    assert (drawn[~where] == bare[~where]).all()
+
+
+def test_pieces_come_from_everywhere_in_the_photograph_the_right_way_up():
+    photograph = np.zeros((31, 40, 3), np.uint8)  # red says the row, green the column
+    photograph[..., 0], photograph[..., 1] = np.arange(31)[:, None], np.arange(40)
+    n = 2000
+    pieces = view("train", 0, np.zeros((n, 28, 28), bool), np.zeros(n, int), photograph)
+    y, x = pieces[:, 0, 0, 0], pieces[:, 1, 0, 0]
+    np.testing.assert_array_equal(pieces[:, 0], np.broadcast_to(y[:, None, None] + np.arange(28)[:, None], (n, 28, 28)))
+    np.testing.assert_array_equal(pieces[:, 1], np.broadcast_to(x[:, None, None] + np.arange(28), (n, 28, 28)))
+    assert set(y.tolist()) == set(range(4))
+    assert set(x.tolist()) == set(range(13))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(0, 2**32 - 1))
+def test_a_permutation_keeps_classes_and_shows_every_picture_once(label, seed):
+    index = permuted(np.random.default_rng(seed), np.array(label))
+    assert sorted(index.tolist()) == list(range(len(label)))
+    np.testing.assert_array_equal(np.array(label)[index], label)
+
+
+def test_places_are_uniform_over_all_that_fit():
+    n = 8000
+    where = placed(np.random.default_rng(0), np.ones((n, 21, 21), bool))
+    assert (where.sum((1, 2)) == 21 * 21).all()
+    rows, columns = where.any(2), where.any(1)
+    for side in (rows, columns):
+        assert (side.sum(1) == 21).all()
+        counts = np.bincount(side.argmax(1), minlength=8)
+        assert len(counts) == 8
+        assert (abs(counts - n / 8) < 5 * (n / 8) ** 0.5).all()
+    assert abs(np.corrcoef(rows.argmax(1), columns.argmax(1))[0, 1]) < 5 / n**0.5
+
+
+def test_translated_digits_are_scaled_as_torch_does_it_too():
+    pixels = read_digits(digits_file())[0][:500]
+    scaled = torch.nn.functional.interpolate(
+        torch.from_numpy(pixels).float(), size=(21, 21), mode="bilinear", antialias=True
+    )[:, 0].numpy()
+    found = ink(pixels[:, 0], translated=True)
+    assert found.shape == (500, 21, 21)
+    sure = abs(scaled - 112.5) > 1.5  # Pillow rounds after each axis
+    assert sure.mean() > 0.99
+    np.testing.assert_array_equal(found[sure], scaled[sure] > 112)
+
+
+def test_strokes_stay_whole_when_scaled():
+    pixels = read_digits(digits_file())[0][::5, 0]
+    pieces = [[ndimage.label(d, np.ones((3, 3)))[1] for d in ink(pixels, translated=t)] for t in (False, True)]
+    assert (np.array(pieces[1]) > np.array(pieces[0])).mean() < 0.02
+
+
+# --- the data set ----------------------------------------------------------------------------------------------------
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes())
+
+
+def write_photographs(root: Path, *names: str, size: tuple[int, int] = (40, 30)) -> Path:
+    (root / "polymnist_backgrounds").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", size).save(root / "polymnist_backgrounds" / name, "jpeg")
+    return root
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """Files of 40 and 20 digits that count as the official ones, and three black photographs."""
+    for split, n in (("train", 40), ("t10k", 20)):
+        label = np.random.default_rng(n).permutation(np.arange(n) % 10).astype(np.uint8)
+        pixels = np.random.default_rng(n).choice(np.array([0, 128, 129, 255], np.uint8), (n, 28, 28))
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", label)):
+            name = f"MNIST/raw/{split}-{kind}-ubyte"
+            write_idx(tmp_path / name, array)
+            monkeypatch.setitem(digits.MNIST_MD5, name, hashlib.md5((tmp_path / name).read_bytes()).hexdigest())
+    return write_photographs(tmp_path, "1.jpg", "3.jpg", "2.jpg")
+
+
+def images(root: Path, split: str) -> digits.Images:
+    raw = root / "MNIST" / "raw"
+    return digits.read_mnist(raw / f"{split}-images-idx3-ubyte", raw / f"{split}-labels-idx1-ubyte")
+
+
+def test_every_view_shows_every_digit_once_each_in_a_row_of_its_class(official):
+    made = PolyMnist(m=3, photographs="folder").build(official)
+    assert made.subset == "photographs 1.jpg 2.jpg 3.jpg"
+    for rows, split in ((made.train, "train"), (made.test, "t10k")):
+        pixels, label = images(official, split)
+        row_of = {digit.tobytes(): i for i, digit in enumerate(pixels[:, 0] > 128)}
+        np.testing.assert_array_equal(rows.label, label)
+        seen = []
+        for k in range(3):
+            x = rows.x[f"m{k}"]
+            assert set(np.unique(x).tolist()) == {0, 255}
+            shown = [row_of[picture.tobytes()] for picture in x[:, 0] == 255]
+            assert sorted(shown) == list(range(len(label)))
+            np.testing.assert_array_equal(label[shown], label)
+            seen.append(shown)
+        assert seen[0] == list(range(len(label)))
+        assert seen[1] != seen[0] != seen[2] != seen[1]
+
+
+def test_fewer_views_are_the_first_ones():
+    for part in ("train", "test"):
+        two, five = getattr(built(2), part), getattr(built(5), part)
+        assert list(two.x) == ["m0", "m1"]
+        assert list(five.x) == [f"m{k}" for k in range(5)]
+        for name in two.x:
+            np.testing.assert_array_equal(two.x[name], five.x[name])
+        np.testing.assert_array_equal(two.label, five.label)
+
+
+def test_what_is_embedded_needs_no_file_and_says_what_it_is():
+    assert built(5).subset == "embedded photographs, embedded digits"
+    assert np.bincount(built(5).train.label).tolist() == [400] * 10
+    assert np.bincount(built(5).test.label).tolist() == [100] * 10
+    lines = check(PolyMnist(m=2, digits="embedded"), "polymnist", NOWHERE)
+    assert lines[0] == "polymnist: not the official data but the subset embedded photographs, embedded digits"
+
+
+def test_official_digits_on_embedded_photographs_are_a_subset_too(official):
+    assert PolyMnist(m=2).build(official).subset == "embedded photographs"
+
+
+def test_embedded_photographs_are_five_in_colour():
+    paths = embedded_photographs(5)
+    assert len({path.read_bytes() for path in paths}) == 5
+    for path in paths:
+        pixels = read_photograph(path).astype(int)
+        assert min(pixels.shape[:2]) > 300
+        assert abs(pixels - pixels.mean(2, keepdims=True)).mean() > 2  # grey has 0
+    assert embedded_photographs(2) == paths[:2]
+
+
+def test_every_view_of_a_row_has_its_own_place_for_its_small_digit(official):
+    made = PolyMnist(m=2, photographs="folder", translated=True).build(official).train
+    small = ink(images(official, "train")[0][:, 0], translated=True)
+    offsets = list(product(range(8), repeat=2))
+    where = {}
+    for k in range(2):
+        found = made.x[f"m{k}"][:, 0] == 255
+        fits = [
+            [(y, x) for y, x in offsets for d in small if (picture[y : y + 21, x : x + 21] == d).all()]
+            for picture in found
+        ]
+        assert all(len(places) == 1 for places in fits)
+        assert (found.sum((1, 2)) <= 21 * 21).all() and sorted(found.sum((1, 2))) == sorted(small.sum((1, 2)))
+        where[k] = [places[0] for places in fits]
+    assert sum(a == b for a, b in zip(where[0], where[1], strict=True)) < 10  # of 40; 1 in 64 by chance
+
+
+def test_protocol_modalities_and_name():
+    dataset = PolyMnist(m=4)
+    protocol = dataset.protocol
+    assert (protocol.nets, protocol.latent_dim, protocol.epochs, protocol.batch_size) == ("conv", 512, 300, 256)
+    assert [(m.name, m.shape, m.likelihood, m.scale) for m in dataset.modalities] == [
+        (f"m{k}", (3, 28, 28), "laplace", 0.75) for k in range(4)
+    ]
+    assert registry.get("polymnist") is PolyMnist
+    assert dataset.classes == tuple("0123456789")
+
+
+def test_options():
+    assert resolve(PolyMnist, parse_named("polymnist[m=2,translated=true]")) == {
+        "m": 2, "photographs": "embedded", "digits": "mnist", "translated": True,
+    }  # fmt: skip
+    for m in ("1", "6", "x"):
+        with pytest.raises(BenchError, match="is one of 2, 3, 4, 5"):
+            resolve(PolyMnist, parse_named(f"polymnist[m={m}]"))
+    with pytest.raises(BenchError, match="published archive of polymnist is not translated: take photographs=embedded"):
+        PolyMnist(photographs="archive", translated=True)
+
+
+def test_it_conforms(tmp_path):
+    check_dataset(PolyMnist(digits="embedded", m=3), tmp_path)
+
+
+@needs_data
+@pytest.mark.slow
+def test_it_conforms_on_real_data():
+    dataset = PolyMnist(m=4, photographs="folder", translated=True)
+    check_dataset(dataset, REAL)
+    made = dataset.build(REAL)
+    assert (len(made.train), len(made.test)) == (60_000, 10_000)
+    assert made.subset == "photographs 1.jpg 3.jpg 4.jpg 5.jpg"
+
+
+def test_building_from_what_is_embedded_imports_no_package_of_theirs():
+    code = (
+        "import sys; from pathlib import Path; from mmvae_bench.datasets.polymnist import PolyMnist\n"
+        "PolyMnist(m=2, digits='embedded', translated=True).build(Path('.'))\n"
+        "print([m for m in ('torch', 'mlxtend', 'sklearn', 'skimage') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# --- absent and broken files -----------------------------------------------------------------------------------------
+
+
+def test_absent_digits_are_named_with_the_command(tmp_path):
+    with pytest.raises(DataError, match=r"data fetch polymnist --data-dir .*\[digits=embedded\] needs no file"):
+        PolyMnist().sources(tmp_path)
+
+
+def test_a_changed_digit_file_is_named_with_the_command(official):
+    (official / MNIST[0]).write_bytes((official / MNIST[0]).read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"train-images.*truncated.*data fetch polymnist"):
+        PolyMnist(m=2).build(official)
+
+
+@pytest.mark.parametrize("names", [(), ("1.jpg",), ("1.jpg", "2.png")])
+def test_too_few_photographs(tmp_path, names):
+    write_photographs(tmp_path, *names)
+    n = sum(name.endswith(".jpg") for name in names)
+    with pytest.raises(DataError, match=rf"needs 2 photographs .*_backgrounds/\*\.jpg, and there are {n}: put"):
+        PolyMnist(m=2, photographs="folder", digits="embedded").sources(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, 0.5, 0.98])
+def test_a_photograph_that_is_cut_off_is_a_sentence(tmp_path, keep):
+    write_photographs(tmp_path, "1.jpg", "2.jpg")
+    path = tmp_path / "polymnist_backgrounds" / "2.jpg"
+    Image.fromarray(RNG.integers(0, 256, (200, 200, 3), np.uint8)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(DataError, match=r"2\.jpg is truncated or no JPEG or PNG picture \(.*\): get it again"):
+        PolyMnist(m=2, photographs="folder", digits="embedded").build(tmp_path)
+
+
+@pytest.mark.parametrize(("size", "fits"), [((27, 100), False), ((100, 27), False), ((28, 28), True)])
+def test_a_photograph_of_28x28_is_the_smallest(tmp_path, size, fits):
+    write_photographs(tmp_path, "1.jpg", "2.jpg", size=size)
+    path = tmp_path / "polymnist_backgrounds" / "1.jpg"
+    if fits:
+        assert read_photograph(path).shape == (28, 28, 3)
+    else:
+        with pytest.raises(DataError, match=rf"1\.jpg has {size[0]}x{size[1]} pixels, .*take a larger one"):
+            read_photograph(path)
+
+
+def test_fetch_brings_mnist_alone(official, tmp_path, monkeypatch):
+    asked = []
+
+    def download(pinned, path):
+        asked.extend(pinned.urls[:1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress((official / "MNIST/raw" / path.stem).read_bytes()))
+
+    monkeypatch.setattr(digits, "download", download)
+    PolyMnist().fetch(tmp_path / "fetched")
+    assert [url.rpartition("/")[2] for url in asked] == [f"{Path(name).name}.gz" for name in MNIST]
+    assert len(PolyMnist(m=2).build(tmp_path / "fetched").train) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "sentence"),
+    [
+        ({}, [Path("x.gz")], "takes no --from"),
+        ({"digits": "embedded"}, [], "nothing to fetch"),
+        ({"photographs": "archive"}, [], r"get PolyMNIST\.zip .* and unpack it in"),
+    ],
+)
+def test_fetch_says_what_it_cannot_bring(tmp_path, options, given, sentence):
+    with pytest.raises(BenchError, match=sentence):
+        PolyMnist(**options).fetch(tmp_path, given)
+    assert not list(tmp_path.iterdir())
+
+
+# --- the published archive -------------------------------------------------------------------------------------------
+
+N = {"train": 12, "test": 3}  # pictures of each of two digits
+ARCHIVED = PolyMnist(m=2, photographs="archive")
+
+
+def write_archive(root: Path, place: str = "PolyMNIST/MMNIST") -> Path:
+    """Pictures whose red is i, green the digit, blue the view."""
+    for (split, n), k, digit in product(N.items(), range(3), (1, 7)):
+        folder = root / place / split / f"m{k}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for i in range(n):
+            Image.new("RGB", (28, 28), (i, digit, k)).save(folder / f"{i}.{digit}.png")
+    return root
+
+
+@pytest.mark.parametrize("place", ["PolyMNIST/MMNIST", "MMNIST"])
+def test_the_archive_is_read_in_the_order_of_its_numbers(tmp_path, place):
+    root = write_archive(tmp_path, place)
+    (root / place / "train" / "m1" / "._0.1.png").write_bytes(b"left by another system")
+    (root / place / "train" / "m1" / "list.txt").write_bytes(b"not read")
+    with pytest.warns(BenchWarning, match=r"does not hold all of PolyMNIST.*'archive 24\+6'"):
+        made = ARCHIVED.build(root)
+    assert made.subset == "archive 24+6"
+    for rows, n in ((made.train, 12), (made.test, 3)):
+        assert list(rows.x) == ["m0", "m1"]
+        np.testing.assert_array_equal(rows.label, [1, 7] * n)
+        for k in range(2):
+            assert rows.x[f"m{k}"].shape == (2 * n, 3, 28, 28)
+            np.testing.assert_array_equal(rows.x[f"m{k}"][:, 0, 3, 5], np.repeat(np.arange(n), 2))
+            np.testing.assert_array_equal(rows.x[f"m{k}"][:, 1, 3, 5], rows.label)
+            assert (rows.x[f"m{k}"][:, 2] == k).all()
+
+
+def test_the_complete_archive_is_marked_unverified(tmp_path, monkeypatch):
+    root = write_archive(tmp_path)
+    for split, n in N.items():
+        monkeypatch.setitem(polymnist_files.COUNTS, split, [n * (digit in (1, 7)) for digit in range(10)])
+    assert ARCHIVED.build(root).subset == "archive, unverified"
+    assert len(ARCHIVED.sources(root)) == 4
+
+
+def test_as_many_of_each_digit_as_mnist_has():
+    assert [sum(counts) for counts in polymnist_files.COUNTS.values()] == [60_000, 10_000]
+
+
+@needs_data
+def test_the_counts_are_those_of_the_official_files():
+    for split, name in (("train", "train"), ("test", "t10k")):
+        label = np.fromfile(REAL / f"MNIST/raw/{name}-labels-idx1-ubyte", np.uint8, offset=8)
+        assert np.bincount(label).tolist() == polymnist_files.COUNTS[split]
+
+
+def lose(folder: Path) -> None:
+    (folder / "10.7.png").unlink()
+
+
+def rename(folder: Path) -> None:
+    (folder / "10.7.png").rename(folder / "10.8.png")
+
+
+def misname(folder: Path) -> None:
+    (folder / "10.7.png").rename(folder / "ten.7.png")
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def cut(folder: Path) -> None:
+    (folder / "10.7.png").write_bytes((folder / "10.7.png").read_bytes()[:60])
+
+
+def enlarge(folder: Path) -> None:
+    Image.new("RGB", (29, 28)).save(folder / "10.7.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lose, r"m1 and m0 beside it do not hold the same pictures \(one lacks 10\.7\.png\): unpack the archive again"),
+        (rename, r"do not hold the same pictures \(one lacks 10\.7\.png\): unpack"),
+        (misname, r"m1 holds 'ten\.7\.png', which is no <i>\.<digit>\.png: unpack"),
+        (empty, r"m1 holds no <i>\.<digit>\.png: unpack"),
+        (cut, r"10\.7\.png is truncated or no PNG picture \(.*\): get it again"),
+        (enlarge, r"10\.7\.png is no picture of 28x28 pixels: unpack"),
+    ],
+)
+def test_an_archive_that_is_not_right_is_a_sentence(tmp_path, spoil, sentence):
+    root = write_archive(tmp_path)
+    spoil(root / "PolyMNIST/MMNIST/train/m1")
+    with pytest.raises(DataError, match=sentence):
+        ARCHIVED.build(root)
+
+
+def test_an_absent_archive_says_where_it_belongs(tmp_path):
+    with pytest.raises(DataError, match=r"needs the folder .*PolyMNIST/MMNIST/train/m0: get PolyMNIST\.zip \(https"):
+        ARCHIVED.sources(tmp_path)
+    with zipfile.ZipFile(tmp_path / "PolyMNIST.zip", "w") as archive:
+        archive.writestr("MMNIST/train/m0/0.5.png", b"")
+    with pytest.raises(DataError, match=r"train/m0: unpack .*PolyMNIST\.zip in "):
+        ARCHIVED.sources(tmp_path)
+    with pytest.raises(DataError, match=r"needs the folder .*train/m3"):
+        PolyMnist(m=4, photographs="archive").sources(write_archive(tmp_path))
