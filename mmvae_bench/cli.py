@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 import click
 
 from mmvae_bench import __version__
+from mmvae_bench.cli_check import check_name
+from mmvae_bench.cli_compare import compare
 from mmvae_bench.cli_run import FOLDER, cache_option, data_option, results_option, run
 from mmvae_bench.cli_store import check_results, merge, status
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
@@ -73,7 +75,7 @@ def main() -> None:
     """
 
 
-for command in (run, status, merge, check_results):
+for command in (run, status, compare, merge, check_results, check_name):
     main.add_command(command)
 
 

@@ -107,7 +107,7 @@ def test_ruffs_security_rules_run_in_ci():
     assert "S" in lint["select"]
     spared = {pattern: {r for r in rules if r.startswith("S")} for pattern, rules in lint["per-file-ignores"].items()}
     assert not [rule for rule in lint["ignore"] if re.fullmatch(r"S\d*", rule)]
-    assert spared["mmvae_bench/testing.py"] == {"S101"}
+    assert not [pattern for pattern, rules in spared.items() if rules and pattern.startswith("mmvae_bench")]
     assert {pattern for pattern, rules in spared.items() if "S" in rules} == {"tests/**"}
     assert "ruff check ." in (ROOT / "Makefile").read_text() and "make lint" in (ROOT / ".ci" / "run").read_text()
     silenced = {path.name for path in SOURCES if re.search(r"noqa(: S\d|(?!:))", path.read_text())}

@@ -27,6 +27,7 @@ registry: "Registry[Metric]" = Registry(
         "retrieval_median_rank": "mmvae_bench.metrics.retrieval:retrieval_median_rank",
         "caption_quality": "mmvae_bench.metrics.caption_quality:caption_quality",
         "log_likelihood": "mmvae_bench.metrics.log_likelihood:log_likelihood",
+        "frechet": "mmvae_bench.metrics.frechet:frechet",
     },
     group="mmvae_bench.metrics",
 )

@@ -10,16 +10,16 @@ import pandas as pd
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.describe import CONTROL, coarse_direction, condition_text, direction, is_ranked
+from mmvae_bench.report.marks import mark
 from mmvae_bench.report.metric_words import METRICS
 from mmvae_bench.report.statistics import summarise
-from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.tables import Cell, Cells, Column, Table
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "scheme", "ratio"]
 Key = tuple[str, str, str, str]  # group, metric, variant, prior
-Cells = dict[str, dict[Column, Cell]]  # model label -> column -> cell
 TASK = [*FAMILY, "given", "target", "scheme", "ratio"]
 
 
@@ -40,13 +40,22 @@ def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
     Raises:
         BenchError: If rows of one cell were scored on different data, by different oracles or embeddings.
     """
+    return [part for table in whole_tables(frame, labels) for part in by_scheme(table)]
+
+
+def whole_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
+    """The same, each table over all schemes.
+
+    Raises:
+        BenchError: As :func:`build_tables`.
+    """
     refuse_mixed(frame)
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
     keys: list[Key] = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
     groups, order = list(ok["group"].unique()), [*METRICS, *ok["metric"].unique()]
     keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1]), key[2] != ""))  # the metric itself first
     families = dict(list(frame.groupby(["group", "metric"], sort=False)))  # few rows to search for each table
-    return [table for key in keys for table in by_scheme(build_table(key, families[key[:2]], labels))]
+    return [build_table(key, families[key[:2]], labels) for key in keys]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
@@ -88,7 +97,7 @@ def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse:
     ok = rows[rows["status"] == "ok"]
     decimals = 1 if ok["value"].abs().max() >= 10 else 3
     comparable = _comparable(ok)
-    marked = _mark(cells, comparable, better, decimals)
+    marked = mark(cells, comparable, better, decimals)
     limits = _limits(ok, "chance"), _limits(ok, "ceiling")
     return Table(*key, "", columns, marked, *limits, better, decimals, frozenset(comparable))
 
@@ -166,21 +175,6 @@ def _remark(rows: Sequence[Scored]) -> str:
     """What the scores must not be taken for, apart from their being a chance control, which has a mark of its own."""
     parts = [part for row in rows if row.status == "ok" for part in row.reason.split("; ")]
     return "; ".join(part for part in dict.fromkeys(parts) if part and not part.startswith(CONTROL))
-
-
-def _mark(cells: Cells, columns: list[Column], better: int, decimals: int) -> Cells:
-    """Mark the best of each column that is beyond chance, and its equals at the precision shown; not one alone."""
-    marked = {label: dict(row) for label, row in cells.items()}
-    for column in columns:
-        shown = {
-            label: round(cell.score.mean, decimals) * better
-            for label, row in cells.items()
-            if (cell := row[column]).score and not cell.control
-        }
-        fit = {label: value for label, value in shown.items() if not cells[label][column].at_chance}
-        for label, value in fit.items() if better and len(shown) > 1 else ():
-            marked[label][column] = replace(cells[label][column], best=value == max(fit.values()))
-    return marked
 
 
 def _comparable(ok: pd.DataFrame) -> list[Column]:

@@ -8,26 +8,30 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from mmvae_bench.report.aggregates import Aggregate, aggregate, write_aggregates
 from mmvae_bench.report.averaging import build_tables
+from mmvae_bench.report.beside import beside, write_beside
 from mmvae_bench.report.exemplars import exemplars
 from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.figures import Plot, palette, save_all
 from mmvae_bench.report.figures_captions import captions
 from mmvae_bench.report.figures_curves import curves
+from mmvae_bench.report.figures_ranks import critical_differences
 from mmvae_bench.report.figures_relatedness import class_matrices, histograms
 from mmvae_bench.report.figures_samples import embeddings, grids
 from mmvae_bench.report.figures_time import against_time
 from mmvae_bench.report.naming import file_name, slug
 from mmvae_bench.report.page import render_page
+from mmvae_bench.report.pairs import Comparison
 from mmvae_bench.report.render import to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
-from mmvae_bench.report.summary import Comparison, compare, summarise_groups, to_terminal
+from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.store import COLUMNS, Store
 
 PAIRS = (
     "data_set", "metric", "column", "missing_scheme", "missing_ratio", "better", "worse", "difference", "half_width",
-    "n", "p", "smallest_p", "claim",
+    "n", "p", "p_holm", "p_wilcoxon", "smallest_p", "claim",
 )  # fmt: skip
 WRITTEN = ".report-files"  # what the last report wrote, so that the next one can take away what is out of date
 
@@ -62,14 +66,22 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path) -> ReportResu
     tables = build_tables(selection.frame, selection.labels)
     summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
     comparisons = [comparison for summary in summaries for comparison in compare(summary)]
+    aggregates, sections = aggregate(tables), beside(selection)
     folder = Path(out) / slug(str(plan.get("name") or "report"))
     _clear(folder)
-    pictures = save_all(list(_plots(selection, tables)), folder / "figures")
-    page, scores, pairs = (folder / name for name in ("index.html", "scores.csv", "comparisons.csv"))
+    pictures = save_all(list(_plots(selection, tables, aggregates)), folder / "figures")
+    page, scores, pairs, totals, published = (
+        folder / name for name in ("index.html", "scores.csv", "comparisons.csv", "aggregates.csv", "published.csv")
+    )
     selection.rows[list(COLUMNS)].to_csv(scores, index=False)
     _write_comparisons(comparisons, pairs)
-    page.write_text(render_page(plan, selection, summaries, _shown(comparisons), tables, pictures), encoding="utf-8")
-    files = [page, scores, pairs, *_write_tables(tables, folder / "tables")]
+    write_aggregates(aggregates, totals)
+    write_beside(sections, published)
+    page.write_text(
+        render_page(plan, selection, summaries, _shown(comparisons), tables, pictures, aggregates, sections),
+        encoding="utf-8",
+    )
+    files = [page, scores, pairs, totals, published, *_write_tables(tables, folder / "tables")]
     files += [path for picture in pictures for path in (picture.png, picture.pdf)]
     (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in files), encoding="utf-8")
     return ReportResult(page, files, to_terminal(summaries, warnings(selection, list(plan.get("skipped", [])))))
@@ -81,11 +93,14 @@ def _slugs(groups: Sequence[str]) -> dict[str, str]:
     return {g: n if names.count(n) == 1 else f"{n}_{i}" for i, (g, n) in enumerate(zip(groups, names, strict=True))}
 
 
-def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[], Iterator[Plot]]]:
+def _plots(
+    selection: Selection, tables: Sequence[Table], aggregates: Sequence[Aggregate]
+) -> Iterator[Callable[[], Iterator[Plot]]]:
     """All figures, in the page's order: calls that make one or a few of them, in any process."""
     looks, slugs = palette(selection.labels), _slugs(selection.groups)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
         yield partial(curves, list(schemes), looks, slugs)
+    yield partial(critical_differences, aggregates, looks)
     yield partial(against_time, tables, selection.runs, looks, slugs)
     for group, name in slugs.items():
         rows = exemplars(selection.runs, group, selection.labels)
@@ -117,7 +132,7 @@ def _write_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
         for c in comparisons:
             d, at = c.difference, c.column
             where = [c.group, c.metric, at.text, at.scheme, at.ratio, c.better, c.worse]
-            writer.writerow([*where, d.mean, d.half_width, d.n, d.p, d.smallest_p, int(c.claim)])
+            writer.writerow([*where, d.mean, d.half_width, d.n, d.p, c.holm, d.wilcoxon, d.smallest_p, int(c.claim)])
 
 
 def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -147,6 +147,14 @@ METRICS = {
         {},
         main=(),
     ),
+    "frechet": Words(
+        "Fréchet distance",
+        "Between Gaussians fitted to the oracle's features of generated and of as many true test entries: no FID, for "
+        "which Inception's are taken, and comparable within one table alone. The ceiling is the distance of as many "
+        "true training entries.",
+        {"self": "the target being the one given: a perfect copy scores 0"},
+        ceiling="true training entries",
+    ),
     "log_likelihood": Words(
         "Log-likelihood",
         "Importance-weighted estimate in nats, mean over test rows.",

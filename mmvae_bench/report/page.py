@@ -11,11 +11,14 @@ from markupsafe import Markup
 
 from mmvae_bench import __version__
 from mmvae_bench.report import facts
+from mmvae_bench.report.aggregates import Aggregate, rows
+from mmvae_bench.report.beside import Section, published_notes
 from mmvae_bench.report.describe import condition_text
 from mmvae_bench.report.figures import Picture
-from mmvae_bench.report.render import DIRECTIONS, caption, limit_rows, notes, show
+from mmvae_bench.report.pairs import Comparison
+from mmvae_bench.report.render import DIRECTIONS, LEGEND, caption, limit_rows, notes, show
 from mmvae_bench.report.select import Selection
-from mmvae_bench.report.summary import Comparison, SummaryTable
+from mmvae_bench.report.summary import SummaryTable
 from mmvae_bench.report.tables import Table
 
 
@@ -26,11 +29,13 @@ def render_page(
     comparisons: Sequence[Comparison],
     tables: Sequence[Table],
     pictures: Sequence[Picture],
+    aggregates: Sequence[Aggregate],
+    published: Sequence[Section],
 ) -> str:
     """Return the page's HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     helpers = {"show": show, "caption": caption, "notes": notes, "limit_rows": limit_rows, "directions": DIRECTIONS,
-               "condition": condition_text, "embed": embed}  # fmt: skip
+               "condition": condition_text, "embed": embed, "legend": LEGEND}  # fmt: skip
     template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
     skipped = list(plan.get("skipped", []))
     return template.render(
@@ -48,6 +53,10 @@ def render_page(
         provenance=facts.provenance(selection),
         summaries=summaries,
         comparisons=comparisons,
+        aggregates=rows(aggregates),
+        published=published,
+        published_notes=published_notes,
+        ranks=[p for p in pictures if not p.group],
         shared=max((c.difference.n for c in comparisons), default=0),
         groups=[(g, _families(tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
     )

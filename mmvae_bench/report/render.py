@@ -8,24 +8,29 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mmvae_bench.report.describe import CONTROL
+from mmvae_bench.report.statistics import MIN_SEEDS
 from mmvae_bench.report.tables import Cell, Column, Table
 
 DAGGER = "†"
+ALMOST = "≈"  # not told from the best
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", "↔": r"$\leftrightarrow$", "|": r"\textbar{}",
+    "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", ALMOST: r"$^\approx$", "↔": r"$\leftrightarrow$",
+    "|": r"\textbar{}",
 }  # fmt: skip
 CSV = (
-    "model", "column", "missing_scheme", "missing_ratio", "mean", "sd", "half_width", "n", "best", "control", "note"
+    "model", "column", "missing_scheme", "missing_ratio", "mean", "sd", "half_width", "n", "best", "undecided",
+    "control", "note",
 )  # fmt: skip
 INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
+LEGEND = "not told from the best: the paired 95 % t-interval of the difference holds 0"
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A cell's texts: the mean, its interval, and marks behind (dagger, number of seeds where cells differ)."""
+    """A cell's texts: the mean, its interval, and marks behind (≈, dagger, number of seeds where cells differ)."""
 
     mean: str
     interval: str = ""
@@ -44,7 +49,7 @@ def show(cell: Cell, table: Table) -> Shown:
         return Shown("n/a" if cell.note else "-")
     score, digits = cell.score, table.decimals
     interval = "" if score.half_width is None else f"{score.half_width:.{digits}f}"
-    marks = DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
+    marks = ALMOST * cell.undecided + DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
     return Shown(f"{score.mean:.{digits}f}", interval, marks, cell.best)
 
 
@@ -74,11 +79,12 @@ def notes(table: Table) -> list[str]:
     cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
     reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.score)
     daggers = [f"{DAGGER} {CONTROL}: shown, never ranked."] if any(cell.control for _, cell in cells) else []
+    almost = [f"{ALMOST} {LEGEND} (from {MIN_SEEDS} shared seeds on)."] if any(c.undecided for _, c in cells) else []
     scored = [(label, cell.note) for label, cell in cells if cell.score]
     remarks = {note: {label: None for label, own in scored if own == note} for _, note in scored if note}
     every = {label for label, _ in scored}
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
-    return [*daggers, *reasons, *said]
+    return [*almost, *daggers, *reasons, *said]
 
 
 def to_csv(table: Table) -> str:
@@ -92,7 +98,7 @@ def to_csv(table: Table) -> str:
             s = cell.score
             numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
             where = [label, column.text, column.scheme, column.ratio]
-            writer.writerow([*where, *numbers, int(cell.best), int(cell.control), cell.note])
+            writer.writerow([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
     return text.getvalue()
 
 

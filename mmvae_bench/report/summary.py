@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from textwrap import fill
 from typing import NamedTuple
 
@@ -10,8 +9,8 @@ import pandas as pd
 
 from mmvae_bench.report.averaging import build_table
 from mmvae_bench.report.describe import condition_text
-from mmvae_bench.report.render import show, show_limits
-from mmvae_bench.report.statistics import PairedDifference, paired_difference
+from mmvae_bench.report.pairs import Comparison, compare_column
+from mmvae_bench.report.render import ALMOST, DAGGER, LEGEND, show, show_limits
 from mmvae_bench.report.tables import Cell, Column, Table
 
 
@@ -77,23 +76,6 @@ class SummaryTable:
         ]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on one column.
-
-    Attributes:
-        claim: Whether an order may be claimed: the interval excludes 0 and one of the two is above chance.
-    """
-
-    group: str
-    metric: str
-    column: Column
-    better: str
-    worse: str
-    difference: PairedDifference
-    claim: bool
-
-
 def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequence[str]) -> list[SummaryTable]:
     """Return the summary of each data set that has any of the main scores."""
     return [table for group in groups if (table := _summary(frame[frame["group"] == group], group, labels)).parts]
@@ -123,35 +105,19 @@ def _first(line: Sequence[Part], frame: pd.DataFrame, group: str, labels: Sequen
 def compare(table: SummaryTable) -> Iterator[Comparison]:
     """All pairs of ranked models on the summary's columns, the one with the better mean first."""
     for _, part in table.parts:
-        for column in (c for c in part.columns if c in part.comparable):
-            row = {label: cells[column] for label, cells in part.cells.items()}
-            for a, b in combinations([label for label, cell in row.items() if cell.score and not cell.control], 2):
-                if found := _compare(part, column, (a, row[a]), (b, row[b])):
-                    yield found
-
-
-def _compare(table: Table, column: Column, a: tuple[str, Cell], b: tuple[str, Cell]) -> Comparison | None:
-    difference = paired_difference(a[1].by_seed, b[1].by_seed)
-    if difference is None:
-        return None
-    if difference.mean * table.better < 0:
-        return _compare(table, column, b, a)
-    chance = table.chance.get(column, (float("-inf"),) * 2)[1]
-    claim = difference.excludes_zero and any(_above(cell, chance) for _, cell in (a, b))
-    return Comparison(table.group, table.title, column, a[0], b[0], difference, claim)
-
-
-def _above(cell: Cell, chance: float) -> bool:
-    """Whether a score's interval lies above chance."""
-    return bool(cell.score and cell.score.half_width is not None and cell.score.mean - cell.score.half_width > chance)
+        for column in part.columns:
+            yield from compare_column(part, column)
 
 
 def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
-    """Plain text of at most 120 columns; ``*`` marks the best of its column and missing pattern."""
+    """Plain text of at most 120 columns; ``*`` marks the best of its column and missing pattern, ``≈`` its rivals."""
     blocks = [f"{table.group}\n{_text(table)}" for table in tables]
     legend = "* best, if above chance   † chance control, not ranked   n/a not defined   - not run"
+    rows = [row for table in tables for _, part in table.parts for row in part.cells.values()]
+    undecided = any(cell.undecided for row in rows for cell in row.values())
+    legends = [legend, *([f"{ALMOST} {LEGEND}"] if undecided else [])]
     notes = [wrapped for text in warnings for wrapped in fill(f"Note: {text}", WIDTH).splitlines()]
-    return "\n\n".join([*blocks, "\n".join([*([legend] if blocks else []), *notes])]).strip("\n")
+    return "\n\n".join([*blocks, "\n".join([*(legends if blocks else []), *notes])]).strip("\n")
 
 
 def _text(table: SummaryTable) -> str:
@@ -183,7 +149,7 @@ def _lines(table: SummaryTable, columns: list[int], widths: list[int], label: in
 
 def _mean(table: Table, cell: Cell) -> str:
     shown = show(cell, table)
-    return shown.mean + ("*" if cell.best else "†" if cell.control else " ")
+    return shown.mean + ("*" if cell.best else ALMOST if cell.undecided else DAGGER if cell.control else " ")
 
 
 def _texts(table: Table) -> list[str]:

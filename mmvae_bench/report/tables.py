@@ -31,6 +31,8 @@ class Cell:
         control: A chance control: never best.
         at_chance: Not above its chance level by two standard errors of its test rows: never best.
         best: Equal to the best of its column at the precision shown.
+        undecided: Not best, but not told from it: the paired 95 % interval of their difference holds 0. Never with
+            fewer than 3 shared seeds, of a control, or at chance.
     """
 
     score: Summary | None = None
@@ -39,6 +41,10 @@ class Cell:
     control: bool = False
     at_chance: bool = False
     best: bool = False
+    undecided: bool = False
+
+
+Cells = dict[str, dict[Column, Cell]]  # model label -> column -> cell
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Table:
     prior: str
     scheme: str
     columns: list[Column]
-    cells: dict[str, dict[Column, Cell]]
+    cells: Cells
     chance: dict[Column, tuple[float, float]]
     ceiling: dict[Column, tuple[float, float]]
     better: int

@@ -59,6 +59,9 @@ class Perfect:
     def predict(self, x: Tensor) -> np.ndarray:
         return x.argmax(-1).numpy()
 
+    def features(self, x: Tensor) -> np.ndarray:
+        return x.numpy()
+
 
 def rows(n: int, modalities: int = 2, seed: int = 0) -> Rows:
     """Balanced classes in a seeded order, entries one-hot + N(0, 0.1^2)."""

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from mmvae_bench.report.statistics import paired_difference, smallest_attainable_p, summarise
+from mmvae_bench.report.statistics import holm, paired_difference, smallest_attainable_p, summarise
+
+SCORES = st.lists(st.floats(0, 1, width=16), min_size=1, max_size=14)
+PS = st.lists(st.none() | st.floats(0, 1), max_size=12)
 
 
 @pytest.mark.parametrize("n", [3, 5, 12])
@@ -59,3 +65,78 @@ def test_equal_differences_on_all_seeds_are_not_a_division_by_zero() -> None:
 def test_smallest_p_is_that_of_all_signs_equal() -> None:
     for n in (3, 5, 10):
         assert smallest_attainable_p(n) == pytest.approx(stats.binomtest(n, n).pvalue)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    found = [summarise(x) for x in rng.normal(0.3, 0.1, (4000, 4))]
+    covered = np.mean([abs(s.mean - 0.3) <= s.half_width for s in found])
+    assert covered == pytest.approx(0.95, abs=5 * np.sqrt(0.95 * 0.05 / 4000))
+
+
+def test_holm_is_that_of_a_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@given(PS)
+def test_holm_is_monotone_no_less_than_p_and_leaves_what_was_not_tested(ps: list[float | None]) -> None:
+    found = holm(ps)
+    assert [p is None for p in found] == [p is None for p in ps]
+    pairs = sorted((p, q) for p, q in zip(ps, found, strict=True) if p is not None and q is not None)
+    assert all(p <= q <= 1 for p, q in pairs)
+    adjusted = [q for _, q in pairs]
+    assert adjusted == sorted(adjusted)
+
+
+@pytest.mark.parametrize("m", [1, 2, 7, 21])
+def test_holm_is_that_of_statsmodels(m: int) -> None:
+    ps = np.random.default_rng(m).random(m) ** 4
+    assert holm(list(ps)) == pytest.approx(multipletests(ps, method="holm")[1])
+
+
+def test_ranks_are_tested_from_ten_seeds_on() -> None:
+    rng = np.random.default_rng(1)
+    a, b = (dict(enumerate(rng.normal(mean, 0.1, 12))) for mean in (0.5, 0.42))
+    found = paired_difference(a, b)
+    assert found is not None
+    assert found.wilcoxon == pytest.approx(stats.wilcoxon(list(a.values()), list(b.values())).pvalue)
+    nine = paired_difference(a, {seed: b[seed] for seed in range(9)})
+    assert nine is not None
+    assert nine.wilcoxon is None
+    ahead = paired_difference({seed: 0.1 + seed for seed in range(10)}, dict.fromkeys(range(10), 0.0))
+    assert ahead is not None
+    assert ahead.wilcoxon == pytest.approx(2 / 2**10)  # one of 2^10 signs has the greatest sum, one the least
+    equal = paired_difference(a, a)
+    assert equal is not None
+    assert equal.wilcoxon == 1.0
+
+
+@given(SCORES, st.randoms(use_true_random=False))
+def test_the_order_of_seeds_is_no_matter(scores: list[float], random: object) -> None:
+    rng = np.random.default_rng(0)
+    a = dict(enumerate(scores))
+    b = {seed: float(rng.random()) for seed in a}
+    order = list(a)
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert paired_difference({seed: a[seed] for seed in order}, b) == paired_difference(a, b)
+
+
+@given(SCORES, st.integers(-4, 4))
+def test_what_is_added_to_both_changes_no_difference(scores: list[float], shift: int) -> None:
+    a = {seed: round(x * 64) / 64 for seed, x in enumerate(scores)}  # sums are exact
+    b = {seed: (seed * 7 % 16) / 16 for seed in a}
+    moved = [{seed: x + shift for seed, x in model.items()} for model in (a, b)]
+    assert paired_difference(*moved) == paired_difference(a, b)
+
+
+@given(SCORES)
+def test_the_other_way_round_is_the_negative(scores: list[float]) -> None:
+    a = dict(enumerate(scores))
+    b = {seed: (seed * 7 % 16) / 16 for seed in a}
+    one, other = paired_difference(a, b), paired_difference(b, a)
+    assert one is not None
+    assert other is not None
+    assert one.mean == -other.mean
+    assert (one.half_width, one.p, one.excludes_zero) == (other.half_width, other.p, other.excludes_zero)

@@ -1,0 +1,146 @@
+"""Fréchet distance of generated and true entries in the oracle's features. Protocol 24.
+
+Heusel et al. (2017, arXiv 1706.08500) took Inception's features, and FID is the name of that alone. Here they are of
+the oracle's last hidden layer, which knows the classes of this data set: numbers compare models judged by one oracle at
+one n, and nothing else.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmvae_bench.datasets.base import Rows
+from mmvae_bench.errors import TrainingFailed, Undefined
+from mmvae_bench.metrics.base import Evaluation, Score, join, metric, one_each
+from mmvae_bench.metrics.classifier import to_device
+from mmvae_bench.metrics.coherence import marked, prior_entries
+from mmvae_bench.metrics.priors import PRIORS, Prior
+
+ROWS = 1000  # on each side; a finite sample adds to the distance, so n is in every row
+ALL_SUBSETS = 3  # up to so many modalities every subset is given; above, the first k others (Hwang et al. 2021, Fig. 2)
+
+Floats = NDArray[np.float64]
+
+
+# --- of arrays -------------------------------------------------------------------------------------------------------
+
+
+def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Squared Fréchet (2-Wasserstein) distance of the Gaussians fitted to a [N_a, F] and b [N_b, F], N >= 2; >= 0.
+
+        d^2 = |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^{1/2})        (Dowson and Landau 1982)
+
+    S has N - 1 in its denominator. S_a S_b has the eigenvalues of the symmetric S_a^{1/2} S_b S_a^{1/2}, so the trace
+    of its root is the sum of their roots, also where N <= F makes S singular. In double precision.
+    """
+    (mean_a, s_a), (mean_b, s_b) = _moments(a), _moments(b)
+    root = _root(s_a)
+    product = np.linalg.eigvalsh(root @ s_b @ root)
+    cross = np.sqrt(np.maximum(product, 0.0)).sum()
+    return max(float(np.square(mean_a - mean_b).sum() + np.trace(s_a) + np.trace(s_b) - 2 * cross), 0.0)
+
+
+def _moments(x: NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """Mean [F] and covariance [F, F]."""
+    x = x.astype(np.float64)
+    return x.mean(0), np.atleast_2d(np.cov(x, rowvar=False))
+
+
+def _root(s: Floats) -> Floats:
+    """The symmetric root of a positive semi-definite matrix."""
+    value, vector = np.linalg.eigh(s)
+    root: Floats = (vector * np.sqrt(np.maximum(value, 0.0))) @ vector.T
+    return root
+
+
+# --- of a model ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What generated entries of a modality are compared with.
+
+    Attributes:
+        read: The oracle's features of entries, [N, F].
+        features: Of the n true test entries, [n, F].
+        ceiling: The distance of n true training entries, or None where there are fewer.
+    """
+
+    read: Callable[[Tensor], NDArray[np.float32]]
+    features: NDArray[np.float32]
+    ceiling: float | None
+
+    def distance(self, made: NDArray[np.float32]) -> float:
+        """Between features of generated entries and these.
+
+        Raises:
+            TrainingFailed: If features of generated entries are not finite.
+        """
+        if not np.isfinite(made).all():
+            raise TrainingFailed("generated entries have features that are not finite")
+        return frechet_distance(made, self.features)
+
+
+@metric("frechet", higher_is_better=False, bounds=(0.0, np.inf))
+def frechet(ev: Evaluation) -> Iterator[Score]:
+    """:func:`frechet_distance` between n generated entries of a modality and the n true ones of the same test rows.
+
+    x_t is E[x_t | z] of one z ~ q(z | x_A) a row, A any subset of the others (of more than three modalities the first
+    k others); variant ``self``: A = {t}, where a perfect copy scores 0; without a given modality: z from a prior. n is
+    at most 1,000, one entry of each item, the same for every run. Ceiling: the distance of n true training entries,
+    which a perfect sampler of the training data would score.
+    """
+    if not ev.oracles:
+        raise Undefined("there is no oracle whose features could be compared")
+    test = ev.test.take(ev.item_rows(ROWS))
+    if len(test) < 2:
+        raise Undefined("one test entry is too few for a covariance")
+    truths: dict[str, Truth] = {}
+    for name in ev.names:
+        if read := getattr(ev.oracles.get(name), "features", None):
+            truths[name] = _truth(ev, test, name, read)
+        else:
+            yield Score(
+                "frechet", None, target=name, reason=f"{name} is judged without features that could be compared"
+            )
+    for name, truth in truths.items():
+        for given in [*conditions(ev.names, name), (name,)]:
+            found = truth.distance(truth.read(ev.generate(test, given, name)))
+            if given == (name,):
+                yield Score("frechet", found, "self", "", name, name, n=len(test))
+            else:
+                score = Score("frechet", found, "", "", join(given), name, n=len(test), ceiling=truth.ceiling)
+                yield from marked(ev, [score])
+    for prior in PRIORS if truths else ():
+        yield from _drawn(ev, prior, truths, len(test))
+
+
+def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
+    """What is given to generate a target: every subset of the others, or of many modalities the first k of them."""
+    others = tuple(name for name in names if name != target)
+    if len(names) > ALL_SUBSETS:
+        return [others[:k] for k in range(1, len(others) + 1)]
+    return [given for k in range(1, len(others) + 1) for given in combinations(others, k)]
+
+
+def _truth(ev: Evaluation, test: Rows, name: str, read: Callable[[Tensor], NDArray[np.float32]]) -> Truth:
+    train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
+    true, seen = (read(to_device(rows.x[name], torch.device("cpu"))) for rows in (test, train))
+    return Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)
+
+
+def _drawn(ev: Evaluation, prior: Prior, truths: dict[str, Truth], n: int) -> Iterator[Score]:
+    """Entries decoded from n draws of a prior."""
+    try:
+        parts = [{name: truths[name].read(x[name]) for name in truths} for x in prior_entries(ev, prior, n)]
+    except Undefined as reason:
+        yield from (Score("frechet", None, prior=prior, target=name, reason=str(reason)) for name in truths)
+        return
+    for name, truth in truths.items():
+        found = truth.distance(np.concatenate([part[name] for part in parts]))
+        yield Score("frechet", found, "", prior, "", name, n=n, ceiling=truth.ceiling)

@@ -1,0 +1,140 @@
+"""``mmvae-bench compare``: two models side by side in every table column (protocol 26)."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.registry import Registry
+from mmvae_bench.report.averaging import whole_tables
+from mmvae_bench.report.pairs import compare_column
+from mmvae_bench.report.select import Selection, select
+from mmvae_bench.report.statistics import PairedDifference, paired_difference
+from mmvae_bench.report.summary import WIDTH, summarise_groups
+from mmvae_bench.report.tables import Column, Table
+from mmvae_bench.store import Store
+
+LEGEND = (
+    "A and B: means over the n seeds that both have. A - B: their mean difference ± half width of its paired 95 % "
+    "t-interval (none below 3 seeds). p: paired t-test. Holm: that p adjusted for all pairs of the plan's models in "
+    "the table column (one score, one missing pattern). least p: the smallest that a sign-flip test on n pairs reaches."
+)
+CLAIMED = "better: the order that may be claimed: the interval excludes 0, and one of the two is above chance."
+
+
+@dataclass(frozen=True)
+class Line:
+    """Two models in one table column.
+
+    Attributes:
+        score: The metric's name; ``decimals`` are shown of it.
+        a: Mean of A over the shared seeds; ``b`` likewise.
+        difference: A - B.
+        holm: Its p after Holm's adjustment for all pairs of the column; None if there is no p or one is a control.
+        better: ``A`` or ``B`` where that order may be claimed, else empty.
+    """
+
+    group: str
+    score: str
+    column: Column
+    decimals: int
+    a: float
+    b: float
+    difference: PairedDifference
+    holm: float | None
+    better: str
+
+
+def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | None = None) -> str:
+    """Return the comparison of two models of a plan as text of at most 120 columns.
+
+    Args:
+        store: Where the runs are.
+        plan: As the store keeps it.
+        a: A model's label, as the tables print it.
+        b: Another.
+        metric: A metric's name, for all its tables; by default the summary's scores.
+
+    Raises:
+        BenchError: If a name is unknown, the names are one, or the two share no seed in any column.
+    """
+    selection = select(store, plan)
+    known: Registry[str] = Registry("model in this plan", dict.fromkeys(selection.labels, ""))
+    if known.check(a) == known.check(b):
+        raise BenchError(f"'{a}' is both A and B; name two models of: {', '.join(selection.labels)}")
+    lines = [
+        line
+        for score, table in _tables(selection, metric)
+        for column in table.columns
+        if (line := _line(score, table, column, a, b))
+    ]
+    if not lines:
+        raise BenchError(
+            f"'{a}' and '{b}' share no seed in any column that may be compared; run both with the same seeds, "
+            "as in: mmvae-bench run --models A B --seeds 3"
+        )
+    return to_text(lines, a, b)
+
+
+def _tables(selection: Selection, metric: str | None) -> list[tuple[str, Table]]:
+    """What is compared, each with its name."""
+    frame, labels = selection.frame, selection.labels
+    if metric is None:
+        return [part for summary in summarise_groups(frame, selection.groups, labels) for part in summary.parts]
+    names: Registry[str] = Registry("metric in this plan", dict.fromkeys(frame["metric"].unique(), ""))
+    names.check(metric)
+    return [(table.title, table) for table in whole_tables(frame[frame["metric"] == metric], labels)]
+
+
+def _line(score: str, table: Table, column: Column, a: str, b: str) -> Line | None:
+    """None where the two share no seed or may not be compared."""
+    x, y = (table.cells[label][column].by_seed if label in table.cells else {} for label in (a, b))
+    difference = paired_difference(x, y) if column in table.comparable else None
+    if difference is None:
+        return None
+    shared = x.keys() & y.keys()
+    means = [sum(scores[seed] for seed in shared) / len(shared) for scores in (x, y)]
+    pair = next((c for c in compare_column(table, column) if {c.better, c.worse} == {a, b}), None)
+    better = ("A" if pair.better == a else "B") if pair and pair.claim else ""
+    where = table.group, score, column, table.decimals
+    return Line(*where, means[0], means[1], difference, pair.holm if pair else None, better)
+
+
+def to_text(lines: Sequence[Line], a: str, b: str) -> str:
+    """One table a data set, and what its columns are."""
+    out = io.StringIO()
+    console = Console(file=out, width=WIDTH, markup=False, highlight=False, emoji=False, color_system=None)
+    console.print(f"A = {a}\nB = {b}")
+    ranked = any(line.difference.wilcoxon is not None for line in lines)
+    for group, part in groupby(lines, lambda line: line.group):
+        console.print(f"\n{group}")
+        console.print(_grid(list(part), ranked=ranked))
+    console.print(f"\n{LEGEND}{' W: the signed-rank test of Wilcoxon.' if ranked else ''} {CLAIMED}")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _grid(lines: Sequence[Line], *, ranked: bool) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("score", "what", "missing"):
+        grid.add_column(name, overflow="fold")
+    for name in ("n", "A", "B", "A - B", "p", "Holm", *(["W"] if ranked else []), "least p", "better"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        grid.add_row(*_texts(line, ranked=ranked))
+    return grid
+
+
+def _texts(line: Line, *, ranked: bool) -> Iterator[str]:
+    d, digits = line.difference, line.decimals
+    yield from (line.score, line.column.text, line.column.condition, str(d.n))
+    yield from (f"{mean:.{digits}f}" for mean in (line.a, line.b))
+    yield f"{d.mean:+.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
+    for p in (d.p, line.holm, *([d.wilcoxon] if ranked else [])):
+        yield "-" if p is None else f"{p:.2g}"
+    yield from (f"{d.smallest_p:.2g}", line.better or "-")

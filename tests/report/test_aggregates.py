@@ -1,0 +1,185 @@
+"""Interquartile means and mean ranks against scipy, tables in the papers, and arithmetic."""
+
+import csv
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmvae_bench.report.aggregates import Aggregate, aggregate, interquartile_mean, rows, write_aggregates
+from mmvae_bench.report.averaging import build_tables
+from mmvae_bench.report.figures import palette, save_all
+from mmvae_bench.report.figures_ranks import critical_differences
+from mmvae_bench.report.ranks import mean_ranks
+from mmvae_bench.report.select import select
+from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.tables import Cell, Column, Table
+
+MODELS = ["mvae", "mmvae", "mopoe"]
+
+
+def tables(groups: int, seeds: int = 3, ratios: tuple[float, ...] = (0.0,), **cells: Any) -> list[Table]:
+    """Cross-coherence of three models of known order in two directions of some data sets."""
+    rng = np.random.default_rng(0)
+    columns = [Column(text, "split" if r else "none", r) for text, r in product(("a → b", "b → a"), ratios)]
+
+    def cell(skill: float, model: str) -> Cell:
+        x = skill + 0.02 * rng.random(seeds)
+        return Cell(summarise(x), dict(enumerate(x)), **cells.get(model, {}))
+
+    return [
+        Table(f"data {g}", "cross_coherence", "micro", "", "split", columns,
+              {m: {c: cell(0.2 + 0.1 * i, m) for c in columns} for i, m in enumerate(MODELS)},
+              {}, {}, 1, 3, frozenset(columns))
+        for g in range(groups)
+    ]  # fmt: skip
+
+
+def scores(parts: list[Table], model: str) -> list[float]:
+    return [x for t in parts for cell in t.cells[model].values() for x in cell.by_seed.values()]
+
+
+def test_the_interquartile_mean_is_of_the_middle_half() -> None:
+    strata = [np.array([[0.0, 0.1, 0.2, 100.0]]), np.array([[0.3, 0.4, 0.5, -9.0]])]
+    assert interquartile_mean(strata).value == pytest.approx((0.1 + 0.2 + 0.3 + 0.4) / 4)
+
+
+def test_the_bootstrap_is_scipys_where_strata_have_one_direction() -> None:
+    rng = np.random.default_rng(2)
+    strata = [rng.normal(0.1 * i, 0.1, (1, 5)) for i in range(6)]
+
+    def statistic(*samples: Any, axis: int) -> Any:
+        return stats.trim_mean(np.concatenate(samples, axis=axis), 0.25, axis=axis)
+
+    data = [x[0] for x in strata]
+    expected = stats.bootstrap(data, statistic, n_resamples=20000, method="percentile", random_state=3)
+    found = interquartile_mean(strata)
+    low, high = expected.confidence_interval
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.06 * (high - low))
+
+
+def test_the_bootstrap_of_three_seeds_is_that_of_all_27_draws() -> None:
+    x = np.array([[0.0, 1.0, 5.0]])
+    means = sorted(np.mean(draw) for draw in product(x[0], repeat=3))
+    assert means.count(0.0) / 27 > 0.025 < means.count(5.0) / 27  # so that the percentiles are the ends
+    found = interquartile_mean([x])
+    assert (found.low, found.high) == (0.0, 5.0)
+
+
+def test_the_directions_of_a_seed_are_drawn_together() -> None:
+    found = interquartile_mean([np.array([[0.0, 1.0, 5.0, 7.0], [0.0, -1.0, -5.0, -7.0]])])
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)  # whatever is drawn, the two cancel
+
+
+def test_two_seeds_have_no_interval() -> None:
+    found = interquartile_mean([np.array([[0.1, 0.2]]), np.array([[0.1, 0.2, 0.3]])])
+    assert (found.low, found.high) == (None, None)
+
+
+@pytest.mark.parametrize(("groups", "enough"), [(3, False), (4, True)])  # 2 directions x 3 seeds each
+def test_there_is_an_interquartile_mean_from_twenty_cells_on(groups: int, enough: bool) -> None:
+    parts = tables(groups)
+    (found,) = aggregate(parts)
+    assert (found.cells, found.tasks, found.of) == (6 * groups, 2 * groups, 2 * groups)
+    assert list(found.iqm) == (MODELS if enough else [])
+    for model, estimate in found.iqm.items():
+        assert estimate.value == pytest.approx(stats.trim_mean(scores(parts, model), 0.25))
+
+
+def test_only_what_all_models_have_counts() -> None:
+    parts = tables(5)
+    first, second = parts[0].columns
+    parts[0].cells["mvae"][first] = Cell(note="not run")
+    del parts[1].cells["mmvae"][first].by_seed[2]  # a run holds both directions: its other one goes too
+    (found,) = aggregate(parts)
+    assert (found.tasks, found.of) == (9, 10)
+    assert found.cells == 9 * 3 - 2
+    kept = [*parts[0].cells["mopoe"][second].by_seed.values(), *scores(parts[2:], "mopoe")]
+    kept += [x for c in (first, second) for s, x in parts[1].cells["mopoe"][c].by_seed.items() if s != 2]
+    assert found.iqm["mopoe"].value == pytest.approx(stats.trim_mean(kept, 0.25))
+
+
+def test_columns_that_may_not_be_compared_and_controls_are_left_out() -> None:
+    parts = tables(5, mvae={"control": True})
+    (found,) = aggregate([Table(**{**vars(parts[0]), "comparable": frozenset()}), *parts[1:]])
+    assert (found.models, found.tasks) == (["mmvae", "mopoe"], 8)
+
+
+def test_ranks_are_of_complete_data_with_ties_averaged() -> None:
+    (found,) = aggregate(tables(2, ratios=(0.0, 0.5)))
+    assert found.ranks is not None
+    assert found.ranks.blocks == 4
+    assert found.ranks.mean == {"mvae": 3.0, "mmvae": 2.0, "mopoe": 1.0}
+    tied = mean_ranks(np.array([[0.9, 0.9, 0.1], [0.5, 0.4, 0.3]]), MODELS)
+    assert tied is not None
+    assert tied.mean == {"mvae": 1.25, "mmvae": 1.75, "mopoe": 3.0}
+    assert mean_ranks(np.array([[0.9, 0.9, 0.1]]), MODELS) is None
+
+
+def test_ranks_are_tested_from_ten_blocks_and_three_models_on() -> None:
+    few, enough = (aggregate(tables(groups))[0].ranks for groups in (4, 5))
+    assert few is not None
+    assert (few.friedman, few.nemenyi) == (None, {})
+    assert enough is not None
+    assert enough.friedman == pytest.approx(
+        stats.chi2.sf(20, 2)
+    )  # the greatest that 10 blocks of 3 can have: N (k - 1)
+    two = mean_ranks(np.random.default_rng(0).random((12, 2)), MODELS[:2])
+    assert two is not None
+    assert two.friedman is None
+
+
+def test_friedman_and_nemenyi_are_those_of_demsar() -> None:
+    scores = np.random.default_rng(5).normal([0.0, 0.7, 2.0], 1, (14, 3))
+    found = mean_ranks(scores, MODELS)
+    assert found is not None
+    n, k, mean = 14, 3, np.array(list(found.mean.values()))
+    chi2 = 12 * n / (k * (k + 1)) * ((mean**2).sum() - k * (k + 1) ** 2 / 4)  # Demšar 2006, section 3.2.2
+    assert found.friedman == pytest.approx(stats.chi2.sf(chi2, k - 1))
+    assert found.friedman < 0.05
+    critical = 2.343 * np.sqrt(k * (k + 1) / (6 * n))  # his Table 5a
+    apart = {pair: abs(found.mean[pair[0]] - found.mean[pair[1]]) > critical for pair in found.nemenyi}
+    assert {pair: p < 0.05 for pair, p in found.nemenyi.items()} == apart
+    assert set(apart.values()) == {True, False}
+
+
+def test_nothing_is_told_apart_after_a_friedman_test_that_rejects_nothing() -> None:
+    found = mean_ranks(np.random.default_rng(0).random((12, 3)), MODELS)
+    assert found is not None
+    assert found.friedman is not None
+    assert found.friedman > 0.05
+    assert len(set(found.mean.values())) > 1  # Nemenyi's own p would be below 1
+    assert set(found.nemenyi.values()) == {1.0}
+    equal = mean_ranks(np.ones((12, 3)), MODELS)
+    assert equal is not None
+    assert equal.friedman == 1.0
+
+
+def test_a_store_is_aggregated_and_written(made: Any, tmp_path: Path) -> None:
+    selection = select(made.store, made.plan)
+    found = aggregate(build_tables(selection.frame, selection.labels))
+    write_aggregates(found, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open() as file:
+        read = {(r["metric"], r["model"]): r for r in csv.DictReader(file)}
+    frame = made.store.scores()
+    own = frame[(frame["metric"] == "cross_coherence") & (frame["variant"] == "micro") & (frame["status"] == "ok")]
+    for model in ("meme", "mvae", "mmvae"):
+        row, values = read["cross_coherence", model], own.loc[own["label"] == model, "value"]
+        assert float(row["iqm"]) == pytest.approx(stats.trim_mean(values, 0.25))
+        assert float(row["low"]) < float(row["iqm"]) < float(row["high"])
+        assert (int(row["cells"]), int(row["blocks"]), row["friedman_p"]) == (len(values), 4, "")
+    assert ("cross_coherence", "unimodal") not in read  # a chance control
+    assert read["joint_coherence", "mvae"]["iqm"] == ""  # 12 cells
+    assert len(rows(found)) == len(read)
+
+
+def test_a_diagram_of_ranks_is_drawn_from_ten_blocks_on(tmp_path: Path) -> None:
+    found: list[Aggregate] = [*aggregate(tables(4)), *aggregate(tables(5))]
+    pictures = save_all([lambda: critical_differences(found, palette(MODELS))], tmp_path)
+    assert len(pictures) == 1
+    assert "10 blocks" in pictures[0].caption
+    assert matplotlib.image.imread(pictures[0].png)[..., :3].std() > 0.01

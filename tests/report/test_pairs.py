@@ -1,0 +1,116 @@
+"""Marks of table cells and comparisons of pairs, on tables made by hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from mmvae_bench.report.marks import mark
+from mmvae_bench.report.pairs import compare_column
+from mmvae_bench.report.render import ALMOST, LEGEND, notes, show, to_csv, to_latex, to_markdown
+from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.tables import Cell, Column, Table
+
+COLUMN = Column("a → b", "none", 0.0)
+BEST = (0.90, 0.80, 0.85, 0.88)
+SAME = (0.85, 0.84, 0.80, 0.90)  # of mean .8475; its differences from the best vary in sign
+WORSE = (0.70, 0.61, 0.64, 0.69)
+
+
+def made(scores: Mapping[str, Sequence[float]], better: int = 1, **cells: Mapping[str, Any]) -> Table:
+    """A table of one column, marked."""
+    row = {name: {COLUMN: Cell(summarise(x), dict(enumerate(x)), **cells.get(name, {}))} for name, x in scores.items()}
+    marked = mark(row, [COLUMN], better, 3)
+    return Table("data", "strange", "", "", "none", [COLUMN], marked, {}, {}, better, 3, frozenset([COLUMN]))
+
+
+def marks(table: Table) -> dict[str, str]:
+    return {name: "best" * row[COLUMN].best + ALMOST * row[COLUMN].undecided for name, row in table.cells.items()}
+
+
+def test_what_the_paired_interval_does_not_tell_from_the_best_is_marked() -> None:
+    assert stats.ttest_rel(BEST, SAME).pvalue > 0.05 > stats.ttest_rel(BEST, WORSE).pvalue
+    table = made({"mvae": SAME, "mmvae": BEST, "mopoe": WORSE})
+    assert marks(table) == {"mvae": ALMOST, "mmvae": "best", "mopoe": ""}
+
+
+@pytest.mark.parametrize("better", [1, -1])
+def test_lower_may_be_better(better: int) -> None:
+    table = made({"x": [-better * v for v in SAME], "y": [-better * v for v in BEST]}, -better)
+    assert marks(table) == {"x": ALMOST, "y": "best"}
+
+
+def test_two_seeds_pretend_nothing() -> None:
+    assert marks(made({"mvae": SAME[:2], "mmvae": BEST[:2]})) == {"mvae": "", "mmvae": "best"}
+
+
+def test_only_shared_seeds_count() -> None:
+    cells = {
+        "mvae": {COLUMN: Cell(summarise(SAME), dict(enumerate(SAME, start=2)))},  # two of them are the best's
+        "mmvae": {COLUMN: Cell(summarise(BEST), dict(enumerate(BEST)))},
+    }
+    assert not mark(cells, [COLUMN], 1, 3)["mvae"][COLUMN].undecided
+
+
+@pytest.mark.parametrize("kind", ["control", "at_chance"])
+def test_neither_controls_nor_cells_at_chance_are_marked(kind: str) -> None:
+    table = made({"mvae": SAME, "mmvae": BEST, "mopoe": WORSE}, mvae={kind: True})
+    assert marks(table) == {"mvae": "", "mmvae": "best", "mopoe": ""}
+
+
+def test_one_alone_and_columns_without_direction_have_no_mark() -> None:
+    assert marks(made({"mvae": BEST})) == {"mvae": ""}
+    assert marks(made({"mvae": SAME, "mmvae": BEST}, 0)) == {"mvae": "", "mmvae": ""}
+
+
+def test_every_form_of_a_table_has_the_mark_and_its_legend() -> None:
+    table = made({"mvae": SAME, "mmvae": BEST})
+    assert show(table.cells["mvae"][COLUMN], table).marks == ALMOST
+    assert notes(table)[0].startswith(f"{ALMOST} {LEGEND}")
+    assert to_markdown(table).count(ALMOST) == to_latex(table).count(r"$^\approx$") == 2
+    assert [line.split(",")[8:10] for line in to_csv(table).splitlines()] == [
+        ["best", "undecided"],
+        ["0", "1"],
+        ["1", "0"],
+    ]
+    assert ALMOST not in to_markdown(made({"mvae": WORSE, "mmvae": BEST}))
+
+
+def test_holm_adjusts_for_all_pairs_of_the_column() -> None:
+    scores = {"mvae": SAME, "mmvae": BEST, "mopoe": WORSE, "unimodal": (0.1, 0.2, 0.3, 0.1)}
+    found = compare_column(made(scores, unimodal={"control": True}), COLUMN)
+    assert {frozenset((c.better, c.worse)) for c in found} == {
+        frozenset(pair) for pair in (("mvae", "mmvae"), ("mvae", "mopoe"), ("mmvae", "mopoe"))
+    }  # the control is in no pair
+    ps = [stats.ttest_rel(scores[c.better], scores[c.worse]).pvalue for c in found]
+    assert [c.difference.p for c in found] == pytest.approx(ps)
+    first, second, third = sorted(range(3), key=ps.__getitem__)
+    steps = [3 * ps[first], max(3 * ps[first], 2 * ps[second])]
+    assert [found[i].holm for i in (first, second)] == pytest.approx(steps)
+    assert found[third].holm == pytest.approx(max(steps[1], ps[third]))
+
+
+def test_pairs_of_few_seeds_are_not_of_the_family() -> None:
+    table = made({"mvae": SAME[:2], "mmvae": BEST, "mopoe": WORSE})
+    found = {frozenset((c.better, c.worse)): c for c in compare_column(table, COLUMN)}
+    tested = found.pop(frozenset(("mmvae", "mopoe")))
+    assert tested.holm == tested.difference.p
+    assert {c.holm for c in found.values()} == {None}
+
+
+@pytest.mark.parametrize(("chance", "claim"), [((0.2, 0.3), True), ((0.2, 0.83), False)])
+@pytest.mark.parametrize("better", [1, -1])
+def test_an_order_is_claimed_beyond_all_chance_levels(better: int, chance: tuple[float, float], claim: bool) -> None:
+    # .83 is below the mean of the better one and within its interval
+    table = made({"mvae": [better * v for v in WORSE], "mmvae": [better * v for v in BEST]}, better)
+    low, high = sorted(better * v for v in chance)
+    table.chance[COLUMN] = low, high
+    (found,) = compare_column(table, COLUMN)
+    assert (found.better, found.claim) == ("mmvae", claim)
+
+
+def test_without_a_direction_no_order_is_claimed() -> None:
+    (found,) = compare_column(made({"mvae": WORSE, "mmvae": BEST}, 0), COLUMN)
+    assert found.difference.excludes_zero
+    assert (found.better, found.claim) == ("mvae", False)

@@ -1,0 +1,122 @@
+"""``mmvae-bench compare`` on a made-up store."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from scipy import stats
+
+from mmvae_bench.cli import main
+from mmvae_bench.store import Store
+
+
+def compare(root: Path, *args: str) -> Result:
+    return CliRunner().invoke(main, ["compare", *args, "--results-dir", str(root)])
+
+
+@pytest.fixture(scope="module")
+def stored(factory: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made = factory.make(tmp_path_factory.mktemp("results"), data=("mnist_street", "captioned_shapes"))
+    made.store.write_plan("demo", made.plan)
+    return made
+
+
+def line(text: str, *words: str) -> list[str]:
+    """The numbers of the one line that begins with these words."""
+    (found,) = [line for line in text.splitlines() if line.split()[: len(words)] == list(words)]
+    return found.split()[len(words) :]
+
+
+def test_a_line_is_scipys_paired_t_test(stored: Any) -> None:
+    done = compare(stored.store.root, "mvae", "meme", "--suite", "demo", "--metric", "cross_coherence")
+    assert done.exit_code == 0, done.output
+    frame = stored.store.scores()
+    own = frame[(frame["dataset"] == "mnist_street") & (frame["variant"] == "micro") & (frame["given"] == "mnist")]
+    own = own[(own["metric"] == "cross_coherence") & (own["missing_ratio"] == 0.5)]
+    x = {model: part.sort_values("seed")["value"].to_numpy() for model, part in own.groupby("label")}
+    test = stats.ttest_rel(x["mvae"], x["meme"])
+    low, high = test.confidence_interval()
+    words = ("Cross-coherence", "(micro)", "mnist", "→", "street", "split", "0.5")
+    n, a, b, difference, _, half, p, adjusted, least, better = line(done.output, *words)
+    assert (n, a, b) == ("3", f"{x['mvae'].mean():.3f}", f"{x['meme'].mean():.3f}")
+    assert (difference, half) == (f"{(x['mvae'] - x['meme']).mean():+.3f}", f"{(high - low) / 2:.3f}")
+    assert (p, least) == (f"{test.pvalue:.2g}", "0.25")
+    others = [stats.ttest_rel(x[u], x[v]).pvalue for u, v in (("mvae", "mmvae"), ("meme", "mmvae"))]
+    ps = sorted([test.pvalue, *others])
+    steps = [(3 - i) * q for i, q in enumerate(ps)]
+    assert float(adjusted) == pytest.approx(min(1, max(steps[: ps.index(test.pvalue) + 1])), rel=0.06)
+    assert better == "B"  # meme is the more skilled of the two
+
+
+def test_the_default_is_the_summary_in_120_columns(stored: Any) -> None:
+    done = compare(stored.store.root, "mmvae", "mvae")
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.output.splitlines())) <= 120
+    for word in ("mnist_street", "captioned_shapes", "joint strict", "Holm", "sign-flip"):
+        assert word in done.output
+    assert " W" not in done.output.split("\n\n")[1]  # no test of ranks below 10 seeds
+
+
+def test_a_chance_control_is_shown_and_never_ordered(stored: Any) -> None:
+    done = compare(stored.store.root, "meme", "unimodal", "--metric", "attributes_strict")
+    shown = line(done.output, "Attributes,", "strict", "image", "→", "caption", "complete")
+    assert float(shown[3]) > 0.3
+    assert (shown[-3], shown[-1]) == ("-", "-")  # neither Holm's p nor an order
+
+
+def test_the_other_way_round_is_the_negative(stored: Any) -> None:
+    words = ("linear", "probe", "street", "complete")
+    one, other = (
+        line(compare(stored.store.root, *names).output, *words) for names in (("mvae", "meme"), ("meme", "mvae"))
+    )
+    assert float(one[3]) == -float(other[3])
+    assert {one[-1], other[-1]} in ({"A", "B"}, {"-"})
+    assert one[5:9] == other[5:9]
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("mvea", "meme"), "no model in this plan 'mvea'; did you mean mvae"),
+        (("mvae", "mvae"), "'mvae' is both A and B"),
+        (("mvae", "meme", "--metric", "cross_coherense"), "did you mean cross_coherence"),
+        (("mvae", "meme", "--suite", "other"), "no runs of 'other'"),
+    ],
+)
+def test_bad_names_are_sentences(stored: Any, args: tuple[str, ...], says: str) -> None:
+    done = compare(stored.store.root, *args)
+    assert done.exit_code == 2
+    assert says in done.output
+    assert "Traceback" not in done.output
+
+
+def publish(factory: Any, root: Path, seeds: dict[str, range]) -> Path:
+    store = Store(root)
+    runs = [factory.spec(model, seed=seed) for model, of in seeds.items() for seed in of]
+    for run in runs:
+        value = 0.5 + 0.01 * run.seed + 0.1 * (run.model.name == "mmvae") * (run.seed + 1)
+        factory.publish(
+            store, run, [factory.row(run, "linear_probe", value, variant="mean", given="mnist", chance=0.1)]
+        )
+    store.write_plan("demo", factory.make_plan(runs))
+    return root
+
+
+def test_nothing_shared_is_a_sentence(factory: Any, tmp_path: Path) -> None:
+    done = compare(publish(factory, tmp_path, {"mvae": range(2), "mmvae": range(2, 4)}), "mvae", "mmvae")
+    assert done.exit_code == 2
+    assert "share no seed" in done.output
+    assert "--seeds 3" in done.output
+
+
+def test_two_seeds_have_a_difference_without_an_interval(factory: Any, tmp_path: Path) -> None:
+    done = compare(publish(factory, tmp_path, {"mvae": range(4), "mmvae": range(2, 4)}), "mvae", "mmvae")
+    shown = line(done.output, "linear", "probe", "mnist", "complete")
+    assert shown == ["2", "0.525", "0.875", "-0.350", "-", "-", "0.5", "-"]
+
+
+def test_ten_seeds_have_a_test_of_ranks(factory: Any, tmp_path: Path) -> None:
+    done = compare(publish(factory, tmp_path, {"mvae": range(10), "mmvae": range(10)}), "mvae", "mmvae")
+    shown = line(done.output, "linear", "probe", "mnist", "complete")
+    assert shown[-3:] == [f"{2 / 2**10:.2g}", f"{2 / 2**10:.2g}", "B"]  # all differences have one sign

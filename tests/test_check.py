@@ -1,0 +1,527 @@
+"""Each check of the conformance suite finds what it is for, and ``mmvae-bench check`` says so in a sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from mmvae_bench import datasets, models
+from mmvae_bench.cli import main
+from mmvae_bench.datasets.base import Built, Dataset
+from mmvae_bench.datasets.linear_gaussian import LinearGaussian
+from mmvae_bench.distributions import DiagonalNormal
+from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.importance import Estimate
+from mmvae_bench.models.mvae import MVAE
+from mmvae_bench.options import Positive, Weight
+from mmvae_bench.testing import Broken, Check, check_model, dataset_checks, declared_checks, model_checks
+from mmvae_bench.types import Loss
+
+
+def broken(checks: Sequence[Check]) -> dict[str, str]:
+    """The checks that fail, and their sentences."""
+    found = {}
+    for check in checks:
+        try:
+            check.run()
+        except Broken as rule:
+            found[check.name] = str(rule)
+    return found
+
+
+def plus(loss: Loss, term: torch.Tensor | float) -> Loss:
+    return Loss(loss.total + term, loss.terms)
+
+
+# --- models: each breaks one rule, and only the check of that rule says so -------------------------------------------
+
+
+class EmptyReason(MVAE):
+    @classmethod
+    def unsupported(cls, modalities, missing):
+        return "" if missing.ratio else None
+
+
+class Alternating(MVAE):
+    batches = "alternating"
+
+
+class Counting(MVAE):
+    steps = 0
+
+    def loss(self, batch):
+        self.steps += 1
+        return plus(super().loss(batch), self.steps * batch.present.any())
+
+
+class NeedsCompleteRows(MVAE):
+    def loss(self, batch):
+        lost = batch.present.any() and not batch.present.all(0).any()
+        return plus(super().loss(batch), torch.inf if lost else 0.0)
+
+
+class Attached(MVAE):
+    def loss(self, batch):
+        loss = super().loss(batch)
+        return Loss(loss.total, {"total": loss.total})
+
+
+class Leaky(MVAE):
+    def loss(self, batch):
+        return plus(super().loss(batch), 0 * batch.x["a"].sum())
+
+
+class Constant(MVAE):
+    def loss(self, batch):
+        return plus(super().loss(batch), 1.0)
+
+
+class OverAllRows(MVAE):
+    def loss(self, batch):
+        loss = super().loss(batch)
+        return Loss(loss.total * batch.present.any(0).float().mean(), loss.terms)
+
+
+class SumOfRows(MVAE):
+    def loss(self, batch):
+        loss = super().loss(batch)
+        return Loss(loss.total * batch.present.any(0).sum(), loss.terms)
+
+
+class NoBeta(MVAE):
+    def __init__(self, networks, *, beta: Weight = 1.0):
+        super().__init__(networks)
+
+
+class BetaInScores(MVAE):
+    def log_likelihood(self, batch, k, generator=None, prior=None):
+        found = super().log_likelihood(batch, k, generator, prior)
+        return Estimate(found.log_p / self.beta, found.ess)
+
+
+class NotSaved(MVAE):
+    def __init__(self, networks):
+        super().__init__(networks)
+        self.shift = torch.randn(())
+
+    def loss(self, batch):
+        return plus(super().loss(batch), self.shift * batch.present.any())
+
+
+class Neighbours(MVAE):
+    def posterior(self, batch):
+        q = super().posterior(batch)
+        return DiagonalNormal(q.loc - q.loc.mean(0), q.scale)
+
+
+class Improper(MVAE):
+    def posterior(self, batch):
+        q = super().posterior(batch)
+        return DiagonalNormal(q.loc, q.scale + 0 * sum(x.flatten(1).sum(1, keepdim=True) for x in batch.x.values()))
+
+
+class NoTarget(MVAE):
+    def posterior_for(self, target, batch):
+        q = self.posterior(batch)
+        return DiagonalNormal(q.loc / 0, q.scale)
+
+
+class PriorAfterAll(MVAE):
+    no_prior = "there is no p(z)"
+
+    def prior(self):
+        return DiagonalNormal(torch.zeros(1, 3), torch.ones(1, 3))
+
+
+class WrongSign(MVAE):
+    def log_likelihood(self, batch, k, generator=None, prior=None):
+        found = super().log_likelihood(batch, k, generator, prior)
+        return Estimate(-found.log_p, found.ess)
+
+
+class OwnPriorOnly(MVAE):
+    def log_likelihood(self, batch, k, generator=None, prior=None):
+        found = super().log_likelihood(batch, k, generator)
+        return Estimate(found.log_p / (prior is None), found.ess)
+
+
+class OwnNoise(MVAE):
+    def sample_prior(self, n, generator=None):
+        return super().sample_prior(n)
+
+
+@pytest.mark.parametrize(
+    ("model", "check", "sentence"),
+    [
+        (EmptyReason, "construction", "is None or a sentence on one line, not ''"),
+        (Alternating, "construction", "batches is 'mixed' or 'pure', not 'alternating'"),
+        (NeedsCompleteRows, "loss", "not finite: pixels x 2, split at ratio 0.9375"),
+        (Attached, "loss", "terms of the loss are detached"),
+        (Leaky, "hidden values", "a hidden nan reached the loss"),
+        (Constant, "empty rows", "rows with nothing present add to the loss"),
+        (OverAllRows, "mean over rows", "no mean over the rows"),
+        (SumOfRows, "mean over rows", "no mean over the rows"),
+        (NoBeta, "weights and beta", "beta is not in the loss"),
+        (BetaInScores, "weights and beta", "beta is in log_likelihood()"),
+        (NotSaved, "saved weights", "saved weights give another loss"),
+        (Neighbours, "posterior", "depends on its neighbours"),
+        (Improper, "posterior", "a hidden value reached q of a"),
+        (NoTarget, "decoding", "decoded entries are not finite, a -> a"),
+        (PriorAfterAll, "prior", "no_prior says that there is no p(z), but"),
+        (WrongSign, "log-likelihood", "exceeds"),
+        (OwnPriorOnly, "log-likelihood", "log p(x) is not finite of a under a given prior"),
+        (OwnNoise, "generators", "sample_prior() draws from another generator"),
+    ],
+)
+def test_a_model_that_breaks_one_rule_fails_that_check_alone(model, check, sentence):
+    found = broken(model_checks(model, kinds=["pixels"], m=[2]))
+    assert list(found) == [check] and sentence in found[check], found
+
+
+def test_a_model_that_remembers_fails_first_where_the_reason_is_named():
+    found = broken(model_checks(Counting, kinds=["pixels"], m=[2]))
+    assert next(iter(found)) == "repeatable" and "keep nothing between steps" in found["repeatable"]
+
+
+class CompleteOnly(MVAE):
+    """Its loss cannot take rows with a hole, and it says so."""
+
+    @classmethod
+    def unsupported(cls, modalities, missing):
+        return "complete rows only" if missing.ratio and missing.incomplete == "keep" else None
+
+    def loss(self, batch):
+        assert not (batch.present.any(0) & ~batch.present.all(0)).any()
+        return super().loss(batch)
+
+
+class TwoOnly(CompleteOnly):
+    """Defined for two modalities; its constructor takes no others."""
+
+    def __init__(self, networks):
+        assert len(networks.modalities) == 2
+        super().__init__(networks)
+
+    @classmethod
+    def unsupported(cls, modalities, missing):
+        return "two modalities only" if len(modalities) != 2 else super().unsupported(modalities, missing)
+
+
+@pytest.mark.parametrize("model", [CompleteOnly, TwoOnly])
+def test_what_a_model_refuses_it_is_not_asked_for(model):
+    check_model(model, kinds=["pixels"], m=[2, 3])
+    with pytest.raises(AssertionError):
+        check_model(type("Claims", (model,), {"unsupported": MVAE.unsupported}), kinds=["pixels"], m=[2])
+
+
+def test_a_model_that_refuses_everything_does_not_conform():
+    with pytest.raises(Broken, match="refuses complete rows of every example: pixels x 3 or 4"):
+        check_model(TwoOnly, kinds=["pixels"], m=[3, 4])
+
+
+# --- what is declared ------------------------------------------------------------------------------------------------
+
+
+class NoDoc(MVAE):
+    __doc__ = ""
+
+
+class NoVersion(MVAE):
+    version = "2"
+
+
+class NoPosterior(MultimodalVAE):
+    """Lacks a formula."""
+
+    def loss(self, batch):
+        raise NotImplementedError
+
+
+class ByPosition(MVAE):
+    def __init__(self, networks, k: int = 2):
+        super().__init__(networks)
+
+
+class Anything(MVAE):
+    def __init__(self, networks, **options):
+        super().__init__(networks)
+
+
+class Untyped(MVAE):
+    def __init__(self, networks, *, k=2):
+        super().__init__(networks)
+
+
+class Listed(MVAE):
+    def __init__(self, networks, *, sizes: list[int] = [2]):  # noqa: B006
+        super().__init__(networks)
+
+
+class Half(MVAE):
+    def __init__(self, networks, *, k: int = 2.5):
+        super().__init__(networks)
+
+
+class TooSmall(MVAE):
+    def __init__(self, networks, *, k: Positive = 0):
+        super().__init__(networks)
+
+
+class NoChoice(MVAE):
+    def __init__(self, networks, *, how: Literal["a", "b"] = "c"):
+        super().__init__(networks)
+
+
+class NotNone(MVAE):
+    def __init__(self, networks, *, k: int = None):  # noqa: RUF013
+        super().__init__(networks)
+
+
+class Bracketed(MVAE):
+    def __init__(self, networks, *, how: str = "a,b"):
+        super().__init__(networks)
+
+
+def a_function(networks):
+    return MVAE(networks)
+
+
+@pytest.mark.parametrize(
+    ("entry", "check", "sentence"),
+    [
+        (a_function, "declaration", "is no class derived from MultimodalVAE"),
+        (LinearGaussian, "declaration", "is no class derived from MultimodalVAE"),
+        (NoDoc, "declaration", "NoDoc has no docstring"),
+        (NoVersion, "declaration", "a whole number from 1 up, not '2'"),
+        (NoPosterior, "declaration", "lacks posterior"),
+        (ByPosition, "declaration", "takes networks alone by position"),
+        (Anything, "declaration", "takes networks alone by position"),
+        (Untyped, "options", "option k has no type"),
+        (Listed, "options", "which cannot be typed; use bool, int"),
+        (Half, "options", "default 2.5, which cannot be typed"),
+        (TooSmall, "options", "is at least 1, not '0'"),
+        (NoChoice, "options", "is one of a, b, not 'c'"),
+        (NotNone, "options", "default None, which cannot be typed"),
+        (Bracketed, "options", "cannot be typed: cannot read the option 'b'"),
+    ],
+)
+def test_a_declaration_that_breaks_a_rule_is_found(entry, check, sentence):
+    found = broken(declared_checks(entry, MultimodalVAE)[: 1 if check == "declaration" else 2])
+    assert list(found) == [check] and sentence in found[check], found
+
+
+def test_everything_registered_here_is_declared_well():
+    for registry, base in ((models.registry, MultimodalVAE), (datasets.registry, Dataset)):
+        for name in registry.names():
+            assert broken(declared_checks(registry.get(name), base)) == {}, name
+
+
+# --- data sets -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Small(LinearGaussian):
+    """Twenty rows."""
+
+    rows: int = 20
+
+
+def changed(built: Built, **facts: object) -> Built:
+    return replace(built, train=replace(built.train, **facts))
+
+
+class SameNames(Small):
+    modalities = property(lambda self: (LinearGaussian.modalities.fget(self)[0],) * 2)
+
+
+class NoScale(Small):
+    modalities = property(lambda self: [replace(m, scale=0.0) for m in LinearGaussian.modalities.fget(self)])
+
+
+class NotThere(Small):
+    def sources(self, data_dir):
+        return [data_dir / "rows.bin"]
+
+
+class Writes(Small):
+    def build(self, data_dir):
+        (data_dir / "notes.txt").touch()
+        return super().build(data_dir)
+
+
+class Wide(Small):
+    def build(self, data_dir):
+        built = super().build(data_dir)
+        return changed(built, x={name: x.astype(np.float64) for name, x in built.train.x.items()})
+
+
+class NotANumber(Small):
+    def build(self, data_dir):
+        built = super().build(data_dir)
+        built.test.x["x1"][3] = np.nan
+        return built
+
+
+class NoLabels(Small):
+    classes = ("odd", "even")
+
+
+class BothSides(Small):
+    def build(self, data_dir):
+        built = super().build(data_dir)
+        test = replace(built.test, item=np.arange(len(built.test)))
+        return replace(changed(built, item=np.arange(len(built.train))), test=test)
+
+
+class NoNets(Small):
+    protocol = property(lambda self: replace(LinearGaussian.protocol.fget(self), nets="linaer"))
+
+
+class BadJudge(Small):
+    def judges(self, vocabularies):
+        class Judge:
+            accuracy, hash = None, ""
+
+            def predict(self, x):
+                return np.full(len(x), 1)
+
+        return {"x0": Judge()}
+
+
+class Restless(Small):
+    def build(self, data_dir):
+        built = super().build(data_dir)
+        return changed(built, label=np.random.default_rng().integers(10**9, size=len(built.train)))
+
+
+@pytest.mark.parametrize(
+    ("data", "check", "sentence"),
+    [
+        (SameNames, "modalities", "two modalities with different names"),
+        (NoScale, "modalities", "x0 has scale 0.0"),
+        (NotThere, "sources", "'rows.bin', which is not there"),
+        (Writes, "sources", "writes to the data folder, which is only read: notes.txt"),
+        (Wide, "rows", "train x0 is float64, not float32"),
+        (NotANumber, "rows", "test x1 has values that are not finite"),
+        (NoLabels, "labels", "train has classes but no int64 labels"),
+        (BothSides, "labels", "an item has rows in both splits"),
+        (NoNets, "nets", "preset 'linaer' is not registered"),
+        (BadJudge, "judges", "does not give a class"),
+        (Restless, "repeatable", "the label of train differs between two builds"),
+    ],
+)
+def test_a_data_set_that_breaks_one_rule_fails_that_check(data, check, sentence, tmp_path):
+    checks = dataset_checks(data, tmp_path)
+    found = broken(checks[: [c.name for c in checks].index(check) + 1])
+    assert list(found) == [check] and sentence in found[check], found
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(main, ["check", *args])
+
+
+@pytest.fixture
+def register(monkeypatch):
+    def enter(name: str, *, model: object = None, data: object = None) -> None:
+        for registry, entry in ((models.registry, model), (datasets.registry, data)):
+            if entry is not None:
+                monkeypatch.setitem(registry._loaded, name, entry)
+
+    return enter
+
+
+def test_a_model_that_conforms_has_a_line_for_each_check():
+    result = call("mvae[k=2]")
+    assert result.exit_code == 0, result.output
+    *lines, last = result.output.splitlines()
+    assert last == f"mvae[k=2] conforms: {len(lines)} checks"
+    names = [check.name for check in (*declared_checks(MVAE, MultimodalVAE), *model_checks(MVAE))]
+    assert [line[: len(name)] for line, name in zip(lines, names, strict=True)] == names
+
+
+def test_a_name_of_both_kinds_is_checked_as_both(register, tmp_path):
+    register("twice", model=MVAE, data=Small)
+    result = call("twice", "--data-dir", str(tmp_path))
+    both = [*declared_checks(MVAE, MultimodalVAE), *model_checks(MVAE)]
+    both += [*declared_checks(Small, Dataset), *dataset_checks(Small, tmp_path)]
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, f"twice conforms: {len(both)} checks")
+
+
+def test_the_first_broken_rule_ends_it_with_code_1(register):
+    register("leaky", model=Leaky)
+    result = call("leaky")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: leaky does not conform: hidden values: a hidden nan reached the loss")
+    assert result.stdout.splitlines()[-1].startswith("loss ") and "conforms" not in result.stdout
+
+
+class Crashes(MVAE):
+    def loss(self, batch):
+        raise ZeroDivisionError("of rows\nby zero")
+
+
+class Asserts(MVAE):
+    def __init__(self, networks):
+        raise AssertionError
+
+
+class Unreadable(Small):
+    def build(self, data_dir):
+        raise KeyError("rows")
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"model": Crashes}, "theirs does not conform: repeatable: ZeroDivisionError: of rows by zero"),
+        ({"model": Asserts}, "theirs does not conform: construction: AssertionError"),
+        ({"data": Unreadable}, "theirs does not conform: sources: KeyError: 'rows'"),
+        ({"model": a_function}, "theirs does not conform: declaration: <function a_function"),
+    ],
+)
+def test_what_a_plugin_raises_is_one_sentence_and_code_1(register, entries, sentence, tmp_path):
+    register("theirs", **entries)
+    result = call("theirs", "--data-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {sentence}") and result.stderr.count("\n") == 1
+    assert isinstance(result.exception, SystemExit)
+
+
+class Absent(Small):
+    def sources(self, data_dir):
+        raise DataError(f"put it at {data_dir}/absent.bin")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("mvea", "no model or data set 'mvea'; did you mean mvae or mmvae"),
+        ("mnist_stret", "did you mean mnist_street"),
+        ("zzz", "no model or data set 'zzz'; Known models: "),
+        ("mvae[kk=1]", "'mvae' has no option 'kk'"),
+        ("mvae[k", "cannot read 'mvae[k'"),
+        ("linear_gaussian[m=9]", "linear_gaussian[m] lies in 2..5, not 9"),
+        ("absent", "put it at data/absent.bin"),
+        ("bad", "the model 'bad' cannot be imported from no_such_module:X: ModuleNotFoundError"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(register, monkeypatch, name, sentence):
+    register("absent", data=Absent)
+    monkeypatch.setitem(models.registry._plugins, "bad", EntryPoint("bad", "no_such_module:X", "mmvae_bench.models"))
+    result = call(name)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert sentence in result.stderr
+
+
+def test_errors_of_ours_pass_through_the_functions_too():
+    with pytest.raises(BenchError):
+        dataset_checks(lambda: LinearGaussian(m=9), None)[0].run()
