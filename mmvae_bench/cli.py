@@ -83,7 +83,8 @@ for command in (run, status, compare, merge, check_results, check_name):
 @click.option("--suite", metavar="NAME", help="Which plan; the one that was run last by default.")
 @results_option
 @click.option("--out", type=FOLDER, default="reports", show_default=True, help="Where to write.")
-def report(suite: str | None, results_dir: Path, out: Path) -> None:
+@click.option("--public", is_flag=True, help="Leave out pictures of data that may not be published (SVHN, CUB).")
+def report(suite: str | None, results_dir: Path, out: Path, public: bool) -> None:
     """Build tables, figures and a page from stored results."""
     from mmvae_bench.store import Store
 
@@ -92,7 +93,7 @@ def report(suite: str | None, results_dir: Path, out: Path) -> None:
     _make_folder(out)
     from mmvae_bench.report.build import build_report
 
-    built = build_report(store, plan, out)
+    built = build_report(store, plan, out, public=public)
     click.echo(built.summary)
     click.echo(f"Report: {built.page}")
     click.echo("Next: open it; then a grid of your own: mmvae-bench run --models mvae mopoe --missing 0 0.5 --seeds 3")

@@ -370,7 +370,7 @@ def test_a_broken_torch_is_one_sentence(ran, monkeypatch):
 def reported(monkeypatch):
     seen = SimpleNamespace(plan=None)
 
-    def build_report(store, plan, out):
+    def build_report(store, plan, out, public):
         seen.plan, seen.out = plan, out
         return SimpleNamespace(summary="meme is first", page=out / "index.html")
 

@@ -146,6 +146,11 @@ class Dataset(ABC):
         """
 
     @property
+    def may_be_shown(self) -> bool:
+        """Whether pictures made from it may be published."""
+        return True
+
+    @property
     def attributes(self) -> Mapping[str, tuple[str, ...]] | None:
         """Attribute -> its values."""
         return None

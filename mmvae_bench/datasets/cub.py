@@ -81,6 +81,11 @@ class Cub(Dataset):
         """MMVAE's: L = 64, batches of 64, 50 epochs, Adam 1e-3 (protocol 15)."""
         return Protocol(nets="conv", latent_dim=64, epochs=50, batch_size=64, learning_rate=1e-3)
 
+    @property
+    def may_be_shown(self) -> bool:
+        """No: its photographers keep their rights."""
+        return False
+
     def sources(self, data_dir: Path) -> list[Path]:
         """Pictures and captions, or the partial copy; and ResNet's weights where features are wanted."""
         found = find(data_dir)

@@ -66,6 +66,11 @@ class MnistSvhn(Dataset):
         """MEME's (protocol 15)."""
         return Protocol(nets="conv", latent_dim=64, epochs=100, batch_size=128, learning_rate=5e-4)
 
+    @property
+    def may_be_shown(self) -> bool:
+        """No: SVHN is for non-commercial use only."""
+        return False
+
     def sources(self, data_dir: Path) -> list[Path]:
         """The four files of MNIST and the two of SVHN, train before test."""
         mnist = [data_dir / name for name in MNIST_MD5]

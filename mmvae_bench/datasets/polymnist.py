@@ -83,6 +83,11 @@ class PolyMnist(Dataset):
         """MoPoE's (job_polymnist in its code)."""
         return Protocol(nets="conv", latent_dim=512, epochs=300, batch_size=256, learning_rate=5e-4)
 
+    @property
+    def may_be_shown(self) -> bool:
+        """Only with the embedded photographs: the others have no stated licence."""
+        return self.photographs == "embedded"
+
     def sources(self, data_dir: Path) -> list[Path]:
         """Digits and photographs, or the archive's folders."""
         if self.photographs == "archive":

@@ -51,18 +51,19 @@ class ReportResult:
     summary: str
 
 
-def build_report(store: Store, plan: Mapping[str, Any], out: Path) -> ReportResult:
+def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bool = False) -> ReportResult:
     """Write tables, figures and the page of a plan's stored runs.
 
     Args:
         store: Where the runs are.
         plan: ``name``, ``title``, ``run_ids``, ``skipped`` and ``command``, as the store keeps it.
         out: The folder of all reports; this one goes to its folder named after the plan.
+        public: Leave out pictures of data that may not be published.
 
     Raises:
         BenchError: If no run is stored, one is broken, or a cell would mix what must not be averaged.
     """
-    selection = select(store, plan)
+    selection = select(store, plan, public=public)
     tables = build_tables(selection.frame, selection.labels)
     summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
     comparisons = [comparison for summary in summaries for comparison in compare(summary)]
@@ -107,8 +108,9 @@ def _plots(
         modalities = next(run.modalities for run in selection.runs if run.group == group)
         yield partial(histograms, rows, group, looks, name)
         yield partial(class_matrices, rows, group, name)
-        yield partial(grids, rows, group, name)
-        yield partial(captions, rows, group, name)
+        if group not in selection.hidden:
+            yield partial(grids, rows, group, name)
+            yield partial(captions, rows, group, name)
         yield partial(embeddings, rows, group, name, modalities)
 
 

@@ -40,6 +40,7 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
         for name, subset in ((r.spec["dataset"]["name"], r.subset) for r in selection.runs)
         if subset
     ]
+    found += [f"Pictures of {group} may not be published and are left out." for group in selection.hidden]
     for column in ("precision", "engine", "package_version", "device"):
         found += _differ("Runs", column, _column(selection.frame, column))
     for group in selection.groups:

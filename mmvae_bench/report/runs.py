@@ -7,6 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mmvae_bench import datasets
+from mmvae_bench.errors import BenchError
 from mmvae_bench.run_folder import read_arrays
 
 DROP = ",drop"  # as rows and plans write it: incomplete rows were left out
@@ -69,6 +71,15 @@ class Run:
         """Seconds of training, if recorded."""
         seconds = self.record.get("seconds")
         return float(seconds["train"]) if isinstance(seconds, dict) and "train" in seconds else None
+
+    @property
+    def may_be_shown(self) -> bool:
+        """Whether pictures of its data may be published; not if its data set is no longer known here."""
+        data = self.spec["dataset"]
+        try:
+            return bool(datasets.registry.get(data["name"])(**data["options"]).may_be_shown)
+        except (BenchError, TypeError):  # a plug-in that is not installed, or whose options have changed
+            return False
 
     @property
     def modalities(self) -> list[str]:

@@ -23,6 +23,7 @@ class Selection:
         frame: Those of finished runs, with ``group``, ``entrant``, ``scheme`` and ``ratio`` added.
         absent: Planned run ids that are not stored.
         labels: Every model's label, in the order of tables and colours.
+        public: Whether pictures that may not be published are left out.
     """
 
     rows: pd.DataFrame
@@ -31,6 +32,13 @@ class Selection:
     failed: list[Run] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    public: bool = False
+
+    @property
+    def hidden(self) -> list[str]:
+        """Titles of the data sets whose pictures are left out."""
+        shown = {run.group: run.may_be_shown for run in self.runs} if self.public else {}
+        return [group for group, may_be_shown in shown.items() if not may_be_shown]
 
     @property
     def groups(self) -> list[str]:
@@ -38,7 +46,7 @@ class Selection:
         return list(dict.fromkeys(run.group for run in self.runs))
 
 
-def select(store: Store, plan: Mapping[str, Any]) -> Selection:
+def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Selection:
     """Read the plan's runs that are stored.
 
     Raises:
@@ -60,7 +68,7 @@ def select(store: Store, plan: Mapping[str, Any]) -> Selection:
     failed = [run for run in found if run.failed]
     absent = [run_id for run_id in wanted if run_id not in folders]
     labels = _ordered({run.label: run for run in done})
-    return Selection(frame, _annotate(frame, done), done, failed, absent, labels)
+    return Selection(frame, _annotate(frame, done), done, failed, absent, labels, public)
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,10 @@ from typing import Any
 import matplotlib.image
 import pytest
 
-from mmvae_bench.report.build import ReportResult, build_report
+from mmvae_bench import datasets
+from mmvae_bench.report.build import ReportResult, _plots, build_report
 from mmvae_bench.report.figures import palette
+from mmvae_bench.report.select import select
 from mmvae_bench.store import Store
 
 XSS = "<script>alert(1)</script>"
@@ -177,3 +179,38 @@ def test_report_needs_no_torch(made: Any, tmp_path: Path) -> None:
         "assert not {'torch', 'torchvision'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_a_public_report_has_no_picture_of_data_that_may_not_be_shown(made: Any, tmp_path: Path) -> None:
+    plan = {**made.plan, "run_ids": [run.run_id for run in made.specs if run.seed == 0]}
+    selection = select(made.store, plan, public=True)
+    assert set(selection.hidden) == {group for group in selection.groups if group.startswith("cub")}
+    assert not select(made.store, plan).hidden
+    names = {one.name for plots in _plots(selection, [], []) for one in plots()}
+    pictures = {name for name in names if "-grid-" in name or "-captions-" in name}
+    assert {name.split("-")[0] for name in pictures} == {"mnist_street", "captioned_shapes"}
+    assert any(name.startswith("cub-w2hist") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shown"),
+    [
+        ("mnist_street", {}, True),
+        ("captioned_shapes", {}, True),
+        ("mnist_svhn", {}, False),
+        ("cub", {}, False),
+        ("polymnist", {}, True),
+        ("polymnist", {"photographs": "folder"}, False),
+        ("polymnist", {"photographs": "archive"}, False),
+    ],
+)
+def test_what_may_be_shown_is_what_its_licence_allows(name: str, options: dict[str, Any], shown: bool) -> None:
+    assert datasets.registry.get(name)(**options).may_be_shown is shown
+
+
+def test_pictures_of_a_data_set_that_is_not_known_here_may_not_be_shown(factory: Any, tmp_path: Path) -> None:
+    run = factory.spec("mvae", dataset="gone")
+    store = Store(tmp_path / "results")
+    store.check_writable()
+    factory.publish(store, run)
+    assert select(store, factory.make_plan([run]), public=True).hidden == ["gone"]
