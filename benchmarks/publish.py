@@ -1,0 +1,126 @@
+"""Put a suite's results into the repository: results/<suite>/, reports/<suite>/.
+
+    .venv/bin/python benchmarks/publish.py mnist_street polymnist-small [--results-dir results]
+
+All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv`` and ``environment.json`` (what it was computed
+with), ``reports/<suite>/`` a page in Markdown, tables and figures, without pictures of data that may not be published;
+under each table stands the command that makes it again. A comparison in which no model is clearly above chance compares
+nothing: a data set whose best model on complete rows is within 5 points of the class prior is refused.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mmvae_bench.cli_run import results_option
+from mmvae_bench.errors import BenchError
+from mmvae_bench.report.build import build_report
+from mmvae_bench.report.facts import setting, warnings
+from mmvae_bench.report.select import Selection, select
+from mmvae_bench.report.summary import SummaryTable, summarise_groups
+from mmvae_bench.store import Store
+
+MARGIN = 0.05  # above the class prior
+ROOT = Path(__file__).parent.parent
+
+
+def publish(store: Store, suite: str, root: Path) -> list[Path]:
+    """Write a suite's results and report below ``root``.
+
+    Raises:
+        BenchError: If a run is not stored or failed, or nothing is above chance.
+    """
+    plan = store.read_plan(suite)
+    selection = select(store, plan, public=True)
+    if absent := len(selection.absent) + len(selection.failed):
+        raise BenchError(f"{absent} runs of '{suite}' are not done; go on with: mmvae-bench run --suite {suite}")
+    summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
+    for summary in summaries:
+        refuse_chance(summary)
+    files = " --data-dir DIR" if selection.hidden else ""
+    command = f"`mmvae-bench run --suite {suite}{files} && mmvae-bench report --suite {suite}`."
+    results, report = root / "results" / suite, root / "reports" / suite
+    for folder in (results, report):
+        shutil.rmtree(folder, ignore_errors=True)
+    results.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        built = build_report(store, plan, Path(scratch), public=True)
+        made = built.page.parent
+        shutil.copy(made / "scores.csv", results)
+        kept = [p for p in built.files if p.suffix in (".png", ".md") or p.name in ("comparisons.csv", "published.csv")]
+        for path in kept:
+            target = report / path.relative_to(made)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+            if path.suffix == ".md":
+                target.write_text(f"{path.read_text(encoding='utf-8')}\nMade by {command}\n", encoding="utf-8")
+    text = json.dumps(environment(selection), indent=1, sort_keys=True)
+    (results / "environment.json").write_text(text + "\n", encoding="utf-8")
+    lines = page(plan, selection, built.summary, command, sorted(path.name for path in kept))
+    (report / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [results, report]
+
+
+def refuse_chance(summary: SummaryTable) -> None:
+    """Refuse a data set on which no model's coherence, complete rows, is 5 points above the class prior."""
+    _, table = summary.parts[0]  # cross-coherence, or its exact form
+    gaps = [
+        cell.score.mean - table.chance[column][1]
+        for row in table.cells.values()
+        for column, cell in row.items()
+        if cell.score and not cell.control and column.ratio == 0 and column in table.chance
+    ]
+    if not gaps or max(gaps) < MARGIN:
+        best = f"{max(gaps):.3f} above chance" if gaps else "not scored"
+        raise BenchError(f"the best model on {summary.group} is {best}: that is no comparison; train longer")
+
+
+def environment(selection: Selection) -> dict[str, Any]:
+    """What the runs were computed with: each value that occurs, and the seconds that all of them took."""
+    records = [run.record for run in selection.runs]
+    plain = ("device", "hardware", "platform", "engine", "threads", "package_version", "dataset_hash", "oracle_hash")
+    found: dict[str, Any] = {name: sorted({str(record.get(name, "")) for record in records}) for name in plain}
+    found["versions"] = {
+        name: sorted({record["versions"][name] for record in records if name in record["versions"]})
+        for name in dict.fromkeys(name for record in records for name in record["versions"])
+    }
+    found["subset"] = sorted({run.subset for run in selection.runs})
+    found["runs"] = len(records)
+    found["hours"] = round(sum(sum(record["seconds"].values()) for record in records) / 3600, 2)
+    return found
+
+
+def page(plan: dict[str, Any], selection: Selection, summary: str, command: str, names: Sequence[str]) -> Iterator[str]:
+    """Lines of the report's Markdown."""
+    yield f"# {plan['title'] or plan['name']}\n"
+    yield from (f"- {text}" for text in warnings(selection, list(plan.get("skipped", []))))
+    yield f"\nMade by {command}"
+    yield f"All scores: `results/{plan['name']}/scores.csv`, computed with `environment.json` beside them.\n"
+    yield from (f"- {what}: {text}" for what, text in setting(selection).items() if what != "Versions")
+    yield f"\n## Main scores\n\n```\n{summary}\n```\n"
+    yield "## Figures\n"
+    yield from (f"![{name}](figures/{name})" for name in names if name.endswith(".png"))
+    yield "\n## Tables\n"
+    yield from (f"- [{name.removesuffix('.md')}](tables/{name})" for name in names if name.endswith(".md"))
+
+
+@click.command()
+@click.argument("suites", nargs=-1, required=True)
+@results_option
+def main(suites: tuple[str, ...], results_dir: Path) -> None:
+    """Publish each of SUITES."""
+    for suite in suites:
+        try:
+            for folder in publish(Store(results_dir), suite, ROOT):
+                click.echo(folder)
+        except BenchError as error:
+            raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""benchmarks/publish.py: what goes into the repository, and what is refused."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.store import Store
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "publish.py"
+    spec = importlib.util.spec_from_file_location("publish_script", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))
+
+
+def stored(factory: Any, root: Path, coherence: float, *, models: tuple[str, ...] = ("mvae", "mopoe")) -> Store:
+    """Two models of a coherence, chance .1, planned as the suite ``toy``."""
+    store = Store(root)
+    store.check_writable()
+    runs = [factory.spec(name, seed=seed) for name in models for seed in range(3)]
+    for run in runs:
+        where = {"given": "mnist", "target": "street", "variant": "micro", "chance": 0.1, "se": 0.001, "n": 1000}
+        factory.publish(store, run, [factory.row(run, "cross_coherence", coherence + run.seed / 1000, **where)])
+    store.write_plan("toy", factory.make_plan(runs, name="toy", title="A toy"))
+    return store
+
+
+def test_results_their_environment_and_tables_with_the_command_are_written(script, factory, tmp_path) -> None:
+    results, report = script.publish(stored(factory, tmp_path / "r", 0.5), "toy", tmp_path)
+    assert sorted(path.name for path in results.iterdir()) == ["environment.json", "scores.csv"]
+    assert json.loads((results / "environment.json").read_text())["runs"] == 6
+    page = (report / "README.md").read_text()
+    assert page.startswith("# A toy") and "0.501" in page
+    tables = list((report / "tables").iterdir())
+    assert tables
+    for table in tables:
+        assert "`mmvae-bench run --suite toy && mmvae-bench report --suite toy`" in table.read_text()
+
+
+def test_what_is_within_5_points_of_chance_is_no_comparison(script, factory, tmp_path) -> None:
+    with pytest.raises(BenchError, match=r"0\.041 above chance: that is no comparison"):
+        script.publish(stored(factory, tmp_path / "r", 0.14), "toy", tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+def test_chance_controls_do_not_make_a_comparison(script, factory, tmp_path) -> None:
+    store = stored(factory, tmp_path / "r", 0.14)
+    run = factory.spec("unimodal")
+    where = {"given": "mnist", "target": "street", "variant": "micro", "chance": 0.1, "reason": "chance control: x"}
+    factory.publish(store, run, [factory.row(run, "cross_coherence", 0.9, **where)])
+    plan = store.read_plan("toy")
+    store.write_plan("toy", {**plan, "run_ids": [*plan["run_ids"], run.run_id]})
+    with pytest.raises(BenchError, match="no comparison"):
+        script.publish(store, "toy", tmp_path)
+
+
+def test_an_unfinished_suite_is_refused(script, factory, tmp_path) -> None:
+    store = stored(factory, tmp_path / "r", 0.5)
+    plan = store.read_plan("toy")
+    store.write_plan("toy", {**plan, "run_ids": [*plan["run_ids"], "0" * 16]})
+    with pytest.raises(BenchError, match="1 runs of 'toy' are not done"):
+        script.publish(store, "toy", tmp_path)
