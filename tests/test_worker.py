@@ -1,6 +1,7 @@
 """One task: what becomes of a run, of its folder and of its claim, whatever happens to the process or beside it."""
 
 import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_who_listens_no_more_does_not_keep_us_from_stopping(monkeypatch):
 
     monkeypatch.setattr(stops.os, "write", closed)
     with stops.Stops(lambda: asked.append(True)) as listening:
-        os.kill(os.getpid(), 2)
+        signal.raise_signal(signal.SIGINT)  # to this thread: any other may be late to pass it on
         assert asked == [True]
         assert listening.code == 130
 
