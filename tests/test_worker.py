@@ -109,10 +109,14 @@ def test_who_listens_no_more_does_not_keep_us_from_stopping(monkeypatch):
         raise BrokenPipeError
 
     monkeypatch.setattr(stops.os, "write", closed)
-    with stops.Stops(lambda: asked.append(True)) as listening:
-        signal.raise_signal(signal.SIGINT)  # to this thread: any other may be late to pass it on
-        assert asked == [True]
-        assert listening.code == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell starts us ignoring it
+    try:
+        with stops.Stops(lambda: asked.append(True)) as listening:
+            signal.raise_signal(signal.SIGINT)
+            assert asked == [True]
+            assert listening.code == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_workers_that_die_before_they_begin_are_a_sentence_after_three_rounds(settings, monkeypatch):
