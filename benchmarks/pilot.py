@@ -17,14 +17,12 @@ import torch
 from mmvae_bench.cli_run import cache_option, data_option, results_option
 from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.device import prepare
-from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.train import Progress, train
-from mmvae_bench.execute import build_model, evaluation, open_material
+from mmvae_bench.execute import evaluation, open_material, ready
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.multivalue import MultiValue
 from mmvae_bench.planning import make_plan
 from mmvae_bench.request import Request, numbers_by_name
-from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store import Store
 
@@ -36,11 +34,7 @@ def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_d
     material = open_material(spec, data_dir, cache_dir)
     _, validation = validation_split(material.data.train, spec.dataset.name)
     judged = replace(material, test=material.data.train.take(validation))
-    model = build_model(spec, material.modalities, CPU)
-    pure, pairs = model.batches == "pure", material.dataset.pairs
-    feed = Feed.load(material.train, material.presence, spec.train.batch_size, CPU, pairs=pairs, pure=pure)
-    model.initialise(feed.draw)
-    torch.manual_seed(seed_for("train", spec.dataset.name, spec.seed))
+    model, feed = ready(spec, material, CPU)
     started, scored, due = time.perf_counter(), 0.0, sorted(at)
 
     def report(progress: Progress) -> None:

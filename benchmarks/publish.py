@@ -20,7 +20,7 @@ import click
 from mmvae_bench.cli_run import results_option
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.build import build_report
-from mmvae_bench.report.facts import setting, warnings
+from mmvae_bench.report.facts import setting
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import SummaryTable, summarise_groups
 from mmvae_bench.store import Store
@@ -98,8 +98,7 @@ def environment(selection: Selection) -> dict[str, Any]:
 def page(plan: dict[str, Any], selection: Selection, summary: str, command: str, names: Sequence[str]) -> Iterator[str]:
     """Lines of the report's Markdown."""
     yield f"# {plan['title'] or plan['name']}\n"
-    yield from (f"- {text}" for text in warnings(selection, list(plan.get("skipped", []))))
-    yield f"\nMade by {command}"
+    yield f"Made by {command}"
     yield f"All scores: `results/{plan['name']}/scores.csv`, computed with `environment.json` beside them.\n"
     yield from (f"- {what}: {text}" for what, text in setting(selection).items() if what != "Versions")
     yield f"\n## Main scores\n\n```\n{summary}\n```\n"

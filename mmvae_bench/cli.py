@@ -15,7 +15,7 @@ import click
 from mmvae_bench import __version__
 from mmvae_bench.cli_check import check_name
 from mmvae_bench.cli_compare import compare
-from mmvae_bench.cli_run import FOLDER, cache_option, data_option, results_option, run
+from mmvae_bench.cli_run import FOLDER, cache_option, data_option, plan_option, results_option, run
 from mmvae_bench.cli_store import check_results, merge, status
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 
@@ -80,7 +80,7 @@ for command in (run, status, compare, merge, check_results, check_name):
 
 
 @main.command()
-@click.option("--suite", metavar="NAME", help="Which plan; the one that was run last by default.")
+@plan_option
 @results_option
 @click.option("--out", type=FOLDER, default="reports", show_default=True, help="Where to write.")
 @click.option("--public", is_flag=True, help="Leave out pictures of data that may not be published (SVHN, CUB).")
@@ -89,7 +89,7 @@ def report(suite: str | None, results_dir: Path, out: Path, public: bool) -> Non
     from mmvae_bench.store import Store
 
     store = Store(results_dir)
-    plan = store.read_plan(Path(suite).stem if suite and suite.endswith(".toml") else suite)
+    plan = store.read_plan(suite)
     _make_folder(out)
     from mmvae_bench.report.build import build_report
 

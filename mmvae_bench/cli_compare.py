@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from mmvae_bench.cli_run import results_option
+from mmvae_bench.cli_run import plan_option, results_option
 
 
 @click.command(short_help="Print how far two models differ, and which order may be claimed.")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--suite", metavar="NAME", help="Which plan; the one that was run last by default.")
+@plan_option
 @click.option("--metric", metavar="NAME", help="One of 'list metrics', with all its variants. Default: the summary's.")
 @results_option
 def compare(a: str, b: str, suite: str | None, metric: str | None, results_dir: Path) -> None:
@@ -22,5 +22,5 @@ def compare(a: str, b: str, suite: str | None, metric: str | None, results_dir: 
     from mmvae_bench.store import Store
 
     store = Store(results_dir)
-    plan = store.read_plan(Path(suite).stem if suite and suite.endswith(".toml") else suite)
+    plan = store.read_plan(suite)
     click.echo(versus(store, plan, a, b, metric))

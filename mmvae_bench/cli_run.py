@@ -43,6 +43,10 @@ cache_option = click.option(
     "--cache-dir", type=FOLDER, default=lambda: platformdirs.user_cache_dir("mmvae-bench"), envvar="MMVAE_BENCH_CACHE",
     show_default="the user's cache", show_envvar=True, help="What is derived: generated data, classifiers that judge.",
 )  # fmt: skip
+plan_option = click.option(  # a suite's file names the plan by its stem
+    "--suite", metavar="NAME", help="Which plan; the one that was run last by default.",
+    callback=lambda _ctx, _param, name: Path(name).stem if name and name.endswith(".toml") else name,
+)  # fmt: skip
 results_option = click.option("--results-dir", type=FOLDER, default="results", show_default=True, help="Stored runs.")
 
 

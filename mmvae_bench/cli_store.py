@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from mmvae_bench.cli_run import FOLDER, results_option
+from mmvae_bench.cli_run import FOLDER, plan_option, results_option
 from mmvae_bench.errors import BenchError
 
 SHOWN = 10  # differences, the largest first
 
 
 @click.command(short_help="Print what is done, under way, failed and left.")
-@click.option("--suite", metavar="NAME", help="Which plan; the one that was run last by default.")
+@plan_option
 @results_option
 def status(suite: str | None, results_dir: Path) -> None:
     """Print how far a plan is, who works on it, and how long it may take. Changes nothing; run it at any time."""
@@ -19,7 +19,7 @@ def status(suite: str | None, results_dir: Path) -> None:
     from mmvae_bench.store import Store
 
     store = Store(results_dir)
-    for line in describe(look(store, Path(suite).stem if suite and suite.endswith(".toml") else suite), store):
+    for line in describe(look(store, suite), store):
         click.echo(line)
 
 

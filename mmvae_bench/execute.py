@@ -92,6 +92,18 @@ def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.dev
     return model.to(device)
 
 
+def ready(spec: RunSpec, material: Material, device: torch.device) -> tuple[MultimodalVAE, Feed]:
+    """The untrained model and what feeds it, with all that is drawn before the first step drawn."""
+    model = build_model(spec, material.modalities, device)
+    feed = Feed.load(
+        material.train, material.presence, spec.train.batch_size, device,
+        pairs=material.dataset.pairs, pure=model.batches == "pure",
+    )  # fmt: skip
+    model.initialise(feed.draw)
+    torch.manual_seed(seed_for("train", spec.dataset.name, spec.seed))
+    return model, feed
+
+
 def run(
     spec: RunSpec, device: torch.device, threads: int, data_dir: Path, cache_dir: Path,
     report: Callable[[Progress], None], keeper: Keeper, *, compiled: bool = False,
@@ -109,13 +121,7 @@ def run(
     keeper.conditions = conditions(spec, material.data, device, threads)
     turn = Turn(device)
     with turn():
-        model = build_model(spec, material.modalities, device)
-        feed = Feed.load(
-            material.train, material.presence, spec.train.batch_size, device,
-            pairs=material.dataset.pairs, pure=model.batches == "pure",
-        )  # fmt: skip
-        model.initialise(feed.draw)
-        torch.manual_seed(seed_for("train", spec.dataset.name, spec.seed))
+        model, feed = ready(spec, material, device)
     loaded = time.perf_counter()
     history = train(model, feed, spec.train, report, mode=mode, turn=turn, keeper=keeper)
     trained = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ class Selection:
     labels: list[str] = field(default_factory=list)
     public: bool = False
 
-    @property
+    @cached_property
     def hidden(self) -> list[str]:
         """Titles of the data sets whose pictures are left out."""
-        shown = {run.group: run.may_be_shown for run in self.runs} if self.public else {}
-        return [group for group, may_be_shown in shown.items() if not may_be_shown]
+        one_each = {run.group: run for run in self.runs} if self.public else {}
+        return [group for group, run in one_each.items() if not run.may_be_shown]
 
     @property
     def groups(self) -> list[str]:
