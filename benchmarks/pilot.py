@@ -62,6 +62,7 @@ def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_d
 @click.option("--batch-size", type=int)
 @click.option("--latent-dim", type=int)
 @click.option("--scale", multiple=True, metavar="NAME=NUMBER...")
+@click.option("--weight", multiple=True, metavar="NAME=NUMBER...")
 @click.option("--missing", type=float, default=0.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--metric", default="cross_coherence", show_default=True)
@@ -70,7 +71,7 @@ def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_d
 @results_option
 def main(
     dataset: str, models: tuple[str, ...], at: tuple[int, ...], nets: str | None, learning_rate: float | None,
-    batch_size: int | None, latent_dim: int | None, scale: tuple[str, ...], missing: float, seed: int, metric: str,
+    batch_size: int | None, latent_dim: int | None, scale: tuple[str, ...], weight: tuple[str, ...], missing: float, seed: int, metric: str,
     data_dir: Path, cache_dir: Path, results_dir: Path,
 ) -> None:  # fmt: skip
     """Print a line for each model and number of epochs."""
@@ -78,6 +79,7 @@ def main(
     request = Request(
         models=models, datasets=(dataset,), missing=(missing,), seeds=(seed,), nets=nets, epochs=max(at),
         batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, scales=numbers_by_name(scale),
+        weights=numbers_by_name(weight),
     )  # fmt: skip
     for entry in make_plan(request, Store(results_dir), data_dir).entries:
         if entry.spec is None or entry.status == "skipped":

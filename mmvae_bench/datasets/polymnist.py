@@ -70,6 +70,8 @@ class PolyMnist(Dataset):
                 "the published archive of polymnist is not translated: take photographs=embedded or photographs=folder "
                 "with translated"
             )
+        if self.digits == "embedded" and self.photographs == "archive":
+            raise BenchError("the published archive of polymnist has its own digits: leave digits out with it")
 
     @property
     def modalities(self) -> Sequence["Modality"]:

@@ -97,7 +97,9 @@ def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
     ax.plot(x, mean, color=look.colour, marker=look.marker, markersize=4, linewidth=1.4, linestyle=dash, zorder=3)
     half = np.array([s.half_width if s.half_width is not None else np.nan for _, _, s in scored])
     if len(x) > 1:
+        drawn = ax.dataLim.frozen()
         ax.fill_between(x, mean - half, mean + half, color=look.colour, alpha=0.15, linewidth=0)
+        ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
     else:
         ax.errorbar(x, mean, half, color=look.colour, linewidth=1)
     dots = [(ratio, value) for ratio, cell, _ in scored if len(cell.by_seed) > 1 for value in cell.by_seed.values()]
@@ -138,7 +140,7 @@ def _caption(tables: Sequence[Table]) -> str:
     banded = any(cell.score and cell.score.half_width is not None for cell in cells)
     many = any(len(cell.by_seed) > 1 for cell in cells)
     seeds = " Means over seeds" + (", dots: seeds" if many else "")
-    interval = "bands" if _swept(table) else "bars"
+    interval = "bands, cut at the axes" if _swept(table) else "bars"
     seeds += f", {interval}: 95 % t-intervals (3 seeds or more)." if banded else ". Too few seeds for intervals."
     moved = any(low != high for low, high in table.chance.values())
     chance = " Chance depends on the run; its mid-range is dashed." if moved else ""

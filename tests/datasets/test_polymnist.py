@@ -254,6 +254,8 @@ def test_options():
     for m in ("1", "6", "x"):
         with pytest.raises(BenchError, match="is one of 2, 3, 4, 5"):
             resolve(PolyMnist, parse_named(f"polymnist[m={m}]"))
+    with pytest.raises(BenchError, match="archive of polymnist has its own digits: leave digits out with it"):
+        PolyMnist(photographs="archive", digits="embedded")
     with pytest.raises(BenchError, match="published archive of polymnist is not translated: take photographs=embedded"):
         PolyMnist(photographs="archive", translated=True)
 

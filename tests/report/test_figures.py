@@ -10,9 +10,12 @@ from matplotlib.image import AxesImage
 
 from mmvae_bench.report import figures
 from mmvae_bench.report.exemplars import Exemplar
-from mmvae_bench.report.figures import palette, save, save_all
+from mmvae_bench.report.figures import Look, palette, save, save_all
+from mmvae_bench.report.figures_curves import _line
 from mmvae_bench.report.figures_relatedness import class_matrices, histograms
 from mmvae_bench.report.figures_samples import grids
+from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.tables import Cell
 
 
 @pytest.fixture
@@ -72,3 +75,13 @@ def test_many_classes_have_no_labels() -> None:
     (plot,) = class_matrices([Exemplar("none", 0.0, 0, {"mvae": {"w2class/a+b": many}})], "x", "x")
     heat = next(ax for ax in plot.figure.axes if ax.get_xlabel() == "b")
     assert not heat.get_xticklabels()
+
+
+def test_a_band_does_not_set_the_axis() -> None:
+    ax = figures.new_figure(3, 3).subplots()
+    seeds = {0: 0.1, 1: 0.5, 2: 0.9}
+    score = summarise(list(seeds.values()))
+    assert score.half_width > 0.9
+    _line(ax, [(ratio, Cell(score, by_seed=seeds)) for ratio in (0.0, 0.5)], Look("black", "o"))
+    low, high = ax.get_ylim()
+    assert 0 < low < 0.1 < 0.9 < high < 1
