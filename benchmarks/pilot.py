@@ -71,8 +71,8 @@ def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_d
 @results_option
 def main(
     dataset: str, models: tuple[str, ...], at: tuple[int, ...], nets: str | None, learning_rate: float | None,
-    batch_size: int | None, latent_dim: int | None, scale: tuple[str, ...], weight: tuple[str, ...], missing: float, seed: int, metric: str,
-    data_dir: Path, cache_dir: Path, results_dir: Path,
+    batch_size: int | None, latent_dim: int | None, scale: tuple[str, ...], weight: tuple[str, ...], missing: float,
+    seed: int, metric: str, data_dir: Path, cache_dir: Path, results_dir: Path,
 ) -> None:  # fmt: skip
     """Print a line for each model and number of epochs."""
     prepare(1)
