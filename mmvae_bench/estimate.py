@@ -45,16 +45,20 @@ def estimate(specs: Iterable[RunSpec], store: Store) -> Estimate:
         folder = store.folder(spec).parent
         if folder not in known:
             known[folder] = _measured(folder)
-        rate, rows, scoring = known[folder] or _guessed(spec)
+        rate, rows, scoring = known[folder] or _guessed(spec, folder.parent)
         seconds += spec.train.epochs * min(rows, spec.limit_train or rows) / rate + scoring
         runs += 1
         guessed += known[folder] is None
     return Estimate(seconds, runs, guessed)
 
 
-def _guessed(spec: RunSpec) -> tuple[float, float, float]:
-    """What :func:`_measured` says, without a stored run."""
-    rate = RATES.get(spec.model.name, OTHER_RATE) / (1.0 if spec.nets.name in ("mlp", "linear") else CONV)
+def _guessed(spec: RunSpec, folder: Path) -> tuple[float, float, float]:
+    """What :func:`_measured` says, without a stored run: from other models' in ``folder``, the data set's, if any."""
+    rate = RATES.get(spec.model.name, OTHER_RATE)
+    for other in sorted(folder.glob("*")):
+        if found := _measured(other):
+            return found[0] * rate / RATES.get(other.name, OTHER_RATE), *found[1:]
+    rate /= 1.0 if spec.nets.name in ("mlp", "linear") else CONV
     rate /= SLOWER.get(spec.dataset.name, 1.0)
     return rate, float(ROWS.get(spec.dataset.name, OTHER_ROWS)), SCORING
 

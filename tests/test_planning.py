@@ -6,7 +6,7 @@ import pytest
 from mmvae_bench import datasets, models
 from mmvae_bench.datasets.base import Built, Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
-from mmvae_bench.estimate import estimate
+from mmvae_bench.estimate import OTHER_RATE, RATES, estimate
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.planning import Plan, Request, make_plan
 from mmvae_bench.spec import Missing
@@ -224,6 +224,15 @@ def test_the_estimate_is_a_guess_until_a_run_is_stored(store):
     assert left.text().startswith("about 43 s, one run after the other (rough: from")
     assert "2 runs at a time" in left.text(2)
     assert estimate([], store).text() == "nothing to run"
+
+
+def test_the_guess_follows_other_models_of_the_data_set(store):
+    record = {"rate": 100.0, "steps": 250, "seconds": {"evaluate": 3.0}}  # 250 steps of 16 in 10 epochs: 400 rows
+    publish(store, plan_of(store, epochs=10), 0, info=record)
+    other = estimate(plan_of(store, epochs=10, models=("mmvae",)).specs, store)
+    assert (other.runs, other.guessed) == (1, 1)
+    slower = RATES["mmvae"] / OTHER_RATE
+    assert other.seconds == pytest.approx(10 * 400 / (100 * slower) + 3)
 
 
 def test_limits_shorten_the_estimate_and_broken_records_do_not_break_it(store):
