@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from mmvae_bench.cli_run import results_option
 from mmvae_bench.errors import BenchError
-from mmvae_bench.report.build import build_report
+from mmvae_bench.report.beside import Beside
+from mmvae_bench.report.build import ReportResult, build_report
 from mmvae_bench.report.facts import setting
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import SummaryTable, summarise_groups
@@ -61,7 +63,8 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
                 target.write_text(f"{path.read_text(encoding='utf-8')}\nMade by {command}\n", encoding="utf-8")
     text = json.dumps(environment(selection), indent=1, sort_keys=True)
     (results / "environment.json").write_text(text + "\n", encoding="utf-8")
-    lines = page(plan, selection, built.summary, command, sorted(path.name for path in kept))
+    tables = sorted(path.name for path in kept if path.suffix == ".md")
+    lines = page(plan, selection, built, command, tables)
     (report / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [results, report]
 
@@ -95,17 +98,39 @@ def environment(selection: Selection) -> dict[str, Any]:
     return found
 
 
-def page(plan: dict[str, Any], selection: Selection, summary: str, command: str, names: Sequence[str]) -> Iterator[str]:
+def page(
+    plan: dict[str, Any], selection: Selection, built: ReportResult, command: str, tables: Sequence[str]
+) -> Iterator[str]:
     """Lines of the report's Markdown."""
     yield f"# {plan['title'] or plan['name']}\n"
     yield f"Made by {command}"
     yield f"All scores: `results/{plan['name']}/scores.csv`, computed with `environment.json` beside them.\n"
     yield from (f"- {what}: {text}" for what, text in setting(selection).items() if what != "Versions")
-    yield f"\n## Main scores\n\n```\n{summary}\n```\n"
+    yield f"\n## Main scores\n\n```\n{built.summary}\n```\n\nMade by {command}\n"
+    yield from published_beside([one for section in built.published for one in section.beside], command)
     yield "## Figures\n"
-    yield from (f"![{name}](figures/{name})" for name in names if name.endswith(".png"))
-    yield "\n## Tables\n"
-    yield from (f"- [{name.removesuffix('.md')}](tables/{name})" for name in names if name.endswith(".md"))
+    for picture in sorted(built.pictures, key=lambda picture: not picture.key):
+        yield f"### {picture.title}\n\n![{picture.title}](figures/{quote(picture.png.name)})\n\n{picture.caption}\n"
+    yield "## Tables\n"
+    yield from (f"- [{name.removesuffix('.md')}](tables/{quote(name)})" for name in tables)
+
+
+def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
+    """Published numbers beside ours: the difference, or the number of the reason why there is none."""
+    if not shown:
+        return
+    reasons = list(dict.fromkeys(one.why for one in shown if one.why))
+    yield "## Published values beside ours\n\nMean and half width of the 95 % t-interval; the paper's own spread.\n"
+    yield "| model | missing | score | ours | published | source | confidence | difference |"
+    yield "| --- | --- | --- | ---: | ---: | --- | --- | --- |"
+    for one in shown:
+        p, ours = one.published, one.show(one.ours.mean, one.ours.half_width)
+        difference = f"none: ({reasons.index(one.why) + 1})" if one.difference is None else one.show(one.difference)
+        cells = [one.run.label, one.condition, one.score, ours, one.show(p.value, p.sd), f"{p.paper}, {p.table}"]
+        yield f"| {' | '.join([*cells, p.confidence, difference])} |"
+    yield "\nNo difference is taken where the settings are not the same:\n"
+    yield from (f"{number}. {reason}." for number, reason in enumerate(reasons, 1))
+    yield f"\nMade by {command}\n"
 
 
 @click.command()

@@ -10,10 +10,10 @@ from typing import Any
 
 from mmvae_bench.report.aggregates import Aggregate, aggregate, write_aggregates
 from mmvae_bench.report.averaging import build_tables
-from mmvae_bench.report.beside import beside, write_beside
+from mmvae_bench.report.beside import Section, beside, write_beside
 from mmvae_bench.report.exemplars import exemplars
 from mmvae_bench.report.facts import warnings
-from mmvae_bench.report.figures import Plot, palette, save_all
+from mmvae_bench.report.figures import Picture, Plot, palette, save_all
 from mmvae_bench.report.figures_captions import captions
 from mmvae_bench.report.figures_curves import curves
 from mmvae_bench.report.figures_ranks import critical_differences
@@ -44,11 +44,15 @@ class ReportResult:
         page: The HTML page.
         files: Every file.
         summary: The summary table, as text of at most 120 columns.
+        pictures: The figures, in the page's order.
+        published: What papers printed, beside ours.
     """
 
     page: Path
     files: list[Path]
     summary: str
+    pictures: list[Picture]
+    published: list[Section]
 
 
 def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bool = False) -> ReportResult:
@@ -85,7 +89,8 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     files = [page, scores, pairs, totals, published, *_write_tables(tables, folder / "tables")]
     files += [path for picture in pictures for path in (picture.png, picture.pdf)]
     (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in files), encoding="utf-8")
-    return ReportResult(page, files, to_terminal(summaries, warnings(selection, list(plan.get("skipped", [])))))
+    summary = to_terminal(summaries, warnings(selection, list(plan.get("skipped", []))))
+    return ReportResult(page, files, summary, pictures, sections)
 
 
 def _slugs(groups: Sequence[str]) -> dict[str, str]:

@@ -76,3 +76,22 @@ def test_an_unfinished_suite_is_refused(script, factory, tmp_path) -> None:
     store.write_plan("toy", {**plan, "run_ids": [*plan["run_ids"], "0" * 16]})
     with pytest.raises(BenchError, match="1 runs of 'toy' are not done"):
         script.publish(store, "toy", tmp_path)
+
+
+def test_published_values_stand_beside_ours_with_the_reason_why_not(script, factory, tmp_path) -> None:
+    store = Store(tmp_path / "r")
+    store.check_writable()
+    known = {"names": ("mnist", "svhn"), "options": {"beta": 1.0}}
+    runs = [factory.spec("meme", "mnist_svhn", seed=seed, **known) for seed in range(3)]
+    where = {"given": "mnist", "target": "svhn", "chance": 0.2}
+    for run in runs:
+        both = [factory.row(run, "cross_coherence", 0.5, variant=v, **where) for v in ("micro", "agreement")]
+        factory.publish(store, run, both)
+    store.write_plan("toy", factory.make_plan(runs, name="toy"))
+    page = (script.publish(store, "toy", tmp_path)[1] / "README.md").read_text()
+    (line,) = [line for line in page.splitlines() if "| 0.625 ± 0.007 |" in line]
+    assert line.startswith("| meme | complete | Cross-coherence (agreement), mnist → svhn | 0.500 ± 0.000 |")
+    assert line.endswith("| Joy et al. 2022 (MEME), Table 3 | A | none: (1) |")
+    assert "\n1. " in page
+    assert "nets mlp instead of conv" in page
+    assert "mmvae-bench run --suite toy --data-dir DIR" in page
