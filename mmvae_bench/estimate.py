@@ -1,8 +1,9 @@
 """How long a plan will take, roughly: from the rates of stored runs where there are any, else from a guess."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mmvae_bench.spec import RunSpec
@@ -16,6 +17,8 @@ OTHER_RATE = 8000.0
 CONV = 12.0
 SLOWER = {"cub": 25.0}  # 64x64 pictures and 32 words of 1,700 beside two small pictures
 SCORING = 10.0  # seconds a run
+
+Pace = tuple[float, float, float]  # rows a second, rows an epoch, seconds of scoring
 
 
 @dataclass(frozen=True)
@@ -39,31 +42,35 @@ class Estimate:
 
 def estimate(specs: Iterable[RunSpec], store: Store) -> Estimate:
     """Estimate the time of ``specs``, without that of building data sets and training oracles."""
-    known: dict[Path, tuple[float, float, float] | None] = {}
-    seconds, runs, guessed = 0.0, 0, 0
+    each = estimate_each(specs, store)
+    return Estimate(sum(seconds for seconds, _ in each), len(each), sum(guessed for _, guessed in each))
+
+
+def estimate_each(specs: Iterable[RunSpec], store: Store) -> list[tuple[float, bool]]:
+    """Seconds of each run, and whether they are a guess; every model's stored runs are looked at once."""
+    measured = cache(_measured)
+    found = []
     for spec in specs:
         folder = store.folder(spec).parent
-        if folder not in known:
-            known[folder] = _measured(folder)
-        rate, rows, scoring = known[folder] or _guessed(spec, folder.parent)
-        seconds += spec.train.epochs * min(rows, spec.limit_train or rows) / rate + scoring
-        runs += 1
-        guessed += known[folder] is None
-    return Estimate(seconds, runs, guessed)
+        stored = measured(folder)
+        rate, rows, scoring = stored or _guessed(spec, folder.parent, measured)
+        seconds = spec.train.epochs * min(rows, spec.limit_train or rows) / rate + scoring
+        found.append((seconds, stored is None))
+    return found
 
 
-def _guessed(spec: RunSpec, folder: Path) -> tuple[float, float, float]:
+def _guessed(spec: RunSpec, folder: Path, measured: Callable[[Path], Pace | None]) -> Pace:
     """What :func:`_measured` says, without a stored run: from other models' in ``folder``, the data set's, if any."""
     rate = RATES.get(spec.model.name, OTHER_RATE)
     for other in sorted(folder.glob("*")):
-        if found := _measured(other):
+        if found := measured(other):
             return found[0] * rate / RATES.get(other.name, OTHER_RATE), *found[1:]
     rate /= 1.0 if spec.nets.name in ("mlp", "linear") else CONV
     rate /= SLOWER.get(spec.dataset.name, 1.0)
     return rate, float(ROWS.get(spec.dataset.name, OTHER_ROWS)), SCORING
 
 
-def _measured(folder: Path) -> tuple[float, float, float] | None:
+def _measured(folder: Path) -> Pace | None:
     """Rows a second, rows an epoch and seconds of scoring of the newest finished run of a model on a data set."""
     for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:

@@ -47,12 +47,14 @@ class Sweep:
 
     def run(self) -> None:
         """Do what is left, and wait for what others do, until nothing is left or we are asked to stop."""
-        from mmvae_bench.estimate import estimate
+        from mmvae_bench.estimate import estimate_each
 
         if not self._left:
             return
+        each = estimate_each((task.spec for task in self._left.values()), self.store)
         weights = {
-            name: estimate([task.spec], self.store).seconds if task.train else 1.0 for name, task in self._left.items()
+            name: seconds if task.train else 1.0
+            for (name, task), (seconds, _) in zip(self._left.items(), each, strict=True)
         }
         with Board(weights, self.store.root, self._command.nonce) as board, Stops(self._ask) as self._stops:
             try:
