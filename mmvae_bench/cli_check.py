@@ -1,6 +1,5 @@
 """The command ``check``: the conformance suite on a registered name, of ours or of a plug-in."""
 
-import difflib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmvae_bench.cli_run import data_option
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, near_hint
 
 if TYPE_CHECKING:
     from mmvae_bench.options import Named
@@ -49,8 +48,7 @@ def _checks(named: "Named", data_dir: Path) -> Iterator["Check"]:
     known = {"model": models.registry.names(), "data set": datasets.registry.names()}
     kinds = [kind for kind, names in known.items() if named.name in names]
     if not kinds:
-        near = difflib.get_close_matches(named.name, [name for names in known.values() for name in names], n=3)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = near_hint(named.name, [name for names in known.values() for name in names])
         lists = "; ".join(f"{kind}s: {', '.join(names)}" for kind, names in known.items())
         raise BenchError(f"no model or data set '{named.name}'; {hint}Known {lists}.")
     if "model" in kinds:

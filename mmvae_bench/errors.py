@@ -1,5 +1,8 @@
 """Errors that are sentences with the way out. The command line prints them and exits with code 2."""
 
+import difflib
+from collections.abc import Collection
+
 
 class BenchError(Exception):
     """Bad input: one clear sentence that says what to do. Never shown with a traceback."""
@@ -31,3 +34,9 @@ class TrainingFailed(Exception):
 
 class Stopped(Exception):
     """A run was asked to stop before its end; its checkpoint is kept. Its message is who asked."""
+
+
+def near_hint(name: str, known: Collection[str]) -> str:
+    """A question with the names nearest to ``name``, at most three, for the middle of a sentence; empty if none is."""
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(near)}? " if near else ""

@@ -10,7 +10,6 @@ imported, imported when named (or by ``all``). ::
     class Mine(MultimodalVAE): ...
 """
 
-import difflib
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -18,7 +17,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from mmvae_bench.errors import BenchError, BenchWarning
+from mmvae_bench.errors import BenchError, BenchWarning, near_hint
 
 T = TypeVar("T")
 
@@ -83,9 +82,7 @@ class Registry(Generic[T]):
         """
         if name in self.names():
             return name
-        near = difflib.get_close_matches(name, self.names(), n=3)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise BenchError(f"no {self.kind} '{name}'; {hint}Known: {', '.join(self.names())}.")
+        raise BenchError(f"no {self.kind} '{name}'; {near_hint(name, self.names())}Known: {', '.join(self.names())}.")
 
     def get(self, name: str) -> T:
         """Return the entry of ``name``, importing it on first use.

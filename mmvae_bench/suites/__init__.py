@@ -1,12 +1,11 @@
 """Suites: TOML files that say which runs make which table. They hold names and numbers, and no code."""
 
-import difflib
 import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, near_hint
 from mmvae_bench.request import Request, seed_numbers
 
 TEXTS, NUMBERS, COUNTS = "text or a list of texts", "a number or a list of numbers", "a whole number"
@@ -65,9 +64,7 @@ def _read(name_or_path: str) -> str:
     if not name_or_path.endswith(".toml"):
         known = list_suites()
         if name_or_path not in known:
-            near = difflib.get_close_matches(name_or_path, known, n=3)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
-            own = "a suite of your own is a path that ends in .toml"
+            hint, own = near_hint(name_or_path, known), "a suite of your own is a path that ends in .toml"
             raise BenchError(f"no suite '{name_or_path}'; {hint}Known: {', '.join(known)}; {own}")
         return files(__name__).joinpath(f"{name_or_path}.toml").read_text()
     try:
@@ -87,8 +84,7 @@ def _parse(name: str, text: str) -> dict[str, Any]:
 def _check(suite: str, key: str, value: object) -> None:
     """Refuse an unknown key, and a value of another type than the key's."""
     if key not in KINDS:
-        near = difflib.get_close_matches(key, KINDS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = near_hint(key, KINDS)
         raise BenchError(f"the suite '{suite}' has an unknown key '{key}'; {hint}Known: {', '.join(KINDS)}")
     kind, types = KINDS[key]
     items = value if isinstance(value, list) else [value]
