@@ -91,15 +91,14 @@ def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse:
     rows = _with_columns(rows, coarse=coarse)
     columns = _columns(rows)
     cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (frame["entrant"] == label).any()}
-    better = (1 if bool(rows["higher_is_better"].iloc[0]) else -1) if is_ranked(metric, variant) else 0
+    ok = rows[rows["status"] == "ok"]  # the others know no direction
+    better = (1 if bool(ok["higher_is_better"].iloc[0]) else -1) if is_ranked(metric, variant) else 0
     _fill(cells, rows, better)
     _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])])
-    ok = rows[rows["status"] == "ok"]
-    decimals = 1 if ok["value"].abs().max() >= 10 else 3
     comparable = _comparable(ok)
-    marked = mark(cells, comparable, better, decimals)
+    marked = mark(cells, comparable, better)
     limits = _limits(ok, "chance"), _limits(ok, "ceiling")
-    return Table(*key, "", columns, marked, *limits, better, decimals, frozenset(comparable))
+    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable))
 
 
 def by_scheme(table: Table) -> Iterator[Table]:
@@ -140,35 +139,43 @@ def _columns(rows: pd.DataFrame) -> list[Column]:
 
 def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     """Average what belongs together."""
+    largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
     names = ("entrant", *COLUMN, "seed", "value", "status", "reason", "chance", "se")
     for label, text, scheme, ratio, *scored in zip(*(rows[name] for name in names), strict=True):
         parts[label, Column(text, scheme, ratio)].append(Scored(*scored))
     for (label, column), part in parts.items():
-        cells[label][column] = _cell(part, needed[column.text], better)
+        cell = _cell(part, needed[column.text], better)
+        cells[label][column] = replace(cell, decimals=1 if largest.get(column.text, 0) >= 10 else 3)
 
 
 def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
     """Average one cell; a seed counts only if all the directions that the column is a mean of are there."""
-    by_seed: dict[int, list[float]] = defaultdict(list)
+    by_seed: dict[int, list[Scored]] = defaultdict(list)
     for row in rows:
         if row.status == "ok" and np.isfinite(row.value):
-            by_seed[int(row.seed)].append(row.value)
-    means = {seed: float(np.mean(values)) for seed, values in sorted(by_seed.items()) if len(values) == needed}
-    if means:
+            by_seed[int(row.seed)].append(row)
+    whole = {seed: part for seed, part in sorted(by_seed.items()) if len(part) == needed}
+    if whole:
+        means = {seed: float(np.mean([row.value for row in part])) for seed, part in whole.items()}
         control = any(row.status == "ok" and row.reason.startswith(CONTROL) for row in rows)
-        return Cell(summarise(list(means.values())), means, _remark(rows), control, _at_chance(rows, better))
+        chance = _at_chance(list(whole.values()), better)
+        return Cell(summarise(list(means.values())), means, _remark(rows), control, chance)
     reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
     most = max(map(len, by_seed.values()), default=0)
     return Cell(note=reason or f"only {most} of {needed} directions were scored")
 
 
-def _at_chance(rows: Sequence[Scored], better: int) -> bool:
-    """Whether the mean of scores is not beyond that of their chance levels by two standard errors, as far as known."""
-    gaps = [(row.value - row.chance) * better for row in rows if row.status == "ok" and np.isfinite(row.chance)]
-    error = np.sqrt(np.nansum([row.se**2 for row in rows if row.status == "ok"])) / max(len(gaps), 1)
-    return bool(gaps) and bool(np.mean(gaps) <= 2 * error)
+def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
+    """Whether the rows of some seeds are not beyond their own chance levels; False where one has none.
+
+    Two things may put them there by luck: the test rows, which all seeds share, so that more seeds make their error no
+    smaller, and the seeds.
+    """
+    gaps = summarise([float(np.mean([row.value - row.chance for row in part])) * better for part in seeds])
+    errors = [row.se for part in seeds for row in part if np.isfinite(row.se)]
+    return gaps.mean <= max(2 * float(np.mean(errors)) if errors else 0.0, gaps.half_width or 0.0)
 
 
 def _remark(rows: Sequence[Scored]) -> str:

@@ -46,6 +46,8 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
     for group in selection.groups:
         rows = selection.frame[selection.frame["group"] == group]
         found += _differ(f"On {group} runs", "steps", _column(rows, "steps"))
+        if _other_seeds(run for run in selection.runs if run.group == group):
+            found.append(f"On {group} models have not the same seeds: no best is marked in the columns concerned.")
         for column in HASHES:
             kinds = rows[rows["status"] == "ok"].groupby(["metric", "variant", "given", "target"])[column].nunique()
             if (kinds > 1).any():
@@ -57,6 +59,14 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
     short = ", ".join(f"{len(items)} {what}" for what, items in counts.items() if items)
     found += [f"Planned runs without scores: {short}; the reasons are under 'Not scored' on the page."] if short else []
     return list(dict.fromkeys(found))
+
+
+def _other_seeds(runs: Iterable[Run]) -> bool:
+    """Whether under some missing pattern models have not the same seeds."""
+    seeds: dict[tuple[str, float], dict[str, set[int]]] = {}
+    for run in runs:
+        seeds.setdefault((run.scheme, run.ratio), {}).setdefault(run.label, set()).add(run.seed)
+    return any(len({frozenset(own) for own in models.values()}) > 1 for models in seeds.values())
 
 
 def _differ(what: str, column: str, values: Sequence[str]) -> list[str]:

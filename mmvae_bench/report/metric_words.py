@@ -158,7 +158,11 @@ METRICS = {
     "log_likelihood": Words(
         "Log-likelihood",
         "Importance-weighted estimate in nats, mean over test rows.",
-        {"ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound"},
+        {
+            "iw": "loose where the effective sample size (table ess) is a few: then orders are of bounds as much as of "
+            "likelihoods",
+            "ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound",
+        },
         unranked=("ess",),
         main=("iw",),
     ),

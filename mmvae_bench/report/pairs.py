@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from mmvae_bench.report.marks import ranked
 from mmvae_bench.report.statistics import PairedDifference, holm, paired_difference
 from mmvae_bench.report.tables import Cell, Column, Table
 
@@ -39,9 +40,8 @@ def compare_column(table: Table, column: Column) -> list[Comparison]:
 
 
 def _pairs(table: Table, column: Column) -> Iterator[Comparison]:
-    row = {label: cells[column] for label, cells in table.cells.items()}
-    for a, b in combinations([label for label, cell in row.items() if cell.score and not cell.control], 2):
-        if found := _compare(table, column, (a, row[a]), (b, row[b])):
+    for a, b in combinations(ranked(table.cells, column).items(), 2):
+        if found := _compare(table, column, a, b):
             yield found
 
 
@@ -51,15 +51,5 @@ def _compare(table: Table, column: Column, a: tuple[str, Cell], b: tuple[str, Ce
         return None
     if difference.mean * table.better < 0:
         return _compare(table, column, b, a)
-    claim = difference.excludes_zero and any(_beyond_chance(cell, table, column) for _, cell in (a, b))
+    claim = bool(table.better) and difference.excludes_zero and not (a[1].at_chance and b[1].at_chance)
     return Comparison(table.group, table.title, column, a[0], b[0], difference, claim)
-
-
-def _beyond_chance(cell: Cell, table: Table, column: Column) -> bool:
-    """Whether a score's interval lies beyond all chance levels of its column, as far as there are any."""
-    if not table.better or cell.score is None or cell.score.half_width is None:
-        return False
-    low, high = table.chance.get(column, (float("inf"), float("-inf")))
-    if table.better > 0:
-        return cell.score.mean - cell.score.half_width > high
-    return cell.score.mean + cell.score.half_width < low

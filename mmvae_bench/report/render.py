@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mmvae_bench.report.describe import CONTROL
+from mmvae_bench.report.marks import ranked, same_seeds
 from mmvae_bench.report.statistics import MIN_SEEDS
 from mmvae_bench.report.tables import Cell, Column, Table
 
@@ -47,22 +48,23 @@ def show(cell: Cell, table: Table) -> Shown:
     """Return how a cell is written."""
     if cell.score is None:
         return Shown("n/a" if cell.note else "-")
-    score, digits = cell.score, table.decimals
+    score, digits = cell.score, cell.decimals
     interval = "" if score.half_width is None else f"{score.half_width:.{digits}f}"
     marks = ALMOST * cell.undecided + DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
-    return Shown(f"{score.mean:.{digits}f}", interval, marks, cell.best)
+    return Shown(f"{score.mean:z.{digits}f}", interval, marks, cell.best)
 
 
-def show_limits(ends: tuple[float, float] | None, table: Table) -> str:
+def show_limits(ends: tuple[float, float] | None, decimals: int) -> str:
     """A chance level or ceiling; two numbers where it depends on the run."""
-    low, high = ("", "") if ends is None else (f"{end:.{table.decimals}f}" for end in ends)
+    low, high = ("", "") if ends is None else (f"{end:z.{decimals}f}" for end in ends)
     return low if low == high else f"{low} to {high}"
 
 
 def limit_rows(table: Table) -> dict[str, list[str]]:
     """The lines below a table, as far as there are any."""
     rows = {"chance": table.chance, "ceiling": table.ceiling}
-    return {name: [show_limits(ends.get(c), table) for c in table.columns] for name, ends in rows.items() if ends}
+    columns = [(column, table.decimals(column)) for column in table.columns]
+    return {name: [show_limits(ends.get(c), digits) for c, digits in columns] for name, ends in rows.items() if ends}
 
 
 def caption(table: Table) -> str:
@@ -79,12 +81,14 @@ def notes(table: Table) -> list[str]:
     cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
     reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.score)
     daggers = [f"{DAGGER} {CONTROL}: shown, never ranked."] if any(cell.control for _, cell in cells) else []
+    mixed = table.better and not all(same_seeds(ranked(table.cells, column)) for column in table.columns)
+    seeds = ["no best is marked in a column whose models have not the same seeds."] if mixed else []
     almost = [f"{ALMOST} {LEGEND} (from {MIN_SEEDS} shared seeds on)."] if any(c.undecided for _, c in cells) else []
     scored = [(label, cell.note) for label, cell in cells if cell.score]
     remarks = {note: {label: None for label, own in scored if own == note} for _, note in scored if note}
     every = {label for label, _ in scored}
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
-    return [*almost, *daggers, *reasons, *said]
+    return [*almost, *seeds, *daggers, *reasons, *said]
 
 
 def to_csv(table: Table) -> str:

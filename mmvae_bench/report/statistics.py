@@ -30,7 +30,8 @@ class PairedDifference:
     """Mean of a - b over shared seeds.
 
     Attributes:
-        half_width: Of the 95 % paired-t interval, None for fewer than 3 shared seeds.
+        half_width: Of the 95 % paired-t interval, None for fewer than 3 shared seeds, and where all differ by the same
+            amount other than 0: a few seeds without any spread are no evidence that there is none.
         p: Two-sided p of the paired t-test, None likewise.
         smallest_p: What n pairs can reach at best without assuming a normal law: 2 / 2^n, all signs equal.
         n: Shared seeds.
@@ -86,9 +87,12 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedD
     shared = sorted(set(a) & set(b))
     if not shared:
         return None
-    differences = tuple(a[seed] - b[seed] for seed in shared)
+    rounding = 1e-12 * max(abs(score[seed]) for score in (a, b) for seed in shared)
+    differences = tuple(d if abs(d := a[seed] - b[seed]) > rounding else 0.0 for seed in shared)
     s = summarise(differences)
-    return PairedDifference(s.mean, s.half_width, _t_test(s), smallest_attainable_p(s.n), s.n, differences)
+    flat = s.sd is not None and s.sd <= rounding < abs(s.mean)
+    half, p = (None, None) if flat else (s.half_width, _t_test(s))
+    return PairedDifference(s.mean, half, p, smallest_attainable_p(s.n), s.n, differences)
 
 
 def smallest_attainable_p(n: int) -> float:
@@ -115,6 +119,6 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def _t_test(s: Summary) -> float | None:
     if s.half_width is None or s.sd is None:
         return None
-    if s.sd == 0:  # every seed differs by the same amount
-        return 1.0 if s.mean == 0 else 0.0
+    if s.sd == 0:  # the same on every seed
+        return 1.0
     return float(2 * special.stdtr(s.n - 1, -abs(s.mean) / (s.sd / np.sqrt(s.n))))

@@ -69,11 +69,8 @@ class SummaryTable:
 
     def chance(self, scheme: str, ratio: float) -> list[str]:
         """The chance level of each column, empty where there is none."""
-        return [
-            show_limits(table.chance.get(Column(text, scheme, ratio)), table)
-            for _, table in self.parts
-            for text in _texts(table)
-        ]
+        columns = [(table, Column(text, scheme, ratio)) for _, table in self.parts for text in _texts(table)]
+        return [show_limits(table.chance.get(column), table.decimals(column)) for table, column in columns]
 
 
 def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequence[str]) -> list[SummaryTable]:

@@ -29,10 +29,12 @@ class Cell:
         note: Of a score: what it must not be taken for.
         by_seed: What was averaged.
         control: A chance control: never best.
-        at_chance: Not above its chance level by two standard errors of its test rows: never best.
-        best: Equal to the best of its column at the precision shown.
+        at_chance: Not beyond its chance level by two standard errors of its test rows and, from 3 seeds on, by its
+            t-interval: never best.
+        best: The best of its column, or equal to it at the precision shown and not told from it.
         undecided: Not best, but not told from it: the paired 95 % interval of their difference holds 0. Never with
-            fewer than 3 shared seeds, of a control, or at chance.
+            fewer than 3 seeds, of a control, or at chance.
+        decimals: Digits shown after the point, the same for all of a column's cells.
     """
 
     score: Summary | None = None
@@ -42,6 +44,7 @@ class Cell:
     at_chance: bool = False
     best: bool = False
     undecided: bool = False
+    decimals: int = 3
 
 
 Cells = dict[str, dict[Column, Cell]]  # model label -> column -> cell
@@ -55,7 +58,6 @@ class Table:
         cells: Model label -> column -> cell.
         chance: Column -> least and greatest chance level of its rows; ``ceiling`` likewise.
         better: 1 if higher is better, -1 if lower, 0 if no best is marked.
-        decimals: Digits shown after the point.
         comparable: Columns in which all models were scored on the same data by the same oracles and embeddings.
     """
 
@@ -69,7 +71,6 @@ class Table:
     chance: dict[Column, tuple[float, float]]
     ceiling: dict[Column, tuple[float, float]]
     better: int
-    decimals: int
     comparable: frozenset[Column] = frozenset()
 
     @property
@@ -81,6 +82,10 @@ class Table:
     def definition(self) -> str:
         """One line."""
         return definition(self.metric, self.variant, self.prior)
+
+    def decimals(self, column: Column) -> int:
+        """Digits shown after the point of a column's numbers."""
+        return min((row[column].decimals for row in self.cells.values() if row[column].score), default=3)
 
     @property
     def seeds(self) -> int | None:

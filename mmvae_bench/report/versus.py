@@ -102,7 +102,7 @@ def _line(score: str, table: Table, column: Column, a: str, b: str) -> Line | No
     means = [sum(scores[seed] for seed in shared) / len(shared) for scores in (x, y)]
     pair = next((c for c in compare_column(table, column) if {c.better, c.worse} == {a, b}), None)
     better = ("A" if pair.better == a else "B") if pair and pair.claim else ""
-    where = table.group, score, column, table.decimals
+    where = table.group, score, column, table.decimals(column)
     return Line(*where, means[0], means[1], difference, pair.holm if pair else None, better)
 
 
@@ -133,8 +133,8 @@ def _grid(lines: Sequence[Line], *, ranked: bool) -> Grid:
 def _texts(line: Line, *, ranked: bool) -> Iterator[str]:
     d, digits = line.difference, line.decimals
     yield from (line.score, line.column.text, line.column.condition, str(d.n))
-    yield from (f"{mean:.{digits}f}" for mean in (line.a, line.b))
-    yield f"{d.mean:+.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
+    yield from (f"{mean:z.{digits}f}" for mean in (line.a, line.b))
+    yield f"{d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
     for p in (d.p, line.holm, *([d.wilcoxon] if ranked else [])):
         yield "-" if p is None else f"{p:.2g}"
     yield from (f"{d.smallest_p:.2g}", line.better or "-")

@@ -34,7 +34,7 @@ def tables(groups: int, seeds: int = 3, ratios: tuple[float, ...] = (0.0,), **ce
     return [
         Table(f"data {g}", "cross_coherence", "micro", "", "split", columns,
               {m: {c: cell(0.2 + 0.1 * i, m) for c in columns} for i, m in enumerate(MODELS)},
-              {}, {}, 1, 3, frozenset(columns))
+              {}, {}, 1, frozenset(columns))
         for g in range(groups)
     ]  # fmt: skip
 

@@ -60,6 +60,17 @@ def test_equal_differences_on_all_seeds_are_not_a_division_by_zero() -> None:
     same = paired_difference({0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.5, 1: 0.5, 2: 0.5})
     assert same is not None
     assert (same.p, same.half_width, same.excludes_zero) == (1.0, 0.0, False)
+    near = paired_difference({0: 0.1 + 0.2, 1: 0.5, 2: 0.7}, {0: 0.3, 1: 0.5, 2: 0.7})  # .1 + .2 is not .3
+    assert near is not None
+    assert (near.mean, near.p, near.half_width) == (0.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("a", [(0.5, 0.5, 0.5), (0.3, 0.4, 0.5)])  # the second pair differs in its last bits
+def test_seeds_that_differ_by_one_amount_are_no_proof(a: tuple[float, ...]) -> None:
+    found = paired_difference(dict(enumerate(a)), {seed: score - 0.1 for seed, score in enumerate(a)})
+    assert found is not None
+    assert found.mean == pytest.approx(0.1)
+    assert (found.p, found.half_width, found.excludes_zero) == (None, None, False)
 
 
 def test_smallest_p_is_that_of_all_signs_equal() -> None:

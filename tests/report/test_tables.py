@@ -100,6 +100,38 @@ def test_what_is_not_beyond_chance_by_two_errors_is_no_best(factory: Factory, st
     assert {label for label, row in table.cells.items() if row[table.columns[0]].best} == {"mvae"}
 
 
+@pytest.mark.parametrize(("spread", "best"), [(0.01, True), (0.2, False)])
+def test_from_three_seeds_on_a_best_is_beyond_chance_by_its_interval(
+    factory: Factory, stored: Any, spread: float, best: bool
+) -> None:
+    runs = []
+    for model, mean in {"mvae": 0.4, "mmvae": 0.1}.items():  # chance .3: by test rows alone .4 is far above it
+        for seed in range(3):
+            run, value = factory.spec(model, seed=seed), mean + spread * (seed - 1)
+            runs.append((run, [factory.row(run, "strange", value, chance=0.3, se=0.001)]))
+    table = one(build_tables(*_framed(stored(*runs))), "strange")
+    assert table.cells["mvae"][table.columns[0]].best == best
+
+
+def test_each_column_has_its_own_digits_and_no_zero_has_a_sign(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("mvae", seed=seed) for seed in range(3)]
+    values = {"picture": (-590.26, -590.26, -590.26), "word": (-0.0002, -0.0003, -0.0001)}
+    rows = [[factory.row(r, "strange", v[r.seed], target=name) for name, v in values.items()] for r in runs]
+    table = one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange")
+    assert [show(table.cells["mvae"][column], table).plain for column in table.columns] == [
+        "-590.3 ± 0.0",
+        "0.000 ± 0.000",
+    ]
+
+
+def test_a_run_that_was_not_scored_says_nothing_of_the_direction(factory: Factory, stored: Any) -> None:
+    a, b = factory.spec("mvae"), factory.spec("mmvae")
+    skipped = factory.row(a, "strange", None, given="mnist", target="street", status="skipped", higher_is_better=False)
+    scored = [factory.row(run, "strange", 0.5, given="street", target="mnist") for run in (a, b)]
+    (table,) = build_tables(*_framed(stored((a, [skipped, scored[0]]), (b, [scored[1]]))))
+    assert table.better == 1
+
+
 def test_one_alone_is_no_best_and_diagnostics_have_none(factory: Factory, stored: Any) -> None:
     a, b = factory.spec("mvae"), factory.spec("mmvae")
     rows = [[factory.row(run, "joint_coherence", 0.5, prior="model", variant="entropy")] for run in (a, b)]
@@ -292,7 +324,7 @@ def test_a_summary_has_no_empty_column(factory: Factory, stored: Any) -> None:
 def test_remarks_on_scores_are_below_their_table(made: Any) -> None:
     selection = select(made.store, made.plan)
     table = one(build_tables(*_framed(selection)), "cca", "mean oracle", group="cub")
-    assert notes(table) == ["† chance control: shown, never ranked.", "first reduced by PCA"]
+    assert notes(table)[-2:] == ["† chance control: shown, never ranked.", "first reduced by PCA"]
     assert not any(cell.best for cell in table.cells["unimodal"].values())
 
 
