@@ -1,59 +1,83 @@
-"""What the results section says is what the published scores say."""
+"""What the results section says is what the published scores say: its tables cell by cell, and all its differences."""
 
 import re
+from functools import cache
+from itertools import combinations, product
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 ROOT = Path(__file__).parent.parent
-SECTION = ROOT / "reports" / "README.md"
+SECTION = (ROOT / "reports" / "README.md").read_text(encoding="utf-8")
 SUITES = sorted(path.parent.name for path in ROOT.glob("results/*/scores.csv"))
+MADE = r"\nMade by `mmvae-bench run --suite ([\w-]+)[^`]*` \(`(\w+)`, `([\w ]+)`\)"
+TABLES = re.findall(rf"((?:^\|.*\n)+){MADE}", SECTION, re.MULTILINE)  # table, suite, metric, variant
 NAMES = {"MEME": "meme", "MMVAE": "mmvae", "MVAE": "mvae", "MoPoE": "mopoe", "MM-VAMP": "mmvm", "unimodal": "unimodal"}
-TABLE = re.compile(r"((?:^\|.*\n)+)\nMade by `mmvae-bench run --suite ([\w-]+)", re.MULTILINE)
+RATIOS = {"half": 0.5, "an eighth": 0.875}
 CHANCE = "always the commonest class"
-NUMBER = re.compile(r"-?\d*\.\d+|-?\d+")
+NUMBER, PAIR = r"-?\d*\.\d+", r"([\d,]*\.\d+) ± (\d*\.\d+)"
+SCORE = ["dataset_options", "metric", "variant", "prior", "given", "target", "missing_scheme", "missing_ratio"]
 
 
-def cells(table: str) -> list[list[str]]:
-    """The cells of a Markdown table, its header first and without the ruler."""
-    rows = [[cell.strip(" *`") for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    return [rows[0], *rows[2:]]
+@cache
+def scores(suite: str) -> pd.DataFrame:
+    """The scores of a published suite."""
+    frame = pd.read_csv(ROOT / "results" / suite / "scores.csv", dtype={"variant": str, "prior": str})
+    return frame[frame["status"] == "ok"].fillna({"variant": "", "prior": "", "given": "", "target": ""})
 
 
-def means(suite: str) -> pd.Series:
-    """Mean over seeds of each score of each entrant, by the model's name and label."""
-    frame = pd.read_csv(ROOT / "results" / suite / "scores.csv", dtype={"variant": str})
-    keys = ["model", "label", "dataset", "dataset_options", "metric", "variant", "prior", "given", "target"]
-    missing = ["missing_scheme", "missing_ratio"]
-    good = frame[frame["status"] == "ok"]
-    return good.groupby([*keys, *missing], dropna=False)["value"].mean()
+def fits(printed: str, value: float) -> bool:
+    """Whether a number is printed as a value rounds."""
+    text = printed.replace(",", "")
+    return abs(abs(value) - abs(float(text))) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9
 
 
-def printed(text: str) -> list[tuple[float, float]]:
-    """The numbers of a cell, each with half a unit of its last digit."""
-    return [(float(n), 0.5 * 10.0 ** -len(n.partition(".")[2]) + 1e-9) for n in NUMBER.findall(text)]
+@pytest.mark.parametrize(("table", "suite", "metric", "variant"), TABLES)
+def test_every_cell_is_the_mean_of_its_scores(table: str, suite: str, metric: str, variant: str) -> None:
+    """A column is a share of complete rows; directions are named in its head, or in the first one for all."""
+    header, _, *rows = ([cell.strip(" *`") for cell in line.strip("|").split("|")] for line in table.splitlines())
+    frame = scores(suite)
+    frame = frame[(frame["metric"] == metric) & (frame["variant"] == variant)]
+    for row, (head, cell) in product(rows, list(enumerate(header))[1:]):
+        if row[0] == CHANCE or "paper" in cell:
+            continue
+        directions = re.findall(r"(\w+) to (\w+)", cell.lower()) or re.findall(r"(\w+) to (\w+)", header[0].lower())
+        own = frame[(frame["label"] == row[0]) | (frame["model"] == NAMES.get(row[0]))]
+        own = own[own["missing_ratio"] == RATIOS.get(cell, 0.0)]
+        shown = re.findall(NUMBER, row[head])
+        assert len(shown) == len(directions), (row, cell)
+        for number, (given, target) in zip(shown, directions, strict=True):
+            part = own[(own["given"] == given) & (own["target"] == target)]
+            assert part["seed"].is_unique, (row, cell)
+            assert fits(number, part["value"].mean()), (row, cell, part["value"].mean())
 
 
-@pytest.mark.parametrize(("table", "suite"), TABLE.findall(SECTION.read_text(encoding="utf-8")))
-def test_each_number_of_a_table_is_a_mean_of_the_scores(table: str, suite: str) -> None:
-    found, (header, *rows) = means(suite), cells(table)
-    label, model = found.index.get_level_values("label"), found.index.get_level_values("model")
-    for row in rows:
-        own = found[(label == row[0]) | (model == NAMES.get(row[0], ""))]
-        shown = [number for head, cell in zip(header[1:], row[1:], strict=True) if "paper" not in head
-                 for number in printed(cell)]  # fmt: skip
-        assert shown, row
-        for number, half in shown if row[0] != CHANCE else []:
-            assert (own - number).abs().min() <= half, (row, number)
+def differences() -> np.ndarray:
+    """Mean and half width of the paired 95 % t-interval of all pairs of models in all scores of all suites, [n, 2]."""
+    found = []
+    for suite in SUITES:
+        wide = scores(suite).pivot_table(index=SCORE, columns=["label", "seed"], values="value")
+        for a, b in combinations(wide.columns.unique("label"), 2):
+            d = (wide[a] - wide[b]).dropna()
+            half = stats.t.ppf(0.975, d.shape[1] - 1) * stats.sem(d, axis=1)
+            found.append(np.stack([d.mean(axis=1), half], axis=1))
+    return np.concatenate(found)
+
+
+def test_every_difference_is_one_of_two_models_on_shared_seeds() -> None:
+    quoted = re.findall(PAIR, " ".join(SECTION.split()))
+    assert quoted
+    found = differences()
+    assert not [pair for pair in quoted if not any(fits(pair[0], d) and fits(pair[1], half) for d, half in found)]
 
 
 def test_the_section_names_every_published_suite_and_has_its_tables() -> None:
-    text = SECTION.read_text(encoding="utf-8")
-    assert SUITES
-    assert not [suite for suite in SUITES if f"]({suite}/README.md)" not in text]
-    assert TABLE.findall(text)
+    assert TABLES
+    assert not [suite for suite in SUITES if f"]({suite}/README.md)" not in SECTION]
 
 
 @pytest.mark.parametrize("suite", SUITES)
