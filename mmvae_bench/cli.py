@@ -113,15 +113,22 @@ def list_names(what: str) -> None:
     if what == "suites":
         from mmvae_bench.suites import list_suites
 
-        for name, title in list_suites().items():
-            click.echo(f"{name:<18} {title}")
+        _columns(list_suites())
         return
     from importlib import import_module
 
     registry = import_module(f"mmvae_bench.{what}").registry
-    for name in registry.names():
-        plugin = registry.plugin(name)
-        click.echo(f"{name:<18} (plug-in: {plugin})" if plugin else name)
+    plugins = {name: f"(plug-in: {plugin})" for name in registry.names() if (plugin := registry.plugin(name))}
+    known = {name: registry.get(name).summary if what == "datasets" else "" for name in registry.names()
+             if name not in plugins}  # fmt: skip
+    _columns(known | plugins)
+
+
+def _columns(rows: dict[str, str]) -> None:
+    """Print names and what is said of them."""
+    width = max(map(len, rows), default=0)
+    for name, text in rows.items():
+        click.echo(f"{name:<{width}}  {text}".rstrip())
 
 
 @main.group()

@@ -1,7 +1,7 @@
 """MEME (Joy et al., ICLR 2022): mutual supervision. Each encoder is the conditional prior of the others."""
 
-import copy
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Literal
 
 import torch
@@ -31,14 +31,15 @@ class MEME(MultimodalVAE):
     with |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
     modalities' encoders at learned pseudo-inputs u (of captions: as embedded), which start from data and stay as they
     are where no row is incomplete. With one other modality the KL is closed-form, else the one-sample estimate.
-    Counting z_0 keeps w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default), directions summed; K = 10.
+    Counting z_0 keeps w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default); K = 10.
 
     Args:
         supervision: lambda, the weight of log q(t | s).
         k: K, the extra samples of log q(t | s).
         pseudo: Number of pseudo-inputs a modality.
         combine: R_e, of several modalities.
-        batches: ``pure`` alternates batches of complete and of incomplete rows, as the authors do.
+        batches: ``pure`` alternates batches of complete and of incomplete rows, as the authors' code does.
+        directions: ``sum`` leaves out 1 / |P|, as that code does: rows with |P| >= 2 weigh more beside those with one.
     """
 
     no_prior = "MEME has no p(z): the prior of a row is its other modalities' encoder"
@@ -47,13 +48,13 @@ class MEME(MultimodalVAE):
 
     def __init__(
         self, networks: Networks, *, beta: Weight = 1.0, supervision: Weight = 10.0, k: Count = 10,
-        pseudo: Positive = 128, shared: bool = True, stop_gradient: bool = True,
-        combine: Literal["mixture", "product"] = "mixture", batches: Batches = "mixed",
+        pseudo: Positive = 128, shared: bool = True, stop_gradient: bool = True, batches: Batches = "mixed",
+        combine: Literal["mixture", "product"] = "mixture", directions: Literal["mean", "sum"] = "mean",
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
-        self.stop_gradient, self.second = stop_gradient, None if shared else Densities(copy.deepcopy(networks))
-        self.pseudo = PseudoInputs(networks, pseudo)
+        self.stop_gradient, self.directions = stop_gradient, directions
+        self.second, self.pseudo = None if shared else Densities(deepcopy(networks)), PseudoInputs(networks, pseudo)
 
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Start the pseudo-inputs from training entries that are present."""
@@ -83,10 +84,9 @@ class MEME(MultimodalVAE):
             q, a, c = experts.q[m], cross[0, m], log_mean_exp(cross[:, m])
             w = (a - c).exp().detach() if self.stop_gradient else (a - c).exp()
             paired.append(w * (own[m] - a - self.beta * self.divergence(m, q, z_0, priors)) + self.supervision * c)
-            log_pu = self.combined_pseudo(pseudo, m).log_prob(z_0)
-            alone.append(own[m] - self.beta * (q.log_prob(z_0) - log_pu))
-        size = batch.present.sum(0)
-        each = torch.where(size >= 2, torch.stack(paired) / size.clamp(min=1), torch.stack(alone))
+            alone.append(own[m] - self.beta * (q.log_prob(z_0) - self.combined_pseudo(pseudo, m).log_prob(z_0)))
+        size, mean = batch.present.sum(0), self.directions == "mean"
+        each = torch.where(size >= 2, torch.stack(paired) / (size.clamp(min=1) if mean else 1), torch.stack(alone))
         return row_mean(torch.where(batch.present, each, 0.0).sum(0), batch.present, log_px=own.sum(0))
 
     def reconstructions(self, z: Tensor, batch: MultimodalBatch) -> tuple[Tensor, Tensor]:

@@ -78,11 +78,15 @@ class Look:
 
 
 def palette(labels: Sequence[str]) -> dict[str, Look]:
-    """One look a label. A registered model's bare name has the same in every report; others take what is left."""
-    looks = [Look(c, m) for c, m in zip(COLOURS, MARKERS, strict=True)]
+    """One look a label. A registered model's bare name has the same in every report; others take what is left.
+
+    No two of a hundred labels are alike: when all colours are used, they come again with other markers.
+    """
+    n = len(COLOURS)
+    looks = [Look(COLOURS[i], MARKERS[(i + turn) % n]) for turn in range(n) for i in range(n)]
     fixed = dict(zip(models.names(), looks, strict=False))
     taken = {fixed[label] for label in labels if label in fixed}
-    free = itertools.cycle([look for look in looks if look not in taken] or looks)
+    free = itertools.cycle([look for look in looks if look not in taken])
     return {label: fixed.get(label) or next(free) for label in labels}
 
 
@@ -92,8 +96,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def legend_right(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend beside all panels, outside them."""
+    """A legend beside all panels, outside them; the figure grows where it would be cut off."""
     if handles:
+        figure.set_figheight(max(figure.get_figheight(), 0.19 * len(handles) + 0.2))
         figure.legend(handles=list(handles), loc="outside right center", handlelength=1.8)
 
 

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from mmvae_bench.report.describe import is_main, words
 from mmvae_bench.report.figures import Look, Plot, legend_right, new_figure
+from mmvae_bench.report.figures_rows import rows
 from mmvae_bench.report.naming import slug
 from mmvae_bench.report.tables import Cell, Column, Table
 
 PANEL = (2.6, 2.3)
 MOST_PANELS = 3  # side by side
+MOST_LINES = 10
 AXIS = " Ratio 0 is the same run under every scheme; the axis is logarithmic in the share of complete rows."
 
 
@@ -26,13 +28,18 @@ def curves(tables: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[st
         group, metric, variant, prior = key
         name = "-".join(part for part in (slugs[group], metric, variant and slug(variant), prior) if part)
         title = schemes[0].title + " against missing data" * _swept(schemes[0])
-        figure = _draw(schemes, looks)
+        figure = rows(schemes) if _crowded(schemes) else _draw(schemes, looks)
         yield Plot(name, title, _caption(schemes), group, figure, words(metric).key and not prior)
 
 
 def _swept(table: Table) -> bool:
     """Whether there is a missing ratio to draw against."""
     return len({column.ratio for column in table.columns}) > 1
+
+
+def _crowded(schemes: Sequence[Table]) -> bool:
+    """Whether lines would hide one another."""
+    return len(schemes[0].cells) > MOST_LINES
 
 
 def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
@@ -139,10 +146,12 @@ def _caption(tables: Sequence[Table]) -> str:
     cells = [cell for t in tables for row in t.cells.values() for cell in row.values()]
     banded = any(cell.score and cell.score.half_width is not None for cell in cells)
     many = any(len(cell.by_seed) > 1 for cell in cells)
-    seeds = " Means over seeds" + (", dots: seeds" if many else "")
-    interval = "bands, cut at the axes" if _swept(table) else "bars"
+    crowded = _crowded(tables)
+    seeds = " Means over seeds" + (", dots: seeds" if many and not crowded else "")
+    interval = "bars" if crowded or not _swept(table) else "bands"
+    interval += ", cut at the axes" * (crowded or _swept(table))
     seeds += f", {interval}: 95 % t-intervals (3 seeds or more)." if banded else ". Too few seeds for intervals."
     moved = any(low != high for low, high in table.chance.values())
     chance = " Chance depends on the run; its mid-range is dashed." if moved else ""
-    axis = AXIS if _swept(table) else ""
+    axis = AXIS if _swept(table) and not crowded else ""
     return f"{table.group}: {table.definition[:1].lower()}{table.definition[1:]}{seeds}{chance}{axis}"

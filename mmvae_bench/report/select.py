@@ -1,5 +1,6 @@
 """Which runs and rows a report is about."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -97,11 +98,12 @@ def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
 
 
 def _ordered(by_label: dict[str, Run]) -> list[str]:
-    """Labels in the registry's order of their models, then by text."""
+    """Labels in the registry's order of their models, then by text, numbers in it as numbers: k=3 before k=10."""
     order = models.names()
 
-    def place(label: str) -> tuple[int, str]:
+    def place(label: str) -> tuple[int, list[str | int]]:
         name = by_label[label].spec["model"]["name"]
-        return (order.index(name) if name in order else len(order), label)
+        parts = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", label)]
+        return (order.index(name) if name in order else len(order), parts)
 
     return sorted(by_label, key=place)

@@ -1,4 +1,4 @@
-"""What every model must answer once it is trained: posteriors, decoded targets, prior and likelihoods."""
+"""What every model must answer once it is trained: posteriors, decoded targets, draws of the prior."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,32 +8,15 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from mmvae_bench.distributions import Posterior, standard
+from mmvae_bench.distributions import DiagonalNormal, Posterior
 from mmvae_bench.errors import Undefined
-from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.importance import Estimate
 from mmvae_bench.testing.check import must
-from mmvae_bench.testing.examples import LATENT, Case
+from mmvae_bench.testing.examples import LATENT, SAMPLES, Case, example_batch, undefined
+from mmvae_bench.testing.scores import log_likelihood, standard_prior
 from mmvae_bench.types import Modality, MultimodalBatch
 
-SAMPLES = 16  # K of a likelihood
-Rule = tuple[str, str, Callable[[Case], None]]  # its name, what it covers, and what holds for a case
-SLACK = math.log(10)  # an estimate of p(x) may exceed it: by ten, with a tenth of the proposal from the prior
-
-
-def answer_rules() -> list[Rule]:
-    """Name, what is covered, and the rule for a case."""
-    return [
-        ("posterior", "a density for every subset, which depends on it alone, and on no other row", _posterior),
-        ("decoding", "every target from every subset, in the shape of its entries", _decoding),
-        ("prior", "draws in the shapes of the entries, or a sentence why there is no prior", _prior),
-        (
-            "log-likelihood",
-            "finite, no more than the likelihoods can give, under any prior; or a sentence",
-            _likelihood,
-        ),
-        ("generators", "what scores draw comes from the generator they give, and from nothing else", _generators),
-    ]
+DRAWS = 4000  # of z
 
 
 def subsets(batch: MultimodalBatch) -> Iterator[tuple[str, ...]]:
@@ -51,21 +34,38 @@ def spoiled(batch: MultimodalBatch, value: float, word: int) -> MultimodalBatch:
 
 
 @torch.no_grad()
-def _posterior(case: Case) -> None:
+def posterior(case: Case) -> None:
+    """q(z | x_A) for every A: shapes, one density, and of what it depends."""
     model, batch = case.model.eval(), case.complete
     for given in subsets(batch):
         shown, of = batch.given(*given), f"of {'+'.join(given)}: {case.where}"
         q, other = model.posterior(shown), model.posterior(spoiled(shown, math.nan, -1))
         must(q.mean.shape == q.stddev.shape == (batch.size, LATENT), f"q.mean or q.stddev is not [B, L] {of}")
+        must(_equal(q, model.posterior(shown)), f"posterior() of the same rows differs from call to call {of}")
         must(_equal(q, other), f"a hidden value reached q {of}")
         z = q.rsample(3)
         must(q.rsample().shape == q.mean.shape and z.shape == (3, *q.mean.shape), f"rsample() is not [(K,) B, L] {of}")
+        must(not torch.equal(z[0], z[1]), f"rsample(k) gives one draw k times {of}")
         log_q = q.log_prob(z)
         must(log_q.shape == z.shape[:2], f"log_prob() is not [K, B] {of}")
         proper = (q.stddev > 0).all() and torch.isfinite(q.mean).all() and torch.isfinite(log_q).all()
         must(proper, f"q is no density {of}")
         alone = model.posterior(_row(shown, 1)).mean[0]
-        must(torch.allclose(alone, q.mean[1], rtol=0.01, atol=0.01), f"q of a row depends on its neighbours {of}")
+        same = torch.allclose(alone, q.mean[1], rtol=0.01, atol=0.01)
+        must(same, f"q of a row depends on its neighbours, or fuses what is absent in it, {of}")
+        if len(given) == 1:
+            other = model.posterior(example_batch(case.modalities, shown.present, seed=2))
+            must(not torch.allclose(other.mean, q.mean), f"q does not depend on what is given, {of}")
+        _density(q, of)
+
+
+def _density(q: Posterior, of: str) -> None:
+    """E_q[r(z) / q(z)] = 1 for a density r: here the Normal of q's mean and 0.7 of its standard deviation."""
+    z = q.rsample(DRAWS, Generator().manual_seed(3))
+    r = DiagonalNormal(q.mean, 0.7 * q.stddev)
+    ratio = (r.log_prob(z) - q.log_prob(z)).exp()
+    far = (ratio.mean(0) - 1).abs() > 0.02 + 6 * ratio.std(0) / DRAWS**0.5
+    must(not far.any(), f"rsample(), log_prob(), mean and stddev are not of one density {of}")
 
 
 def _equal(q: Posterior, p: Posterior) -> bool:
@@ -78,7 +78,8 @@ def _row(batch: MultimodalBatch, b: int) -> MultimodalBatch:
 
 
 @torch.no_grad()
-def _decoding(case: Case) -> None:
+def decoding(case: Case) -> None:
+    """Entries of every modality from the z of every subset."""
     model, batch = case.model.eval(), case.complete
     for given in subsets(batch):
         shown = batch.given(*given)
@@ -97,12 +98,13 @@ def _entries(m: Modality, x: Tensor, rows: int, of: str) -> None:
 
 
 @torch.no_grad()
-def _prior(case: Case) -> None:
+def prior(case: Case) -> None:
+    """Draws of p(z) decoded, or why there is none."""
     model = case.model.eval()
     for what in (model.prior, lambda: model.sample_prior(2)):
         if model.no_prior is None:
             what()
-        elif not isinstance(_undefined(what), Undefined):
+        elif not isinstance(undefined(what), Undefined):
             must(False, f"no_prior says that there is no p(z), but prior() or sample_prior() returns one: {case.where}")
     if model.no_prior is None:
         drawn = model.sample_prior(2)
@@ -111,70 +113,30 @@ def _prior(case: Case) -> None:
             _entries(m, drawn[m.name], 2, f"prior -> {m.name}: {case.where}")
 
 
-def _undefined(what: Callable[[], object]) -> object:
-    """What it returns, or why it does not."""
-    try:
-        return what()
-    except Undefined as reason:
-        must(str(reason).strip(), "Undefined is raised without a sentence")
-        return reason
-
-
 @torch.no_grad()
-def log_likelihood(model: MultimodalVAE, batch: MultimodalBatch, seed: int = 3, *, own_prior: bool = False) -> Estimate:
-    """log p(x_A) on fixed noise; under N(0, I) of its family, which every model takes (protocol 17), or its own."""
-    prior = None if own_prior else standard(model.family, torch.zeros(1, LATENT))
-    return model.eval().log_likelihood(batch, SAMPLES, Generator().manual_seed(seed), prior)
-
-
-@torch.no_grad()
-def _likelihood(case: Case) -> None:
+def generators(case: Case) -> None:
+    """Equal draws from equal generators, whatever state PyTorch's own is in."""
     model, batch = case.model.eval(), case.complete
-    for given in [*((name,) for name in batch.names), batch.names]:
-        most = sum(_most(m) + SLACK for m in case.modalities if m.name in given)
-        for own in (False, True):
-            of = f"of {'+'.join(given)} under {'its own' if own else 'a given'} prior: {case.where}"
-            found = _undefined(partial(log_likelihood, model, batch.given(*given), own_prior=own))
-            must(own or isinstance(found, Estimate), f"log_likelihood() must take a prior that is given: {found}")
-            _estimate(found, batch.size, of)
-            if isinstance(found, Estimate):
-                must((found.log_p <= most).all(), f"log p(x) {of} exceeds {most:.1f}, the most that p(x | z) can give")
-    for source, target in zip(batch.names, reversed(batch.names), strict=True):
-        if source != target:
-            conditional = _undefined(partial(model.log_conditional, batch, [source], target, SAMPLES))
-            _estimate(conditional, batch.size, f"of {target} given {source}: {case.where}")
+    z, first, second = model.posterior(batch).mean, *batch.names[:2]
 
+    def conditional(g: Generator, prior: Posterior | None) -> list[Tensor]:
+        found = undefined(partial(model.log_conditional, batch, [first], second, SAMPLES, g, prior))
+        return [found.log_p] if isinstance(found, Estimate) else []
 
-def _estimate(found: object, rows: int, of: str) -> None:
-    if isinstance(found, Undefined):
-        return
-    must(isinstance(found, Estimate), f"log p(x) is an Estimate, not {type(found).__name__}, {of}")
-    if isinstance(found, Estimate):
-        must(found.log_p.shape == found.ess.shape == (rows,), f"an Estimate's log_p and ess are [B], {of}")
-        must(torch.isfinite(found.log_p).all(), f"log p(x) is not finite {of}")
-        within = (found.ess > 0.99) & (found.ess < SAMPLES * 1.01)
-        must(within.all(), f"an effective sample size lies in [1, K], which it does not {of}")
-
-
-def _most(m: Modality) -> float:
-    """The largest log p(x_m | z) there is: the density at its mode."""
-    size = math.prod(m.shape)
-    modes = {"laplace": -size * math.log(2 * m.scale), "normal": -size * math.log(m.scale * math.sqrt(2 * math.pi))}
-    return modes.get(m.likelihood, 0.0)
-
-
-@torch.no_grad()
-def _generators(case: Case) -> None:
-    model, batch = case.model.eval(), case.complete
-    draws: dict[str, Callable[[Generator], Tensor]] = {
-        "rsample() of the posterior": lambda g: model.posterior(batch).rsample(generator=g),
-        "log_likelihood()": lambda g: log_likelihood(model, batch, g.initial_seed()).log_p,
+    draws: dict[str, Callable[[Generator], list[Tensor]]] = {
+        "rsample() of posterior()": lambda g: [model.posterior(batch).rsample(k, g) for k in (None, 2)],
+        "rsample() of posterior_for()": lambda g: [model.posterior_for(n, batch).rsample(2, g) for n in model.names],
+        "decode()": lambda _: list(model.decode(z).values()),
+        "log_likelihood()": lambda g: [log_likelihood(model, batch, g).log_p],
+        "log_conditional()": lambda g: conditional(g, None),
+        "log_conditional() under a given prior": lambda g: conditional(g, standard_prior(model)),
     }
     if model.no_prior is None:
-        draws["sample_prior()"] = lambda g: model.sample_prior(2, g)[model.names[0]]
+        draws["sample_prior()"] = lambda g: list(model.sample_prior(2, g).values())
     for what, draw in draws.items():
         found = []
         for seed in (0, 1):  # of PyTorch's own generator
             torch.manual_seed(seed)
             found.append(draw(Generator().manual_seed(3)))
-        must(torch.equal(*found), f"{what} draws from another generator than the one it is given: {case.where}")
+        same = all(torch.equal(x, y) for x, y in zip(*found, strict=True))
+        must(same, f"{what} draws from another generator than the one it is given: {case.where}")

@@ -1,54 +1,44 @@
-"""What every data set must hold: it builds what it declares, twice the same, and writes nothing."""
+"""What every data set must hold: it builds what it declares, the same anywhere, from the files that it names."""
 
+import json
+import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
-import numpy as np
 import torch
 
 from mmvae_bench import likelihoods, nets
-from mmvae_bench.datasets.base import Built, Dataset, Rows
-from mmvae_bench.datasets.repeated import Repeated, Stored
-from mmvae_bench.datasets.words import SPECIALS
+from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.metrics.classifier import to_device
 from mmvae_bench.options import parse_named, resolve
 from mmvae_bench.spec import TrainSpec
 from mmvae_bench.testing.check import Check, must
-from mmvae_bench.types import Modality
+from mmvae_bench.testing.rows import Rule, Trial, fingerprints, row_rules
 
 JUDGED = 64  # rows
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A data set under trial, made and built when first asked for."""
-
-    make: Callable[[], Dataset]
-    data_dir: Path
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The data set."""
-        return self.make()
-
-    @cached_property
-    def built(self) -> Built:
-        """Its rows."""
-        return self.dataset.build(self.data_dir)
-
-    @property
-    def splits(self) -> Mapping[str, Rows]:
-        """Both splits by name."""
-        return {"train": self.built.train, "test": self.built.test}
-
-    @property
-    def modalities(self) -> list[Modality]:
-        """The modalities with their vocabularies, declared or computed."""
-        known = self.built.vocabularies
-        return [replace(m, vocabulary=known.get(m.name, m.vocabulary)) for m in self.dataset.modalities]
+LATER = 400 * 86_400 + 3_661  # seconds: another year, day, hour, minute and second
+AGAIN = """
+import json, sys
+try:
+    from importlib import import_module
+    from pathlib import Path
+    from mmvae_bench.testing.rows import fingerprints
+    module, name, options, data_dir = json.loads(sys.argv[1])
+    dataset = getattr(import_module(module), name)(**options)
+except Exception:
+    print("{}")
+else:
+    print(json.dumps(fingerprints(dataset.build(Path(data_dir)))))
+"""  # in a new process; nothing where the data set cannot be made there
 
 
 def dataset_checks(make: Callable[[], Dataset], data_dir: Path) -> list[Check]:
@@ -59,14 +49,13 @@ def dataset_checks(make: Callable[[], Dataset], data_dir: Path) -> list[Check]:
         data_dir: Where its files are; only read.
     """
     trial = Trial(make, data_dir)
-    rules = [
+    rules: list[Rule] = [
         ("modalities", "two at least; their names, likelihoods and types fit together", _modalities),
-        ("sources", "the files that it reads are there, and reading them changes nothing", _sources),
-        ("rows", "both splits have the declared shapes and types, finite values, and word ids that are words", _rows),
-        ("labels", "labels, items and attributes as declared; no item is in both splits", _labels),
+        ("sources", "the files that it reads are named and there, and reading them changes nothing", _sources),
+        *row_rules(),
         ("nets", "its protocol's nets can be made, and take and give its entries", _nets),
         ("judges", "each reads true test entries as classes", _judges),
-        ("repeatable", "a second build gives the same rows", _repeatable),
+        ("repeatable", "other builds, at another time and under another hash seed, give the same rows", _repeatable),
     ]
     return [Check(name, covers, partial(rule, trial)) for name, covers, rule in rules]
 
@@ -87,58 +76,64 @@ def _modalities(trial: Trial) -> None:
 
 
 def _sources(trial: Trial) -> None:
-    for path in trial.dataset.sources(trial.data_dir):
+    named = trial.dataset.sources(trial.data_dir)
+    for path in named:
         must(
             path.exists(), f"sources() lists '{path.name}', which is not there: raise a DataError that says what helps"
         )
     before = _listing(trial.data_dir)
-    must(trial.built, "build() returns nothing")
+    with _opened() as files:
+        must(trial.returned is not None, "build() returns nothing")  # the first build: a later one may remember
     changed = sorted(path.name for path, _ in before ^ _listing(trial.data_dir))
     must(not changed, f"build() writes to the data folder, which is only read: {', '.join(changed[:3])}")
+    read = _unnamed(map(Path, files), named, trial.data_dir)
+    why = "so a stored cache would outlive a change of it"
+    must(not read, f"build() reads what sources() does not name, {why}: {', '.join(read[:3])}")
 
 
 def _listing(folder: Path) -> set[tuple[Path, int]]:
     return {(path, path.stat().st_mtime_ns) for path in folder.rglob("*")} if folder.exists() else set()
 
 
-def _rows(trial: Trial) -> None:
-    for split, rows in trial.splits.items():
-        must(list(rows.x) == [m.name for m in trial.modalities], f"{split} lists its modalities in another order")
-        must(len(rows) > 0, f"{split} has no rows")
-        for m in trial.modalities:
-            _entries(m, rows.x[m.name], len(rows), f"{split} {m.name}")
+@contextmanager
+def _opened() -> Iterator[set[str]]:
+    """The files opened meanwhile by Python code; what a C library opens by itself is not heard of."""
+    files: set[str] = set()
+    _listeners().append(files)
+    try:
+        yield files
+    finally:
+        _listeners().clear()
 
 
-def _entries(m: Modality, x: Stored | Repeated, n: int, what: str) -> None:
-    must(x.shape == (n, *m.shape), f"{what} has shape {x.shape}, not {(n, *m.shape)}")
-    must(x.dtype == np.dtype(m.dtype), f"{what} is {x.dtype}, not {m.dtype}")
-    values = x.entries if isinstance(x, Repeated) else x
-    if m.dtype == "float32":
-        must(np.isfinite(values).all(), f"{what} has values that are not finite")
-    if m.is_text:
-        must(m.vocabulary[:1] == SPECIALS[:1], f"{what}: word 0 is padding, {SPECIALS[0]}, not {m.vocabulary[:1]}")
-        fits = values.min() >= 0 and values.max() < len(m.vocabulary)
-        must(fits, f"{what} has word ids outside its {len(m.vocabulary)} words")
+@cache
+def _listeners() -> list[set[str]]:
+    """Who is told of opened files: an audit hook stays as long as the process does, so there is one, mostly idle."""
+    listeners: list[set[str]] = []
+
+    def hook(event: str, args: tuple[object, ...]) -> None:
+        if listeners and event == "open" and isinstance(args[0], str | bytes | os.PathLike):
+            listeners[0].add(os.fsdecode(args[0]))
+
+    sys.addaudithook(hook)
+    return listeners
 
 
-def _labels(trial: Trial) -> None:
-    classes, attributes = trial.dataset.classes, trial.dataset.attributes
-    for split, rows in trial.splits.items():
-        if classes:
-            label = rows.label
-            proper = label is not None and label.dtype == np.int64 and label.shape == (len(rows),)
-            must(proper, f"{split} has classes but no int64 labels")
-            fits = label is not None and label.min() >= 0 and label.max() < len(classes)
-            must(fits, f"{split} has labels outside its {len(classes)} classes")
-        must(rows.item is None or rows.item.shape == (len(rows),), f"{split} has items that are not one a row")
-        if attributes:
-            values, sizes = rows.attributes, np.array([len(each) for each in attributes.values()])
-            must(values is not None and values.shape == (len(rows), len(sizes)), f"{split}'s attributes are not [N, A]")
-            fits = values is not None and (values >= 0).all() and (values < sizes).all()
-            must(fits, f"{split} has values of attributes that are not declared")
-    train, test = trial.built.train.item, trial.built.test.item
-    if train is not None and test is not None:
-        must(not np.intersect1d(train, test).size, "an item has rows in both splits")
+def _unnamed(opened: Iterable[Path], named: Iterable[Path], data_dir: Path) -> list[str]:
+    """The opened files below ``data_dir`` that are not named, nor below what is; Python's own there are no data."""
+    folder, environment = _places([data_dir]), Path(sys.prefix)
+    known = _places([*named, *([environment] if _inside(environment, folder) else [])])
+    data = (path for path in opened if path.suffix not in (".py", ".pyc") and not _inside(path, known))
+    return sorted(path.name for path in data if _inside(path, folder) and path.is_file())
+
+
+def _places(paths: Iterable[Path]) -> set[Path]:
+    return {place for path in paths for place in (path.absolute(), path.resolve())}
+
+
+def _inside(path: Path, places: set[Path]) -> bool:
+    """Whether a path, as it is written or with its links followed, is one of ``places`` or below one."""
+    return any(not places.isdisjoint((p, *p.parents)) for p in _places([path]))
 
 
 def _nets(trial: Trial) -> None:
@@ -168,18 +163,38 @@ def _judges(trial: Trial) -> None:
 
 
 def _repeatable(trial: Trial) -> None:
-    again = trial.dataset.build(trial.data_dir)
-    for split, rows in trial.splits.items():
-        twice: Rows = getattr(again, split)
-        for name in rows.x:
-            must(_same(rows.x[name], twice.x[name]), f"{split} {name} differs between two builds")
-        for fact in ("label", "item", "attributes"):
-            same = np.array_equal(getattr(rows, fact), getattr(twice, fact))
-            must(same, f"the {fact} of {split} differs between two builds")
-    must(trial.built.vocabularies == again.vocabularies, "vocabularies differ between two builds")
+    first, clock, clock_ns = fingerprints(trial.built), time.time, time.time_ns
+    with (
+        patch.object(time, "time", lambda: clock() + LATER),
+        patch.object(time, "time_ns", lambda: clock_ns() + LATER * 10**9),
+    ):
+        again = fingerprints(trial.dataset.build(trial.data_dir))
+    _equal(first, again, "differs between two builds, at two times: draw from named seeds alone")
+    if other := _in_a_new_process(trial.dataset, trial.data_dir):
+        _equal(first, other, "differs in a process with another hash seed: sets have no order, and hash() is no seed")
 
 
-def _same(x: Stored | Repeated, y: Stored | Repeated) -> bool:
-    if isinstance(x, Repeated) and isinstance(y, Repeated):
-        return np.array_equal(x.entries, y.entries) and np.array_equal(x.index, y.index)
-    return np.array_equal(np.asarray(x), np.asarray(y))
+def _equal(first: dict[str, str], other: dict[str, str], differs: str) -> None:
+    for what in (*first, *other):
+        must(first.get(what) == other.get(what), f"{what} {differs}")
+
+
+def _in_a_new_process(dataset: Dataset, data_dir: Path) -> dict[str, str]:
+    """What a build under another hash seed gives; empty where class and options cannot be handed over by name."""
+    made: Any = type(dataset)
+    module, name = made.__module__, made.__qualname__
+    if getattr(sys.modules.get(module), name, None) is not made or not is_dataclass(made):
+        return {}
+    options = {field.name: getattr(dataset, field.name) for field in fields(made) if field.init}
+    if not all(isinstance(value, bool | int | float | str | None) for value in options.values()):
+        return {}
+    call = json.dumps([module, name, options, str(data_dir)])
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    done = subprocess.run(  # noqa: S603 # ourselves
+        [sys.executable, "-P", "-c", AGAIN, call], env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    why = done.stderr.strip().rpartition("\n")[2]
+    must(done.returncode == 0, f"build() fails in a process of its own: {why}")
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])  # build() may print, too
+    return found

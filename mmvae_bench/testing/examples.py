@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmvae_bench import nets
+from mmvae_bench.errors import Undefined
 from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import Missing
@@ -18,6 +19,7 @@ from mmvae_bench.types import Modality, MultimodalBatch
 Factory = Callable[..., MultimodalVAE]  # of networks, and perhaps of options by keyword
 
 LATENT, ROWS = 3, 6
+SAMPLES = 16  # K of a likelihood
 SCHEMES = ("split", "split:fixed", "only:a", "independent", "independent:keep=b")
 RATIOS = (0.5, 1 - 1 / 16)
 
@@ -35,17 +37,26 @@ def example_modalities(kind: str, m: int) -> list[Modality]:
     return [replace(k, name=name) for name, k in ((chr(ord("a") + i), each[i % len(each)]) for i in range(m))]
 
 
-def untrained(factory: Factory, modalities: Sequence[Modality], seed: int = 0) -> MultimodalVAE:
-    """A tiny seeded model, not initialised from data."""
+def untrained(factory: Factory, modalities: Sequence[Modality], seed: int = 0, layers: int = 1) -> MultimodalVAE:
+    """A tiny seeded model, not initialised from data; linear without hidden layers."""
     torch.manual_seed(seed)
-    return factory(nets.registry.get("mlp")(modalities, LATENT, hidden=5, layers=1))
+    return factory(nets.registry.get("mlp")(modalities, LATENT, hidden=5, layers=layers))
 
 
-def example_model(factory: Factory, modalities: Sequence[Modality]) -> MultimodalVAE:
+def example_model(factory: Factory, modalities: Sequence[Modality], layers: int = 1) -> MultimodalVAE:
     """A tiny seeded model, initialised from random entries."""
-    model = untrained(factory, modalities)
+    model = untrained(factory, modalities, layers=layers)
     model.initialise(lambda name, n: _random_entries(modalities[model.names.index(name)], n))
     return model
+
+
+def accepted(factory: Factory, modalities: Sequence[Modality], layers: int = 1) -> MultimodalVAE | None:
+    """The same, or None where the model refuses complete rows of such data."""
+    ask = getattr(getattr(factory, "func", factory), "unsupported", None)
+    if ask and ask(modalities, Missing()) is not None:
+        return None
+    model = example_model(factory, modalities, layers)
+    return model if model.unsupported(modalities, Missing()) is None else None
 
 
 def _random_entries(m: Modality, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -54,9 +65,9 @@ def _random_entries(m: Modality, n: int, generator: torch.Generator | None = Non
     return torch.rand(n, *m.shape, generator=generator)
 
 
-def example_batch(modalities: Sequence[Modality], present: Tensor) -> MultimodalBatch:
+def example_batch(modalities: Sequence[Modality], present: Tensor, seed: int = 1) -> MultimodalBatch:
     """Random entries for every row, also behind what is hidden."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     x = {m.name: _random_entries(m, present.shape[1], generator) for m in modalities}
     return MultimodalBatch(x, present)
 
@@ -117,14 +128,39 @@ class Trial:
     def cases(self) -> list[Case]:
         """The model on every example that it takes."""
         found = []
-        ask = getattr(getattr(self.factory, "func", self.factory), "unsupported", None)
         for kind, m in product(self.kinds, self.m):
             modalities = example_modalities(kind, m)
-            if ask and ask(modalities, Missing()) is not None:
-                continue
-            model = example_model(self.factory, modalities)
-            if model.unsupported(modalities, Missing()) is None:
+            if (model := accepted(self.factory, modalities)) is not None:
                 found.append(Case(f"{kind} x {m}", modalities, model))
         tried = f"{' or '.join(self.kinds)} x {' or '.join(map(str, self.m))}"
         must(found, f"unsupported() refuses complete rows of every example: {tried}")
         return found
+
+
+Rule = tuple[str, str, Callable[[Case], None]]  # its name, what it covers, and what holds for a case
+
+
+def undefined(what: Callable[[], object]) -> object:
+    """What it returns, or why it does not."""
+    try:
+        return what()
+    except Undefined as reason:
+        must(str(reason).strip(), "Undefined is raised without a sentence")
+        return reason
+
+
+def total(model: MultimodalVAE, batch: MultimodalBatch, seed: int = 2) -> Tensor:
+    """The loss on fixed noise."""
+    torch.manual_seed(seed)
+    return model.train().loss(batch).total.detach()
+
+
+def step(model: MultimodalVAE, batch: MultimodalBatch) -> tuple[Tensor, Tensor]:
+    """Loss and gradient on fixed noise; zeros where a parameter has no gradient."""
+    torch.manual_seed(2)
+    model.train().zero_grad()
+    loss = model.loss(batch).total
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    return loss.detach(), torch.cat([g.flatten() for g in grads])

@@ -53,7 +53,8 @@ def literal(made: MEME, data: MultimodalBatch, seed: int) -> Tensor:
                 else:
                     mixture = torch.stack([p.log_prob(z[0]).sum() for p in priors]).logsumexp(0) - math.log(len(priors))
                     divergence = q.log_prob(z[0]).sum() - mixture
-                total = total + (w * (own - a[0] - BETA * divergence) + LAMBDA * c) / len(here)
+                over = len(here) if made.directions == "mean" else 1
+                total = total + (w * (own - a[0] - BETA * divergence) + LAMBDA * c) / over
             else:
                 absent = [n for n in made.names if n != name]
                 pseudo = [encoder(theirs, n, u).log_prob(z[0]).sum() for n in absent for u in made.pseudo[n]]
@@ -68,11 +69,12 @@ PRESENT = {
 }
 
 
+@pytest.mark.parametrize("directions", ["mean", "sum"])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("stop_gradient", [True, False])
 @pytest.mark.parametrize("m", [2, 3])
-def test_loss_and_gradient_equal_the_formulas(m, stop_gradient, shared):
-    options = {"shared": shared, "stop_gradient": stop_gradient}
+def test_loss_and_gradient_equal_the_formulas(m, stop_gradient, shared, directions):
+    options = {"shared": shared, "stop_gradient": stop_gradient, "directions": directions}
     made = model("meme", m=m, k=K, supervision=LAMBDA, beta=BETA, pseudo=4, **options)
     if made.second:  # they start as copies
         for p in made.second.parameters():

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 
 from mmvae_bench.report import figures
 from mmvae_bench.report.exemplars import Exemplar
 from mmvae_bench.report.figures import Look, palette, save, save_all
-from mmvae_bench.report.figures_curves import _line
+from mmvae_bench.report.figures_curves import _line, curves
 from mmvae_bench.report.figures_relatedness import class_matrices, histograms
 from mmvae_bench.report.figures_samples import grids
 from mmvae_bench.report.statistics import summarise
-from mmvae_bench.report.tables import Cell
+from mmvae_bench.report.tables import Cell, Column, Table
 
 
 @pytest.fixture
@@ -85,3 +86,42 @@ def test_a_band_does_not_set_the_axis() -> None:
     _line(ax, [(ratio, Cell(score, by_seed=seeds)) for ratio in (0.0, 0.5)], Look("black", "o"))
     low, high = ax.get_ylim()
     assert 0 < low < 0.1 < 0.9 < high < 1
+
+
+def many(count: int) -> Table:
+    """Scores of some entrants at two ratios: entrant i has i hundredths, and twice as many where rows are missing."""
+    columns = [Column("a → b", "none", 0.0), Column("a → b", "split", 0.5)]
+    cells = {
+        f"model {i}": {
+            c: Cell(summarise(x), dict(enumerate(x)))
+            for c in columns
+            for x in [[0.01 * (i + spread) * (1 + (c.ratio > 0)) for spread in (-30, 0, 30)]]
+        }
+        for i in range(count)
+    }
+    return Table("data", "cross_coherence", "micro", "", "split", columns, cells, {columns[0]: (0.1, 0.1)}, {}, 1)
+
+
+def test_many_entrants_have_a_row_each_and_few_a_line() -> None:
+    looks = palette([f"model {i}" for i in range(25)])
+    (few,) = curves([many(10)], looks, {"data": "data"})
+    assert few.figure.axes[0].get_xlabel() == "missing ratio"
+    (plot,) = curves([many(25)], looks, {"data": "data"})
+    (ax,) = plot.figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"model {i}" for i in range(25)]
+    assert ax.yaxis_inverted()
+    complete, split = (line for line in ax.lines if len(line.get_xdata()) == 25)
+    assert np.allclose(complete.get_xdata(), np.arange(25) / 100)
+    assert np.allclose(split.get_xdata(), np.arange(25) / 50)
+    assert ax.get_xlim()[1] < 0.6  # no interval sets the axis
+    assert [text.get_text() for text in plot.figure.legends[0].get_texts()] == ["complete", "split 0.5", "chance"]
+    assert "bars, cut at the axes: 95 % t-intervals" in plot.caption
+
+
+def test_a_long_legend_makes_its_figure_higher() -> None:
+    with mpl.rc_context(figures.STYLE):
+        figure = figures.new_figure(4, 2)
+        figures.legend_right(figure, [Line2D([], [], label=str(i)) for i in range(30)])
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.y0 >= 0 and box.y1 <= figure.bbox.y1

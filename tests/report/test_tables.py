@@ -202,6 +202,13 @@ def test_one_label_for_two_configurations_is_told_apart(factory: Factory, stored
     assert selection.labels == ["mvae (k=1, latent_dim=64)", "mvae (k=30, latent_dim=20)"]
 
 
+def test_numbers_in_labels_are_put_in_order_as_numbers(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec("meme", options={"k": k}, label=f"meme[k={k}]") for k in (10, 3, 1)]
+    runs.append(factory.spec("meme"))
+    selection = stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs))
+    assert selection.labels == ["meme", "meme[k=1]", "meme[k=3]", "meme[k=10]"]
+
+
 def test_one_configuration_typed_twice_is_one_model(factory: Factory, stored: Any) -> None:
     runs = [
         factory.spec("mvae", seed=0, options={"k": 1}),

@@ -1,0 +1,68 @@
+"""Scores of many entrants: a row each, so that none hides another (lines against the missing ratio would)."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mmvae_bench.report.describe import condition_text, words
+from mmvae_bench.report.figures import COLOURS, MARKERS, legend_below, new_figure
+from mmvae_bench.report.tables import Column, Table
+
+PANEL = 2.4  # inches wide
+ROW = 0.17  # inches high
+MOST_PANELS = 3  # side by side
+
+
+def rows(tables: Sequence[Table]) -> Figure:
+    """A panel for each thing that is scored and each missing scheme; in it a row an entrant, a mark a missing ratio."""
+    texts = list(dict.fromkeys(column.text for column in tables[0].columns))
+    panels = [(table, text) for text in texts for table in tables]
+    wide = min(len(panels), MOST_PANELS)
+    high, labels = -(-len(panels) // wide), list(tables[0].cells)
+    figure = new_figure(1.8 + PANEL * wide, 0.7 + high * (0.5 + ROW * len(labels)))
+    axes = figure.subplots(high, wide, squeeze=False, sharey=True, sharex=tables[0].metric != "log_likelihood")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (table, text) in zip(axes.flat, panels, strict=False):
+        for number, column in enumerate(c for c in table.columns if c.text == text):
+            _marks(ax, table, column, number)
+        ax.set_title(text if len(tables) == 1 else f"{text}, {table.scheme}")
+        ax.set_yticks(range(len(labels)), labels)
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+        ax.grid(axis="y", linewidth=0.4, alpha=0.5)
+    for ax in axes.flat[max(0, len(panels) - wide) : len(panels)]:
+        ax.set_xlabel(tables[0].title)
+    legend_below(figure, _handles(tables), 4)
+    return figure
+
+
+def _marks(ax: Axes, table: Table, column: Column, number: int) -> None:
+    """One column's means, with their intervals as far as these fit the axis, and its chance level."""
+    shown = [(i, score) for i, row in enumerate(table.cells.values()) if (score := row[column].score) is not None]
+    y, means = [i for i, _ in shown], [score.mean for _, score in shown]
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    ax.plot(means, y, marker, color=colour, markersize=4, zorder=3)
+    drawn = ax.dataLim.frozen()
+    ax.errorbar(means, y, xerr=[score.half_width or 0.0 for _, score in shown], fmt="none", ecolor=colour, linewidth=1)
+    ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
+    ends = [(table.chance, "--"), (table.ceiling if words(table.metric).ceiling else {}, ":")]
+    for limits, dash in ends:
+        if column in limits:
+            ax.axvline(sum(limits[column]) / 2, color="black", linewidth=0.8, linestyle=dash, zorder=1)
+
+
+def _handles(tables: Sequence[Table]) -> list[Line2D]:
+    """The legend: missing patterns, then chance and ceiling."""
+    ratios = list(dict.fromkeys(column.ratio for column in tables[0].columns))
+    names = [condition_text(tables[0].scheme if len(tables) == 1 else "", ratio).strip() for ratio in ratios]
+    found = [
+        Line2D([], [], color=COLOURS[i], marker=MARKERS[i], markersize=4, linestyle="", label=name)
+        for i, name in enumerate(names)
+    ]
+    if any(table.chance for table in tables):
+        found.append(Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="chance"))
+    if (name := words(tables[0].metric).ceiling) and any(table.ceiling for table in tables):
+        found.append(Line2D([], [], color="black", linestyle=":", linewidth=0.8, label=name))
+    return found

@@ -1,0 +1,69 @@
+"""What every model must hold for training to mean something: protocol 8, and that it learns from every row."""
+
+import torch
+from torch.optim import Adam
+
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.objectives import log_mean_exp
+from mmvae_bench.testing.check import must
+from mmvae_bench.testing.examples import ROWS, Case, total
+from mmvae_bench.types import MultimodalBatch
+
+SEEDS = 12  # of noise
+STEPS, RATE = 40, 2e-2  # of Adam
+DRAWS = 50  # of z
+FEW = 3  # modalities: a wrong sign shows there
+
+
+def mean(case: Case) -> None:
+    """n L(batch) = sum over rows of L(that row, the others hidden), n the rows in which something is present.
+
+    On the same noise it holds exactly; of a model that draws noise for what is present alone it holds on average.
+    """
+    for where, tried in case.batches():
+        keep = torch.ones(tried.size, dtype=torch.bool)
+        if case.model.batches == "pure" and not tried.present.all():  # complete and incomplete rows never meet
+            keep = ~tried.present.all(0)
+        batch = MultimodalBatch(tried.x, tried.present & keep)
+        rows = [batch.present & (torch.arange(batch.size) == b) for b in batch.present.any(0).nonzero().flatten()]
+        if batch.size < ROWS or len(rows) < 2:
+            continue
+        parts = [(len(rows), batch), *((-1, MultimodalBatch(batch.x, present)) for present in rows)]
+        difference, scale = [], 0.0
+        for seed in range(SEEDS):
+            terms = torch.stack([count * total(case.model, part, seed) for count, part in parts])
+            difference.append(terms.sum())
+            scale = max(scale, float(terms.abs().max()))
+            if seed == 0 and abs(float(terms.sum())) <= 1e-4 * scale:
+                break  # exact: no average is needed
+        found = torch.stack(difference)
+        holds = abs(float(found.mean())) <= 0.01 * scale + 6 * float(found.std(correction=0)) / len(found) ** 0.5
+        must(holds, f"the loss is no mean of what each row alone gives, as objectives.row_mean is: {where}")
+
+
+def learning(case: Case) -> None:
+    """Noise is drawn anew, and some steps make entries likelier given their z."""
+    same = torch.equal(total(case.model, case.complete, 2), total(case.model, case.complete, 3))
+    must(not same, f"the loss is the same on any noise: draw from PyTorch's generator, and never seed it: {case.where}")
+    if len(case.modalities) > FEW:
+        return
+    before = {name: value.clone() for name, value in case.model.state_dict().items()}
+    explained = _explained(case.model, case.complete)
+    torch.manual_seed(2)
+    optimiser = Adam(case.model.parameters(), RATE)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        case.model.train().loss(case.complete).total.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    after = _explained(case.model, case.complete)
+    case.model.load_state_dict(before)
+    must(after > explained, f"{STEPS} steps make rows less likely given z, not more: is a sign wrong? {case.where}")
+
+
+@torch.no_grad()
+def _explained(model: MultimodalVAE, batch: MultimodalBatch) -> float:
+    """Mean over rows of sum over m of log (1/K) sum_k p(x_m | z_k), z_k ~ q(z | all)."""
+    torch.manual_seed(2)
+    z = {name: model.eval().posterior_for(name, batch).rsample(DRAWS) for name in model.names}
+    log_px = [log_mean_exp(model.log_px_of(name, z[name], batch, weighted=False)) for name in model.names]
+    return float(torch.stack(log_px).sum(0).mean())
