@@ -5,7 +5,8 @@
 All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv`` and ``environment.json`` (what it was computed
 with), ``reports/<suite>/`` a page in Markdown, tables and figures, without pictures of data that may not be published;
 under each table stands the command that makes it again. A comparison in which no model is clearly above chance compares
-nothing: a data set whose best model on complete rows is within 5 points of the class prior is refused.
+nothing: a data set whose best model on complete rows is within 5 points of the class prior is refused (of a score that
+has a ceiling, such as CCA, within 5 hundredths of that).
 """
 
 import json
@@ -73,13 +74,13 @@ def refuse_chance(summary: SummaryTable) -> None:
     """Refuse a data set on which no model's coherence, complete rows, is 5 points above the class prior."""
     _, table = summary.parts[0]  # cross-coherence, or its exact form
     gaps = [
-        cell.score.mean - table.chance[column][1]
+        (cell.score.mean - table.chance[column][1]) / table.ceiling.get(column, (1.0, 1.0))[1]
         for row in table.cells.values()
         for column, cell in row.items()
         if cell.score and not cell.control and column.ratio == 0 and column in table.chance
     ]
     if not gaps or max(gaps) < MARGIN:
-        best = f"{max(gaps):.3f} above chance" if gaps else "not scored"
+        best = f"{max(gaps):.3f} above chance (ceiling 1)" if gaps else "not scored"
         raise BenchError(f"the best model on {summary.group} is {best}: that is no comparison; train longer")
 
 

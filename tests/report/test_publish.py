@@ -29,13 +29,16 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))
 
 
-def stored(factory: Any, root: Path, coherence: float, *, models: tuple[str, ...] = ("mvae", "mopoe")) -> Store:
+def stored(
+    factory: Any, root: Path, coherence: float, *, models: tuple[str, ...] = ("mvae", "mopoe"), ceiling: float = 1.0
+) -> Store:
     """Two models of a coherence, chance .1, planned as the suite ``toy``."""
     store = Store(root)
     store.check_writable()
     runs = [factory.spec(name, seed=seed) for name in models for seed in range(3)]
     for run in runs:
         where = {"given": "mnist", "target": "street", "variant": "micro", "chance": 0.1, "se": 0.001, "n": 1000}
+        where["ceiling"] = ceiling
         factory.publish(store, run, [factory.row(run, "cross_coherence", coherence + run.seed / 1000, **where)])
     store.write_plan("toy", factory.make_plan(runs, name="toy", title="A toy"))
     return store
@@ -54,9 +57,10 @@ def test_results_their_environment_and_tables_with_the_command_are_written(scrip
 
 
 def test_what_is_within_5_points_of_chance_is_no_comparison(script, factory, tmp_path) -> None:
-    with pytest.raises(BenchError, match=r"0\.041 above chance: that is no comparison"):
+    with pytest.raises(BenchError, match=r"0\.041 above chance \(ceiling 1\): that is no comparison"):
         script.publish(stored(factory, tmp_path / "r", 0.14), "toy", tmp_path)
     assert not (tmp_path / "results").exists()
+    script.publish(stored(factory, tmp_path / "c", 0.14, ceiling=0.5), "toy", tmp_path)  # 8 hundredths of the ceiling
 
 
 def test_chance_controls_do_not_make_a_comparison(script, factory, tmp_path) -> None:
