@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -410,7 +411,18 @@ def test_lists_print_a_name_a_line(what):
 def test_plugins_are_marked_in_lists_without_being_imported(monkeypatch):
     point = EntryPoint("theirs", "no_such_module:Theirs", "mmvae_bench.models")
     monkeypatch.setitem(models.registry._plugins, "theirs", point)
-    assert "theirs             (plug-in: no_such_module:Theirs)\n" in call("list", "models").output
+    assert re.search(r"^theirs +\(plug-in: no_such_module:Theirs\)$", call("list", "models").output, re.MULTILINE)
+
+
+def test_lists_say_what_a_data_set_or_suite_is_in_one_column():
+    for what, name, says in (
+        ("datasets", "cub", "birds (CUB-200"),
+        ("suites", "meme_mnist_svhn-small", "MEME, Tables 3"),
+    ):
+        lines = call("list", what).output.splitlines()
+        (line,) = (line for line in lines if line.split()[0] == name)
+        column = line.index(says)
+        assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines)
 
 
 def test_a_refused_plugin_is_a_warning_sentence(monkeypatch):
