@@ -118,10 +118,13 @@ def list_names(what: str) -> None:
     from importlib import import_module
 
     registry = import_module(f"mmvae_bench.{what}").registry
-    plugins = {name: f"(plug-in: {plugin})" for name in registry.names() if (plugin := registry.plugin(name))}
-    known = {name: registry.get(name).summary if what == "datasets" else "" for name in registry.names()
-             if name not in plugins}  # fmt: skip
-    _columns(known | plugins)
+    rows = {}
+    for name in registry.names():
+        if plugin := registry.plugin(name):
+            rows[name] = f"(plug-in: {plugin})"
+        else:
+            rows[name] = registry.get(name).summary if what == "datasets" else ""
+    _columns(rows)
 
 
 def _columns(rows: dict[str, str]) -> None:

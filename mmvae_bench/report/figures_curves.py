@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.report.describe import is_main, words
 from mmvae_bench.report.figures import Look, Plot, legend_right, new_figure
-from mmvae_bench.report.figures_rows import rows
+from mmvae_bench.report.figures_rows import limit_handles, rows
 from mmvae_bench.report.naming import slug
 from mmvae_bench.report.tables import Cell, Column, Table
 
@@ -134,11 +134,7 @@ def _handles(tables: Sequence[Table], looks: Mapping[str, Look]) -> list[Line2D]
         look, name = looks[label], label + "\n(chance control)" * control
         handles.append(Line2D([], [], color=look.colour, marker=look.marker, markersize=4, label=name,
                               linestyle=(0, (1, 1.2)) if control else "-"))  # fmt: skip
-    if any(table.chance for table in tables):
-        handles.append(Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="chance"))
-    if (name := words(tables[0].metric).ceiling) and any(table.ceiling for table in tables):
-        handles.append(Line2D([], [], color="black", linestyle=":", linewidth=0.9, label=name))
-    return handles
+    return handles + limit_handles(tables)
 
 
 def _caption(tables: Sequence[Table]) -> str:

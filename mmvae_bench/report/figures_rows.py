@@ -50,7 +50,7 @@ def _marks(ax: Axes, table: Table, column: Column, number: int) -> None:
     ends = [(table.chance, "--"), (table.ceiling if words(table.metric).ceiling else {}, ":")]
     for limits, dash in ends:
         if column in limits:
-            ax.axvline(sum(limits[column]) / 2, color="black", linewidth=0.8, linestyle=dash, zorder=1)
+            ax.axvline(sum(limits[column]) / 2, color="black", linewidth=0.9, linestyle=dash, zorder=1)
 
 
 def _handles(tables: Sequence[Table]) -> list[Line2D]:
@@ -61,8 +61,14 @@ def _handles(tables: Sequence[Table]) -> list[Line2D]:
         Line2D([], [], color=COLOURS[i], marker=MARKERS[i], markersize=4, linestyle="", label=name)
         for i, name in enumerate(names)
     ]
+    return found + limit_handles(tables)
+
+
+def limit_handles(tables: Sequence[Table]) -> list[Line2D]:
+    """The end of a legend: chance and ceiling, as far as there are any."""
+    found = []
     if any(table.chance for table in tables):
-        found.append(Line2D([], [], color="black", linestyle="--", linewidth=0.8, label="chance"))
+        found.append(Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="chance"))
     if (name := words(tables[0].metric).ceiling) and any(table.ceiling for table in tables):
-        found.append(Line2D([], [], color="black", linestyle=":", linewidth=0.8, label=name))
+        found.append(Line2D([], [], color="black", linestyle=":", linewidth=0.9, label=name))
     return found

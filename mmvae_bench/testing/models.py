@@ -22,7 +22,7 @@ from mmvae_bench.testing.examples import (
     step,
     total,
     untrained,
-)  # fmt: skip
+)
 from mmvae_bench.testing.learning import learning, mean
 from mmvae_bench.testing.scores import exact, finite, log_likelihood
 from mmvae_bench.types import Loss
