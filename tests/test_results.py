@@ -18,6 +18,7 @@ MADE = r"\nMade by `mmvae-bench run --suite ([\w-]+)[^`]*` \(`(\w+)`, `([\w ]+)`
 TABLES = re.findall(rf"((?:^\|.*\n)+){MADE}", SECTION, re.MULTILINE)  # table, suite, metric, variant
 NAMES = {"MEME": "meme", "MMVAE": "mmvae", "MVAE": "mvae", "MoPoE": "mopoe", "MM-VAMP": "mmvm", "unimodal": "unimodal"}
 RATIOS = {"half": 0.5, "an eighth": 0.875}
+LEFT_OUT = "left out"  # incomplete rows, in a column's head
 CHANCE = "always the commonest class"
 NUMBER, PAIR = r"-?\d*\.\d+", r"([\d,]*\.\d+) ± (\d*\.\d+)"
 SCORE = ["dataset_options", "metric", "variant", "prior", "given", "target", "missing_scheme", "missing_ratio"]
@@ -36,24 +37,31 @@ def fits(printed: str, value: float) -> bool:
     return abs(abs(value) - abs(float(text))) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9
 
 
+def asked(head: str, variant: str) -> list[list[str]]:
+    """Variant, given and target of each number of a cell: "mnist to svhn, svhn to mnist", or "1, 2, 3 views given"."""
+    directions = re.findall(r"(\w+) to (\w+)", head.lower())
+    views = re.findall(r"\d", head) if "views given" in head else []
+    return [[variant, *direction] for direction in directions] or [[f"{variant} {n}", "", ""] for n in views]
+
+
 @pytest.mark.parametrize(("table", "suite", "metric", "variant"), TABLES)
 def test_every_cell_is_the_mean_of_its_scores(table: str, suite: str, metric: str, variant: str) -> None:
-    """A column is a share of complete rows; directions are named in its head, or in the first one for all."""
+    """A column is a condition of training; what is generated stands in its head, or in the first one for all."""
     header, _, *rows = ([cell.strip(" *`") for cell in line.strip("|").split("|")] for line in table.splitlines())
     frame = scores(suite)
-    frame = frame[(frame["metric"] == metric) & (frame["variant"] == variant)]
-    for row, (head, cell) in product(rows, list(enumerate(header))[1:]):
-        if row[0] == CHANCE or "paper" in cell:
+    frame = frame[frame["metric"] == metric]
+    for row, (column, head) in product(rows, list(enumerate(header))[1:]):
+        if row[0] == CHANCE or "paper" in head:
             continue
-        directions = re.findall(r"(\w+) to (\w+)", cell.lower()) or re.findall(r"(\w+) to (\w+)", header[0].lower())
+        wanted, shown = asked(head, variant) or asked(header[0], variant), re.findall(NUMBER, row[column])
+        assert len(shown) == len(wanted), (row, head)
+        ratio, left_out = RATIOS.get(head.partition(",")[0], 0.0), head.endswith(LEFT_OUT)
         own = frame[(frame["label"] == row[0]) | (frame["model"] == NAMES.get(row[0]))]
-        own = own[own["missing_ratio"] == RATIOS.get(cell, 0.0)]
-        shown = re.findall(NUMBER, row[head])
-        assert len(shown) == len(directions), (row, cell)
-        for number, (given, target) in zip(shown, directions, strict=True):
-            part = own[(own["given"] == given) & (own["target"] == target)]
-            assert part["seed"].is_unique, (row, cell)
-            assert fits(number, part["value"].mean()), (row, cell, part["value"].mean())
+        own = own[(own["missing_ratio"] == ratio) & (own["missing_scheme"].str.endswith(",drop") == left_out)]
+        for number, one in zip(shown, wanted, strict=True):
+            part = own[(own[["variant", "given", "target"]] == one).all(axis=1)]
+            assert part["seed"].is_unique, (row, head, one)
+            assert fits(number, part["value"].mean()), (row, head, one, part["value"].mean())
 
 
 def differences() -> np.ndarray:
