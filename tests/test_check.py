@@ -184,6 +184,11 @@ class Untrained(MVAE):
             return super().encode(batch)
 
 
+class Detached(MVAE):
+    def log_px_of(self, name, z, batch, *, weighted=True, where=None):
+        return super().log_px_of(name, z.detach(), batch, weighted=weighted, where=where)
+
+
 class Seeding(MVAE):
     def loss(self, batch):
         torch.manual_seed(0)
@@ -286,6 +291,7 @@ class PriorIgnored(MVAE):
         (Counting, "repeatable", "keep nothing between steps"),
         (CompleteRowsAlone, "mean over rows", "no mean of what each row alone gives"),
         (Untrained, "loss", "networks.encoders.a.1.bias has no gradient"),
+        (Detached, "gradient by z", "no likelihood has a gradient by way of z"),
         (Seeding, "learning", "the loss is the same on any noise"),
         (Maximised, "learning", "steps make rows less likely given z"),
         (answering(Unnormalised), "posterior", "not of one density of a"),
@@ -482,7 +488,7 @@ def test_the_first_broken_rule_ends_it_with_code_1(register):
     result = call("leaky")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: leaky does not conform: hidden values: a hidden nan reached the loss")
-    assert result.stdout.splitlines()[-1].startswith("loss ") and "conforms" not in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("gradient by z ") and "conforms" not in result.stdout
 
 
 class Crashes(MVAE):

@@ -1,12 +1,13 @@
-"""What every model must hold for training to mean something: protocol 8, and that it learns from every row."""
+"""What every model must hold for training to mean something: protocol 8, and that it learns from every row, by z."""
 
 import torch
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.objectives import log_mean_exp
 from mmvae_bench.testing.check import must
-from mmvae_bench.testing.examples import ROWS, Case, total
+from mmvae_bench.testing.examples import ROWS, Case, step, total
 from mmvae_bench.types import MultimodalBatch
 
 SEEDS = 12  # of noise
@@ -39,6 +40,21 @@ def mean(case: Case) -> None:
         found = torch.stack(difference)
         holds = abs(float(found.mean())) <= 0.01 * scale + 6 * float(found.std(correction=0)) / len(found) ** 0.5
         must(holds, f"the loss is no mean of what each row alone gives, as objectives.row_mean is: {where}")
+
+
+def pathwise(case: Case) -> None:
+    """The gradient of log p(x | z) passes z: it is another one where the decoders pass none on to their input."""
+
+    def cut(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(z.detach() for z in inputs)
+
+    _, gradient = step(case.model, case.complete)
+    hooks = [decoder.register_forward_pre_hook(cut) for decoder in case.model.networks.decoders.values()]
+    _, without = step(case.model, case.complete)
+    for hook in hooks:
+        hook.remove()
+    passes = not torch.equal(gradient, without)
+    must(passes, f"no likelihood has a gradient by way of z: draw z by rsample(), and detach it nowhere: {case.where}")
 
 
 def learning(case: Case) -> None:

@@ -23,7 +23,7 @@ from mmvae_bench.testing.examples import (
     total,
     untrained,
 )
-from mmvae_bench.testing.learning import learning, mean
+from mmvae_bench.testing.learning import learning, mean, pathwise
 from mmvae_bench.testing.scores import exact, finite, log_likelihood
 from mmvae_bench.types import Loss
 
@@ -46,6 +46,7 @@ def model_checks(
         ("construction", f"it can be made ({tried}); what it refuses, it refuses in a sentence", _construction),
         ("repeatable", "the same noise gives the same loss and gradient", _repeatable),
         ("loss", "finite under every pattern of absence that it takes, with a gradient for every parameter", _loss),
+        ("gradient by z", "likelihoods train what z is drawn from: a pathwise gradient", pathwise),
         ("hidden values", "NaN, infinity and 1e30 behind a hidden entry reach neither loss nor gradient", _hidden),
         ("empty rows", "where nothing is present, loss and gradient are zero", _nothing),
         ("mean over rows", "the loss is the mean of what each row alone has, in which something is present", mean),
