@@ -99,7 +99,7 @@ def legend_right(figure: Figure, handles: Sequence[Artist]) -> None:
     """A legend beside all panels, outside them; the figure grows where it would be cut off."""
     if handles:
         figure.set_figheight(max(figure.get_figheight(), 0.19 * len(handles) + 0.2))
-        figure.legend(handles=list(handles), loc="outside right center", handlelength=1.8)
+        figure.legend(handles=list(handles), loc="outside right upper", handlelength=1.8)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:

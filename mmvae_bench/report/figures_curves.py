@@ -57,7 +57,7 @@ def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
         ax.set_axis_off()
     for ax, (table, text) in zip(axes.flat, panels, strict=False):
         _curve(ax, table, text, looks)
-        ax.set_title(text if len(schemes) == 1 else f"{text}, {table.scheme}")
+        ax.set_title(text if len(schemes) == 1 else f"{text}\n{table.scheme}")
     for ax in axes[:, 0]:
         ax.set_ylabel(schemes[0].title.replace(" (", "\n("))
     for ax in axes.flat[max(0, len(panels) - wide) : len(panels)] if _swept(schemes[0]) else ():

@@ -109,7 +109,7 @@ def compare(table: SummaryTable) -> Iterator[Comparison]:
 def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
     """Plain text of at most 120 columns; ``*`` marks the best of its column and missing pattern, ``≈`` its rivals."""
     blocks = [f"{table.group}\n{_text(table)}" for table in tables]
-    legend = "* best, if above chance   † chance control, not ranked   n/a not defined   - not run"
+    legend = "* best of those told from chance   † chance control, not ranked   n/a not defined   - not run"
     rows = [row for table in tables for _, part in table.parts for row in part.cells.values()]
     undecided = any(cell.undecided for row in rows for cell in row.values())
     legends = [legend, *([f"{ALMOST} {LEGEND}"] if undecided else [])]

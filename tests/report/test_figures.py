@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,9 @@ def test_a_band_does_not_set_the_axis() -> None:
     assert 0 < low < 0.1 < 0.9 < high < 1
 
 
-def many(count: int) -> Table:
+def many(count: int, *texts: str) -> Table:
     """Scores of some entrants at two ratios: entrant i has i hundredths, and twice as many where rows are missing."""
-    columns = [Column("a → b", "none", 0.0), Column("a → b", "split", 0.5)]
+    columns = [c for text in texts or ["a → b"] for c in (Column(text, "none", 0.0), Column(text, "split", 0.5))]
     cells = {
         f"model {i}": {
             c: Cell(summarise(x), dict(enumerate(x)))
@@ -116,6 +117,17 @@ def test_many_entrants_have_a_row_each_and_few_a_line() -> None:
     assert ax.get_xlim()[1] < 0.6  # no interval sets the axis
     assert [text.get_text() for text in plot.figure.legends[0].get_texts()] == ["complete", "split 0.5", "chance"]
     assert "bars, cut at the axes: 95 % t-intervals" in plot.caption
+
+
+@pytest.mark.parametrize("entrants", [2, 25])
+def test_titles_of_panels_side_by_side_do_not_meet(entrants: int) -> None:
+    table = many(entrants, *(f"m{i}+m{i + 1}+m{i + 2}+m{i + 3} → m0" for i in range(1, 5)))
+    schemes = [replace(table, scheme=f"independent:keep=m0{end}") for end in ("", ",drop")]
+    with mpl.rc_context(figures.STYLE):
+        (plot,) = curves(schemes, palette(list(table.cells)), {"data": "data"})
+        plot.figure.draw_without_rendering()
+    left, right = (ax.title.get_window_extent() for ax in plot.figure.axes[:2])
+    assert left.x1 < right.x0
 
 
 def test_a_long_legend_makes_its_figure_higher() -> None:
