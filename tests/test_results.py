@@ -65,18 +65,19 @@ def test_every_cell_is_the_mean_of_its_scores(table: str, suite: str, metric: st
 
 
 def differences() -> np.ndarray:
-    """Mean and half width of the paired 95 % t-interval of all pairs of models in all scores of all suites, [n, 2]."""
+    """Mean and half width of the paired 95 % t-interval of two models, conditions or variants of any score, [n, 2]."""
     found = []
-    for suite in SUITES:
-        wide = scores(suite).pivot_table(index=SCORE, columns=["label", "seed"], values="value")
-        for a, b in combinations(wide.columns.unique("label"), 2):
+    for suite, over in product(SUITES, (["label"], ["missing_scheme", "missing_ratio"], ["variant"])):
+        rest = [name for name in ("label", *SCORE) if name not in over]
+        wide = scores(suite).pivot_table(index=rest, columns=[*over, "seed"], values="value")
+        for a, b in combinations(wide.columns.droplevel("seed").unique(), 2):
             d = (wide[a] - wide[b]).dropna()
             half = stats.t.ppf(0.975, d.shape[1] - 1) * stats.sem(d, axis=1)
             found.append(np.stack([d.mean(axis=1), half], axis=1))
     return np.concatenate(found)
 
 
-def test_every_difference_is_one_of_two_models_on_shared_seeds() -> None:
+def test_every_difference_is_one_of_scores_on_shared_seeds() -> None:
     quoted = re.findall(PAIR, " ".join(SECTION.split()))
     assert quoted
     found = differences()
