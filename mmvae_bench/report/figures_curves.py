@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.report.describe import is_main, words
 from mmvae_bench.report.figures import Look, Plot, legend_right, new_figure
-from mmvae_bench.report.figures_rows import limit_handles, rows
+from mmvae_bench.report.figures_rows import limit_handles, panel_title, rows
 from mmvae_bench.report.naming import slug
 from mmvae_bench.report.tables import Cell, Column, Table
 
@@ -57,7 +57,7 @@ def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
         ax.set_axis_off()
     for ax, (table, text) in zip(axes.flat, panels, strict=False):
         _curve(ax, table, text, looks)
-        ax.set_title(text if len(schemes) == 1 else f"{text}\n{table.scheme}")
+        ax.set_title(panel_title(text, table, schemes))
     for ax in axes[:, 0]:
         ax.set_ylabel(schemes[0].title.replace(" (", "\n("))
     for ax in axes.flat[max(0, len(panels) - wide) : len(panels)] if _swept(schemes[0]) else ():

@@ -28,7 +28,7 @@ def rows(tables: Sequence[Table]) -> Figure:
     for ax, (table, text) in zip(axes.flat, panels, strict=False):
         for number, column in enumerate(c for c in table.columns if c.text == text):
             _marks(ax, table, column, number)
-        ax.set_title(text if len(tables) == 1 else f"{text}\n{table.scheme}")
+        ax.set_title(panel_title(text, table, tables))
         ax.set_yticks(range(len(labels)), labels)
         ax.set_ylim(len(labels) - 0.5, -0.5)
         ax.grid(axis="y", linewidth=0.4, alpha=0.5)
@@ -62,6 +62,11 @@ def _handles(tables: Sequence[Table]) -> list[Line2D]:
         for i, name in enumerate(names)
     ]
     return found + limit_handles(tables)
+
+
+def panel_title(text: str, table: Table, tables: Sequence[Table]) -> str:
+    """What is scored, and below it the missing scheme where there are several: both may be long."""
+    return text if len(tables) == 1 else f"{text}\n{table.scheme}"
 
 
 def limit_handles(tables: Sequence[Table]) -> list[Line2D]:
