@@ -103,10 +103,11 @@ def legend_right(figure: Figure, handles: Sequence[Artist]) -> None:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """A legend below all panels, outside them."""
+    """A legend below all panels, outside them, read row by row: matplotlib alone fills column by column."""
     if handles:
         gaps = {"handletextpad": 0.2, "columnspacing": 1.0}
-        figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, **gaps)
+        ordered = [handle for column in range(columns) for handle in handles[column::columns]]
+        figure.legend(handles=ordered, loc="outside lower center", ncols=columns, **gaps)
 
 
 def save_all(parts: Sequence[Callable[[], Iterable[Plot]]], folder: Path) -> list[Picture]:
