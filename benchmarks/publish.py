@@ -21,12 +21,14 @@ import click
 
 from mmvae_bench.cli_run import results_option
 from mmvae_bench.errors import BenchError
+from mmvae_bench.planning import make_plan
 from mmvae_bench.report.beside import Beside
 from mmvae_bench.report.build import ReportResult, build_report
 from mmvae_bench.report.facts import setting
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import SummaryTable, summarise_groups
 from mmvae_bench.store import Store
+from mmvae_bench.suites import load_suite
 
 MARGIN = 0.05  # above the class prior
 ROOT = Path(__file__).parent.parent
@@ -36,9 +38,10 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
     """Write a suite's results and report below ``root``.
 
     Raises:
-        BenchError: If a run is not stored or failed, or nothing is above chance.
+        BenchError: If the plan is not the suite's, a run is not stored or failed, or nothing is above chance.
     """
     plan = store.read_plan(suite)
+    refuse_other_runs(plan, suite, store)
     selection = select(store, plan, public=True)
     if absent := len(selection.absent) + len(selection.failed):
         raise BenchError(f"{absent} runs of '{suite}' are not done; go on with: mmvae-bench run --suite {suite}")
@@ -48,11 +51,11 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
     files = " --data-dir DIR" if selection.hidden else ""
     command = f"`mmvae-bench run --suite {suite}{files} && mmvae-bench report --suite {suite}`."
     results, report = root / "results" / suite, root / "reports" / suite
-    for folder in (results, report):
-        shutil.rmtree(folder, ignore_errors=True)
-    results.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         built = build_report(store, plan, Path(scratch), public=True)
+        for folder in (results, report):  # what is published stays until there is something in its place
+            shutil.rmtree(folder, ignore_errors=True)
+        results.mkdir(parents=True)
         made = built.page.parent
         shutil.copy(made / "scores.csv", results)
         kept = [p for p in built.files if p.suffix in (".png", ".md") or p.name in ("comparisons.csv", "published.csv")]
@@ -68,6 +71,14 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
     lines = page(plan, selection, built, command, tables)
     (report / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [results, report]
+
+
+def refuse_other_runs(plan: dict[str, Any], suite: str, store: Store) -> None:
+    """Refuse a plan with other runs than the suite's: the suite's command is what stands under its tables."""
+    entries = make_plan(load_suite(suite), store, Path()).entries
+    own = {entry.spec.run_id for entry in entries if entry.spec}
+    if not own.issuperset(plan["run_ids"]) or len(plan["run_ids"]) + len(plan["skipped"]) != len(entries):
+        raise BenchError(f"the stored plan '{suite}' is not the suite's: first mmvae-bench run --suite {suite}")
 
 
 def refuse_chance(summary: SummaryTable) -> None:
@@ -107,6 +118,8 @@ def page(
     yield f"Made by {command}"
     yield f"All scores: `results/{plan['name']}/scores.csv`, computed with `environment.json` beside them.\n"
     yield from (f"- {what}: {text}" for what, text in setting(selection).items() if what != "Versions")
+    for subset in sorted({run.subset for run in selection.runs} - {""}):
+        yield f"- Files: {subset}, not the official set, with which the same command gives another table"
     yield f"\n## Main scores\n\n```\n{built.summary}\n```\n\nMade by {command}\n"
     yield from published_beside([one for section in built.published for one in section.beside], command)
     yield "## Figures\n"

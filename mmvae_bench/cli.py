@@ -184,8 +184,7 @@ def _dataset(text: str) -> Any:
     from mmvae_bench.options import parse_named, resolve
 
     named = parse_named(text)
-    factory = datasets.registry.get(named.name)
-    return factory(**resolve(factory, named))
+    return datasets.make(named.name, resolve(datasets.registry.get(named.name), named))
 
 
 @main.command(short_help="Print versions, cores, memory and devices.")

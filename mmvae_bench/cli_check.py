@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mmvae_bench.cli_run import data_option
-from mmvae_bench.errors import BenchError, near_hint
+from mmvae_bench.errors import BenchError, in_a_line, near_hint
 
 if TYPE_CHECKING:
     from mmvae_bench.options import Named
@@ -94,6 +94,5 @@ def _fault(check: "Check") -> str:
     except BenchError:
         raise
     except Exception as error:  # a plug-in may raise anything
-        text = " ".join(str(error).split())
-        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return in_a_line(error)
     return ""

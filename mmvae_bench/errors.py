@@ -36,6 +36,12 @@ class Stopped(Exception):
     """A run was asked to stop before its end; its checkpoint is kept. Its message is who asked."""
 
 
+def in_a_line(error: Exception) -> str:
+    """What a plug-in or a library raised, in one line: its type, and what it says."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def near_hint(name: str, known: Collection[str]) -> str:
     """A question with the names nearest to ``name``, at most three, for the middle of a sentence; empty if none is."""
     near = difflib.get_close_matches(name, known, n=3)

@@ -60,7 +60,7 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     Raises:
         BenchError: If data are absent, corrupt, or cannot be cached.
     """
-    dataset = datasets.registry.get(spec.dataset.name)(**spec.dataset.options)
+    dataset = datasets.make(spec.dataset.name, spec.dataset.options)
     data = load(dataset, spec.dataset.name, spec.dataset.options, data_dir, cache_dir)
     kept, _ = validation_split(data.train, spec.dataset.name)
     train_rows = data.train.take(np.sort(_first(kept, spec.limit_train, spec.dataset.name)))

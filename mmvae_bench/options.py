@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from annotated_types import Ge
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, in_a_line
 
 Scalar = bool | int | float | str | None
 Count = Annotated[int, Ge(0)]
@@ -74,12 +74,12 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
         BenchError: If an option is unknown or its value does not fit its type.
     """
     annotated = getattr(factory, "__init__", factory) if inspect.isclass(factory) else factory
-    hints = get_type_hints(annotated, include_extras=True)
-    known = {
-        key: parameter
-        for key, parameter in inspect.signature(factory).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    try:
+        hints = get_type_hints(annotated, include_extras=True)
+        parameters = inspect.signature(factory).parameters
+    except Exception as error:  # a plug-in's name may stand for no class, or for one whose annotations name nothing
+        raise BenchError(f"the options of '{named.name}' cannot be read: {in_a_line(error)}") from error
+    known = {key: one for key, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
     for key in named.options:
         if key not in known:
             have = f"it has {', '.join(known)}" if known else "it has none"

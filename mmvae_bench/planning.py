@@ -9,7 +9,7 @@ from typing import Any
 
 from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.words import SPECIALS
-from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported
+from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.plan import Plan, PlannedRun, Status
 from mmvae_bench.request import MOST_RUNS, Request, Settings
@@ -36,7 +36,7 @@ class _Data:
         named = parse_named(text)
         factory = datasets.registry.get(named.name)
         self.component = component(named, factory)
-        self.dataset = factory(**self.component.options)
+        self.dataset = datasets.make(named.name, self.component.options)
         self.modalities = self.dataset.modalities
         self.names = [m.name for m in self.modalities]
         self._data_dir = data_dir
@@ -49,6 +49,8 @@ class _Data:
             self.dataset.sources(self._data_dir)
         except DataError as error:
             return str(error)
+        except Exception as error:  # a plug-in may raise anything
+            return f"'{self.component.label}' cannot name its files ({in_a_line(error)})"
         return ""
 
     def base(self, model: Component, request: Request) -> RunSpec:
@@ -101,7 +103,17 @@ class _Data:
         missing = spec.missing
         if missing.modality and missing.modality not in self.names:
             return f"'{self.component.label}' has no modality '{missing.modality}'; it has {', '.join(self.names)}"
-        return self.absent or self.unfit(spec) or model.factory.unsupported(self.modalities, missing) or ""
+        return self.absent or self.unfit(spec) or self._refusal(model, missing)
+
+    def _refusal(self, model: _Model, missing: Missing) -> str:
+        """Why the model does not take these modalities with these holes, or empty."""
+        try:
+            reason = model.factory.unsupported(self.modalities, missing)
+        except Exception as error:  # a plug-in may raise anything
+            return f"'{model.label}' cannot say what it supports ({in_a_line(error)})"
+        if reason is None or isinstance(reason, str):
+            return reason or ""
+        return f"unsupported() of '{model.label}' returned {reason!r}, and a sentence or None says whether it can be"
 
 
 def component(named: Named, factory: Callable[..., Any]) -> Component:

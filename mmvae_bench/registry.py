@@ -17,7 +17,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from mmvae_bench.errors import BenchError, BenchWarning, near_hint
+from mmvae_bench.errors import BenchError, BenchWarning, in_a_line, near_hint
 
 T = TypeVar("T")
 
@@ -72,7 +72,11 @@ class Registry(Generic[T]):
     def plugin(self, name: str) -> str | None:
         """Where a plug-in's name comes from, ``module:attribute``; None for all others. Imports nothing."""
         point = self._plugins.get(name)
-        return point.value if point and name not in self._lazy else None
+        return point.value if point and not self.in_tree(name) else None
+
+    def in_tree(self, name: str) -> bool:
+        """Whether a name is ours: no plug-in's, and not registered by a user's own code."""
+        return name in self._lazy
 
     def check(self, name: str) -> str:
         """Return ``name`` if it is registered, without importing it.
@@ -103,6 +107,6 @@ class Registry(Generic[T]):
             except Exception as error:  # a plug-in may raise anything at import
                 where = target or self._plugins[name].value
                 raise BenchError(
-                    f"the {self.kind} '{name}' cannot be imported from {where}: {type(error).__name__}: {error}"
+                    f"the {self.kind} '{name}' cannot be imported from {where}: {in_a_line(error)}"
                 ) from error
         return self._loaded[name]

@@ -128,7 +128,7 @@ def describe(status: Status, store: Store) -> Iterator[str]:
         for run_id in status.broken:
             yield f"  {_line(status.titles.get(run_id, run_id))}"
     if status.left and not status.under_way and plan.get("command"):
-        yield f"To go on: {_line(plan['command'])}"
+        yield f"To go on: {_printable(plan['command'])}"  # whole: it is to be typed
 
 
 def _how_far(status: Status, run_id: str) -> str:
@@ -158,7 +158,12 @@ def _time_left(status: Status) -> str:
     return f"; about {duration(seconds)} left, {how} (rough: from the mean of those done)"
 
 
+def _printable(text: str) -> str:
+    """A text that others wrote, without what is no letter to a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _line(text: str) -> str:
-    """A text that others wrote, as one line that a terminal can show."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    """The same, cut to one line of :data:`WIDTH`."""
+    plain = _printable(text)
     return plain if len(plain) <= WIDTH else f"{plain[: WIDTH - 1]}…"

@@ -109,9 +109,13 @@ class MultimodalBatch:
         return zero_where_absent(self.x[name].index_select(0, rows), self.where(name).index_select(0, rows))
 
     def given(self, *names: str) -> "MultimodalBatch":
-        """The same rows with every modality but ``names`` hidden: conditioning on a subset."""
+        """The same rows with every modality but ``names`` hidden: conditioning on a subset.
+
+        What is hidden is not there: a model that forgets to ask what is present finds zeros, not the answer.
+        """
         keep = torch.tensor([name in names for name in self.names], device=self.present.device)
-        return replace(self, present=self.present & keep[:, None])
+        x = {name: values if name in names else torch.zeros_like(values) for name, values in self.x.items()}
+        return replace(self, x=x, present=self.present & keep[:, None])
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,48 @@ def test_a_broken_plugin_is_skipped_by_all_and_an_error_by_name(store, monkeypat
         plan_of(store, models=("bad",))
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda *_: True, "unsupported() of 'odd' returned True, and a sentence or None says whether it can be"),
+        (lambda *_: {}["x"], "'odd' cannot say what it supports (KeyError: 'x')"),
+        (lambda: None, "'odd' cannot say what it supports (TypeError: "),
+    ],
+)
+def test_a_model_whose_unsupported_is_wrong_is_skipped_alone(store, monkeypatch, answer, reason):
+    monkeypatch.setitem(models.registry._loaded, "odd", type("Odd", (Picky,), {"unsupported": staticmethod(answer)}))
+    plan = plan_of(store, models=("odd", "mvae"))
+    assert [entry.status for entry in plan.entries] == ["skipped", "to run"]
+    assert plan.entries[0].reason.startswith(reason)
+    store.check_writable()
+    store.write_plan(plan.name, plan.record())
+    assert store.read_plan(plan.name)["skipped"][0]["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize("thing", [pytest, 5, "text"])
+def test_a_plugin_that_is_no_class_is_skipped_by_all_and_an_error_by_name(store, monkeypatch, thing):
+    monkeypatch.setitem(models.registry._loaded, "odd", thing)
+    entries = plan_of(store, models=("all",)).entries
+    assert {entry.reason.partition(":")[0] for entry in entries if entry.label == "odd"} == {
+        "the options of 'odd' cannot be read"
+    }
+    with pytest.raises(BenchError, match="the options of 'odd' cannot be read"):
+        plan_of(store, models=("odd",))
+
+
+def test_a_data_set_that_raises_is_a_sentence(store, monkeypatch):
+    def raises(*_):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setitem(datasets.registry._loaded, "odd", type("Odd", (Pairs,), {"sources": raises}))
+    plan = plan_of(store, datasets=("odd", "pairs"))
+    assert plan.entries[0].reason == "'odd' cannot name its files (ZeroDivisionError: division by zero)"
+    assert plan.entries[1].status == "to run"
+    monkeypatch.setitem(datasets.registry._loaded, "odd", type("Odd", (Pairs,), {"modalities": property(raises)}))
+    with pytest.raises(BenchError, match="the data set 'odd' cannot be made: ZeroDivisionError: division by zero"):
+        plan_of(store, datasets=("odd",))
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 50])
 def test_shards_together_are_the_plan_and_no_run_is_in_two(store, count):
     plan = plan_of(store, models=("mvae", "picky"), seeds=tuple(range(6)), missing=(0.0, 0.5))

@@ -170,6 +170,12 @@ def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     assert "no runs of 'none' under 'results'; there are first, last" in status("--suite", "none", code=2).stderr
 
 
+def test_the_command_to_go_on_is_whole(store):
+    command = f"mmvae-bench run --models {'mvae ' * 50}--results-dir results"
+    plan(store, *RUNS, name="last", command=command)
+    assert lines()[-1] == f"To go on: {command}"
+
+
 def test_without_a_plan_all_runs_are_meant(store):
     publish(store, RUNS[0])
     note(store, RUNS[1], 3)

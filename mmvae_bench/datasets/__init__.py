@@ -1,7 +1,10 @@
 """Data sets by name. Importing this package imports no torch and reads no data."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mmvae_bench.errors import BenchError, in_a_line
+from mmvae_bench.options import Scalar
 from mmvae_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,3 +23,20 @@ registry: "Registry[type[Dataset]]" = Registry(
     group="mmvae_bench.datasets",
 )
 register = registry.register
+
+
+def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
+    """A data set with its options; its modalities are asked for once, so that a fault of theirs is seen here.
+
+    Raises:
+        BenchError: If its name is unknown, an option is refused, or a plug-in raised anything.
+    """
+    factory = registry.get(name)
+    try:
+        dataset = factory(**options)
+        _ = dataset.modalities, dataset.protocol
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(f"the data set '{name}' cannot be made: {in_a_line(error)}") from error
+    return dataset

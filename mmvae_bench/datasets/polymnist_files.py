@@ -44,7 +44,7 @@ def own_photographs(data_dir: Path, m: int) -> list[Path]:
     Raises:
         DataError: If there are fewer.
     """
-    found = sorted((data_dir / FOLDER).glob("*.jpg"))
+    found = sorted(path for path in (data_dir / FOLDER).glob("*.jpg") if not path.name.startswith("."))
     if len(found) < m:
         raise DataError(
             f"polymnist[m={m},photographs=folder] needs {m} photographs {data_dir / FOLDER}/*.jpg, and there are "

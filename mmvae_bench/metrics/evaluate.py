@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from mmvae_bench.errors import BenchError, TrainingFailed, Undefined
+import torch
+
+from mmvae_bench.errors import BenchError, TrainingFailed, Undefined, in_a_line
 from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.base import Evaluation, Score
 
@@ -22,22 +24,31 @@ def evaluate(
 
     Raises:
         BenchError: If a name is unknown.
-        TrainingFailed: If a value is not finite.
+        TrainingFailed: If a value of a metric of ours is not finite.
     """
     scores: list[Score] = []
     for name in registry.names() if names is None else names:
         begin(name)
-        scores += map(checked, scores_of(name, ev))
+        scores += scores_of(name, ev)
     return scores
 
 
 def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
-    """The scores of one metric; what it raises as :class:`Undefined` ends them with a skipped row."""
+    """The scores of one metric; what it raises as :class:`Undefined` ends them with a skipped row.
+
+    So does whatever a plug-in's raises but a lack of memory, since its fault is not the training's.
+    """
     registry.check(name)
     try:
-        yield from registry.get(name).compute(ev)
-    except (Undefined, BenchError) as reason:  # a plug-in that cannot be imported costs no training
+        yield from map(checked, registry.get(name).compute(ev))
+    except (Undefined, BenchError) as reason:
         yield Score(name, None, reason=str(reason))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if registry.in_tree(name):
+            raise
+        yield Score(name, None, reason=in_a_line(error))
 
 
 def checked(score: Score) -> Score:

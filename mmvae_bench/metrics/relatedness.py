@@ -156,7 +156,10 @@ def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:
     if len(chosen_rows(ev)) < 2:
         return out
     for a, b in combinations(ev.names, 2):
-        p = pairs(ev, a, b)
+        try:
+            p = pairs(ev, a, b)
+        except Undefined:  # the scores' rows say why
+            return out
         w2, related = np.sqrt(p.cost), p.related
         edges = np.histogram_bin_edges(w2, BINS)
         out[f"w2hist/{a}+{b}/edges"] = edges

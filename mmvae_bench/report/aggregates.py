@@ -98,7 +98,7 @@ def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
 
 def _shared(columns: Columns, models: Sequence[str]) -> NDArray[np.float64]:
     """Scores [model, direction, seed] of the directions and seeds that all models have; empty if there are none."""
-    full = [row for row in columns.values() if row.keys() == set(models)]
+    full = [row for row in columns.values() if models and row.keys() == set(models)]
     seeds = set.intersection(*(set(by_seed) for row in full for by_seed in row.values())) if full else set()
     return np.array([[[row[m][seed] for seed in sorted(seeds)] for row in full] for m in models], dtype=np.float64)
 

@@ -65,16 +65,17 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
         BenchError: If a name is unknown, the names are one, or the two share no seed in any column.
     """
     selection = select(store, plan)
+    for name in {run.label for run in selection.failed} & {a, b} - set(selection.labels):
+        raise BenchError(f"all runs of '{name}' in this plan failed; mmvae-bench status says why")
     known: Registry[str] = Registry("model in this plan", dict.fromkeys(selection.labels, ""))
     if known.check(a) == known.check(b):
         raise BenchError(f"'{a}' is both A and B; name two models of: {', '.join(selection.labels)}")
-    lines = [
-        line
-        for score, table in _tables(selection, metric)
-        for column in table.columns
-        if (line := _line(score, table, column, a, b))
-    ]
+    tables = _tables(selection, metric)
+    lines = [line for score, table in tables for column in table.columns if (line := _line(score, table, column, a, b))]
     if not lines:
+        for name in (a, b):
+            if not any(cell.score for _, table in tables for cell in table.cells.get(name, {}).values()):
+                raise BenchError(f"'{name}' has no such score; the tables of mmvae-bench report say why")
         raise BenchError(
             f"'{a}' and '{b}' share no seed in any column that may be compared; run both with the same seeds, "
             "as in: mmvae-bench run --models A B --seeds 3"

@@ -23,7 +23,7 @@ from mmvae_bench.datasets import digits, polymnist_files, registry
 from mmvae_bench.datasets.check import check
 from mmvae_bench.datasets.packaged import digits_file, read_digits
 from mmvae_bench.datasets.polymnist import PolyMnist
-from mmvae_bench.datasets.polymnist_files import embedded_photographs, read_photograph
+from mmvae_bench.datasets.polymnist_files import embedded_photographs, own_photographs, read_photograph
 from mmvae_bench.datasets.polymnist_views import ink, permuted, placed, view
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 from mmvae_bench.options import parse_named, resolve
@@ -303,6 +303,11 @@ def test_too_few_photographs(tmp_path, names):
     n = sum(name.endswith(".jpg") for name in names)
     with pytest.raises(DataError, match=rf"needs 2 photographs .*_backgrounds/\*\.jpg, and there are {n}: put"):
         PolyMnist(m=2, photographs="folder", digits="embedded").sources(tmp_path)
+
+
+def test_hidden_files_are_no_photographs(tmp_path):
+    write_photographs(tmp_path, "1.jpg", "2.jpg", "._1.jpg")
+    assert [path.name for path in own_photographs(tmp_path, 2)] == ["1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300, 0.5, 0.98])

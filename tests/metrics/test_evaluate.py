@@ -12,7 +12,7 @@ from mmvae_bench.nets.mlp import mlp
 from mmvae_bench.types import Modality
 
 
-def with_metric(monkeypatch, *made):
+def with_metric(monkeypatch, *made, in_tree=True):
     def compute(ev):
         for score in made:
             if isinstance(score, Exception):
@@ -21,6 +21,7 @@ def with_metric(monkeypatch, *made):
 
     monkeypatch.setattr(registry, "get", lambda name: Metric(name, compute))
     monkeypatch.setattr(registry, "names", lambda: ["probe"])
+    monkeypatch.setattr(registry, "in_tree", lambda name: in_tree)
 
 
 OF_CAPTIONS = {  # defined in other worlds, whose tests are their own
@@ -57,6 +58,27 @@ def test_what_is_undefined_becomes_one_skipped_row_after_what_was_scored(world, 
 def test_a_value_that_is_not_finite_fails_the_run(world, monkeypatch, bad):
     with_metric(monkeypatch, Score("probe", **bad))
     with pytest.raises(TrainingFailed, match="metric probe gave a value that is not finite"):
+        evaluate(world())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Score("probe", float("nan")), "TrainingFailed: metric probe gave a value that is not finite (nan) for ->"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_plugins_metric_that_fails_costs_its_own_row_and_ours_the_run(world, monkeypatch, fault, reason):
+    with_metric(monkeypatch, Score("probe", 1.0), fault, in_tree=False)
+    assert evaluate(world()) == [Score("probe", 1.0), Score("probe", None, reason=reason)]
+    with_metric(monkeypatch, Score("probe", 1.0), fault)
+    with pytest.raises((TrainingFailed, ZeroDivisionError)):
+        evaluate(world())
+
+
+def test_a_lack_of_memory_is_never_a_metrics_fault(world, monkeypatch):
+    with_metric(monkeypatch, torch.OutOfMemoryError("full"), in_tree=False)
+    with pytest.raises(torch.OutOfMemoryError):
         evaluate(world())
 
 

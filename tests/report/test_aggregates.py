@@ -109,6 +109,11 @@ def test_columns_that_may_not_be_compared_and_controls_are_left_out() -> None:
     assert (found.models, found.tasks) == (["mmvae", "mopoe"], 8)
 
 
+def test_controls_alone_have_no_aggregate() -> None:
+    parts = tables(5, **{name: {"control": True} for name in ("mvae", "mmvae", "mopoe")})
+    assert aggregate(parts) == []
+
+
 def test_ranks_are_of_complete_data_with_ties_averaged() -> None:
     (found,) = aggregate(tables(2, ratios=(0.0, 0.5)))
     assert found.ranks is not None

@@ -4,13 +4,15 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mmvae_bench.errors import BenchError
+from mmvae_bench.planning import make_plan
 from mmvae_bench.store import Store
+from mmvae_bench.suites import load_suite
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +27,18 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def toys(monkeypatch: pytest.MonkeyPatch, script: ModuleType) -> None:
+    """No figures, and a plan that is no suite's."""
     monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))
+    monkeypatch.setattr(script, "load_suite", lambda name: name)
+    monkeypatch.setattr(script, "make_plan", lambda name, store, data_dir: Planned(store.read_plan(name)))
+
+
+class Planned:
+    """What a suite plans: what is stored."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.entries = [SimpleNamespace(spec=SimpleNamespace(run_id=run_id)) for run_id in plan["run_ids"]]
 
 
 def stored(
@@ -72,6 +84,16 @@ def test_chance_controls_do_not_make_a_comparison(script, factory, tmp_path) -> 
     store.write_plan("toy", {**plan, "run_ids": [*plan["run_ids"], run.run_id]})
     with pytest.raises(BenchError, match="no comparison"):
         script.publish(store, "toy", tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda ids: ids[1:], lambda ids: [*ids[1:], "0" * 16]])
+def test_a_plan_with_other_runs_than_the_suites_is_refused(script, monkeypatch, tmp_path, change) -> None:
+    monkeypatch.undo()
+    store = Store(tmp_path / "r")
+    plan = make_plan(load_suite("quick"), store, tmp_path).record()
+    script.refuse_other_runs(plan, "quick", store)
+    with pytest.raises(BenchError, match="'quick' is not the suite's: first mmvae-bench run --suite quick"):
+        script.refuse_other_runs({**plan, "run_ids": change(plan["run_ids"])}, "quick", store)
 
 
 def test_an_unfinished_suite_is_refused(script, factory, tmp_path) -> None:

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 from mmvae_bench.cli import main
-from mmvae_bench.store import Store
+from mmvae_bench.store import RunResult, Store
 
 
 def compare(root: Path, *args: str) -> Result:
@@ -108,6 +108,21 @@ def test_nothing_shared_is_a_sentence(factory: Any, tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "share no seed" in done.output
     assert "--seeds 3" in done.output
+
+
+def test_a_model_that_failed_or_was_not_scored_is_a_sentence(factory: Any, tmp_path: Path) -> None:
+    root = publish(factory, tmp_path, {"mvae": range(2), "mmvae": range(2), "mopoe": range(2)})
+    store, failed = Store(root), factory.spec("meme")
+    store.publish(RunResult(failed, [factory.row(failed, status="failed", reason="boom")], error="boom"))
+    plan = store.read_plan("demo")
+    store.write_plan("demo", {**plan, "run_ids": [*plan["run_ids"], failed.run_id]})
+    assert "all runs of 'meme' in this plan failed; mmvae-bench status" in compare(root, "meme", "mvae").output
+    run = factory.spec("mmvae", seed=5)
+    factory.publish(store, run, [factory.row(run, "frechet", 1.0, given="mnist", target="street")])
+    store.write_plan("demo", {**plan, "run_ids": [*plan["run_ids"], run.run_id]})
+    done = compare(root, "mmvae", "mopoe", "--metric", "frechet")
+    assert done.exit_code == 2
+    assert "'mopoe' has no such score; the tables" in done.output
 
 
 def test_two_seeds_have_a_difference_without_an_interval(factory: Any, tmp_path: Path) -> None:
