@@ -14,12 +14,14 @@ from mmvae_bench import datasets, models
 from mmvae_bench.cli import main
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
-from mmvae_bench.distributions import DiagonalNormal
+from mmvae_bench.distributions import DiagonalNormal, kl, standard
 from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.fusion import Experts
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.models.importance import Estimate
+from mmvae_bench.models.importance import Estimate, importance_sample
 from mmvae_bench.models.mvae import MVAE
+from mmvae_bench.models.unimodal import Unimodal
+from mmvae_bench.objectives import log_mean_exp, row_mean
 from mmvae_bench.options import Positive, Weight
 from mmvae_bench.testing import Broken, Check, check_model, dataset_checks, declared_checks, model_checks
 from mmvae_bench.types import Loss
@@ -265,6 +267,95 @@ class PriorIgnored(MVAE):
         return super().log_likelihood(batch, k, generator)
 
 
+class TensorLoss(MVAE):
+    def loss(self, batch):
+        return super().loss(batch).total
+
+
+class LossOfRows(MVAE):
+    def loss(self, batch):
+        loss = super().loss(batch)
+        object.__setattr__(loss, "total", loss.total.expand(4))  # tests check types, and would refuse a Loss(...) of it
+        return loss
+
+
+class NotANumber(MVAE):
+    def loss(self, batch):
+        return plus(super().loss(batch), math.nan)
+
+
+class TargetSeen(Unimodal):
+    def posterior_for(self, target, batch):
+        own = torch.tensor([name == target for name in self.names])[:, None]
+        return self.posterior(replace(batch, present=own.expand_as(batch.present)))
+
+
+class TargetOfThePrior(MVAE):
+    def posterior_for(self, target, batch):
+        return standard(DiagonalNormal, self.posterior(batch).loc)
+
+
+def of_all(batch):
+    return replace(batch, present=torch.ones_like(batch.present))
+
+
+class ProposalOfAll(MVAE):
+    def log_likelihood(self, batch, k, generator=None, prior=None):
+        def log_px(z):
+            return self.log_px(z, batch, weighted=False).sum(0)
+
+        return importance_sample(self.posterior(of_all(batch)), prior or self.prior(), log_px, k, generator)
+
+
+class ConditionalOfAll(MVAE):
+    def log_conditional(self, batch, given, target, k, generator=None, prior=None):
+        z = self.posterior(of_all(batch)).rsample(k, generator)
+        log_w = self.log_px_of(target, z, batch, weighted=False)
+        return Estimate(log_mean_exp(log_w), torch.ones(batch.size))
+
+
+class ConditionalIsTheJoint(MVAE):
+    def log_conditional(self, batch, given, target, k, generator=None, prior=None):
+        return self.log_likelihood(batch.given(*given, target), k, generator, prior)
+
+
+class OwnPriorShifted(MVAE):
+    def log_likelihood(self, batch, k, generator=None, prior=None):
+        found = super().log_likelihood(batch, k, generator, prior)
+        return found if prior else Estimate(found.log_p - 5, found.ess)
+
+
+class BoundOfTheOwnPrior(MVAE):
+    def log_likelihood(self, batch, k, generator=None, prior=None):
+        if prior:
+            return super().log_likelihood(batch, k, generator, prior)
+        q = self.posterior(batch)
+        log_px = self.log_px(q.rsample(k, generator), batch, weighted=False).sum(0)
+        return Estimate(log_px.mean(0) - kl(q), torch.ones(batch.size))
+
+
+class MeanOfEntries(MVAE):
+    def log_px_of(self, name, z, batch, *, weighted=True, where=None):
+        found = super().log_px_of(name, z, batch, weighted=weighted, where=where)
+        return found / batch.x[name][0].numel() if weighted else found
+
+
+def bounded(divergence):
+    """A model of one ELBO, with that in place of the KL; its posterior is MVAE's."""
+
+    class Bounded(MVAE):
+        def loss(self, batch):
+            q = self.posterior(batch)
+            z = q.rsample()
+            return row_mean(self.log_px(z, batch).sum(0) - self.beta * divergence(q, z), batch.present)
+
+    return Bounded
+
+
+def log_ratio(q, z):
+    return q.log_prob(z) - standard(DiagonalNormal, z).log_prob(z)
+
+
 @pytest.mark.parametrize(
     ("model", "check", "sentence"),
     [
@@ -289,6 +380,20 @@ class PriorIgnored(MVAE):
         (NoiseOfTheSecond, "generators", "sample_prior() draws from another generator"),
         (ConditionalNoise, "generators", "log_conditional() draws from another generator"),
         (Counting, "repeatable", "keep nothing between steps"),
+        (TensorLoss, "loss", "loss() returns a Loss, not Tensor"),
+        (LossOfRows, "loss", "the total of a loss is a scalar, not [4]"),
+        (NotANumber, "loss", "loss or gradient is not finite"),
+        (TargetSeen, "decoding", "a hidden value reached posterior_for(), a -> b"),
+        (TargetOfThePrior, "decoding", "posterior_for() does not depend on what is given, a -> a"),
+        (ProposalOfAll, "log-likelihood", "a hidden value reached log p(x) of a under a given prior"),
+        (MeanOfEntries, "bound", "is a mean over entries taken, where log p(x | z) is a sum?"),
+        (bounded(lambda q, z: -kl(q)), "bound", "has the KL a wrong sign, or no log p(z)?"),
+        (bounded(lambda q, z: -log_ratio(q, z)), "bound", "has the KL a wrong sign, or no log p(z)?"),
+        (bounded(lambda q, z: -q.log_prob(z)), "bound", "has the KL a wrong sign, or no log p(z)?"),
+        (ConditionalIsTheJoint, "exact likelihood", "log p(x) of b given a, real x 2, linear in z ~ N(0, 1^2), is off"),
+        (ConditionalOfAll, "exact likelihood", "log p(x) of b given a, real x 2, linear in z ~ N(0, 1^2), is off"),
+        (OwnPriorShifted, "exact likelihood", "under its own prior, is 5.00 nats from that where it is given"),
+        (BoundOfTheOwnPrior, "exact likelihood", "under its own prior, is"),
         (CompleteRowsAlone, "mean over rows", "no mean of what each row alone gives"),
         (Untrained, "loss", "networks.encoders.a.1.bias has no gradient"),
         (Detached, "gradient by z", "no likelihood has a gradient by way of z"),
@@ -307,6 +412,29 @@ class PriorIgnored(MVAE):
 )
 def test_a_broken_model_fails_first_where_the_reason_is_named(model, check, sentence):
     assert sentence in first_broken(model_checks(model, kinds=["pixels"], m=[2]))[check]
+
+
+def test_a_third_modality_that_is_hidden_reaches_no_conditional():
+    found = first_broken(model_checks(ConditionalOfAll, kinds=["pixels"], m=[3]))
+    assert "a hidden value reached log p(x) of c given a" in found["log-likelihood"]
+
+
+class Tempered(MVAE):
+    """A prior far from where its untrained posteriors lie, free nats, and weights of likelihoods are no mistakes."""
+
+    def prior(self):
+        p = super().prior()
+        return DiagonalNormal(p.loc + 3, 2 * p.scale)
+
+    def loss(self, batch):
+        q = self.posterior(batch)
+        z = q.rsample()
+        divergence = q.log_prob(z) - self.prior().log_prob(z)
+        return row_mean(self.log_px(z, batch).sum(0) / 2 - self.beta * divergence.clamp(min=10), batch.present)
+
+
+def test_another_prior_and_another_bound_are_no_mistakes():
+    check_model(Tempered, kinds=["pixels"], m=[2])
 
 
 class CompleteOnly(MVAE):
@@ -509,7 +637,7 @@ class Unreadable(Small):
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"model": Crashes}, "theirs does not conform: repeatable: ZeroDivisionError: of rows by zero"),
+        ({"model": Crashes}, "theirs does not conform: loss: ZeroDivisionError: of rows by zero"),
         ({"model": Asserts}, "theirs does not conform: construction: AssertionError"),
         ({"data": Unreadable}, "theirs does not conform: sources: KeyError: 'rows'"),
         ({"model": a_function}, "theirs does not conform: declaration: <function a_function"),

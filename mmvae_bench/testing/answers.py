@@ -12,7 +12,7 @@ from mmvae_bench.distributions import DiagonalNormal, Posterior
 from mmvae_bench.errors import Undefined
 from mmvae_bench.models.importance import Estimate
 from mmvae_bench.testing.check import must
-from mmvae_bench.testing.examples import LATENT, SAMPLES, Case, example_batch, undefined
+from mmvae_bench.testing.examples import LATENT, SAMPLES, Case, example_batch, spoiled, undefined
 from mmvae_bench.testing.scores import log_likelihood, standard_prior
 from mmvae_bench.types import Modality, MultimodalBatch
 
@@ -23,14 +23,6 @@ def subsets(batch: MultimodalBatch) -> Iterator[tuple[str, ...]]:
     """All non-empty subsets of the modalities."""
     for keep in range(1, 2 ** len(batch.names)):
         yield tuple(name for i, name in enumerate(batch.names) if keep >> i & 1)
-
-
-def spoiled(batch: MultimodalBatch, value: float, word: int) -> MultimodalBatch:
-    """The batch with a value (in captions a word id) in every hidden entry."""
-    x = {name: entries.clone() for name, entries in batch.x.items()}
-    for name, entries in x.items():
-        entries[~batch.where(name)] = value if entries.is_floating_point() else word
-    return MultimodalBatch(x, batch.present)
 
 
 @torch.no_grad()
@@ -84,9 +76,14 @@ def decoding(case: Case) -> None:
     for given in subsets(batch):
         shown = batch.given(*given)
         for target in case.modalities:
-            z = model.posterior_for(target.name, shown).rsample()
             of = f"{'+'.join(given)} -> {target.name}: {case.where}"
-            _entries(target, model.decode(z, [target.name])[target.name], batch.size, of)
+            q, other = (model.posterior_for(target.name, rows) for rows in (shown, spoiled(shown, math.nan, -1)))
+            must(_equal(q, other), f"a hidden value reached posterior_for(), {of}")
+            _entries(target, model.decode(q.rsample(), [target.name])[target.name], batch.size, of)
+            # a chance control may answer a target that is not given with anything, the prior say
+            if given == (target.name,) or (len(given) == 1 and not model.cross_is_chance):
+                other = model.posterior_for(target.name, example_batch(case.modalities, shown.present, seed=2))
+                must(not torch.allclose(other.mean, q.mean), f"posterior_for() does not depend on what is given, {of}")
 
 
 def _entries(m: Modality, x: Tensor, rows: int, of: str) -> None:

@@ -1,5 +1,6 @@
 """Tiny data and models that the conformance suite tries things on."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -72,6 +73,14 @@ def example_batch(modalities: Sequence[Modality], present: Tensor, seed: int = 1
     return MultimodalBatch(x, present)
 
 
+def spoiled(batch: MultimodalBatch, value: float, word: int) -> MultimodalBatch:
+    """The batch with a value (in captions a word id) in every hidden entry."""
+    x = {name: entries.clone() for name, entries in batch.x.items()}
+    for name, entries in x.items():
+        entries[~batch.where(name)] = value if entries.is_floating_point() else word
+    return MultimodalBatch(x, batch.present)
+
+
 def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
     """Presence under every scheme and ratio, of single rows, and with rows that have nothing at all.
 
@@ -135,6 +144,11 @@ class Trial:
         tried = f"{' or '.join(self.kinds)} x {' or '.join(map(str, self.m))}"
         must(found, f"unsupported() refuses complete rows of every example: {tried}")
         return found
+
+
+def has_beta(factory: Factory) -> bool:
+    """Whether beta is among the model's options."""
+    return "beta" in inspect.signature(factory).parameters
 
 
 Rule = tuple[str, str, Callable[[Case], None]]  # its name, what it covers, and what holds for a case

@@ -74,15 +74,20 @@ def learning(case: Case) -> None:
         return
     before = {name: value.clone() for name, value in case.model.state_dict().items()}
     explained = _explained(case.model, case.complete)
-    torch.manual_seed(2)
-    optimiser = Adam(case.model.parameters(), RATE)
-    for _ in range(STEPS):
-        optimiser.zero_grad()
-        case.model.train().loss(case.complete).total.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+    train(case.model, case.complete)
     after = _explained(case.model, case.complete)
     case.model.load_state_dict(before)
     must(after > explained, f"{STEPS} steps make rows less likely given z, not more: is a sign wrong? {case.where}")
+
+
+def train(model: MultimodalVAE, batch: MultimodalBatch) -> None:
+    """Some steps of Adam on seeded noise."""
+    torch.manual_seed(2)
+    optimiser = Adam(model.parameters(), RATE)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        model.train().loss(batch).total.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
 
 
 @torch.no_grad()

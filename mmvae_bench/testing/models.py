@@ -1,14 +1,14 @@
 """What every model must hold when it is trained: protocol 6 and 8, for every pattern of absence that it takes."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.testing.answers import decoding, generators, posterior, prior, spoiled
+from mmvae_bench.testing.answers import decoding, generators, posterior, prior
+from mmvae_bench.testing.bounds import bound
 from mmvae_bench.testing.check import Check, must
 from mmvae_bench.testing.examples import (
     ROWS,
@@ -18,7 +18,9 @@ from mmvae_bench.testing.examples import (
     Trial,
     example_batch,
     example_model,
+    has_beta,
     patterns,
+    spoiled,
     step,
     total,
     untrained,
@@ -44,18 +46,19 @@ def model_checks(
     tried = f"{' and '.join(map(str, m))} modalities; {', '.join(kinds)}"
     rules: list[Rule] = [
         ("construction", f"it can be made ({tried}); what it refuses, it refuses in a sentence", _construction),
-        ("repeatable", "the same noise gives the same loss and gradient", _repeatable),
         ("loss", "finite under every pattern of absence that it takes, with a gradient for every parameter", _loss),
+        ("repeatable", "the same noise gives the same loss and gradient", _repeatable),
         ("gradient by z", "likelihoods train what z is drawn from: a pathwise gradient", pathwise),
         ("hidden values", "NaN, infinity and 1e30 behind a hidden entry reach neither loss nor gradient", _hidden),
         ("empty rows", "where nothing is present, loss and gradient are zero", _nothing),
         ("mean over rows", "the loss is the mean of what each row alone has, in which something is present", mean),
         ("posterior", "a density for every subset, which depends on it alone, and on no other row", posterior),
-        ("decoding", "every target from every subset, in the shape of its entries", decoding),
+        ("decoding", "every target from every subset, in the shape of its entries, by what is given alone", decoding),
         ("prior", "draws in the shapes of the entries, or a sentence why there is no prior", prior),
         ("learning", "on new noise each step, and its steps make rows likelier given z", learning),
+        ("bound", "likelihoods are summed over entries, and beta draws q to p(z)", partial(bound, factory)),
         ("log-likelihood", "finite, no more than the likelihoods can give, under any prior; or a sentence", finite),
-        ("exact likelihood", "that of linear decoders, under two priors, is the closed form", partial(exact, factory)),
+        ("exact likelihood", "that of linear decoders, b given a too, is the closed form", partial(exact, factory)),
         ("generators", "what scores draw comes from the generator they give, and from nothing else", generators),
         ("weights and beta", "a modality's weight, and beta, change the loss and no score", partial(_weights, factory)),
         ("saved weights", "loaded into another model they give the same loss and posterior", partial(_saved, factory)),
@@ -127,7 +130,7 @@ def _weights(factory: Factory, case: Case) -> None:
     for m in case.modalities:
         others = [replace(n, weight=3.0) if n is m else n for n in case.modalities]
         changed[f"the weight of {m.name} is"] = partial(example_model, factory, others)
-    if "beta" in _options(factory):
+    if has_beta(factory):
         changed["beta is"] = partial(example_model, partial(factory, beta=3.0), case.modalities)
     loss, score = total(case.model, case.complete), log_likelihood(case.model, case.complete)
     for what, make in changed.items():
@@ -135,10 +138,6 @@ def _weights(factory: Factory, case: Case) -> None:
         must(total(other, case.complete) != loss, f"{what} not in the loss: {case.where}")
         same = torch.equal(log_likelihood(other, case.complete).log_p, score.log_p)
         must(same, f"{what} in log_likelihood(), which is of p(x) itself: {case.where}")
-
-
-def _options(factory: Factory) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(factory).parameters
 
 
 def _saved(factory: Factory, case: Case) -> None:
