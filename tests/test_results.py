@@ -20,6 +20,7 @@ NAMES = {"MEME": "meme", "MMVAE": "mmvae", "MVAE": "mvae", "MoPoE": "mopoe", "MM
 RATIOS = {"half": 0.5, "an eighth": 0.875}
 COMPARED = {  # what the differences of a part are of, metric and variant; else of coherence
     "Five views: PolyMNIST": "cross_coherence micro \\d|frechet self",
+    "Pictures and captions: CUB": "cca mean oracle|relatedness_auroc ",
     "Relatedness": "relatedness_auroc ",
     "Probes": "linear_probe .*",
     "Likelihood, time": "log_likelihood iw100",
@@ -75,20 +76,30 @@ def test_every_cell_is_the_mean_of_its_scores(table: str, suite: str, metric: st
             part = own[(own[["variant", "given", "target"]] == one).all(axis=1)]
             assert part["seed"].is_unique, (row, head, one)
             assert fits(number, part["value"].mean()), (row, head, one, part["value"].mean())
+            assert (float(number) < 0) == (part["value"].mean() < 0), (row, head, one)
 
 
 def differences(suite: str, compared: str) -> np.ndarray:
-    """Mean and half width of the paired 95 % t-interval of two models, conditions or variants of a score, [n, 2]."""
+    """Mean and half width of the paired 95 % t-interval of two models, conditions or variants of a score, [n, 2].
+
+    Or of a score and its chance.
+    """
     frame, found = scores(suite), []
     frame = frame[(frame["metric"] + " " + frame["variant"]).str.fullmatch(compared)]
+    above = frame.assign(value=frame["value"] - frame["chance"]).dropna(subset="value")
+    found.append(intervals(above.pivot_table(index=["label", *SCORE], columns="seed", values="value")))
     for over in (["label"], ["missing_scheme", "missing_ratio"], ["variant"]):
         rest = [name for name in ("label", *SCORE) if name not in over]
         wide = frame.pivot_table(index=rest, columns=[*over, "seed"], values="value")
         for a, b in combinations(wide.columns.droplevel("seed").unique(), 2):
-            d = (wide[a] - wide[b]).dropna()
-            half = stats.t.ppf(0.975, d.shape[1] - 1) * stats.sem(d, axis=1)
-            found.append(np.stack([d.mean(axis=1), half], axis=1))
+            found.append(intervals(wide[a] - wide[b]))
     return np.concatenate(found)
+
+
+def intervals(d: pd.DataFrame) -> np.ndarray:
+    """Mean and half width of the 95 % t-interval of each row over its seeds, where all are there."""
+    d = d.dropna()
+    return np.stack([d.mean(axis=1), stats.t.ppf(0.975, d.shape[1] - 1) * stats.sem(d, axis=1)], axis=1)
 
 
 @pytest.mark.parametrize("part", [part for part in SECTION.split("\n## ") if "±" in part], ids=heading)
