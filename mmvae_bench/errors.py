@@ -36,10 +36,17 @@ class Stopped(Exception):
     """A run was asked to stop before its end; its checkpoint is kept. Its message is who asked."""
 
 
+def described(error: Exception) -> str:
+    """What was raised: a sentence of ours as it is, else its type and what it says."""
+    name, text = type(error).__name__, str(error)
+    if not text.strip():
+        return name
+    return text if isinstance(error, BenchError) else f"{name}: {text}"
+
+
 def in_a_line(error: Exception) -> str:
-    """What a plug-in or a library raised, in one line: its type, and what it says."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """The same in one line, for the middle of a sentence."""
+    return " ".join(described(error).split())
 
 
 def near_hint(name: str, known: Collection[str]) -> str:

@@ -18,7 +18,7 @@ from mmvae_bench.datasets.cache import Data
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.train import History
 from mmvae_bench.environment import processor
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.missing import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
@@ -30,8 +30,7 @@ SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSP
 
 def failed(spec: RunSpec, error: Exception) -> RunResult:
     """The record of a run that broke: one row with the reason, never taken for a result."""
-    message = str(error) if isinstance(error, BenchError) or not str(error) else f"{type(error).__name__}: {error}"
-    reason = message or type(error).__name__
+    reason = described(error)
     return RunResult(spec, [row(spec, {}, Score("", None, reason=reason), status="failed")], error=reason)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mmvae_bench import publish
 from mmvae_bench.backends import WorkerDied, cluster, results
 from mmvae_bench.environment import cores
-from mmvae_bench.errors import BenchError, in_a_line
+from mmvae_bench.errors import BenchError, described
 from mmvae_bench.planning import Plan
 from mmvae_bench.request import Settings
 from mmvae_bench.spec import RunSpec
@@ -109,10 +109,8 @@ def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
 
     try:
         open_material(spec, settings.data_dir, settings.cache_dir).judges(spec.dataset.name, settings.cache_dir)
-    except BenchError as error:
-        return group, str(error)
     except Exception as error:  # a plug-in may raise anything
-        return group, in_a_line(error)
+        return group, described(error)
     return group, ""
 
 

@@ -65,8 +65,10 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
         BenchError: If a name is unknown, the names are one, or the two share no seed in any column.
     """
     selection = select(store, plan)
-    for name in {run.label for run in selection.failed} & {a, b} - set(selection.labels):
-        raise BenchError(f"all runs of '{name}' in this plan failed; mmvae-bench status says why")
+    failed = {run.label for run in selection.failed} - set(selection.labels)
+    for name in (a, b):
+        if name in failed:
+            raise BenchError(f"all runs of '{name}' in this plan failed; mmvae-bench status says why")
     known: Registry[str] = Registry("model in this plan", dict.fromkeys(selection.labels, ""))
     if known.check(a) == known.check(b):
         raise BenchError(f"'{a}' is both A and B; name two models of: {', '.join(selection.labels)}")
