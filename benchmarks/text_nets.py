@@ -22,9 +22,9 @@ from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.device import prepare
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.train import train
-from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.options import parse_named, resolve
+from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import Missing, TrainSpec
 from mmvae_bench.types import Modality, MultimodalBatch, to_values

@@ -25,8 +25,8 @@ from mmvae_bench.metrics.artifacts import artifacts
 from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
-from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.presence import Presence
 from mmvae_bench.records import conditions, environment, metric_versions, pace, provenance, row
 from mmvae_bench.run_folder import OWN, read_arrays, read_file
 from mmvae_bench.seeds import seed_for

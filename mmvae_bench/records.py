@@ -20,7 +20,7 @@ from mmvae_bench.engine.train import History
 from mmvae_bench.environment import processor
 from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
-from mmvae_bench.missing import Presence
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
 from mmvae_bench.store import SCHEMA, RunResult
 

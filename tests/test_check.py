@@ -14,15 +14,14 @@ from mmvae_bench import datasets, models
 from mmvae_bench.cli import main
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
-from mmvae_bench.distributions import DiagonalNormal, kl, standard
 from mmvae_bench.errors import BenchError, DataError
-from mmvae_bench.fusion import Experts
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.models.importance import Estimate, importance_sample
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.models.unimodal import Unimodal
-from mmvae_bench.objectives import log_mean_exp, row_mean
 from mmvae_bench.options import Positive, Weight
+from mmvae_bench.probability.bounds import Estimate, importance_sample, log_mean_exp, row_mean
+from mmvae_bench.probability.distributions import DiagonalNormal, kl, standard
+from mmvae_bench.probability.fusion import Experts
 from mmvae_bench.testing import Broken, Check, check_model, dataset_checks, declared_checks, model_checks
 from mmvae_bench.types import Loss
 

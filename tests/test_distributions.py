@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Laplace, Normal, kl_divergence
 
-from mmvae_bench.distributions import DiagonalLaplace, DiagonalNormal, kl, standard
+from mmvae_bench.probability.distributions import DiagonalLaplace, DiagonalNormal, kl, standard
 
 FAMILIES = [(DiagonalNormal, Normal), (DiagonalLaplace, Laplace)]
 

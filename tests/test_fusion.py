@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from mmvae_bench.distributions import DiagonalLaplace, DiagonalNormal
-from mmvae_bench.fusion import Experts, Mixture, powerset, products, stratify
+from mmvae_bench.probability.distributions import DiagonalLaplace, DiagonalNormal
+from mmvae_bench.probability.fusion import Experts, Mixture, powerset, products, stratify
 
 
 def experts(e: int = 3, b: int = 4, d: int = 2, seed: int = 0, present=None) -> Experts:

@@ -24,8 +24,8 @@ from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.share import Turn
 from mmvae_bench.engine.step import Plain, Step
 from mmvae_bench.errors import BenchError
-from mmvae_bench.missing import Missing
 from mmvae_bench.planning import make_plan
+from mmvae_bench.presence import Missing
 from mmvae_bench.registry import Registry
 from mmvae_bench.run_folder import read_arrays, read_file, read_run
 from mmvae_bench.spec import canonical_json

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Laplace, Normal
 
-from mmvae_bench.likelihoods import registry
+from mmvae_bench.probability.likelihoods import registry
 
 
 @pytest.mark.parametrize(("name", "family"), [("laplace", Laplace), ("normal", Normal)])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmvae_bench.missing import Presence
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
 
 NAMES = ("a", "b", "c")

@@ -26,8 +26,8 @@ from mmvae_bench.engine.precision import check, narrowed
 from mmvae_bench.engine.share import Turn, place
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.engine.train import BURST, History, Progress, train
-from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing, TrainSpec
 
 MODELS: dict[str, dict[str, int]] = {"meme": {"k": 10}, "mvae": {}, "mmvae": {"k": 5}, "mopoe": {}}

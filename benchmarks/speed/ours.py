@@ -16,7 +16,7 @@ from mmvae_bench.engine.layers import speed_up
 from mmvae_bench.engine.mode import Mode, choose_mode
 from mmvae_bench.engine.precision import narrowed
 from mmvae_bench.engine.step import Plain, Static, Step
-from mmvae_bench.missing import Presence
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import MultimodalBatch
 

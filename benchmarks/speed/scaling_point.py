@@ -93,7 +93,7 @@ def _define(panel: str, series: str, at: int) -> int:
 def _preparation(n: int) -> float:
     """Seconds that an epoch of n rows, half of them incomplete, takes before its first batch: a median of three."""
     from mmvae_bench.engine.order import Order
-    from mmvae_bench.missing import Presence
+    from mmvae_bench.presence import Presence
     from mmvae_bench.spec import Missing
 
     order, each = Order(Presence(Missing(0.5, "split"), ("grey", "colour"), n, "speed", 0), 128), []

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.datasets.repeated import Repeated
 from mmvae_bench.engine.order import Order
-from mmvae_bench.missing import Presence
+from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch, to_values, zero_where_absent
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.missing import Presence
+from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 
 EMPTY = -1  # in place of a row's number: a slot that fills a static shape and shows nothing

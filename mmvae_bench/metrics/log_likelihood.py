@@ -10,7 +10,7 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, join, metric
 from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.models.importance import Estimate
+from mmvae_bench.probability.bounds import Estimate
 
 MOST, LEAST = 256, 64  # rows
 ELEMENTS = 2**20  # in them, where they are more than LEAST: 85 rows with a 64x64 colour picture

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmvae_bench.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.errors import Undefined
-from mmvae_bench.fusion import Mixture, everywhere
 from mmvae_bench.metrics.base import Evaluation
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
+from mmvae_bench.probability.fusion import Mixture, everywhere
 
 Prior = Literal["model", "aggregate"]
 PRIORS: tuple[Prior, Prior] = ("model", "aggregate")

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from mmvae_bench.distributions import Diagonal, Posterior, standard
 from mmvae_bench.errors import Undefined
 from mmvae_bench.models.densities import Densities
-from mmvae_bench.models.importance import Estimate, importance_sample
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
+from mmvae_bench.probability.bounds import Estimate, importance_sample
+from mmvae_bench.probability.distributions import Diagonal, Posterior, standard
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mmvae_bench import likelihoods
-from mmvae_bench.distributions import Diagonal, DiagonalNormal
-from mmvae_bench.fusion import Experts
 from mmvae_bench.nets.base import Networks
+from mmvae_bench.probability import likelihoods
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
+from mmvae_bench.probability.fusion import Experts
 from mmvae_bench.types import Modality, MultimodalBatch
 
 MIN_SCALE = 1e-4  # of a posterior; MEME's code clamps at 1e-3 or 1e-4, MMVAE's adds 1e-6

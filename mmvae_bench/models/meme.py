@@ -7,15 +7,14 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from mmvae_bench.distributions import Diagonal, DiagonalNormal, Posterior, kl
-from mmvae_bench.fusion import Experts, Mixture, everywhere, products, without
 from mmvae_bench.models.base import Batches, MultimodalVAE
 from mmvae_bench.models.densities import Densities
-from mmvae_bench.models.importance import Estimate
 from mmvae_bench.models.pseudo import PseudoInputs
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.objectives import log_mean_exp, row_mean
 from mmvae_bench.options import Count, Positive, Weight
+from mmvae_bench.probability.bounds import Estimate, log_mean_exp, row_mean
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, kl
+from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, products, without
 from mmvae_bench.types import Loss, MultimodalBatch
 
 

@@ -6,12 +6,12 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from mmvae_bench.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
-from mmvae_bench.fusion import Experts, Mixture
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.objectives import row_mean
 from mmvae_bench.options import Positive, Weight
+from mmvae_bench.probability.bounds import row_mean
+from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
+from mmvae_bench.probability.fusion import Experts, Mixture
 from mmvae_bench.types import Loss, MultimodalBatch
 
 Estimator = Literal["iwae", "stl", "dreg", "elbo"]

@@ -4,12 +4,12 @@ from typing import Literal
 
 import torch
 
-from mmvae_bench.distributions import kl
-from mmvae_bench.fusion import Experts, Mixture, powerset, products, stratify
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.objectives import row_mean
 from mmvae_bench.options import Weight
+from mmvae_bench.probability.bounds import row_mean
+from mmvae_bench.probability.distributions import kl
+from mmvae_bench.probability.fusion import Experts, Mixture, powerset, products, stratify
 from mmvae_bench.types import Loss, MultimodalBatch
 
 

@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from mmvae_bench.distributions import DiagonalNormal, kl
-from mmvae_bench.fusion import products
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.objectives import row_mean
 from mmvae_bench.options import Count, Weight
+from mmvae_bench.probability.bounds import row_mean
+from mmvae_bench.probability.distributions import DiagonalNormal, kl
+from mmvae_bench.probability.fusion import products
 from mmvae_bench.types import Loss, MultimodalBatch
 
 

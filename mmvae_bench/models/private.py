@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmvae_bench.fusion import Mixture
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.probability.fusion import Mixture
 from mmvae_bench.types import MultimodalBatch
 
 

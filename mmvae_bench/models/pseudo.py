@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mmvae_bench.distributions import Diagonal
 from mmvae_bench.models.densities import Densities
 from mmvae_bench.nets.base import Networks
+from mmvae_bench.probability.distributions import Diagonal
 
 
 class PseudoInputs(nn.ParameterDict):

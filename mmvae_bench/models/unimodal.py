@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from mmvae_bench.distributions import Posterior, kl
-from mmvae_bench.models.importance import Estimate
 from mmvae_bench.models.private import PrivateLatents
-from mmvae_bench.objectives import row_mean
+from mmvae_bench.probability.bounds import Estimate, row_mean
+from mmvae_bench.probability.distributions import Posterior, kl
 from mmvae_bench.types import Loss, MultimodalBatch
 
 

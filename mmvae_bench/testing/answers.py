@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from mmvae_bench.distributions import DiagonalNormal, Posterior
 from mmvae_bench.errors import Undefined
-from mmvae_bench.models.importance import Estimate
+from mmvae_bench.probability.bounds import Estimate
+from mmvae_bench.probability.distributions import DiagonalNormal, Posterior
 from mmvae_bench.testing.check import must
 from mmvae_bench.testing.examples import LATENT, SAMPLES, Case, example_batch, spoiled, undefined
 from mmvae_bench.testing.scores import log_likelihood, standard_prior

@@ -16,10 +16,11 @@ from unittest.mock import patch
 
 import torch
 
-from mmvae_bench import likelihoods, nets
+from mmvae_bench import nets
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.metrics.classifier import to_device
 from mmvae_bench.options import parse_named, resolve
+from mmvae_bench.probability import likelihoods
 from mmvae_bench.spec import TrainSpec
 from mmvae_bench.testing.check import Check, must
 from mmvae_bench.testing.rows import Rule, Trial, fingerprints, row_rules

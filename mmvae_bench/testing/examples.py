@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmvae_bench import nets
 from mmvae_bench.errors import Undefined
-from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
 from mmvae_bench.testing.check import must
 from mmvae_bench.types import Modality, MultimodalBatch

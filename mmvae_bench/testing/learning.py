@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.objectives import log_mean_exp
+from mmvae_bench.probability.bounds import log_mean_exp
 from mmvae_bench.testing.check import must
 from mmvae_bench.testing.examples import ROWS, Case, step, total
 from mmvae_bench.types import MultimodalBatch

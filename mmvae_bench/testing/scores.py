@@ -8,10 +8,10 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal
 
-from mmvae_bench.distributions import Diagonal, DiagonalNormal, standard
 from mmvae_bench.errors import Undefined
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.models.importance import Estimate
+from mmvae_bench.probability.bounds import Estimate
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, standard
 from mmvae_bench.testing.check import must
 from mmvae_bench.testing.examples import (
     LATENT,

@@ -22,8 +22,8 @@ from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.share import Turn
 from mmvae_bench.engine.train import History, train
 from mmvae_bench.errors import Stopped
-from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing, TrainSpec
 from mmvae_bench.types import Modality
 from tests.engine.test_step import feed, made

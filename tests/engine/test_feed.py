@@ -8,7 +8,7 @@ import torch
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine.feed import Feed
-from mmvae_bench.missing import Presence
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
 
 N = 70

@@ -14,8 +14,8 @@ from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.step import Plain, Positions, Static, Step
-from mmvae_bench.missing import Presence
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Modality, MultimodalBatch
 from tests.helpers import NAMES

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.datasets.repeated import Repeated
 from mmvae_bench.datasets.words import EOS, SPECIALS
-from mmvae_bench.distributions import DiagonalNormal
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation
+from mmvae_bench.probability.distributions import DiagonalNormal
 from mmvae_bench.types import Modality, MultimodalBatch
 
 TRAITS, VALUES, WIDTH, T = 6, 3, 12, 8

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mmvae_bench.datasets.base import Rows
-from mmvae_bench.distributions import Posterior
-from mmvae_bench.fusion import Experts, Mixture
 from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
+from mmvae_bench.probability.distributions import Posterior
+from mmvae_bench.probability.fusion import Experts, Mixture
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
 
 C = 10

@@ -6,12 +6,12 @@ import torch
 from scipy.stats import multivariate_normal, norm
 
 from mmvae_bench.datasets.base import Rows
-from mmvae_bench.distributions import DiagonalNormal
 from mmvae_bench.metrics import log_likelihood as module
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.log_likelihood import estimate, mean_and_error, quantities
 from mmvae_bench.metrics.priors import aggregate_prior
-from mmvae_bench.models.importance import Estimate
+from mmvae_bench.probability.bounds import Estimate
+from mmvae_bench.probability.distributions import DiagonalNormal
 from mmvae_bench.types import Modality
 
 S, D = 0.5, 2

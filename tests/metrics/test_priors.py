@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmvae_bench.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
 from mmvae_bench.errors import Undefined
-from mmvae_bench.fusion import Experts, Mixture
 from mmvae_bench.metrics.priors import Aggregate, aggregate_prior
+from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
+from mmvae_bench.probability.fusion import Experts, Mixture
 
 FAMILIES = [DiagonalNormal, DiagonalLaplace]
 

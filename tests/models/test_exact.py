@@ -12,8 +12,7 @@ from mmvae_bench import models, nets
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.densities import MIN_SCALE
-from mmvae_bench.models.importance import Estimate
-from mmvae_bench.objectives import log_mean_exp
+from mmvae_bench.probability.bounds import Estimate, log_mean_exp
 from mmvae_bench.types import MultimodalBatch
 
 L = 2

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal
 
-from mmvae_bench.fusion import Experts
 from mmvae_bench.models.mmvae import MMVAE
+from mmvae_bench.probability.fusion import Experts
 from mmvae_bench.types import MultimodalBatch
 from tests.helpers import batch, gradient, model
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from mmvae_bench import nets
 from mmvae_bench.errors import Unsupported
-from mmvae_bench.likelihoods import CATEGORICAL
 from mmvae_bench.nets.text import TEXT, TransformerEncoder
+from mmvae_bench.probability.likelihoods import CATEGORICAL
 from mmvae_bench.types import Modality
 
 V, E, L = 11, 32, 5

@@ -5,11 +5,11 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from mmvae_bench.distributions import Diagonal, DiagonalNormal, kl
-from mmvae_bench.fusion import products
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.objectives import row_mean
 from mmvae_bench.options import Weight
+from mmvae_bench.probability.bounds import row_mean
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, kl
+from mmvae_bench.probability.fusion import products
 
 
 class JMVAE(MultimodalVAE):

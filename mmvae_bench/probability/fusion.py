@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from mmvae_bench.distributions import Diagonal, DiagonalNormal
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 
 
 @dataclass(frozen=True)

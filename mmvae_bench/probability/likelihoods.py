@@ -74,8 +74,10 @@ LAPLACE = Likelihood(_laplace, _identity)
 NORMAL = Likelihood(_normal, _identity)
 BERNOULLI = Likelihood(_bernoulli, lambda logits: logits.sigmoid())
 CATEGORICAL = Likelihood(_categorical, lambda logits: logits.argmax(-1))
-
 registry: Registry[Likelihood] = Registry(
     "likelihood",
-    {name: f"mmvae_bench.likelihoods:{name.upper()}" for name in ("laplace", "normal", "bernoulli", "categorical")},
+    {
+        name: f"mmvae_bench.probability.likelihoods:{name.upper()}"
+        for name in ("laplace", "normal", "bernoulli", "categorical")
+    },
 )

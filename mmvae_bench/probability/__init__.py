@@ -1,0 +1,1 @@
+"""The mathematics that all models share: densities, how experts are combined, and bounds."""
