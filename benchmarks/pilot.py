@@ -24,7 +24,7 @@ from mmvae_bench.multivalue import MultiValue
 from mmvae_bench.planning import make_plan
 from mmvae_bench.request import Request, numbers_by_name
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 CPU = torch.device("cpu")
 VARIANTS = ("", "micro", "10")  # of cross-coherence and of recall

@@ -27,7 +27,7 @@ from mmvae_bench.report.build import ReportResult, build_report
 from mmvae_bench.report.facts import setting
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import SummaryTable, summarise_groups
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 from mmvae_bench.suites import load_suite
 
 MARGIN = 0.05  # above the class prior

@@ -86,7 +86,7 @@ for command in (run, status, compare, merge, check_results, check_name):
 @click.option("--public", is_flag=True, help="Leave out pictures of data that may not be published (SVHN, CUB).")
 def report(suite: str | None, results_dir: Path, out: Path, public: bool) -> None:
     """Build tables, figures and a page from stored results."""
-    from mmvae_bench.store import Store
+    from mmvae_bench.store.store import Store
 
     store = Store(results_dir)
     plan = store.read_plan(suite)

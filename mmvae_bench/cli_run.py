@@ -17,7 +17,7 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 if TYPE_CHECKING:
     from mmvae_bench.plan import Plan
     from mmvae_bench.request import Request, Settings
-    from mmvae_bench.store import Store
+    from mmvae_bench.store.store import Store
 
 
 class Folder(click.Path):
@@ -105,7 +105,7 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
     settings = _settings(flags)
     check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
     from mmvae_bench.planning import make_plan
-    from mmvae_bench.store import Store
+    from mmvae_bench.store.store import Store
 
     store = Store(settings.results_dir)
     store.check_writable(make=not dry_run)

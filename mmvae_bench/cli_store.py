@@ -16,7 +16,7 @@ SHOWN = 10  # differences, the largest first
 def status(suite: str | None, results_dir: Path) -> None:
     """Print how far a plan is, who works on it, and how long it may take. Changes nothing; run it at any time."""
     from mmvae_bench.status import describe, look
-    from mmvae_bench.store import Store
+    from mmvae_bench.store.store import Store
 
     store = Store(results_dir)
     for line in describe(look(store, suite), store):
@@ -31,7 +31,7 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
 
     Repairs nothing and writes nothing. The exit code is 1 if there is a fault.
     """
-    from mmvae_bench.check_results import check_results as check
+    from mmvae_bench.store.check import check_results as check
 
     found = check(results_dir)
     for line in found.notes:
@@ -58,8 +58,8 @@ def merge(ctx: click.Context, dirs: tuple[Path, ...], results_dir: Path, prefer:
     All is compared first: where a run is there twice with other numbers, nothing is copied. The exit code is 1 if some
     run was left out.
     """
-    from mmvae_bench.merge import Merger
-    from mmvae_bench.store import Store
+    from mmvae_bench.store.merge import Merger
+    from mmvae_bench.store.store import Store
 
     store = Store(results_dir)
     merger = Merger(store, prefer)

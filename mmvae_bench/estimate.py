@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 # Guesses where no stored run tells: measured once on one core of a small virtual machine.
 ROWS = {"mnist_street": 3_800, "captioned_shapes": 3_800, "mnist_svhn": 56_000, "polymnist": 57_000, "cub": 84_000}

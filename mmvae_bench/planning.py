@@ -14,7 +14,7 @@ from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.plan import Plan, PlannedRun, Status
 from mmvae_bench.request import MOST_RUNS, Request, Settings
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec, grid
-from mmvae_bench.store import Store, read_run
+from mmvae_bench.store.store import Store, read_run
 
 __all__ = ["Plan", "PlannedRun", "Request", "Settings", "make_plan"]
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from mmvae_bench.under_way import UnderWay
+from mmvae_bench.store.work import UnderWay
 
 EVERY = 0.5  # seconds between two looks
 LINE_EVERY = 15.0  # seconds between two lines where there is no terminal

@@ -7,16 +7,17 @@ finds it claimed goes on to the next and comes back.
 from functools import partial
 from typing import Any
 
-from mmvae_bench import publish
 from mmvae_bench.backends import WorkerDied, cluster, results
 from mmvae_bench.environment import cores
 from mmvae_bench.errors import BenchError, described
 from mmvae_bench.planning import Plan
 from mmvae_bench.request import Settings
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store import Store, read_run
+from mmvae_bench.store import publish
+from mmvae_bench.store.run import steadily
+from mmvae_bench.store.store import Store, read_run
+from mmvae_bench.store.work import UnderWay
 from mmvae_bench.sweep import Sweep
-from mmvae_bench.under_way import UnderWay
 from mmvae_bench.worker import Task
 
 
@@ -121,7 +122,7 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
     if settings.overwrite == "never" or store.status(spec) != "done":
         return False
     nothing: dict[str, Any] = {}
-    scored = publish.steadily(store.folder(spec), read_run, nothing).get("metrics", {})
+    scored = steadily(store.folder(spec), read_run, nothing).get("metrics", {})
     return any(scored.get(name) != number for name, number in metric_versions().items())
 
 

@@ -7,13 +7,13 @@ from contextlib import suppress
 from functools import partial
 
 from mmvae_bench.backends import WorkerDied, results
-from mmvae_bench.claims import Watch
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError
 from mmvae_bench.progress import Board
 from mmvae_bench.request import Settings
 from mmvae_bench.stops import Stops
-from mmvae_bench.store import Store
+from mmvae_bench.store.claims import Watch
+from mmvae_bench.store.store import Store
 from mmvae_bench.worker import Command, Outcome, Task, work
 
 VAIN = 3  # rounds

@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mmvae_bench import publish
-from mmvae_bench.claims import Claim
 from mmvae_bench.errors import DataError, Stopped, TrainingFailed
-from mmvae_bench.holder import Holder
 from mmvae_bench.request import Settings
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store import RunResult, Store
-from mmvae_bench.under_way import Halt, UnderWay
+from mmvae_bench.store import publish
+from mmvae_bench.store.claims import Claim, Holder
+from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.work import Halt, UnderWay
 
 DEATHS = 3  # of processes, in one run, after which it is given up: dask forgives as many
 

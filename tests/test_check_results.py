@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mmvae_bench import run_folder
 from mmvae_bench.cli import main
-from mmvae_bench.store import Store
-from mmvae_bench.under_way import UnderWay
+from mmvae_bench.store import run as run_folder
+from mmvae_bench.store.store import Store
+from mmvae_bench.store.work import UnderWay
 from tests.stored import damage, fail, plan, publish, row, rows, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
@@ -196,7 +196,7 @@ def test_claims_of_the_living_and_the_dead_are_named(store):
         result = CliRunner().invoke(main, ["check-results"])
     assert f"fault: 'results/claims/{RUN.run_id}' is held by process {os.getpid()} on " in result.stdout
     assert ", which may be at work: let it end\n" in result.stdout
-    die = "from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
+    die = "from pathlib import Path; from mmvae_bench.store.claims import Claims; Claims(Path('results')).take"
     subprocess.run([sys.executable, "-c", f"{die}('{RUN.run_id}')"], check=True)
     assert fault().endswith(", which is gone: the next run of it takes it over")
 

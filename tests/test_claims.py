@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench import claims as module
-from mmvae_bench.claims import EXPIRY, Claims, Watch
 from mmvae_bench.disk import nonce
-from mmvae_bench.holder import Holder
+from mmvae_bench.store import claims as module
+from mmvae_bench.store.claims import EXPIRY, Claims, Holder, Watch
 
 
 @pytest.fixture
@@ -95,7 +94,10 @@ def test_only_the_claim_that_was_watched_is_stolen(claims):
 
 
 def test_a_process_that_died_here_is_known_at_once(claims, tmp_path):
-    code = f"from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path({str(tmp_path)!r})).take('r')"
+    code = f"from mmvae_bench.store.claims import *; from pathlib import Path; Claims(Path({str(tmp_path)!r})).take('r')"
+        "from pathlib import Path; from mmvae_bench.store.claims import Claims; "
+        f"Claims(Path({str(tmp_path)!r})).take('r')"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert claims.holder("r").gone
     assert claims.take("r").before.gone

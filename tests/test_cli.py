@@ -20,7 +20,7 @@ from mmvae_bench.datasets.base import Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.multivalue import MultiValue, expand
 from mmvae_bench.request import Settings
-from mmvae_bench.store import RunResult, Store
+from mmvae_bench.store.store import RunResult, Store
 
 FLAGS = ("--models", "--missing")
 

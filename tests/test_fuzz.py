@@ -27,9 +27,9 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.planning import make_plan
 from mmvae_bench.presence import Missing
 from mmvae_bench.registry import Registry
-from mmvae_bench.run_folder import read_arrays, read_file, read_run
 from mmvae_bench.spec import canonical_json
-from mmvae_bench.store import Store
+from mmvae_bench.store.run import read_arrays, read_file, read_run
+from mmvae_bench.store.store import Store
 from mmvae_bench.suites import KINDS, load_suite
 from tests import stored
 from tests.engine.test_step import feed, made
@@ -407,7 +407,7 @@ def mutated(draw: st.DrawFn, record: Any) -> Any:
 
 def signed(record: dict[str, Any]) -> dict[str, Any]:
     """With a checksum that fits: what one who knows the format would write."""
-    from mmvae_bench.run_folder import _checksum
+    from mmvae_bench.store.run import _checksum
 
     return {**record, "checksum": _checksum(record)}
 

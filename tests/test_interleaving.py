@@ -20,11 +20,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmvae_bench import disk, publish
-from mmvae_bench.claims import Claim
+from mmvae_bench import disk
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store import RunResult, Store
+from mmvae_bench.store import publish
+from mmvae_bench.store.claims import Claim
+from mmvae_bench.store.store import RunResult, Store
 from tests.test_store import SPEC
 from tests.test_store import result as plain_result
 

@@ -20,7 +20,7 @@ import torch
 from mmvae_bench import execute
 from mmvae_bench.engine import share
 from mmvae_bench.engine.share import Place
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 from tests.test_runner import run
 
 TINY = "--models mvae --datasets linear_gaussian[rows=60] --epochs 1 --limit-test 20 --seeds {seeds}"
@@ -75,7 +75,8 @@ def test_four_commands_on_forty_runs_some_killed_publish_each_once(start, tmp_pa
 
 
 def test_what_another_command_has_is_waited_for_and_taken_over_when_it_expires(settings, monkeypatch, capsys):
-    from mmvae_bench import claims, sweep
+    from mmvae_bench import sweep
+    from mmvae_bench.store import claims
 
     store = Store(settings.results_dir)
     monkeypatch.setattr(claims, "EXPIRY", 1.5)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mmvae_bench import copy_run as copying
-from mmvae_bench import publish as publishing
 from mmvae_bench.cli import main
-from mmvae_bench.store import Store, read_run
-from mmvae_bench.under_way import UnderWay
+from mmvae_bench.store import merge as copying
+from mmvae_bench.store import publish as publishing
+from mmvae_bench.store.store import Store, read_run
+from mmvae_bench.store.work import UnderWay
 from tests.stored import VERSIONS, damage, fail, plan, publish, row, rows, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
@@ -375,7 +375,7 @@ def test_a_run_that_a_living_process_has_is_left_out(here, there):
 def test_a_claim_whose_process_is_gone_is_taken_over(here, there):
     publish(there, RUN)
     here.root.mkdir()
-    die = "from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
+    die = "from pathlib import Path; from mmvae_bench.store.claims import Claims; Claims(Path('results')).take"
     subprocess.run([sys.executable, "-c", f"{die}('{RUN.run_id}')"], check=True)
     assert here.claims.holder(RUN.run_id).gone
     assert merge("there").exit_code == 0

@@ -10,7 +10,7 @@ from mmvae_bench.estimate import OTHER_RATE, RATES, estimate
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.planning import Plan, Request, make_plan
 from mmvae_bench.spec import Missing
-from mmvae_bench.store import RunResult, Store
+from mmvae_bench.store.store import RunResult, Store
 from mmvae_bench.types import Modality
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mmvae_bench import progress
 from mmvae_bench.progress import Board, state
-from mmvae_bench.under_way import UnderWay
+from mmvae_bench.store.work import UnderWay
 
 
 def note(root, name: str, epoch: int, command: str = "ours") -> None:

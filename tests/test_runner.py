@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from mmvae_bench import datasets, metrics, models
-from mmvae_bench.claims import _write
 from mmvae_bench.datasets.base import Built, Rows
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import BenchError, DataError
@@ -20,7 +19,8 @@ from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.planning import make_plan
 from mmvae_bench.request import Request, Settings
 from mmvae_bench.runner import run_plan
-from mmvae_bench.store import Store
+from mmvae_bench.store.claims import _write
+from mmvae_bench.store.store import Store
 from mmvae_bench.types import Loss, MultimodalBatch
 
 DATA = "linear_gaussian[rows=120]"
@@ -121,7 +121,9 @@ def test_a_resumed_run_of_an_engine_that_promises_no_bits_is_marked(settings, mo
     monkeypatch.setattr("mmvae_bench.engine.mode._cannot_compile", lambda _: "")
     settings = replace(settings, compiled=True)
     with monkeypatch.context() as patch:
-        patch.setattr("mmvae_bench.publish.write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        patch.setattr(
+            "mmvae_bench.store.publish.write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+        )
         with pytest.raises(BenchError, match="No space left"):
             run(settings, models=("mvae",))
     code, store = run(settings, models=("mvae", "mopoe"))

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mmvae_bench.cli import main
-from mmvae_bench.store import Store
-from mmvae_bench.under_way import UnderWay
+from mmvae_bench.store.store import Store
+from mmvae_bench.store.work import UnderWay
 from tests.stored import damage, fail, plan, publish, snapshot, spec
 
 RUNS = [spec(seed) for seed in range(6)]
@@ -48,7 +48,7 @@ def note(store: Store, run, epoch: int, loss: float = 1.5, checkpoint: bool = Tr
 
 def die_with(store: Store, run) -> int:
     """Let another process claim a run and die; return its number."""
-    code = "from pathlib import Path; from mmvae_bench.claims import Claims; Claims(Path('results')).take"
+    code = "from pathlib import Path; from mmvae_bench.store.claims import Claims; Claims(Path('results')).take"
     process = subprocess.Popen([sys.executable, "-c", f"{code}('{run.run_id}')"])
     assert process.wait(60) == 0
     return process.pid

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench import publish, store
-from mmvae_bench.claims import Claims
+from mmvae_bench.store import publish, store
+from mmvae_bench.store.claims import Claims
 from tests.test_runner import run
 
 LONG = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 4000 --batch-size 50 --limit-test 100"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmvae_bench import publish
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store import COLUMNS, SCHEMA, RunResult, Store, read_run
+from mmvae_bench.store import publish
+from mmvae_bench.store.store import COLUMNS, SCHEMA, RunResult, Store, read_run
 
 SPEC = RunSpec(
     dataset=Component("mnist_street", 1, {}),

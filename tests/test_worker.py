@@ -11,9 +11,9 @@ from mmvae_bench import backends, execute, stops, sweep
 from mmvae_bench.errors import BenchError, TrainingFailed
 from mmvae_bench.planning import make_plan
 from mmvae_bench.request import Request
-from mmvae_bench.run_folder import RunResult
-from mmvae_bench.store import Store
-from mmvae_bench.under_way import Halt, UnderWay
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
+from mmvae_bench.store.work import Halt, UnderWay
 from mmvae_bench.worker import DEATHS, Command, Task, work
 from tests.test_runner import DATA, run
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 FLAGS = {"plain": [], "bf16": ["--precision", "bf16"], "compile": ["--compile"]}
 GRID = [

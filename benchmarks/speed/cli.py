@@ -19,9 +19,9 @@ from time import perf_counter
 from typing import Any
 
 from mmvae_bench.report.runs import Run
-from mmvae_bench.run_folder import OWN
 from mmvae_bench.spec import Missing, RunSpec
-from mmvae_bench.store import RunResult, Store, read_run
+from mmvae_bench.store.run import OWN
+from mmvae_bench.store.store import RunResult, Store, read_run
 
 COMMAND = [sys.executable, "-m", "mmvae_bench"]
 TRAINED = "--models mopoe --datasets mnist_street captioned_shapes --epochs 1 --limit-train 500 --limit-test 500"

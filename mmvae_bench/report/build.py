@@ -27,7 +27,7 @@ from mmvae_bench.report.render import to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
-from mmvae_bench.store import COLUMNS, Store
+from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
     "data_set", "metric", "column", "missing_scheme", "missing_ratio", "better", "worse", "difference", "half_width",

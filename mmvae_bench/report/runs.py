@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench import datasets
 from mmvae_bench.errors import BenchError
-from mmvae_bench.run_folder import read_arrays
+from mmvae_bench.store.run import read_arrays
 
 DROP = ",drop"  # as rows and plans write it: incomplete rows were left out
 

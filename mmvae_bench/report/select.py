@@ -13,7 +13,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.models import registry as models
 from mmvae_bench.report.naming import name_groups, tell_models_apart
 from mmvae_bench.report.runs import Run
-from mmvae_bench.store import NUMBERS, Store, read_run
+from mmvae_bench.store.store import NUMBERS, Store, read_run
 
 
 @dataclass(frozen=True)

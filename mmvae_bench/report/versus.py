@@ -18,7 +18,7 @@ from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.statistics import PairedDifference, paired_difference
 from mmvae_bench.report.summary import WIDTH, summarise_groups
 from mmvae_bench.report.tables import Column, Table
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 LEGEND = (
     "A and B: means over the n seeds that both have. A - B: their mean difference ± half width of its paired 95 % "

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store import COLUMNS, RunResult, Store
+from mmvae_bench.store.store import COLUMNS, RunResult, Store
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}

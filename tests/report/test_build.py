@@ -12,7 +12,7 @@ from mmvae_bench import datasets
 from mmvae_bench.report.build import ReportResult, _plots, build_report
 from mmvae_bench.report.figures import palette
 from mmvae_bench.report.select import select
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 XSS = "<script>alert(1)</script>"
 
@@ -174,7 +174,7 @@ def test_report_needs_no_torch(made: Any, tmp_path: Path) -> None:
     plan = {**made.plan, "run_ids": made.plan["run_ids"][:1]}
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from mmvae_bench.report.build import build_report\nfrom mmvae_bench.store import Store\n"
+        "from mmvae_bench.report.build import build_report\nfrom mmvae_bench.store.store import Store\n"
         f"build_report(Store(Path({str(made.store.root)!r})), {plan!r}, Path({str(tmp_path)!r}))\n"
         "assert not {'torch', 'torchvision'} & set(sys.modules)"
     )

@@ -18,7 +18,7 @@ from mmvae_bench.report.figures import STYLE, Plot, save
 from mmvae_bench.report.figures_captions import EMPTY, PAIRS, TRUE, WIDEST, captions
 from mmvae_bench.report.figures_samples import embeddings, grids
 from mmvae_bench.report.select import select
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 Arrays = dict[str, Any]
 

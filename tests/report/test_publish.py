@@ -11,7 +11,7 @@ import pytest
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.planning import make_plan
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 from mmvae_bench.suites import load_suite
 
 

@@ -14,7 +14,7 @@ from mmvae_bench.report.metric_words import METRICS
 from mmvae_bench.report.published import Published, parsed, published, settings
 from mmvae_bench.report.select import select
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 SHARES = {"cross_coherence", "joint_coherence", "linear_probe", "attributes_strict", "attributes_features"}
 MODELS = {"meme": {"beta": 1.0}, "mvae": {"beta": 1.0}, "mmvae": {"beta": 1.0, "family": "normal", "k": 10},

@@ -14,7 +14,7 @@ from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store import Store
+from mmvae_bench.store.store import Store
 
 Factory = Any
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 from mmvae_bench.cli import main
-from mmvae_bench.store import RunResult, Store
+from mmvae_bench.store.store import RunResult, Store
 
 
 def compare(root: Path, *args: str) -> Result:

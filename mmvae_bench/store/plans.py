@@ -7,7 +7,7 @@ from typing import Any
 
 from mmvae_bench.disk import read_json
 from mmvae_bench.errors import BenchError
-from mmvae_bench.run_folder import SCHEMA
+from mmvae_bench.store.run import SCHEMA
 
 WAY_OUT = "delete it and run the suite again: stored runs are not repeated"
 SKIPPED = {"dataset": str, "label": str, "missing": str, "seed": int, "reason": str}

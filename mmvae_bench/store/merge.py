@@ -1,17 +1,159 @@
 """Several results folders become one: all is read and compared first, then each run is copied whole or not at all."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench import publish, stored_plan
-from mmvae_bench.check_run import WholeRun, read_whole
-from mmvae_bench.compare import Difference, difference, same
-from mmvae_bench.copy_run import Copy, copy_run
+from mmvae_bench.disk import sync
 from mmvae_bench.errors import BenchError, NewerSchema
-from mmvae_bench.store import Store
+from mmvae_bench.store import plans as stored_plan
+from mmvae_bench.store import publish
+from mmvae_bench.store.check import SCORED, is_number, read_whole
+from mmvae_bench.store.run import WholeRun, read_file, read_run, run_checksum
+from mmvae_bench.store.store import Store
+from mmvae_bench.store.work import UnderWay
+
+CONDITIONS = (
+    "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads", "package_version",
+)  # fmt: skip
+SHOWN = 4  # conditions named in a sentence
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two results of a run differ.
+
+    Attributes:
+        lawful: Whether they come from other conditions: other data, devices, versions. Under the same conditions the
+            same run gives the same numbers.
+        size: The largest |a - b| over the rows that both have.
+        sentence: For people.
+    """
+
+    lawful: bool
+    size: float
+    sentence: str
+
+
+def provenance(run: WholeRun) -> dict[str, str]:
+    """The conditions that a run's numbers come from, beside its spec. Which metrics scored it is one of them."""
+    known = {name: " ".join(sorted({str(row.get(name) or "") for row in run.rows})) for name in CONDITIONS}
+    known["hardware"] = str(run.record.get("hardware", ""))
+    for part in ("versions", "metrics"):
+        found = run.record.get(part)
+        known |= {f"{part} {name}": str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return known
+
+
+def same(a: WholeRun, b: WholeRun) -> bool:
+    """Whether two results agree: the same conditions and the same rows in any order."""
+    return provenance(a) == provenance(b) and _rows(a) == _rows(b)
+
+
+def _rows(run: WholeRun) -> Counter[str]:
+    """All rows, without what is no result: the form they are stored in, and how the model was typed."""
+    return Counter(repr(sorted({**row, "schema": 0, "label": ""}.items())) for row in run.rows)
+
+
+def difference(a: WholeRun, b: WholeRun) -> Difference:
+    """How two results that are not the :func:`same` differ."""
+    here, there = provenance(a), provenance(b)
+    other = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
+    why = ", ".join(f"{key} ({here.get(key) or 'none'}, {there.get(key) or 'none'})" for key in other[:SHOWN])
+    if len(other) > SHOWN:
+        why += f" and {len(other) - SHOWN} more"
+    size, where = _largest(a, b)
+    sentence = f"{a.spec.title} ({a.folder.name}): {f'other {why}' if other else 'other rows'}; {where}"
+    return Difference(bool(other), size, sentence)
+
+
+def _largest(a: WholeRun, b: WholeRun) -> tuple[float, str]:
+    """The largest difference of a value that both have, and where it is."""
+    ours, theirs = _values(a), _values(b)
+    common = ours.keys() & theirs.keys()
+    alone = len(ours.keys() ^ theirs.keys())
+    rest = f"; values that one of them lacks: {alone}" if alone else ""
+    if not common:
+        return 0.0, f"no value is in both{rest}"
+    size, key = max((abs(ours[key] - theirs[key]), key) for key in common)
+    metric, variant, prior, given, target = key
+    name = " ".join(part for part in (metric, variant, prior, f"{given}->{target}" if given else target) if part)
+    if not size:
+        return 0.0, f"all {len(common)} common values are equal{rest}"
+    where = f"{ours[key]!r} in '{a.root}', {theirs[key]!r} in '{b.root}'"
+    return size, f"largest difference {size:.3g}, in {name}: {where}{rest}"
+
+
+def _values(run: WholeRun) -> dict[tuple[str, ...], Any]:
+    return {
+        tuple(str(row.get(column) or "") for column in SCORED): row["value"]
+        for row in run.rows
+        if is_number(row.get("value"))
+    }
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A run that is to be copied.
+
+    Attributes:
+        source: The run's folder.
+        stamp: Of what was read there.
+        target: Where it is to be.
+        seen: The stamp of what it replaces there; empty where there is nothing.
+        broken: Whether that is broken, and to be kept beside it.
+        done: Whether it is a result and no failure.
+        preferred: Whether it replaces another result, or is one of several, because it was said to win.
+    """
+
+    source: Path
+    stamp: str
+    target: Path
+    seen: str
+    broken: bool
+    done: bool
+    preferred: bool
+
+
+def copy_run(copy: Copy, store: Store) -> str:
+    """Copy a run into a store; return why it was not, or an empty text.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    run_id = copy.target.name
+    claim = store.claims.take(run_id)
+    if claim is None:
+        holder = store.claims.holder(run_id) or "another process"
+        return f"'{copy.source}' is not taken: its run is under way in '{store.root}', by {holder}; merge again later"
+    with claim:
+        publish.restore(copy.target)
+        try:
+            if not publish.place(copy.target, partial(_write, copy), copy.seen, keep=copy.broken, held=claim.held):
+                return f"'{copy.target}' has changed since it was compared with '{copy.source}'; merge again"
+        except BenchError as error:
+            return str(error)
+        if copy.done:
+            UnderWay(store.root, run_id).clear()  # what is stored is not resumed
+    return ""
+
+
+def _write(copy: Copy, temporary: Path) -> None:
+    """Write the files that the run's record names, and the record itself last."""
+    record = read_run(copy.source)
+    for name in record["files"]:
+        (temporary / name).write_bytes(read_file(copy.source, record, name))
+        sync(temporary / name)
+    if run_checksum(copy.source) != copy.stamp:
+        raise BenchError(f"'{copy.source}' has changed since it was read; merge again")
+    (temporary / "run.json").write_bytes((copy.source / "run.json").read_bytes())
+    sync(temporary / "run.json")
+    sync(temporary)
 
 
 class Merger:
@@ -73,7 +215,7 @@ class Merger:
         if not theirs:
             return
         target = self.store.root.joinpath(*theirs[0].folder.parts[-4:])
-        seen = publish.stamp(target)
+        seen = run_checksum(target)
         try:
             ours, faults = read_whole(target) if seen else (None, [])
         except NewerSchema as error:

@@ -5,10 +5,10 @@ import io
 import json
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ class RunResult:
     """What a finished run leaves behind.
 
     Attributes:
-        rows: Tidy rows, each with the keys of :data:`mmvae_bench.store.COLUMNS`.
+        rows: Tidy rows, each with the keys of :data:`mmvae_bench.store.store.COLUMNS`.
         history: One record an epoch.
         info: Environment and timings for ``run.json``.
         weights: The model's state, as arrays; ``artifacts``: what figures need.
@@ -193,3 +193,75 @@ def write_files(folder: Path, result: RunResult) -> None:
         (folder / name).write_bytes(content)
         sync(folder / name)
     sync(folder)
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """A run that could be read.
+
+    Attributes:
+        folder: Where it is.
+        record: Its ``run.json``.
+        rows: Its tidy rows.
+        spec: What was run.
+        stamp: What tells it from a later result under the same name.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    rows: list[dict[str, Any]]
+    spec: RunSpec
+    stamp: str
+
+    @property
+    def root(self) -> Path:
+        """The results folder that it is stored under."""
+        return self.folder.parents[3]
+
+    @property
+    def done(self) -> bool:
+        """Whether it is a result; else it failed."""
+        return bool(self.record["status"] == "done")
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.spec.title} ({self.folder.name})"
+
+
+T = TypeVar("T")
+TRIES = 5  # a folder would have to be replaced as often while it is read
+
+
+def run_checksum(folder: Path) -> str:
+    """What tells one published result from the next under the same name; empty where there is none."""
+    try:
+        return hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()
+    except OSError:
+        return "unreadable" if folder.exists() else ""
+
+
+def run_status(folder: Path) -> str:
+    """``absent``, ``done``, ``failed``, ``newer`` than we can read, or ``broken`` where it was cut off or edited."""
+    if not folder.exists():
+        return "absent"
+    try:
+        return steadily(folder, lambda path: str(read_run(path)["status"]), "absent")
+    except NewerSchema:
+        return "newer"
+    except BenchError:
+        return "broken"
+
+
+def steadily(folder: Path, read: Callable[[Path], T], absent: T) -> T:
+    """What is read of a folder that others may replace meanwhile: a fault is one only if it is found again and again.
+
+    Raises:
+        BenchError: If it is.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            return read(folder)
+        except BenchError:
+            if not left and folder.exists():
+                raise
+    return absent

@@ -10,61 +10,20 @@ what is deleted is renamed before, so that no such rename brings half of it back
 """
 
 import contextlib
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from mmvae_bench.disk import free_name, nonce, rename_new, sync, temporary_beside
-from mmvae_bench.errors import BenchError, NewerSchema
-from mmvae_bench.run_folder import RunResult, read_run, write_files
-
-T = TypeVar("T")
-TRIES = 5  # a folder would have to be replaced as often while it is read
-
-
-def stamp(folder: Path) -> str:
-    """What tells one published result from the next under the same name; empty where there is none."""
-    try:
-        return hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()
-    except OSError:
-        return "unreadable" if folder.exists() else ""
-
-
-def status(folder: Path) -> str:
-    """``absent``, ``done``, ``failed``, ``newer`` than we can read, or ``broken`` where it was cut off or edited."""
-    if not folder.exists():
-        return "absent"
-    try:
-        return steadily(folder, lambda path: str(read_run(path)["status"]), "absent")
-    except NewerSchema:
-        return "newer"
-    except BenchError:
-        return "broken"
-
-
-def steadily(folder: Path, read: Callable[[Path], T], absent: T) -> T:
-    """What is read of a folder that others may replace meanwhile: a fault is one only if it is found again and again.
-
-    Raises:
-        BenchError: If it is.
-    """
-    for left in reversed(range(TRIES)):
-        try:
-            return read(folder)
-        except BenchError:
-            if not left and folder.exists():
-                raise
-    return absent
+from mmvae_bench.store.run import RunResult, run_checksum, run_status, write_files
 
 
 def publish(target: Path, result: RunResult, seen: str | None, held: Callable[[], bool]) -> Path | None:
-    """Write a run's folder and rename it to ``target``; see :meth:`mmvae_bench.store.Store.publish`."""
+    """Write a run's folder and rename it to ``target``; see :meth:`mmvae_bench.store.store.Store.publish`."""
     if not held():
         return None
-    seen = stamp(target) if seen is None else seen
-    before = status(target)
+    seen = run_checksum(target) if seen is None else seen
+    before = run_status(target)
     if before == "newer" or (result.error and before == "done"):  # a failure never takes a result's place
         return None
     return target if place(target, lambda folder: write_files(folder, result), seen, held=held) else None
@@ -96,7 +55,7 @@ def put(
     What is broken is kept beside it; so is anything its caller says to ``keep``. The run must be ``held`` when all
     that :func:`restore` would rename is there: whoever steals it afterwards stops us.
     """
-    if stamp(target) != seen:
+    if run_checksum(target) != seen:
         return False
     room = _room(target)
     if seen:
@@ -131,7 +90,7 @@ def _exchange(temporary: Path, target: Path, seen: str, aside: Path) -> bool:
     try:
         if seen:
             target.rename(aside)
-            if stamp(aside) != seen:
+            if run_checksum(aside) != seen:
                 return False
         return rename_new(temporary, target)
     except FileNotFoundError:  # another has moved it, or has taken the run over
@@ -143,7 +102,7 @@ def _settle(room: Path, target: Path, *, replaced: bool = False, keep: bool = Fa
     aside = room / target.name
     with contextlib.suppress(FileNotFoundError):  # there is nothing, or another has taken the run over
         if replaced or not rename_new(aside, target):
-            if keep or status(aside) == "broken":
+            if keep or run_status(aside) == "broken":
                 rename_new(aside, free_name(target.with_suffix(".broken")))
             else:
                 _delete(aside, target)

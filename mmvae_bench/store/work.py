@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.claims import Claim
 from mmvae_bench.disk import replace_file
+from mmvae_bench.store.claims import Claim
 
 EVERY = 0.5  # seconds between two looks at the disk, and between two notes
 

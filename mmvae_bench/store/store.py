@@ -17,15 +17,15 @@ from typing import Any, Literal, cast
 
 import pandas as pd
 
-from mmvae_bench import publish, stored_plan
-from mmvae_bench.claims import Claims
 from mmvae_bench.disk import nonce, replace_file, temporary_beside
 from mmvae_bench.errors import BenchError
-from mmvae_bench.run_folder import SCHEMA, RunResult, read_file, read_rows, read_run
 from mmvae_bench.spec import RunSpec
+from mmvae_bench.store import plans as stored_plan
+from mmvae_bench.store import publish
+from mmvae_bench.store.claims import Claims
+from mmvae_bench.store.run import SCHEMA, RunResult, read_file, read_rows, read_run, run_checksum, run_status, steadily
 
 __all__ = ["COLUMNS", "NUMBERS", "SCHEMA", "RunResult", "Status", "Store", "read_run"]
-
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
     "missing_scheme", "missing_ratio", "complete_fraction", "seed", "metric", "metric_version", "variant", "prior",
@@ -78,11 +78,11 @@ class Store:
 
     def status(self, spec: RunSpec) -> Status:
         """Whether a run is done, failed, absent, of a newer version than ours, or its folder cut off or edited."""
-        return cast(Status, publish.status(self.folder(spec)))
+        return cast(Status, run_status(self.folder(spec)))
 
     def stamp(self, spec: RunSpec) -> str:
         """What tells the stored result of a run from a later one; empty where there is none."""
-        return publish.stamp(self.folder(spec))
+        return run_checksum(self.folder(spec))
 
     def publish(
         self, result: RunResult, seen: str | None = None, held: Callable[[], bool] = lambda: True
@@ -136,7 +136,7 @@ class Store:
         rows: list[dict[str, Any]] = []
         for folder in self.folders():
             if wanted is None or folder.name in wanted:
-                rows += publish.steadily(folder, self.rows, [])
+                rows += steadily(folder, self.rows, [])
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         return frame.astype(dict.fromkeys(NUMBERS, float))
 

@@ -1,0 +1,1 @@
+"""Stored results: one folder per run, how it is written, read, checked and merged. Imports no torch."""
