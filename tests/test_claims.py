@@ -94,7 +94,7 @@ def test_only_the_claim_that_was_watched_is_stolen(claims):
 
 
 def test_a_process_that_died_here_is_known_at_once(claims, tmp_path):
-    code = f"from mmvae_bench.store.claims import *; from pathlib import Path; Claims(Path({str(tmp_path)!r})).take('r')"
+    code = (
         "from pathlib import Path; from mmvae_bench.store.claims import Claims; "
         f"Claims(Path({str(tmp_path)!r})).take('r')"
     )
