@@ -18,13 +18,13 @@ from mmvae_bench.cli_run import cache_option, data_option, results_option
 from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.device import prepare
 from mmvae_bench.engine.train import Progress, train
-from mmvae_bench.execute import evaluation, open_material, ready
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.multivalue import MultiValue
-from mmvae_bench.planning import make_plan
-from mmvae_bench.request import Request, numbers_by_name
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.store import Store
+from mmvae_bench.sweep.execute import evaluation, open_material, ready
+from mmvae_bench.sweep.plan import make_plan
+from mmvae_bench.sweep.request import Request, numbers_by_name
 
 CPU = torch.device("cpu")
 VARIANTS = ("", "micro", "10")  # of cross-coherence and of recall

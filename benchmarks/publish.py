@@ -21,14 +21,14 @@ import click
 
 from mmvae_bench.cli_run import results_option
 from mmvae_bench.errors import BenchError
-from mmvae_bench.planning import make_plan
 from mmvae_bench.report.beside import Beside
 from mmvae_bench.report.build import ReportResult, build_report
 from mmvae_bench.report.facts import setting
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import SummaryTable, summarise_groups
 from mmvae_bench.store.store import Store
-from mmvae_bench.suites import load_suite
+from mmvae_bench.sweep.plan import make_plan
+from mmvae_bench.sweep.suites import load_suite
 
 MARGIN = 0.05  # above the class prior
 ROOT = Path(__file__).parent.parent

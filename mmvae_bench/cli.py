@@ -111,7 +111,7 @@ def _make_folder(out: Path) -> None:
 def list_names(what: str) -> None:
     """Print the names of all models, data sets, metrics or suites, plug-ins included."""
     if what == "suites":
-        from mmvae_bench.suites import list_suites
+        from mmvae_bench.sweep.suites import list_suites
 
         _columns(list_suites())
         return
@@ -192,7 +192,7 @@ def _dataset(text: str) -> Any:
 @data_option
 def env(data_dir: Path, cache_dir: Path) -> None:
     """Print versions, cores, memory and devices: what a bug report needs."""
-    from mmvae_bench.environment import describe
+    from mmvae_bench.sweep.environment import describe
 
     for line in describe():
         click.echo(line)

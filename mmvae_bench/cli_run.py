@@ -15,9 +15,9 @@ from mmvae_bench.multivalue import MultiValue
 from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 
 if TYPE_CHECKING:
-    from mmvae_bench.plan import Plan
-    from mmvae_bench.request import Request, Settings
     from mmvae_bench.store.store import Store
+    from mmvae_bench.sweep.plan import Plan
+    from mmvae_bench.sweep.request import Request, Settings
 
 
 class Folder(click.Path):
@@ -98,14 +98,14 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
     Several values may follow one flag, or be joined by commas: --models mvae mmvae --missing 0,0.5. Without --models,
     --datasets and --suite, the suite 'quick' runs.
     """
-    from mmvae_bench.environment import check_device
+    from mmvae_bench.sweep.environment import check_device
 
     typed = shlex.join(["mmvae-bench", "run", *ctx.meta.get("typed", ())])
     request = replace(_request(flags), command=typed)
     settings = _settings(flags)
     check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
-    from mmvae_bench.planning import make_plan
     from mmvae_bench.store.store import Store
+    from mmvae_bench.sweep.plan import make_plan
 
     store = Store(settings.results_dir)
     store.check_writable(make=not dry_run)
@@ -124,8 +124,8 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
 def _request(flags: dict[str, Any]) -> "Request":
     """The suite, or the defaults, with what the flags say in place of its values."""
     from mmvae_bench.options import split_list
-    from mmvae_bench.request import Request, numbers_by_name, ratios, seed_numbers
-    from mmvae_bench.suites import load_suite
+    from mmvae_bench.sweep.request import Request, numbers_by_name, ratios, seed_numbers
+    from mmvae_bench.sweep.suites import load_suite
 
     lists = {
         key: tuple(split_list(flags[key]))
@@ -144,7 +144,7 @@ def _request(flags: dict[str, Any]) -> "Request":
 
 def _settings(flags: dict[str, Any]) -> "Settings":
     """How to run, which changes no number."""
-    from mmvae_bench.request import Settings
+    from mmvae_bench.sweep.request import Settings
 
     folders = ("data_dir", "cache_dir", "results_dir")
     names = ("device", "threads", "compiled", "checkpoint_seconds", "overwrite", "backend", "address")
@@ -164,7 +164,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _show(plan: "Plan", settings: "Settings", store: "Store", *, every: bool) -> None:
     """Print the plan: every run or the counts alone, what stands in the way of some, and the time it may take."""
-    from mmvae_bench.estimate import estimate
+    from mmvae_bench.sweep.estimate import estimate
 
     click.echo(f"Plan '{plan.name}'" + (f": {plan.title}" if plan.title else ""))
     reasons = Counter((entry.status, entry.reason) for entry in plan.entries if entry.reason)
@@ -182,14 +182,14 @@ def _show(plan: "Plan", settings: "Settings", store: "Store", *, every: bool) ->
 
 def _jobs(settings: "Settings") -> int:
     """Runs at a time."""
-    from mmvae_bench.runner import count_jobs
+    from mmvae_bench.sweep.runner import count_jobs
 
     return count_jobs(settings)
 
 
 def _execute(plan: "Plan", settings: "Settings") -> int:
     """Run the plan and say what to type next."""
-    from mmvae_bench.runner import run_plan
+    from mmvae_bench.sweep.runner import run_plan
 
     code: int = run_plan(plan, settings)
     if code > 2:

@@ -15,8 +15,8 @@ SHOWN = 10  # differences, the largest first
 @results_option
 def status(suite: str | None, results_dir: Path) -> None:
     """Print how far a plan is, who works on it, and how long it may take. Changes nothing; run it at any time."""
-    from mmvae_bench.status import describe, look
     from mmvae_bench.store.store import Store
+    from mmvae_bench.sweep.status import describe, look
 
     store = Store(results_dir)
     for line in describe(look(store, suite), store):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.request import Settings
+from mmvae_bench.sweep.request import Settings
 
 
 @pytest.fixture

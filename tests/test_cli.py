@@ -19,8 +19,8 @@ from mmvae_bench.cli import main
 from mmvae_bench.datasets.base import Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.multivalue import MultiValue, expand
-from mmvae_bench.request import Settings
 from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.sweep.request import Settings
 
 FLAGS = ("--models", "--missing")
 
@@ -61,7 +61,7 @@ def ran(monkeypatch, tmp_path):
         return seen.code
 
     monkeypatch.setitem(
-        sys.modules, "mmvae_bench.runner", SimpleNamespace(run_plan=run_plan, count_jobs=lambda settings: 2)
+        sys.modules, "mmvae_bench.sweep.runner", SimpleNamespace(run_plan=run_plan, count_jobs=lambda settings: 2)
     )
     return seen
 
@@ -341,7 +341,7 @@ def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
         "import signal, sys, time, types\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job starts with it ignored
         "def wait(plan, settings):\n    print('ready', flush=True)\n    time.sleep(60)\n"
-        "sys.modules['mmvae_bench.runner'] = types.SimpleNamespace(run_plan=wait, count_jobs=lambda settings: 2)\n"
+        "sys.modules['mmvae_bench.sweep.runner'] = types.SimpleNamespace(run_plan=wait, count_jobs=lambda _: 2)\n"
         "from mmvae_bench.cli import main\nmain(['run', '--datasets', 'linear_gaussian', '--models', 'mvae'])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

@@ -24,13 +24,13 @@ from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.share import Turn
 from mmvae_bench.engine.step import Plain, Step
 from mmvae_bench.errors import BenchError
-from mmvae_bench.planning import make_plan
 from mmvae_bench.presence import Missing
 from mmvae_bench.registry import Registry
 from mmvae_bench.spec import canonical_json
 from mmvae_bench.store.run import read_arrays, read_file, read_run
 from mmvae_bench.store.store import Store
-from mmvae_bench.suites import KINDS, load_suite
+from mmvae_bench.sweep.plan import make_plan
+from mmvae_bench.sweep.suites import KINDS, load_suite
 from tests import stored
 from tests.engine.test_step import feed, made
 

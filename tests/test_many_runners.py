@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 import torch
 
-from mmvae_bench import execute
 from mmvae_bench.engine import share
 from mmvae_bench.engine.share import Place
 from mmvae_bench.store.store import Store
+from mmvae_bench.sweep import execute
 from tests.test_runner import run
 
 TINY = "--models mvae --datasets linear_gaussian[rows=60] --epochs 1 --limit-test 20 --seeds {seeds}"
@@ -75,8 +75,8 @@ def test_four_commands_on_forty_runs_some_killed_publish_each_once(start, tmp_pa
 
 
 def test_what_another_command_has_is_waited_for_and_taken_over_when_it_expires(settings, monkeypatch, capsys):
-    from mmvae_bench import sweep
     from mmvae_bench.store import claims
+    from mmvae_bench.sweep import runner as sweep
 
     store = Store(settings.results_dir)
     monkeypatch.setattr(claims, "EXPIRY", 1.5)
@@ -99,7 +99,7 @@ def test_what_another_command_has_is_waited_for_and_taken_over_when_it_expires(s
 
 
 def test_a_run_that_another_command_published_meanwhile_is_not_done_again(settings, monkeypatch, capsys):
-    from mmvae_bench import sweep
+    from mmvae_bench.sweep import runner as sweep
 
     original = sweep.Sweep._round
 
@@ -222,8 +222,8 @@ def test_ray_stores_what_processes_here_store(start, tmp_path):
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_cluster_that_does_not_answer_is_a_sentence(backend, settings, monkeypatch):
-    from mmvae_bench import backends
     from mmvae_bench.errors import BenchError
+    from mmvae_bench.sweep import backends
 
     pytest.importorskip({"dask": "distributed", "ray": "ray"}[backend])
     monkeypatch.setattr(backends, "TIMEOUT", 1)

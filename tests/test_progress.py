@@ -2,9 +2,9 @@
 
 import pytest
 
-from mmvae_bench import progress
-from mmvae_bench.progress import Board, state
 from mmvae_bench.store.work import UnderWay
+from mmvae_bench.sweep import progress
+from mmvae_bench.sweep.progress import Board, state
 
 
 def note(root, name: str, epoch: int, command: str = "ours") -> None:

@@ -16,11 +16,11 @@ from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.models.mvae import MVAE
-from mmvae_bench.planning import make_plan
-from mmvae_bench.request import Request, Settings
-from mmvae_bench.runner import run_plan
 from mmvae_bench.store.claims import _write
 from mmvae_bench.store.store import Store
+from mmvae_bench.sweep.plan import make_plan
+from mmvae_bench.sweep.request import Request, Settings
+from mmvae_bench.sweep.runner import run_plan
 from mmvae_bench.types import Loss, MultimodalBatch
 
 DATA = "linear_gaussian[rows=120]"
@@ -157,7 +157,7 @@ def test_a_metric_registered_later_scores_stored_runs_without_training(settings,
     weights = (store.folders()[0] / "model.safetensors").read_bytes()
     later = metric("later")(lambda ev: [Score("later", float(ev.latents(("x0",)).mean.mean()), n=len(ev.test))])
     monkeypatch.setitem(metrics.registry._loaded, "later", later)
-    monkeypatch.setattr("mmvae_bench.execute.train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("mmvae_bench.sweep.execute.train", lambda *_: pytest.fail("trained again"))
     code, store = run(settings, models=("mvae",))
     new = store.scores()
     assert code == 0 and (new.metric == "later").sum() == 1
@@ -168,7 +168,7 @@ def test_a_metric_registered_later_scores_stored_runs_without_training(settings,
 def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_path, monkeypatch):
     """Entries that ``only:x0`` always hides are replaced in the files: the trained model stays the same, bit by bit."""
     _, store = run(settings, missing=(0.5,), schemes=("only:x0",))
-    from mmvae_bench import execute
+    from mmvae_bench.sweep import execute
 
     original = execute.open_material
 
@@ -207,7 +207,7 @@ def test_a_metric_that_is_gone_takes_no_scores_along_and_a_broken_one_costs_no_r
 def test_a_failure_never_takes_a_results_place(settings, monkeypatch):
     _, store = run(settings, models=("mvae",))
     before = store.scores()
-    monkeypatch.setattr("mmvae_bench.execute.train", lambda *_: 1 / 0)
+    monkeypatch.setattr("mmvae_bench.sweep.execute.train", lambda *_: 1 / 0)
     code, store = run(replace(settings, overwrite="always"), models=("mvae",))
     assert code == 1
     pd.testing.assert_frame_equal(store.scores(), before)

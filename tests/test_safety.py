@@ -15,9 +15,9 @@ from mmvae_bench import datasets, metrics, models, nets
 from mmvae_bench.cli import main
 from mmvae_bench.datasets import cub_fetch, digits
 from mmvae_bench.errors import BenchError
-from mmvae_bench.planning import make_plan
 from mmvae_bench.store.store import Store
-from mmvae_bench.suites import load_suite
+from mmvae_bench.sweep.plan import make_plan
+from mmvae_bench.sweep.suites import load_suite
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(mmvae_bench.__file__).parent

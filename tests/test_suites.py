@@ -3,8 +3,8 @@ import pytest
 from mmvae_bench import datasets, models
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import parse_named
-from mmvae_bench.request import Request
-from mmvae_bench.suites import list_suites, load_suite
+from mmvae_bench.sweep.request import Request
+from mmvae_bench.sweep.suites import list_suites, load_suite
 
 
 @pytest.fixture

@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmvae_bench import backends, execute, stops, sweep
 from mmvae_bench.errors import BenchError, TrainingFailed
-from mmvae_bench.planning import make_plan
-from mmvae_bench.request import Request
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
-from mmvae_bench.store.work import Halt, UnderWay
-from mmvae_bench.worker import DEATHS, Command, Task, work
+from mmvae_bench.store.work import UnderWay
+from mmvae_bench.sweep import backends, execute
+from mmvae_bench.sweep import runner as sweep
+from mmvae_bench.sweep import signals as stops
+from mmvae_bench.sweep.plan import make_plan
+from mmvae_bench.sweep.request import Request
+from mmvae_bench.sweep.worker import DEATHS, Command, Halt, Task, work
 from tests.test_runner import DATA, run
 
 COMMAND = Command("ours", os.getpid())
@@ -130,7 +132,7 @@ def test_workers_that_die_before_they_begin_are_a_sentence_after_three_rounds(se
 
     plan = make_plan(Request(models=("mvae",), datasets=(DATA,)), Store(settings.results_dir), settings.data_dir)
     options = plan.specs[0].dataset.options
-    monkeypatch.setattr("mmvae_bench.runner.results", dying)
+    monkeypatch.setattr("mmvae_bench.sweep.runner.results", dying)
     monkeypatch.setattr(sweep, "results", dying)
     monkeypatch.setattr(sweep, "LOOK", 0.01)
     with pytest.raises(BenchError, match=r"die before they begin a run \(killed\)"):

@@ -1,17 +1,14 @@
 """What a run leaves on disk while it is under way, in ``<root>/work/<run_id>/``: checkpoint, log, how far it is."""
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mmvae_bench.disk import replace_file
-from mmvae_bench.store.claims import Claim
 
 EVERY = 0.5  # seconds between two looks at the disk, and between two notes
 
@@ -87,35 +84,3 @@ class UnderWay:
     def clear(self) -> None:
         """Remove the folder: the run is published."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-class Halt:
-    """Asked at each step whether a run must stop; looks at most every :data:`EVERY` seconds.
-
-    Args:
-        claim: The run's.
-        request: The file whose presence asks all runs of a command to stop.
-        command: The process of that command; if it is our parent and dies, we stop.
-    """
-
-    def __init__(self, claim: Claim, request: Path, command: int, now: Callable[[], float] = time.monotonic) -> None:
-        self.claim, self.request, self.now = claim, request, now
-        self._command = command if os.getppid() == command else 0
-        self._next = 0.0
-        self._why = ""
-
-    def __call__(self) -> str:
-        """Why the run must stop, or empty."""
-        if not self._why and self.now() >= self._next:
-            self._next = self.now() + EVERY
-            self._why = self._look()
-        return self._why
-
-    def _look(self) -> str:
-        if self.claim.lost:
-            return "the results folder is gone, or another process has taken the run over"
-        if self._command and os.getppid() != self._command:
-            return "its command is gone"
-        with suppress(OSError):  # a folder that cannot be read asks for nothing
-            return "asked to" if self.request.exists() else ""
-        return ""

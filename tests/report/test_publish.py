@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.planning import make_plan
 from mmvae_bench.store.store import Store
-from mmvae_bench.suites import load_suite
+from mmvae_bench.sweep.plan import make_plan
+from mmvae_bench.sweep.suites import load_suite
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.estimate import duration
-from mmvae_bench.progress import state
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.check import is_number
 from mmvae_bench.store.claims import Holder
 from mmvae_bench.store.store import Store, read_run
 from mmvae_bench.store.work import UnderWay
+from mmvae_bench.sweep.estimate import duration
+from mmvae_bench.sweep.progress import state
 
 WIDTH = 160  # characters of a text that others wrote
 

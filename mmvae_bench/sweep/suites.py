@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench.errors import BenchError, near_hint
-from mmvae_bench.request import Request, seed_numbers
+from mmvae_bench.sweep.request import Request, seed_numbers
 
+SUITES = files("mmvae_bench") / "suites"
 TEXTS, NUMBERS, COUNTS = "text or a list of texts", "a number or a list of numbers", "a whole number"
 TABLE = "a table of modalities and numbers"
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
@@ -29,8 +30,8 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
 
 def list_suites() -> dict[str, str]:
     """The suites that come with the package: name -> title."""
-    found = sorted(item.name for item in files(__name__).iterdir() if item.name.endswith(".toml"))
-    return {name[:-5]: str(_parse(name, files(__name__).joinpath(name).read_text()).get("title", "")) for name in found}
+    found = sorted(item.name for item in SUITES.iterdir() if item.name.endswith(".toml"))
+    return {name[:-5]: str(_parse(name, SUITES.joinpath(name).read_text()).get("title", "")) for name in found}
 
 
 def load_suite(name_or_path: str) -> Request:
@@ -66,7 +67,7 @@ def _read(name_or_path: str) -> str:
         if name_or_path not in known:
             hint, own = near_hint(name_or_path, known), "a suite of your own is a path that ends in .toml"
             raise BenchError(f"no suite '{name_or_path}'; {hint}Known: {', '.join(known)}; {own}")
-        return files(__name__).joinpath(f"{name_or_path}.toml").read_text()
+        return SUITES.joinpath(f"{name_or_path}.toml").read_text()
     try:
         return Path(name_or_path).read_text()
     except (OSError, ValueError) as error:

@@ -17,7 +17,6 @@ OTHER_RATE = 8000.0
 CONV = 12.0
 SLOWER = {"cub": 4.0}  # with the mlp nets: 64x64 pictures and 32 words of 1,700 beside two small pictures
 SCORING = 10.0  # seconds a run
-
 Pace = tuple[float, float, float]  # rows a second, rows an epoch, seconds of scoring
 
 

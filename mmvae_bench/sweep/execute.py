@@ -27,11 +27,11 @@ from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
-from mmvae_bench.records import conditions, environment, metric_versions, pace, provenance, row
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import OWN, read_arrays, read_file
 from mmvae_bench.store.store import RunResult, Store, read_run
+from mmvae_bench.sweep.records import conditions, environment, metric_versions, pace, provenance, row
 from mmvae_bench.types import Modality
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import joblib
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.request import Settings
-from mmvae_bench.stops import unheard
+from mmvae_bench.sweep.request import Settings
+from mmvae_bench.sweep.signals import unheard
 
 T = TypeVar("T")
 IDLE = 30  # seconds after which a worker without work ends: also one whose command was killed

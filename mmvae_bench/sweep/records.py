@@ -17,15 +17,17 @@ from mmvae_bench import __version__, datasets, metrics, models, nets
 from mmvae_bench.datasets.cache import Data
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.train import History
-from mmvae_bench.environment import processor
 from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
 from mmvae_bench.store.store import SCHEMA, RunResult
+from mmvae_bench.sweep.environment import processor
 
 # Variables that change how libraries round.
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE")
+
+PACKAGE = Path(__file__).parents[1]
 
 
 def failed(spec: RunSpec, error: Exception) -> RunResult:
@@ -126,7 +128,7 @@ def conditions(spec: RunSpec, data: Data, device: torch.device, threads: int) ->
 
 def _code(spec: RunSpec) -> str:
     """A hash of this package's sources and of the files in which a plug-in's model, nets and data set are defined."""
-    files = set(Path(__file__).parent.rglob("*.py"))
+    files = set(PACKAGE.rglob("*.py"))
     for registry, part in (
         (models.registry, spec.model),
         (nets.registry, spec.nets),

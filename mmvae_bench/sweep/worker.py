@@ -1,18 +1,21 @@
 """One run in a worker process: claimed, trained or scored, published once, released; whatever happens is an outcome."""
 
+import os
+import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from mmvae_bench.errors import DataError, Stopped, TrainingFailed
-from mmvae_bench.request import Settings
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store import publish
 from mmvae_bench.store.claims import Claim, Holder
 from mmvae_bench.store.store import RunResult, Store
-from mmvae_bench.store.work import Halt, UnderWay
+from mmvae_bench.store.work import EVERY, UnderWay
+from mmvae_bench.sweep.request import Settings
 
 DEATHS = 3  # of processes, in one run, after which it is given up: dask forgives as many
 
@@ -112,7 +115,7 @@ def _claimed(task: Task, settings: Settings, command: Command, store: Store, cla
 
 
 def _failure(spec: RunSpec, error: Exception) -> RunResult:
-    from mmvae_bench import records
+    from mmvae_bench.sweep import records
 
     return records.failed(spec, error)
 
@@ -144,10 +147,10 @@ def _result(
     """Train and score, or only score, on a device that has room; with fewer neighbours where memory ran out."""
     import torch
 
-    from mmvae_bench import execute
     from mmvae_bench.engine.checkpoint import Keeper
     from mmvae_bench.engine.device import prepare
     from mmvae_bench.engine.share import place
+    from mmvae_bench.sweep import execute
 
     spec, epochs = task.spec, task.spec.train.epochs
     prepare(settings.threads, spec.precision)
@@ -176,3 +179,35 @@ def _result(
                     ) from None
                 under_way.say("out of GPU memory: again, with fewer neighbours")
         torch.cuda.empty_cache()
+
+
+class Halt:
+    """Asked at each step whether a run must stop; looks at most every :data:`EVERY` seconds.
+
+    Args:
+        claim: The run's.
+        request: The file whose presence asks all runs of a command to stop.
+        command: The process of that command; if it is our parent and dies, we stop.
+    """
+
+    def __init__(self, claim: Claim, request: Path, command: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.claim, self.request, self.now = claim, request, now
+        self._command = command if os.getppid() == command else 0
+        self._next = 0.0
+        self._why = ""
+
+    def __call__(self) -> str:
+        """Why the run must stop, or empty."""
+        if not self._why and self.now() >= self._next:
+            self._next = self.now() + EVERY
+            self._why = self._look()
+        return self._why
+
+    def _look(self) -> str:
+        if self.claim.lost:
+            return "the results folder is gone, or another process has taken the run over"
+        if self._command and os.getppid() != self._command:
+            return "its command is gone"
+        with suppress(OSError):  # a folder that cannot be read asks for nothing
+            return "asked to" if self.request.exists() else ""
+        return ""

@@ -1,0 +1,1 @@
+"""What to run, and how: requests, suites, plans, workers and the runner."""

@@ -1,0 +1,273 @@
+"""Plan -> prepare what is shared -> send runs to workers until each is stored -> the exit code.
+
+Several commands may work on one folder at the same time: each run is claimed by whoever starts it (``claims``), and who
+finds it claimed goes on to the next and comes back.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from mmvae_bench.disk import nonce
+from mmvae_bench.errors import BenchError, described
+from mmvae_bench.spec import RunSpec
+from mmvae_bench.store import publish
+from mmvae_bench.store.claims import Watch
+from mmvae_bench.store.run import steadily
+from mmvae_bench.store.store import Store, read_run
+from mmvae_bench.store.work import UnderWay
+from mmvae_bench.sweep.backends import WorkerDied, cluster, results
+from mmvae_bench.sweep.environment import cores
+from mmvae_bench.sweep.plan import Plan
+from mmvae_bench.sweep.progress import Board
+from mmvae_bench.sweep.request import Settings
+from mmvae_bench.sweep.signals import Stops
+from mmvae_bench.sweep.worker import Command, Outcome, Task, work
+
+VAIN = 3  # rounds
+LOOK = 1.0  # seconds between two looks at runs that other processes have
+
+
+class Sweep:
+    """The tasks of a command, until each is stored by us or by others.
+
+    Args:
+        tasks: What to do.
+        jobs: Runs at a time.
+        store: Where results go.
+        settings: How.
+
+    Attributes:
+        stored: Runs that are done; ``failed`` are not.
+        unwritable: Why results cannot be written any more, or empty.
+        code: The exit code of the signal that asked to stop, or 0.
+    """
+
+    def __init__(self, tasks: list[Task], jobs: int, store: Store, settings: Settings) -> None:
+        self.jobs, self.store, self.settings = jobs, store, settings
+        self.stored = self.failed = self.code = 0
+        self.unwritable = ""
+        self._left = {task.spec.run_id: task for task in tasks}
+        self._command = Command(nonce(), os.getpid())
+        self._watch = Watch(store.claims)
+        self._in_vain = 0  # rounds in which workers died and nothing was begun
+        self._suspects: set[str] = set()  # a process died while they were under way: they go on one at a time
+
+    def run(self) -> None:
+        """Do what is left, and wait for what others do, until nothing is left or we are asked to stop."""
+        from mmvae_bench.sweep.estimate import estimate_each
+
+        if not self._left:
+            return
+        each = estimate_each((task.spec for task in self._left.values()), self.store)
+        weights = {
+            name: seconds if task.train else 1.0
+            for (name, task), (seconds, _) in zip(self._left.items(), each, strict=True)
+        }
+        with Board(weights, self.store.root, self._command.nonce) as board, Stops(self._ask) as self._stops:
+            try:
+                while self._left and self._goes_on:
+                    self._round(self._free(), board)
+                    if self._left and self._goes_on:
+                        self._wait(board)
+            finally:
+                self.code = self._stops.code
+                with suppress(OSError):
+                    self._command.request(self.store.root).unlink(missing_ok=True)
+
+    @property
+    def _goes_on(self) -> bool:
+        return not (self._stops.code or self.unwritable)
+
+    def _ask(self) -> None:
+        """Ask our workers to stop."""
+        try:
+            request = self._command.request(self.store.root)
+            request.parent.mkdir(exist_ok=True)
+            request.touch()
+        except OSError as error:  # workers see a folder that is gone, and a full disk has room for no result either
+            self.unwritable = error.strerror or str(error)
+
+    def _free(self) -> list[Task]:
+        """What can be started now: the runs that nobody has, suspects alone."""
+        free = []
+        for name, task in self._left.items():
+            holder, over = self._watch.look(name)
+            if over:
+                free.append(Task(task.spec, task.train, task.seen, holder))
+        calm = [task for task in free if task.spec.run_id not in self._suspects]
+        return calm or free[:1]
+
+    def _round(self, tasks: list[Task], board: Board) -> None:
+        """Send tasks to workers and take what comes back."""
+        calls = (partial(work, task, self.settings, self._command) for task in self._unless_stopped(tasks))
+        outcomes = 0
+        try:
+            suspect = any(task.spec.run_id in self._suspects for task in tasks)
+            jobs = 2 if suspect else max(1, min(self.jobs, len(tasks)))  # one job would be this process
+            for outcome in results(calls, jobs, self.settings, processes=suspect):
+                outcomes += 1
+                self._take(outcome, board)
+        except WorkerDied as death:
+            ours = [name for name in self._left if self._is_ours(name)]
+            self._suspects.update(ours)
+            self._in_vain = 0 if ours or outcomes else self._in_vain + 1
+            if self._in_vain == VAIN:
+                raise BenchError(
+                    f"worker processes die before they begin a run ({death}): is there too little memory, or is the "
+                    "installation broken? Then run the same command again"
+                ) from death
+            board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
+
+    def _unless_stopped(self, tasks: list[Task]) -> Iterator[Task]:
+        for task in tasks:
+            if not self._goes_on:
+                return
+            yield task
+
+    def _take(self, outcome: Outcome, board: Board) -> None:
+        if outcome.how == "unwritable":
+            if not self.unwritable:
+                self.unwritable = outcome.sentence
+                self._ask()
+            return
+        if outcome.how in ("busy", "stopped"):
+            return
+        del self._left[outcome.run_id]
+        self.stored += outcome.how == "done"
+        self.failed += outcome.how == "failed"
+        board.finish(outcome.run_id, outcome.sentence)
+
+    def _is_ours(self, name: str) -> bool:
+        holder = self.store.claims.holder(name)
+        return holder is not None and holder.runner == self._command.nonce
+
+    def _wait(self, board: Board) -> None:
+        """Until a run is nobody's; what others published is seen when it is claimed."""
+        time.sleep(LOOK)
+        holders = sorted({str(holder) for name in self._left if (holder := self._watch.look(name)[0])})
+        if not self._free():
+            board.say(f"waiting for {len(self._left)} runs of {', '.join(holders)}")
+        while self._goes_on and not self._free():
+            time.sleep(LOOK)
+
+
+def run_plan(plan: Plan, settings: Settings) -> int:
+    """Run what is to run, store each run as it ends, and return the exit code.
+
+    0: everything planned is stored; 1: some run failed; 2: nothing could run, or a data set is corrupt (its runs are
+    left out with the sentence that helps, the others are run), or results cannot be written any more; 130, 143: asked
+    to stop.
+
+    Raises:
+        BenchError: If the results folder or the backend cannot be had.
+    """
+    store = Store(settings.results_dir)
+    store.check_writable()
+    try:
+        return _run(plan, settings, store)
+    except OSError as error:
+        raise BenchError(
+            f"results cannot be written under '{store.root}' any more ({error.strerror or error}): what is stored is "
+            "safe; mend that and run the same command again"
+        ) from error
+
+
+def _run(plan: Plan, settings: Settings, store: Store) -> int:
+    store.write_plan(plan.name, plan.record())
+    if settings.overwrite != "always":  # there what is stored says nothing of what is under way
+        _tidy(plan, store)
+    seen = {entry.spec.run_id: entry.stamp for entry in plan.entries if entry.spec}
+    with cluster(settings) as capacity:
+        jobs = capacity or count_jobs(settings)
+        todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
+        tasks = [Task(spec, True, seen[spec.run_id]) for spec in todo]
+        chosen = {spec.run_id for spec in todo}
+        for spec in plan.own if not corrupt else ():
+            if spec.run_id not in chosen and _lacks_metrics(store, spec, settings):
+                tasks.append(Task(spec, False, seen[spec.run_id]))
+        sweep = Sweep(tasks, jobs, store, settings)
+        sweep.run()
+    if sweep.unwritable:
+        raise OSError(None, sweep.unwritable)
+    if sweep.code:
+        _say(f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.")
+        _say(f"To go on from the last checkpoints: {plan.command or 'run the same command again'}")
+        return sweep.code
+    store.collate()
+    if corrupt:
+        return 2
+    return 1 if sweep.failed else plan.exit_code(settings.overwrite)
+
+
+def _tidy(plan: Plan, store: Store) -> None:
+    """Remove what processes that died after publishing a run left of it: a claim, a checkpoint."""
+    left = {path.name for part in ("claims", "work") for path in (store.root / part).glob("*")}
+    stored = [entry.spec for entry in plan.entries if entry.spec and entry.status == "stored"]
+    for spec in stored:
+        if spec.run_id in left and (claim := store.claims.take(spec.run_id)):
+            with claim:
+                publish.restore(store.folder(spec))
+                UnderWay(store.root, spec.run_id).clear()
+
+
+def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[RunSpec], bool]:
+    """Build each data set's cache and train its oracles once, side by side; drop the runs of corrupt data."""
+    if not specs:
+        return [], False
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(f"{spec.dataset.name} {sorted(spec.dataset.options.items())}", []).append(spec)
+    names = ", ".join(own[0].dataset.name for own in groups.values())
+    _say(f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)")
+    calls = (partial(_prepared, group, own[0], settings) for group, own in groups.items())
+    sentences: dict[str, str] = {}
+    try:
+        sentences.update(results(calls, min(jobs, len(groups)), settings, processes=True))
+    except WorkerDied as death:
+        raise BenchError(f"a process died while preparing {names} ({death}): is there too little memory?") from death
+    good: list[RunSpec] = []
+    for group, own in groups.items():
+        if sentences[group]:
+            _say(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}")
+        else:
+            good += own
+    return good, any(sentences.values())
+
+
+def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
+    """Why a data set cannot be used, or empty: its cache is built and its oracles are trained."""
+    from mmvae_bench.sweep.execute import open_material
+
+    try:
+        open_material(spec, settings.data_dir, settings.cache_dir).judges(spec.dataset.name, settings.cache_dir)
+    except Exception as error:  # a plug-in may raise anything
+        return group, described(error)
+    return group, ""
+
+
+def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
+    """Whether a stored run was scored before some metric was registered."""
+    from mmvae_bench.sweep.records import metric_versions
+
+    if settings.overwrite == "never" or store.status(spec) != "done":
+        return False
+    nothing: dict[str, Any] = {}
+    scored = steadily(store.folder(spec), read_run, nothing).get("metrics", {})
+    return any(scored.get(name) != number for name, number in metric_versions().items())
+
+
+def count_jobs(settings: Settings) -> int:
+    """How many runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
+    if settings.jobs != "auto":
+        return settings.jobs
+    return max(1, cores() // settings.threads)
+
+
+def _say(sentence: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
