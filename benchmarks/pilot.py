@@ -14,12 +14,11 @@ from pathlib import Path
 import click
 import torch
 
-from mmvae_bench.cli_run import cache_option, data_option, results_option
+from mmvae_bench.cli.options import MultiValue, cache_option, data_option, results_option
 from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.device import prepare
 from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.multivalue import MultiValue
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.execute import evaluation, open_material, ready

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import click
 
-from mmvae_bench.cli_run import results_option
+from mmvae_bench.cli.options import results_option
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.beside import Beside
 from mmvae_bench.report.build import ReportResult, build_report

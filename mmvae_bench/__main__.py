@@ -1,5 +1,5 @@
 """``python -m mmvae_bench`` is ``mmvae-bench``."""
 
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 
 main(prog_name="mmvae-bench")

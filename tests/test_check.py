@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from mmvae_bench import datasets, models
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import BenchError, DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.store import run as run_folder
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmvae_bench import datasets, models
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
+from mmvae_bench.cli.options import MultiValue, expand
 from mmvae_bench.datasets.base import Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
-from mmvae_bench.multivalue import MultiValue, expand
 from mmvae_bench.store.store import RunResult, Store
 from mmvae_bench.sweep.request import Settings
 

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from mmvae_bench import models
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.probability.distributions import DiagonalNormal
 from mmvae_bench.types import MultimodalBatch
 from tests.helpers import SHAPE, batch, model

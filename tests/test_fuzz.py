@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mmvae_bench import datasets, models, nets
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.engine.checkpoint import Keeper, Position, Training
 from mmvae_bench.engine.mode import Mode
 from mmvae_bench.engine.share import Turn

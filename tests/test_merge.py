@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.store import merge as copying
 from mmvae_bench.store import publish as publishing
 from mmvae_bench.store.store import Store, read_run

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import mmvae_bench
 from mmvae_bench import datasets, metrics, models, nets
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.datasets import cub_fetch, digits
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import Store

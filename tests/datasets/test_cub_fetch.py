@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.datasets import cub_fetch
 from mmvae_bench.datasets.cub import Cub
 from mmvae_bench.datasets.cub_fetch import CUB, recognise

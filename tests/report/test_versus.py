@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy import stats
 
-from mmvae_bench.cli import main
+from mmvae_bench.cli.app import main
 from mmvae_bench.store.store import RunResult, Store
 
 

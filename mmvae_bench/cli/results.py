@@ -4,8 +4,28 @@ from pathlib import Path
 
 import click
 
-from mmvae_bench.cli_run import FOLDER, plan_option, results_option
+from mmvae_bench.cli.options import FOLDER, plan_option, results_option
 from mmvae_bench.errors import BenchError
+
+
+@click.command(short_help="Print how far two models differ, and which order may be claimed.")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@plan_option
+@click.option("--metric", metavar="NAME", help="One of 'list metrics', with all its variants. Default: the summary's.")
+@results_option
+def compare(a: str, b: str, suite: str | None, metric: str | None, results_dir: Path) -> None:
+    """Print the paired differences of models A and B over shared seeds, for each data set, score and missing pattern.
+
+    A and B are models as the report's tables call them.
+    """
+    from mmvae_bench.report.versus import versus
+    from mmvae_bench.store.store import Store
+
+    store = Store(results_dir)
+    plan = store.read_plan(suite)
+    click.echo(versus(store, plan, a, b, metric))
+
 
 SHOWN = 10  # differences, the largest first
 
@@ -90,3 +110,30 @@ def merge(ctx: click.Context, dirs: tuple[Path, ...], results_dir: Path, prefer:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+@click.command()
+@plan_option
+@results_option
+@click.option("--out", type=FOLDER, default="reports", show_default=True, help="Where to write.")
+@click.option("--public", is_flag=True, help="Leave out pictures of data that may not be published (SVHN, CUB).")
+def report(suite: str | None, results_dir: Path, out: Path, public: bool) -> None:
+    """Build tables, figures and a page from stored results."""
+    from mmvae_bench.store.store import Store
+
+    store = Store(results_dir)
+    plan = store.read_plan(suite)
+    _make_folder(out)
+    from mmvae_bench.report.build import build_report
+
+    built = build_report(store, plan, out, public=public)
+    click.echo(built.summary)
+    click.echo(f"Report: {built.page}")
+    click.echo("Next: open it; then a grid of your own: mmvae-bench run --models mvae mopoe --missing 0 0.5 --seeds 3")
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"cannot write the report to '{out}' ({error.strerror}); choose another --out") from error

@@ -2,8 +2,14 @@
 
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+import platformdirs
+
+if TYPE_CHECKING:
+    pass
 
 
 class MultiValue(click.Command):
@@ -46,3 +52,32 @@ def expand(args: Sequence[str], flags: Collection[str]) -> list[str]:
 
 def _is_value(arg: str) -> bool:
     return not arg.startswith("-") or re.match(r"-[\d.]", arg) is not None
+
+
+class Folder(click.Path):
+    """A folder that may be there or not; one that cannot be is refused before anybody looks into it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        path: Any = super().convert(value, param, ctx)
+        try:
+            (path / ("x" * 200)).exists()  # there must be room for names below it
+        except OSError as error:
+            self.fail(f"'{value}' cannot be a folder here ({error.strerror})", param, ctx)
+        return path
+
+
+FOLDER = Folder(path_type=Path)
+data_option = click.option(
+    "--data-dir", type=FOLDER, default="data", show_default=True, envvar="MMVAE_BENCH_DATA", show_envvar=True,
+    help="Files of data sets; only 'data fetch' writes there.",
+)  # fmt: skip
+cache_option = click.option(
+    "--cache-dir", type=FOLDER, default=lambda: platformdirs.user_cache_dir("mmvae-bench"), envvar="MMVAE_BENCH_CACHE",
+    show_default="the user's cache", show_envvar=True, help="What is derived: generated data, classifiers that judge.",
+)  # fmt: skip
+plan_option = click.option(  # a suite's file names the plan by its stem
+    "--suite", metavar="NAME", help="Which plan; the one that was run last by default.",
+    callback=lambda _ctx, _param, name: Path(name).stem if name and name.endswith(".toml") else name,
+)  # fmt: skip
+results_option = click.option("--results-dir", type=FOLDER, default="results", show_default=True, help="Stored runs.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmvae_bench.cli_run import data_option
+from mmvae_bench.cli.options import data_option
 from mmvae_bench.errors import BenchError, in_a_line, near_hint
 
 if TYPE_CHECKING:

@@ -1,0 +1,78 @@
+"""The commands. Everything heavy is imported inside them: --help and list answer at once."""
+
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from mmvae_bench import __version__
+from mmvae_bench.cli.check import check_name
+from mmvae_bench.cli.data import data, env, list_names
+from mmvae_bench.cli.results import check_results, compare, merge, report, status
+from mmvae_bench.cli.run import run
+from mmvae_bench.errors import BenchError, BenchWarning
+
+INTERRUPTED = "Interrupted; what is finished is stored, and the same command goes on from there."
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Bench(click.Group):
+    """The group of commands; what goes wrong in one of them is a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command: 2 for bad input, 130 and 143 for SIGINT and SIGTERM."""
+        try:
+            with _manners():
+                return super().invoke(ctx)
+        except BenchError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo(INTERRUPTED, err=True)
+            ctx.exit(130)
+
+
+@contextmanager
+def _manners() -> Iterator[None]:
+    """SIGTERM leaves with 143 after cleaning up; our own warnings are sentences, others as Python prints them."""
+    show = warnings.showwarning
+    in_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, _terminate) if in_main else None
+
+    def say(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, BenchWarning):
+            click.echo(f"Warning: {message}", err=True)
+        else:
+            show(message, category, *rest, **more)
+
+    warnings.showwarning = say
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        if in_main:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    click.echo(INTERRUPTED, err=True)
+    sys.exit(143)
+
+
+@click.group(cls=Bench, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="mmvae-bench")
+def main() -> None:
+    """Compare multimodal VAEs: same data, nets, masks and scores for every model.
+
+    First: mmvae-bench run, then mmvae-bench report.
+    """
+
+
+for command in (run, report, list_names, data, env, status, compare, merge, check_results, check_name):
+    main.add_command(command)
