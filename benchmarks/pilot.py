@@ -15,7 +15,7 @@ import click
 import torch
 
 from mmvae_bench.cli.options import MultiValue, cache_option, data_option, results_option
-from mmvae_bench.datasets.validation import validation_split
+from mmvae_bench.datasets.base import validation_split
 from mmvae_bench.engine.device import prepare
 from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.metrics.evaluate import evaluate

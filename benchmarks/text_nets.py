@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from mmvae_bench import datasets, models, nets
-from mmvae_bench.datasets.base import Dataset, Rows
+from mmvae_bench.datasets.base import Dataset, Rows, validation_split
 from mmvae_bench.datasets.cache import load
-from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.device import prepare
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.train import train

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows, validation_split
 from mmvae_bench.datasets.cache import load
 from mmvae_bench.datasets.check import check
-from mmvae_bench.datasets.repeated import Repeated
-from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.errors import BenchError, DataError
 
 

@@ -4,19 +4,61 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from mmvae_bench.datasets.repeated import Repeated, Stored
 from mmvae_bench.errors import BenchError
+from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mmvae_bench.types import Modality
+
+
+Stored = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """The array ``entries[index]``, stored once where rows share entries: ten captions, one picture.
+
+    Attributes:
+        entries: [n, *shape], perhaps memory-mapped.
+        index: Which entry each row has, [N], int64.
+    """
+
+    entries: Stored
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Any) -> Stored:
+        values: Stored = self.entries[self.index[rows]]
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Stored:
+        values: Stored = np.asarray(self.entries[self.index], dtype)
+        return values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[N, *shape]."""
+        return (len(self.index), *self.entries.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the entries."""
+        return self.entries.dtype
+
+    def take(self, rows: NDArray[np.intp]) -> "Repeated":
+        """The rows of ``rows``, sharing the entries."""
+        return Repeated(self.entries, self.index[rows])
 
 
 @dataclass(frozen=True)
@@ -174,3 +216,26 @@ class Dataset(ABC):
             DataError: If a download fails or a checksum differs, or a given file is not one of this data set's.
         """
         raise BenchError("this data set is generated on first use: nothing to fetch")
+
+
+ONE_IN = 20  # training items are validation items
+
+
+def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split training rows into training and validation, 5 % (protocol 7), both in ascending order.
+
+    One random item of every twenty consecutive ones is validation with all its rows, whatever the run's seed; a limit
+    on the rows moves none from one side to the other.
+
+    Args:
+        rows: Training rows; below 20 items there may be no validation row.
+        name: Of the data set, the only thing the draw depends on.
+    """
+    items, item = np.unique(rows.items, return_inverse=True)
+    start = np.arange(0, len(items), ONE_IN)
+    chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * ONE_IN).astype(np.intp)
+    validation = np.isin(item, chosen)
+    return np.flatnonzero(~validation), np.flatnonzero(validation)
+
+
+Entries = Stored | Repeated

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.base import Built, Dataset, Rows
+from mmvae_bench.datasets.base import Built, Dataset, Entries, Repeated, Rows, Stored
 from mmvae_bench.datasets.download import sha256
-from mmvae_bench.datasets.repeated import Repeated, Stored
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
 from mmvae_bench.spec import canonical_json
@@ -189,3 +189,12 @@ def _rows(split: str, arrays: Mapping[str, NDArray[Any]]) -> Rows:
         if (index := arrays.get(f"{split}.index.{name}")) is not None:
             x[name] = Repeated(entries, index)
     return Rows(x, **{fact: arrays.get(f"{split}.{fact}") for fact in FACTS})
+
+
+def array_hash(*arrays: Entries | NDArray[np.int64]) -> str:
+    """SHA-256 of shapes, types and values."""
+    digest = hashlib.sha256()
+    for array in chain.from_iterable((a.entries, a.index) if isinstance(a, Repeated) else (a,) for a in arrays):
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

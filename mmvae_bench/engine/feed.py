@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmvae_bench.datasets.base import Rows
-from mmvae_bench.datasets.repeated import Repeated
+from mmvae_bench.datasets.base import Repeated, Rows
 from mmvae_bench.engine.order import Order
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for

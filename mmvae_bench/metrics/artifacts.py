@@ -9,7 +9,7 @@ from sklearn.manifold import TSNE
 
 from mmvae_bench.datasets.words import decode
 from mmvae_bench.metrics.base import Evaluation, join
-from mmvae_bench.metrics.classifier import is_picture
+from mmvae_bench.metrics.oracle import is_picture
 from mmvae_bench.metrics.relatedness import balanced, relatedness_artifacts
 from mmvae_bench.types import Modality
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric
-from mmvae_bench.metrics.classifier import to_device
-from mmvae_bench.metrics.coherence import majority, marked, prior_entries
-from mmvae_bench.metrics.priors import PRIORS
+from mmvae_bench.metrics.base import Evaluation, Score, join, marked, metric
+from mmvae_bench.metrics.coherence import majority
+from mmvae_bench.metrics.oracle import to_device
+from mmvae_bench.metrics.priors import PRIORS, prior_entries
 
 Values = NDArray[np.int64]
 

@@ -1,7 +1,7 @@
 """A metric is a function of an :class:`Evaluation` that yields scores; the mathematics is a function of arrays."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
@@ -14,17 +14,76 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed
-from mmvae_bench.metrics.classifier import to_device
-from mmvae_bench.metrics.scores import Metric, Score, join, metric
+from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch
 
-__all__ = ["Evaluation", "Latents", "Metric", "Score", "join", "metric"]
 
+@dataclass(frozen=True)
+class Score:
+    """One number: a row of the results.
+
+    Attributes:
+        metric: Registered name.
+        value: None for a skipped row.
+        variant: Which form of the metric, such as ``micro``.
+        prior: ``model`` or ``aggregate`` where the score samples p(z) (protocol 17), else empty.
+        given: Modalities conditioned on, joined by ``+`` in the data set's order; ``target`` likewise.
+        se: Standard error of the value over test rows, where it is a mean.
+        n: Test rows it is made of.
+        chance: What a model without any skill scores.
+        ceiling: The best that can be scored, such as the oracle's accuracy.
+        reason: Why a row is skipped, or, beside a value, what it must not be taken for (a chance control).
+        embedding_hash: Of the word vectors and picture features it is measured by: different ones are never averaged.
+    """
+
+    metric: str
+    value: float | None
+    variant: str = ""
+    prior: Literal["", "model", "aggregate"] = ""
+    given: str = ""
+    target: str = ""
+    se: float | None = None
+    n: int | None = None
+    chance: float | None = None
+    ceiling: float | None = None
+    reason: str = ""
+    embedding_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A registered metric.
+
+    Attributes:
+        compute: Yields the scores of a run.
+        higher_is_better: Declared once, here.
+        bounds: Least and greatest possible value.
+    """
+
+    name: str
+    compute: Callable[["Evaluation"], Iterable[Score]]
+    higher_is_better: bool = True
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    version: int = 1
+
+
+def metric(
+    name: str, *, higher_is_better: bool = True, bounds: tuple[float, float] = (-np.inf, np.inf), version: int = 1
+) -> Callable[[Callable[["Evaluation"], Iterable[Score]]], Metric]:
+    """Turn a generator function of an :class:`Evaluation` into a :class:`Metric`."""
+    return lambda compute: Metric(name, compute, higher_is_better, bounds, version)
+
+
+def join(names: Sequence[str]) -> str:
+    """Modality names as the results write them: ``mnist+svhn``."""
+    return "+".join(names)
+
+
+__all__ = ["Evaluation", "Latents", "Metric", "Score", "join", "metric"]
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded for what is fitted on latents, the same for all models
-
 Made = TypeVar("Made")
 
 
@@ -179,3 +238,16 @@ class Evaluation:
     def _recognised(self, name: str) -> NDArray[np.int64]:
         """The oracle's classes of the true entries of :attr:`judged`, [N]. Called as ``recognised(name)``, cached."""
         return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
+
+
+CHANCE_CONTROL = "chance control: the modalities' latents never met in training"
+
+
+def control(ev: Evaluation) -> str:
+    """What a score across modalities must not be taken for, or empty."""
+    return CHANCE_CONTROL if ev.model.cross_is_chance else ""
+
+
+def marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
+    """The scores, marked where they can only be chance: the model's modalities never met."""
+    yield from (replace(score, reason=control(ev)) for score in scores)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.repeated import Repeated
+from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.errors import Undefined
 
 BLOCK = 8192  # rows in double precision at a time

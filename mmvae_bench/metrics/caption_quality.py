@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, metric
-from mmvae_bench.metrics.coherence import control
+from mmvae_bench.metrics.base import Evaluation, Score, control, metric
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 

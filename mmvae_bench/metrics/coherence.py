@@ -1,23 +1,16 @@
 """Coherence (Shi et al. 2019, Sec. 4.1): do oracles see the right class in generated entries? Protocol 16."""
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric
-from mmvae_bench.metrics.priors import PRIORS, aggregate_prior
+from mmvae_bench.metrics.base import Evaluation, Score, join, marked, metric
+from mmvae_bench.metrics.priors import PRIORS, prior_entries
 
 Classes = NDArray[np.int64]
-
-PRIOR_SAMPLES = 2000  # the standard error is at most .011, below the sd between seeds, at a fifth of 10,000's cost
-DRAW = 500  # of them decoded at a time
-CHANCE_CONTROL = "chance control: the modalities' latents never met in training"
 
 
 # --- of arrays -------------------------------------------------------------------------------------------------------
@@ -156,24 +149,6 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
         yield Score("joint_coherence", spread, "entropy", prior, "", ev.names[0], n=n)
 
 
-@torch.no_grad()
-def prior_entries(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> Iterator[dict[str, Tensor]]:
-    """Entries decoded from n draws of a prior, :data:`DRAW` at a time, on the CPU.
-
-    Raises:
-        Undefined: If the model has no such prior.
-    """
-    generator = ev.generator("joint_coherence", prior)
-    mixture = aggregate_prior(ev) if prior == "aggregate" else None
-    for start in range(0, n, DRAW):
-        size = min(DRAW, n - start)
-        if mixture is None:
-            x = ev.model.sample_prior(size, generator)
-        else:
-            x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
-        yield {name: entries.cpu() for name, entries in x.items()}
-
-
 def _rows(name: str, ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
     predicted, ceiling, n = ev.predicted(given, target), ev.oracles[target].accuracy, len(label)
     value, se = accuracy(predicted, label)
@@ -187,13 +162,3 @@ def _agreement(ev: Evaluation, source: str, target: str) -> Score:
     value, se = accuracy(ev.predicted((source,), target), seen)
     ceiling, _ = accuracy(ev.recognised(target), seen)
     return Score("cross_coherence", value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)
-
-
-def control(ev: Evaluation) -> str:
-    """What a score across modalities must not be taken for, or empty."""
-    return CHANCE_CONTROL if ev.model.cross_is_chance else ""
-
-
-def marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
-    """The scores, marked where they can only be chance: the model's modalities never met."""
-    yield from (replace(score, reason=control(ev)) for score in scores)

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric, one_each
-from mmvae_bench.metrics.classifier import to_device
-from mmvae_bench.metrics.coherence import marked, prior_entries
-from mmvae_bench.metrics.priors import PRIORS, Prior
+from mmvae_bench.metrics.base import Evaluation, Score, join, marked, metric, one_each
+from mmvae_bench.metrics.oracle import to_device
+from mmvae_bench.metrics.priors import PRIORS, Prior, prior_entries
 
 ROWS = 1000  # on each side; a finite sample adds to the distance, so n is in every row
 ALL_SUBSETS = 3  # up to so many modalities every subset is given; above, the first k others (Hwang et al. 2021, Fig. 2)

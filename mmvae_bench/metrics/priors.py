@@ -1,6 +1,7 @@
 """The aggregate prior: p(z) of every model, also of those that define none (protocol 17)."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,3 +78,25 @@ def _components(q: object) -> Diagonal:
     if isinstance(q, Diagonal):
         return q
     raise Undefined(f"the aggregate prior needs diagonal posteriors or mixtures of them, not {type(q).__name__}")
+
+
+PRIOR_SAMPLES = 2000  # the standard error is at most .011, below the sd between seeds, at a fifth of 10,000's cost
+DRAW = 500  # of them decoded at a time
+
+
+@torch.no_grad()
+def prior_entries(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> Iterator[dict[str, Tensor]]:
+    """Entries decoded from n draws of a prior, :data:`DRAW` at a time, on the CPU.
+
+    Raises:
+        Undefined: If the model has no such prior.
+    """
+    generator = ev.generator("joint_coherence", prior)
+    mixture = aggregate_prior(ev) if prior == "aggregate" else None
+    for start in range(0, n, DRAW):
+        size = min(DRAW, n - start)
+        if mixture is None:
+            x = ev.model.sample_prior(size, generator)
+        else:
+            x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
+        yield {name: entries.cpu() for name, entries in x.items()}

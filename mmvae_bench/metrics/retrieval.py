@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, metric
-from mmvae_bench.metrics.coherence import control
+from mmvae_bench.metrics.base import Evaluation, Score, control, metric
 from mmvae_bench.metrics.relatedness import pairs
 
 DEPTHS = (1, 5, 10)

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from mmvae_bench import datasets, models, nets
-from mmvae_bench.datasets.base import Dataset, Judge, Rows
+from mmvae_bench.datasets.base import Dataset, Judge, Rows, validation_split
 from mmvae_bench.datasets.cache import Data, load
-from mmvae_bench.datasets.validation import validation_split
 from mmvae_bench.engine.checkpoint import UNPROMISED, Keeper
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.layers import speed_up

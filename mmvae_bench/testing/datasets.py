@@ -18,7 +18,7 @@ import torch
 
 from mmvae_bench import nets
 from mmvae_bench.datasets.base import Dataset
-from mmvae_bench.metrics.classifier import to_device
+from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.options import parse_named, resolve
 from mmvae_bench.probability import likelihoods
 from mmvae_bench.spec import TrainSpec

@@ -10,11 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from mmvae_bench.datasets.base import Built, Dataset, Rows
-from mmvae_bench.datasets.cache import FACTS
-from mmvae_bench.datasets.repeated import Repeated, Stored
+from mmvae_bench.datasets.base import Built, Dataset, Repeated, Rows, Stored
+from mmvae_bench.datasets.cache import FACTS, array_hash
 from mmvae_bench.datasets.words import SPECIALS
-from mmvae_bench.metrics.oracle import array_hash
 from mmvae_bench.testing.check import must
 from mmvae_bench.types import Modality
 

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from mmvae_bench.datasets import digits, polymnist_files, registry
+from mmvae_bench.datasets import digits, registry
 from mmvae_bench.datasets.check import check
 from mmvae_bench.datasets.packaged import digits_file, read_digits
-from mmvae_bench.datasets.polymnist import PolyMnist
-from mmvae_bench.datasets.polymnist_files import embedded_photographs, own_photographs, read_photograph
-from mmvae_bench.datasets.polymnist_views import ink, permuted, placed, view
+from mmvae_bench.datasets.polymnist import files as polymnist_files
+from mmvae_bench.datasets.polymnist.dataset import PolyMnist
+from mmvae_bench.datasets.polymnist.files import embedded_photographs, own_photographs, read_photograph
+from mmvae_bench.datasets.polymnist.views import ink, permuted, placed, view
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 from mmvae_bench.options import parse_named, resolve
 from mmvae_bench.seeds import seed_for
@@ -276,7 +277,7 @@ def test_it_conforms_on_real_data():
 
 def test_building_from_what_is_embedded_imports_no_package_of_theirs():
     code = (
-        "import sys; from pathlib import Path; from mmvae_bench.datasets.polymnist import PolyMnist\n"
+        "import sys; from pathlib import Path; from mmvae_bench.datasets.polymnist.dataset import PolyMnist\n"
         "PolyMnist(m=2, digits='embedded', translated=True).build(Path('.'))\n"
         "print([m for m in ('torch', 'mlxtend', 'sklearn', 'skimage') if m in sys.modules])"
     )

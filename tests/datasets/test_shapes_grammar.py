@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmvae_bench.datasets.shapes_grammar import LENGTH, VOCABULARY, CaptionJudge, Grammar
+from mmvae_bench.datasets.captioned_shapes.grammar import LENGTH, VOCABULARY, CaptionJudge, Grammar
 from mmvae_bench.datasets.words import EOS, PAD
 
 LEVELS = (1, 2, 3, 4, 5)

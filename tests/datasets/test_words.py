@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmvae_bench.datasets.cub import UNSEEN
+from mmvae_bench.datasets.cub.dataset import UNSEEN
 from mmvae_bench.datasets.words import EOS, PAD, SPECIALS, UNK, decode, encode, tokenise, vocabulary
 
 REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")

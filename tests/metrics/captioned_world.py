@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmvae_bench.datasets.base import Rows
-from mmvae_bench.datasets.repeated import Repeated
+from mmvae_bench.datasets.base import Repeated, Rows
 from mmvae_bench.datasets.words import EOS, SPECIALS
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation

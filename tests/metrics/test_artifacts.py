@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmvae_bench import models
-from mmvae_bench.datasets.base import Rows
-from mmvae_bench.datasets.repeated import Repeated
+from mmvae_bench.datasets.base import Repeated, Rows
 from mmvae_bench.datasets.words import EOS, SPECIALS
 from mmvae_bench.metrics.artifacts import GRID_ROWS, artifacts, grid_rows, grids, kinds, to_text, tsne
 from mmvae_bench.metrics.base import Evaluation

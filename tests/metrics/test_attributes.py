@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mmvae_bench.datasets.shapes_grammar import CaptionJudge, Grammar
+from mmvae_bench.datasets.captioned_shapes.grammar import CaptionJudge, Grammar
 from mmvae_bench.datasets.words import EOS
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import attributes, coherence, registry

@@ -6,7 +6,7 @@ from scipy.linalg import eig
 from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA
 
-from mmvae_bench.datasets.repeated import Repeated
+from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import canonical
 from mmvae_bench.metrics.canonical import agreement, fit_cca, moments, ratio

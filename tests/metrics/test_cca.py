@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmvae_bench.metrics import cca_space
-from mmvae_bench.metrics.cca import measured
-from mmvae_bench.metrics.cca_space import most_components, picture_side, spaces
-from mmvae_bench.metrics.classifier import Oracle
+from mmvae_bench.metrics import cca as cca_space
+from mmvae_bench.metrics.cca import measured, most_components, picture_side, spaces
 from mmvae_bench.metrics.evaluate import evaluate
+from mmvae_bench.metrics.oracle import Oracle
 from mmvae_bench.types import Modality
 from tests.metrics.captioned_world import Blind, Knowing, captioned
 

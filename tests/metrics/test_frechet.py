@@ -8,9 +8,9 @@ from scipy.stats import ortho_group
 
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.metrics import registry
-from mmvae_bench.metrics.classifier import Oracle
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.frechet import conditions, frechet_distance
+from mmvae_bench.metrics.oracle import Oracle
 
 
 def standardised(n, f, seed):

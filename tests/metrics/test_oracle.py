@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.datasets.cache import Data
-from mmvae_bench.metrics import classifier
+from mmvae_bench.metrics import oracle as classifier
 from mmvae_bench.metrics import oracle as module
 from mmvae_bench.metrics.oracle import Oracle, load_oracles, to_device, train_oracle
 from mmvae_bench.types import Modality

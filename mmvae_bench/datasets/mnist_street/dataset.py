@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets import street
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.datasets.mnist_street import pictures as street
 from mmvae_bench.datasets.packaged import digits_file, read_digits, split
 from mmvae_bench.seeds import seed_for
 

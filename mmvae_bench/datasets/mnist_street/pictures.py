@@ -20,7 +20,6 @@ BASELINE = 96  # of the strip
 LUMA = np.array([0.299, 0.587, 0.114])
 CHROMA = np.array([0.9, 0.25, 1.2])  # photographs of streets vary between blue and yellow most, in green least
 SKY = np.array([0.0, 0.0, 0.4])  # and are a little blue on average
-
 Span = tuple[float, float]
 
 

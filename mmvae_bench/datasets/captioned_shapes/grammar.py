@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.shapes import BACKGROUNDS, COLOURS, HORIZONTAL, OUTLINES, SIZES, VERTICAL
+from mmvae_bench.datasets.captioned_shapes.pictures import BACKGROUNDS, COLOURS, HORIZONTAL, OUTLINES, SIZES, VERTICAL
 from mmvae_bench.datasets.words import EOS, PAD, SPECIALS
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ ORDER = (  # in which a caption says them: attribute, the words of which one is 
     ("background", tuple(BACKGROUNDS)),
 )
 VOCABULARY = (*SPECIALS, *(word for _, words in ORDER for word in words))
-
 Ids = NDArray[np.int16] | NDArray[np.int64]
 
 

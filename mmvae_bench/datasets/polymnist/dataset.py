@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
 from mmvae_bench.datasets.digits import MNIST_MD5, Images, check_mnist, fetch_command, fetch_mnist, read_mnist
 from mmvae_bench.datasets.packaged import digits_file, read_digits, split
-from mmvae_bench.datasets.polymnist_files import (
+from mmvae_bench.datasets.polymnist.files import (
     WHENCE,
     archive_folders,
     embedded_photographs,
@@ -21,7 +21,7 @@ from mmvae_bench.datasets.polymnist_files import (
     read_photograph,
     read_views,
 )
-from mmvae_bench.datasets.polymnist_views import SIDE, ink, view
+from mmvae_bench.datasets.polymnist.views import SIDE, ink, view
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 
 if TYPE_CHECKING:

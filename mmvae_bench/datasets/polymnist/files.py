@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmvae_bench.datasets.packaged import packaged_file
-from mmvae_bench.datasets.polymnist_views import SIDE
+from mmvae_bench.datasets.polymnist.views import SIDE
 from mmvae_bench.errors import DataError
 
 FOLDER = "polymnist_backgrounds"  # below data_dir
@@ -21,7 +21,6 @@ EMBEDDED = (
     ("sklearn", "datasets", "images", "flower.jpg"),
     ("skimage", "data", "astronaut.png"),
 )
-
 SPLITS = ("train", "test")
 PLACES = ("PolyMNIST/MMNIST", "MMNIST")  # below data_dir, searched in this order
 ZIPS = ("PolyMNIST.zip", "MMNIST.zip")

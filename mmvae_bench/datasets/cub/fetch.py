@@ -12,8 +12,7 @@ import click
 from filelock import FileLock
 
 from mmvae_bench.datasets.archives import kind, names
-from mmvae_bench.datasets.cub_files import CAPTION, OFFICIAL, PICTURE, TABLE
-from mmvae_bench.datasets.cub_places import CAPTIONS, PICTURES, first, places
+from mmvae_bench.datasets.cub.files import CAPTION, CAPTIONS, OFFICIAL, PICTURE, PICTURES, TABLE, first, places
 from mmvae_bench.datasets.download import CHUNK, Pinned, download, sha256
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, is_resnet101
 from mmvae_bench.errors import BenchWarning, DataError
@@ -64,7 +63,7 @@ def fetch(data_dir: Path, given: Sequence[Path]) -> None:
 
 
 def recognise(path: Path) -> str:
-    """The name under which :func:`~mmvae_bench.datasets.cub_places.find` looks for what a file holds.
+    """The name under which :func:`~mmvae_bench.datasets.cub.files.find` looks for what a file holds.
 
     Raises:
         DataError: If it holds nothing of CUB, or is damaged.

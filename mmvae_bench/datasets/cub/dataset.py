@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.datasets.cub_fetch import CUB, fetch
-from mmvae_bench.datasets.cub_files import PER_PICTURE, SIDE, Birds, read_official, read_partial
-from mmvae_bench.datasets.cub_places import find
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
+from mmvae_bench.datasets.cub.fetch import CUB, fetch
+from mmvae_bench.datasets.cub.files import PER_PICTURE, SIDE, Birds, find, read_official, read_partial
 from mmvae_bench.datasets.download import UNVERIFIED, sha256
-from mmvae_bench.datasets.repeated import Repeated
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, WHENCE, features, weights_file
 from mmvae_bench.datasets.words import encode, tokenise, vocabulary
 from mmvae_bench.errors import BenchWarning, DataError

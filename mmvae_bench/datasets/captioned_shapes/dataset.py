@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Judge, Protocol, Rows
-from mmvae_bench.datasets.shapes import OUTLINES, SIDE, render
-from mmvae_bench.datasets.shapes_grammar import LENGTH, VOCABULARY, CaptionJudge, Grammar
+from mmvae_bench.datasets.captioned_shapes.grammar import LENGTH, VOCABULARY, CaptionJudge, Grammar
+from mmvae_bench.datasets.captioned_shapes.pictures import OUTLINES, SIDE, render
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw
 SIDE = 32  # of a finished picture, in pixels
 FINE = 8  # shapes are drawn this many times larger and averaged, which smooths their edges
 TURN = np.linspace(0, 2 * np.pi, 48, endpoint=False)  # where the outlines of round shapes have their corners
-
 # How each word looks. Lengths are in pixels of the finished picture.
 OUTLINES = {  # corners [n, 2], x to the right and y down
     "heart": np.stack(
@@ -36,13 +35,11 @@ COLOURS = {  # hue in degrees, saturation
 VERTICAL = {"top": -6.5, "bottom": 6.5}  # of the shape's centre, from the picture's
 HORIZONTAL = {"left": -6.5, "right": 6.5}
 BACKGROUNDS = {"light": 0.88, "dark": 0.14}  # its grey, 0..1
-
 # What is fixed where the captions of a level do not name it.
 MEDIUM = 9.0
 PLAIN = COLOURS["red"]
 CENTRE = (0.0, 0.0)
 PLATE = BACKGROUNDS["dark"]
-
 # What no caption names: drawn uniformly to either side.
 SHIFT = 1.5  # pixels, of the centre, in both directions
 TILT = 10.0  # degrees
@@ -51,7 +48,6 @@ HUE = 8.0  # degrees
 FADE = 0.1  # saturation, downwards only
 SHADE = 0.08  # value, about .9
 TINT = 0.03  # of the background, each of its colours for itself
-
 Array = NDArray[np.float64]
 
 

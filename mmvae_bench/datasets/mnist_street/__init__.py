@@ -1,0 +1,1 @@
+"""MNIST digits with rendered street numbers of the same class."""

@@ -1,0 +1,1 @@
+"""PolyMNIST: the same digit on several photographs."""
