@@ -21,9 +21,9 @@ import click
 
 from mmvae_bench.cli.options import results_option
 from mmvae_bench.errors import BenchError
-from mmvae_bench.report.beside import Beside
 from mmvae_bench.report.build import ReportResult, build_report
 from mmvae_bench.report.facts import setting
+from mmvae_bench.report.published import Beside
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import SummaryTable, summarise_groups
 from mmvae_bench.store.store import Store

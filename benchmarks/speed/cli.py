@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from mmvae_bench.report.runs import Run
+from mmvae_bench.report.select import Run
 from mmvae_bench.spec import Missing, RunSpec
 from mmvae_bench.store.run import OWN
 from mmvae_bench.store.store import RunResult, Store, read_run

@@ -21,8 +21,7 @@ from mmvae_bench import models
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine.device import choose, peak_memory_mb, prepare
 from mmvae_bench.engine.feed import Feed
-from mmvae_bench.engine.mode import Mode, choose_mode
-from mmvae_bench.engine.precision import check, narrowed
+from mmvae_bench.engine.mode import Mode, check, choose_mode, narrowed
 from mmvae_bench.engine.share import Turn, place
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.engine.train import BURST, History, Progress, train

@@ -13,8 +13,7 @@ from torch import Tensor
 from mmvae_bench import models
 from mmvae_bench.engine.feed import Epoch, Feed
 from mmvae_bench.engine.layers import speed_up
-from mmvae_bench.engine.mode import Mode, choose_mode
-from mmvae_bench.engine.precision import narrowed
+from mmvae_bench.engine.mode import Mode, choose_mode, narrowed
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing

@@ -19,7 +19,7 @@ def compare(a: str, b: str, suite: str | None, metric: str | None, results_dir: 
 
     A and B are models as the report's tables call them.
     """
-    from mmvae_bench.report.versus import versus
+    from mmvae_bench.report.compare import versus
     from mmvae_bench.store.store import Store
 
     store = Store(results_dir)

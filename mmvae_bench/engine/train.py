@@ -8,13 +8,11 @@ from functools import partial
 
 import torch
 
-from mmvae_bench.engine.checkpoint import Keeper
+from mmvae_bench.engine.checkpoint import Keeper, Position, Training
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.feed import Feed
-from mmvae_bench.engine.mode import Mode
-from mmvae_bench.engine.precision import narrowed
+from mmvae_bench.engine.mode import Mode, narrowed
 from mmvae_bench.engine.share import Turn
-from mmvae_bench.engine.state import Position, Training
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.models.base import MultimodalVAE

@@ -5,17 +5,37 @@ from copy import deepcopy
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from mmvae_bench.models.base import Batches, MultimodalVAE
 from mmvae_bench.models.densities import Densities
-from mmvae_bench.models.pseudo import PseudoInputs
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Count, Positive, Weight
 from mmvae_bench.probability.bounds import Estimate, log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, kl
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, products, without
 from mmvae_bench.types import Loss, MultimodalBatch
+
+
+class PseudoInputs(nn.ParameterDict):
+    """u_m1 .. u_mU of every modality, of captions as embedded words: [U, *input_shape] each.
+
+    Args:
+        networks: What they are inputs of.
+        size: U.
+    """
+
+    def __init__(self, networks: Networks, size: int) -> None:
+        super().__init__({m.name: torch.zeros(size, *networks.input_shape(m)) for m in networks.modalities})
+
+    def initialise(self, networks: Networks, draw: Callable[[str, int], Tensor]) -> None:
+        """Start them at training entries that are present; ``draw`` as in ``MultimodalVAE.initialise``."""
+        for name, u in self.items():
+            u.data.copy_(networks.embed(name, draw(name, len(u))))
+
+    def encoded(self, by: Densities) -> Diagonal:
+        """q(z | u) of all of them, batch shape [M, U]."""
+        return by.expert(torch.stack([by.networks.encode(name, self[name]) for name in by.names]))
 
 
 class MEME(MultimodalVAE):

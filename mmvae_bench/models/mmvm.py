@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from mmvae_bench.models.private import PrivateLatents
+from mmvae_bench.models.unimodal import PrivateLatents
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import row_mean

@@ -7,17 +7,58 @@ cosines everywhere, and only tasks, and seeds of them, that all models of the me
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.report.describe import metric_title
-from mmvae_bench.report.ranks import Ranks, mean_ranks
 from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Table
+from mmvae_bench.report.words import metric_title
+
+MIN_BLOCKS = 10  # below this no test of ranks
+MIN_MODELS = 3  # Friedman's test is of three and more
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Models ranked in each block.
+
+    Attributes:
+        mean: Mean rank of each model, 1 the best, ties averaged.
+        blocks: How many.
+        friedman: p of Friedman's test that no model ranks higher than another; None below 10 blocks or 3 models.
+        nemenyi: p of each pair in Nemenyi's test, 1 for all where Friedman's p is not below .05: no test follows it
+            then. Empty where there is no ``friedman``.
+    """
+
+    mean: dict[str, float]
+    blocks: int
+    friedman: float | None = None
+    nemenyi: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+def mean_ranks(scores: NDArray[np.float64], models: Sequence[str]) -> Ranks | None:
+    """Rank models by scores [block, model], the highest first; None below 2 blocks or 2 models."""
+    blocks, n = scores.shape
+    if min(blocks, n) < 2:
+        return None
+    from scipy import stats
+
+    mean = dict(zip(models, map(float, stats.rankdata(-scores, axis=1).mean(0)), strict=True))
+    if blocks < MIN_BLOCKS or n < MIN_MODELS:
+        return Ranks(mean, blocks)
+    from scikit_posthocs import posthoc_nemenyi_friedman
+
+    tied = bool((np.ptp(scores, axis=1) == 0).all())  # a test statistic of 0 / 0
+    friedman = 1.0 if tied else float(stats.friedmanchisquare(*scores.T).pvalue)
+    p = posthoc_nemenyi_friedman(scores).to_numpy() if friedman < ALPHA else np.ones((n, n))
+    return Ranks(mean, blocks, friedman, {(models[i], models[j]): float(p[i, j]) for i, j in combinations(range(n), 2)})
+
 
 MIN_CELLS = 20  # task x seed cells; below this no interquartile mean
 RESAMPLES = 5000

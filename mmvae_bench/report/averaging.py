@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.report.describe import CONTROL, coarse_direction, condition_text, direction, is_ranked
-from mmvae_bench.report.marks import mark
-from mmvae_bench.report.metric_words import METRICS
+from mmvae_bench.report.comparisons import mark
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table
+from mmvae_bench.report.words import CONTROL, METRICS, coarse_direction, condition_text, direction, is_ranked
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts

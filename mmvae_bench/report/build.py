@@ -10,21 +10,20 @@ from typing import Any
 
 from mmvae_bench.report.aggregates import Aggregate, aggregate, write_aggregates
 from mmvae_bench.report.averaging import build_tables
-from mmvae_bench.report.beside import Section, beside, write_beside
-from mmvae_bench.report.exemplars import exemplars
+from mmvae_bench.report.comparisons import Comparison
 from mmvae_bench.report.facts import warnings
-from mmvae_bench.report.figures import Picture, Plot, palette, save_all
-from mmvae_bench.report.figures_captions import captions
-from mmvae_bench.report.figures_curves import curves
-from mmvae_bench.report.figures_ranks import critical_differences
-from mmvae_bench.report.figures_relatedness import class_matrices, histograms
-from mmvae_bench.report.figures_samples import embeddings, grids
-from mmvae_bench.report.figures_time import against_time
-from mmvae_bench.report.naming import file_name, slug
+from mmvae_bench.report.figures.captions import captions
+from mmvae_bench.report.figures.curves import curves
+from mmvae_bench.report.figures.exemplars import exemplars
+from mmvae_bench.report.figures.ranks import critical_differences
+from mmvae_bench.report.figures.relatedness import class_matrices, histograms
+from mmvae_bench.report.figures.samples import embeddings, grids
+from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
+from mmvae_bench.report.figures.time import against_time
 from mmvae_bench.report.page import render_page
-from mmvae_bench.report.pairs import Comparison
+from mmvae_bench.report.published import Section, beside, write_beside
 from mmvae_bench.report.render import to_csv, to_latex, to_markdown
-from mmvae_bench.report.select import Selection, select
+from mmvae_bench.report.select import Selection, file_name, select, slug
 from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.store.store import COLUMNS, Store

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from mmvae_bench.report.averaging import HASHES
-from mmvae_bench.report.describe import condition_text, metric_title
-from mmvae_bench.report.runs import Run
-from mmvae_bench.report.select import Selection
+from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
+from mmvae_bench.report.words import condition_text, metric_title
 
 
 def setting(selection: Selection) -> dict[str, str]:

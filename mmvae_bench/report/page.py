@@ -12,14 +12,14 @@ from markupsafe import Markup
 from mmvae_bench import __version__
 from mmvae_bench.report import facts
 from mmvae_bench.report.aggregates import Aggregate, rows
-from mmvae_bench.report.beside import Section, published_notes
-from mmvae_bench.report.describe import condition_text
-from mmvae_bench.report.figures import Picture
-from mmvae_bench.report.pairs import Comparison
+from mmvae_bench.report.comparisons import Comparison
+from mmvae_bench.report.figures.style import Picture
+from mmvae_bench.report.published import Section, published_notes
 from mmvae_bench.report.render import DIRECTIONS, LEGEND, caption, limit_rows, notes, show
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.summary import SummaryTable
 from mmvae_bench.report.tables import Table
+from mmvae_bench.report.words import condition_text
 
 
 def render_page(

@@ -4,11 +4,19 @@ A row of ``suites/published.csv`` is a number; its ``settings`` name a line of `
 """
 
 import csv
-from collections.abc import Iterable
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from mmvae_bench.report.select import Run, Selection
+from mmvae_bench.report.statistics import Summary, summarise
+from mmvae_bench.report.words import condition_text, direction, metric_title
 
 
 @dataclass(frozen=True)
@@ -90,3 +98,161 @@ def parsed(text: str, bare: str = "") -> dict[str, str]:
     """``conv;hidden=400`` as ``{bare: "conv", "hidden": "400"}``."""
     pairs = [part.partition("=") for part in text.split(";") if part]
     return {key if equals else bare: value if equals else key for key, equals, value in pairs}
+
+
+TASK = ["metric", "variant", "prior", "given", "target"]
+HELD_OUT = 0.1  # steps may differ by so much: 5 % of our training rows are validation
+COLUMNS = (
+    "id", "data_set", "label", "missing_scheme", "missing_ratio", "metric", "variant", "prior", "given", "target",
+    "ours", "ours_sd", "ours_half_width", "ours_n", "published", "published_sd", "published_n", "difference", "why_not",
+    "paper", "table", "source", "confidence", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published number and ours.
+
+    Attributes:
+        why: Why they may not be compared; empty if nothing known speaks against it.
+    """
+
+    published: Published
+    run: Run
+    ours: Summary
+    why: str
+
+    @property
+    def condition(self) -> str:
+        """What was hidden in training."""
+        return condition_text(self.run.scheme, self.run.ratio)
+
+    @property
+    def score(self) -> str:
+        """Metric and direction."""
+        metric, variant, prior, given, target = self.published.place
+        views, count = self.published.views, len(self.run.modalities)
+        where = f"{views} given" if views and not given else direction(metric, given, target, count)
+        return f"{metric_title(metric, variant, prior)}, {where}"
+
+    def show(self, value: float, spread: float | None = None) -> str:
+        """``0.512 ± 0.010``, as the published value's size asks for."""
+        digits = 1 if abs(self.published.value) >= 10 else 3
+        return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the published value."""
+        return None if self.why else self.ours.mean - self.published.value
+
+
+@dataclass(frozen=True)
+class Section:
+    """What was published on a data set.
+
+    Attributes:
+        unmatched: Number of published values that no run of ours stands beside.
+    """
+
+    group: str
+    beside: list[Beside]
+    unmatched: int
+
+
+def published_notes(shown: Iterable[Beside]) -> list[str]:
+    """What is to be known of published numbers and of their settings, each said once."""
+    said: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
+    numbers = [one.published for one in shown]
+    for p in numbers:
+        for part in filter(None, p.note.split("; ")):
+            said[p.paper, p.table, part][p.model] = None
+    notes = [f"{paper}, {table} ({', '.join(names)}): {part}." for (paper, table, part), names in said.items()]
+    return [*notes, *dict.fromkeys(f"Settings of {p.paper}: {settings()[p.settings]['source']}." for p in numbers)]
+
+
+def beside(selection: Selection) -> list[Section]:
+    """For each data set on which anything was published: our scores next to it, by model."""
+    found = []
+    for group in selection.groups:
+        runs = [run for run in selection.runs if run.group == group]
+        about = [p for p in published() if _is_about(p, runs[0])]
+        pairs = sorted(_pairs(selection, runs, about), key=lambda pair: selection.labels.index(pair.run.label))
+        if about:
+            found.append(Section(group, pairs, len(about) - len({pair.published.id for pair in pairs})))
+    return found
+
+
+def _is_about(p: Published, run: Run) -> bool:
+    """Whether the number is about this form of the run's data set."""
+    data = run.spec["dataset"]
+    return p.dataset == data["name"] and not _contradictions(parsed(p.dataset_options), data["options"])
+
+
+def _pairs(selection: Selection, runs: list[Run], about: list[Published]) -> Iterable[Beside]:
+    rows = selection.frame[
+        (selection.frame["status"] == "ok") & selection.frame["run_id"].isin([r.run_id for r in runs])
+    ]
+    scores = {key: list(part) for key, part in rows.groupby(["entrant", "scheme", "ratio", *TASK])["value"]}
+    cells = {(run.label, run.scheme, run.ratio): run for run in runs}
+    for p in about:
+        for (label, scheme, ratio), run in cells.items():
+            values = scores.get((label, scheme, ratio, *p.place))
+            if values and (p.model, p.scheme) == (run.spec["model"]["name"], scheme) and math.isclose(p.ratio, ratio):
+                yield Beside(p, run, summarise(values), why_not(p, run))
+
+
+def why_not(p: Published, run: Run) -> str:
+    """What speaks against comparing a published value with this run's, in one line; empty if nothing known does."""
+    spec, known = run.spec, settings()[p.settings]
+    wanted = {**parsed(known["nets"], "nets"), **parsed(known["data"]), **parsed(known["likelihoods"])}
+    wanted |= {key: known[key] for key in ("latent_dim", "epochs", "batch_size", "learning_rate", "optimiser")}
+    wanted |= parsed(p.model_options)
+    facts = {"nets": spec["nets"]["name"], **spec["nets"]["options"], **spec["dataset"]["options"], **spec["train"]}
+    facts |= {f"{m}.{key}": value for m, part in spec["likelihoods"].items() for key, value in part.items()}
+    facts |= {"latent_dim": spec["latent_dim"], **spec["model"]["options"]}
+    reasons = [p.incomparable, f"our data: {run.subset}" if run.subset else ""]
+    reasons += [
+        f"{spec[f'limit_{part}']} {part} rows here" for part in ("train", "test") if spec[f"limit_{part}"] is not None
+    ]
+    reasons += _contradictions(wanted, facts)
+    steps = run.record.get("steps")
+    if known["steps"] and steps and not math.isclose(steps, float(known["steps"]), rel_tol=HELD_OUT):
+        reasons.append(f"{steps:,} steps instead of {int(known['steps']):,}")
+    unknown = [
+        name for name, text in (("nets", known["nets"]), ("budget", known["epochs"] or known["steps"])) if not text
+    ]
+    if unknown:
+        reasons.append(f"unknown there: {', '.join(unknown)}")
+    return "; ".join(filter(None, reasons))
+
+
+def _contradictions(wanted: Mapping[str, str], facts: Mapping[str, Any]) -> list[str]:
+    """What is known and other than in ``facts``, a sentence each."""
+    known = {key: want for key, want in wanted.items() if want}
+    lacks = [f"{key}={want} there, which is no option here" for key, want in known.items() if key not in facts]
+    other = {key: want for key, want in known.items() if key in facts and not _same(facts[key], want)}
+    return [*(f"{key.replace('_', ' ')} {_text(facts[key])} instead of {want}" for key, want in other.items()), *lacks]
+
+
+def _same(fact: Any, want: str) -> bool:
+    try:
+        return math.isclose(float(fact), float(want), rel_tol=1e-3)
+    except (TypeError, ValueError):
+        return _text(fact) == want
+
+
+def _text(fact: Any) -> str:
+    return fact if isinstance(fact, str) else json.dumps(fact)
+
+
+def write_beside(sections: Iterable[Section], path: Path) -> None:
+    """The same as a table, a line for each published value and each model of ours beside it."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for one in (one for section in sections for one in section.beside):
+            p, run, s = one.published, one.run, one.ours
+            writer.writerow([
+                p.id, run.group, run.label, run.scheme, run.ratio, *p.place, s.mean, s.sd, s.half_width, s.n,
+                p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
+            ])  # fmt: skip

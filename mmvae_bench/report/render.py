@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
-from mmvae_bench.report.describe import CONTROL
-from mmvae_bench.report.marks import ranked, same_seeds
+from mmvae_bench.report.comparisons import ranked, same_seeds
 from mmvae_bench.report.statistics import MIN_SEEDS
 from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.words import CONTROL
 
 DAGGER = "†"
 ALMOST = "≈"  # not told from the best

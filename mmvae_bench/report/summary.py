@@ -8,10 +8,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmvae_bench.report.averaging import build_table
-from mmvae_bench.report.describe import condition_text
-from mmvae_bench.report.pairs import Comparison, compare_column
+from mmvae_bench.report.comparisons import Comparison, compare_column
 from mmvae_bench.report.render import ALMOST, DAGGER, LEGEND, show, show_limits
 from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.words import condition_text
 
 
 class Part(NamedTuple):

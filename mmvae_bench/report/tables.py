@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from mmvae_bench.report.describe import condition_text, definition, metric_title
 from mmvae_bench.report.statistics import Summary
+from mmvae_bench.report.words import condition_text, definition, metric_title
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def check_device(device: str, precision: str = "fp32") -> None:
             raise BenchError(f"there is {have} here, so --device {device} cannot be used; use --device cpu or auto")
     if precision != "fp32":
         from mmvae_bench.engine.device import choose
-        from mmvae_bench.engine.precision import check
+        from mmvae_bench.engine.mode import check
 
         check(precision, choose(device))
 

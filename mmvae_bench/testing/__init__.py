@@ -15,11 +15,10 @@ from pathlib import Path
 
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.testing.check import Broken, Check
 from mmvae_bench.testing.datasets import dataset_checks
-from mmvae_bench.testing.declared import declared_checks
 from mmvae_bench.testing.examples import KINDS, Factory
 from mmvae_bench.testing.models import model_checks
+from mmvae_bench.testing.rules import Broken, Check, declared_checks
 
 __all__ = ["KINDS", "Broken", "Check", "check_dataset", "check_model", "dataset_checks", "declared_checks",
            "model_checks"]  # fmt: skip

@@ -11,9 +11,9 @@ from torch import Generator, Tensor
 from mmvae_bench.errors import Undefined
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import DiagonalNormal, Posterior
-from mmvae_bench.testing.check import must
 from mmvae_bench.testing.examples import LATENT, SAMPLES, Case, example_batch, spoiled, undefined
-from mmvae_bench.testing.scores import log_likelihood, standard_prior
+from mmvae_bench.testing.likelihood import log_likelihood, standard_prior
+from mmvae_bench.testing.rules import must
 from mmvae_bench.types import Modality, MultimodalBatch
 
 DRAWS = 4000  # of z

@@ -8,8 +8,6 @@ import torch
 
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.testing.answers import decoding, generators, posterior, prior
-from mmvae_bench.testing.bounds import bound
-from mmvae_bench.testing.check import Check, must
 from mmvae_bench.testing.examples import (
     ROWS,
     Case,
@@ -25,8 +23,9 @@ from mmvae_bench.testing.examples import (
     total,
     untrained,
 )
-from mmvae_bench.testing.learning import learning, mean, pathwise
-from mmvae_bench.testing.scores import exact, finite, log_likelihood
+from mmvae_bench.testing.likelihood import exact, finite, log_likelihood
+from mmvae_bench.testing.rules import Check, must
+from mmvae_bench.testing.training import bound, learning, mean, pathwise
 from mmvae_bench.types import Loss
 
 HIDDEN = ((float("nan"), -1), (float("inf"), 2**40), (1e30, 1))  # values, and what stands for them among word ids

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from mmvae_bench import models
-from mmvae_bench.engine.mode import _cannot_compile
-from mmvae_bench.engine.precision import narrowed
+from mmvae_bench.engine.mode import _cannot_compile, narrowed
 from mmvae_bench.engine.step import Positions, _compiled
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from mmvae_bench.engine import mode as modes
-from mmvae_bench.engine.mode import Mode, choose_mode
-from mmvae_bench.engine.precision import narrowed
+from mmvae_bench.engine.mode import Mode, choose_mode, narrowed
 from mmvae_bench.engine.train import train
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Missing, TrainSpec

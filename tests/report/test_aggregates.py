@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmvae_bench.report.aggregates import Aggregate, aggregate, interquartile_mean, rows, write_aggregates
+from mmvae_bench.report.aggregates import Aggregate, aggregate, interquartile_mean, mean_ranks, rows, write_aggregates
 from mmvae_bench.report.averaging import build_tables
-from mmvae_bench.report.figures import palette, save_all
-from mmvae_bench.report.figures_ranks import critical_differences
-from mmvae_bench.report.ranks import mean_ranks
+from mmvae_bench.report.figures.ranks import critical_differences
+from mmvae_bench.report.figures.style import palette, save_all
 from mmvae_bench.report.select import select
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Column, Table

@@ -10,7 +10,7 @@ import pytest
 
 from mmvae_bench import datasets
 from mmvae_bench.report.build import ReportResult, _plots, build_report
-from mmvae_bench.report.figures import palette
+from mmvae_bench.report.figures.style import palette
 from mmvae_bench.report.select import select
 from mmvae_bench.store.store import Store
 

@@ -10,12 +10,12 @@ from matplotlib.collections import QuadMesh
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from mmvae_bench.report import figures
-from mmvae_bench.report.exemplars import Exemplar
-from mmvae_bench.report.figures import Look, palette, save, save_all
-from mmvae_bench.report.figures_curves import _line, curves
-from mmvae_bench.report.figures_relatedness import class_matrices, histograms
-from mmvae_bench.report.figures_samples import grids
+from mmvae_bench.report.figures import style as figures
+from mmvae_bench.report.figures.curves import _line, curves
+from mmvae_bench.report.figures.exemplars import Exemplar
+from mmvae_bench.report.figures.relatedness import class_matrices, histograms
+from mmvae_bench.report.figures.samples import grids
+from mmvae_bench.report.figures.style import Look, palette, save, save_all
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Column, Table
 

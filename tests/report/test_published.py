@@ -8,11 +8,10 @@ import pytest
 
 from mmvae_bench import datasets, metrics, models
 from mmvae_bench.options import Named, resolve
-from mmvae_bench.report.beside import Beside, beside, published_notes
 from mmvae_bench.report.build import build_report
-from mmvae_bench.report.metric_words import METRICS
-from mmvae_bench.report.published import Published, parsed, published, settings
+from mmvae_bench.report.published import Beside, Published, beside, parsed, published, published_notes, settings
 from mmvae_bench.report.select import select
+from mmvae_bench.report.words import METRICS
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.store.store import Store
 

@@ -7,12 +7,12 @@ import pytest
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.averaging import build_tables
-from mmvae_bench.report.describe import definition, is_main, is_ranked, metric_title
 from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.render import limit_rows, notes, show, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
+from mmvae_bench.report.words import definition, is_main, is_ranked, metric_title
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.store import Store
 

@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mmvae_bench.report.exemplars import Arrays, Exemplar, describe_rows, panels
-from mmvae_bench.report.figures import Plot
-from mmvae_bench.report.figures_samples import Pixels, as_pictures, is_text
+from mmvae_bench.report.figures.exemplars import Arrays, Exemplar, describe_rows, panels
+from mmvae_bench.report.figures.samples import Pixels, as_pictures, is_text
+from mmvae_bench.report.figures.style import Plot
 
 Texts = NDArray[np.str_]
-
 PAIRS = 8
 WIDEST = 9.3  # the page; lengths are in inches
 PICTURE = 0.68

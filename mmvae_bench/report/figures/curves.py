@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from mmvae_bench.report.describe import is_main, words
-from mmvae_bench.report.figures import Look, Plot, legend_right, new_figure
-from mmvae_bench.report.figures_rows import limit_handles, panel_title, rows
-from mmvae_bench.report.naming import slug
+from mmvae_bench.report.figures.rows import limit_handles, panel_title, rows
+from mmvae_bench.report.figures.style import Look, Plot, legend_right, new_figure
+from mmvae_bench.report.select import slug
 from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.words import is_main, words
 
 PANEL = (2.6, 2.3)
 MOST_PANELS = 3  # side by side

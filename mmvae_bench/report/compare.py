@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 from mmvae_bench.errors import BenchError
 from mmvae_bench.registry import Registry
 from mmvae_bench.report.averaging import whole_tables
-from mmvae_bench.report.pairs import compare_column
+from mmvae_bench.report.comparisons import compare_column
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.statistics import PairedDifference, paired_difference
 from mmvae_bench.report.summary import WIDTH, summarise_groups

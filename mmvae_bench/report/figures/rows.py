@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmvae_bench.report.describe import condition_text, words
-from mmvae_bench.report.figures import COLOURS, MARKERS, legend_below, new_figure
+from mmvae_bench.report.figures.style import COLOURS, MARKERS, legend_below, new_figure
 from mmvae_bench.report.tables import Column, Table
+from mmvae_bench.report.words import condition_text, words
 
 PANEL = 2.4  # inches wide
 ROW = 0.17  # inches high

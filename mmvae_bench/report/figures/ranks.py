@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmvae_bench.report.aggregates import Aggregate
-from mmvae_bench.report.figures import Look, Plot, new_figure
-from mmvae_bench.report.ranks import ALPHA, Ranks
+from mmvae_bench.report.aggregates import ALPHA, Aggregate, Ranks
+from mmvae_bench.report.figures.style import Look, Plot, new_figure
 
 
 def critical_differences(aggregates: Sequence[Aggregate], looks: Mapping[str, Look]) -> Iterator[Plot]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mmvae_bench.report.describe import condition_text
-from mmvae_bench.report.runs import Run
+from mmvae_bench.report.select import Run
+from mmvae_bench.report.words import condition_text
 
 Arrays = dict[str, NDArray[Any]]
 

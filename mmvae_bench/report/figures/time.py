@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mmvae_bench.report.figures import Look, Plot, legend_right, new_figure
-from mmvae_bench.report.figures_curves import draw_chance
-from mmvae_bench.report.runs import Run
+from mmvae_bench.report.figures.curves import draw_chance
+from mmvae_bench.report.figures.style import Look, Plot, legend_right, new_figure
+from mmvae_bench.report.select import Run
 from mmvae_bench.report.tables import Column, Table
 
 TIMED = (  # metric and variant: the first that a data set has

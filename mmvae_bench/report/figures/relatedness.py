@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from mmvae_bench.report.exemplars import Exemplar, describe_rows, panels
-from mmvae_bench.report.figures import Look, Plot, legend_below, new_figure
+from mmvae_bench.report.figures.exemplars import Exemplar, describe_rows, panels
+from mmvae_bench.report.figures.style import Look, Plot, legend_below, new_figure
 
 UNRELATED = "#9A9A9A"
 MOST_PAIRS = 3

@@ -1,13 +1,41 @@
 """What can be told from a class alone, be it a model's or a data set's: its signature and its options."""
 
 import inspect
+from collections.abc import Callable
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.options import Named, coerce, parse_named
-from mmvae_bench.testing.check import Broken, Check, must
+
+
+class Broken(AssertionError):
+    """A rule does not hold. The message is a sentence that says which one, and where."""
+
+
+class Check(NamedTuple):
+    """One rule of the conformance suite.
+
+    Attributes:
+        name: One to three words.
+        covers: What holds if it passes, for people.
+        run: Raises :class:`Broken` if it does not; what the checked code raises itself passes through.
+    """
+
+    name: str
+    covers: str
+    run: Callable[[], None]
+
+
+def must(holds: object, sentence: str) -> None:
+    """``assert``, which ``python -O`` would strip: then everything conformed.
+
+    Raises:
+        Broken: If it does not hold.
+    """
+    if not holds:
+        raise Broken(sentence)
 
 
 def declared_checks(entry: Any, base: type) -> list[Check]:

@@ -12,7 +12,6 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, standard
-from mmvae_bench.testing.check import must
 from mmvae_bench.testing.examples import (
     LATENT,
     SAMPLES,
@@ -24,6 +23,7 @@ from mmvae_bench.testing.examples import (
     spoiled,
     undefined,
 )
+from mmvae_bench.testing.rules import must
 from mmvae_bench.types import Modality, MultimodalBatch
 
 SLACK = math.log(10)  # an estimate of p(x) may exceed it: by ten, with a tenth of the proposal from the prior

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from mmvae_bench.report.exemplars import Arrays, Exemplar, describe_rows, panels
-from mmvae_bench.report.figures import Plot, legend_below, new_figure
+from mmvae_bench.report.figures.exemplars import Arrays, Exemplar, describe_rows, panels
+from mmvae_bench.report.figures.style import Plot, legend_below, new_figure
 
 MARKERS = "o^sDvP"
 MOST_SOURCES = 3

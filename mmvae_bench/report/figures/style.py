@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmvae_bench.models import registry as models
-from mmvae_bench.report.naming import file_name
+from mmvae_bench.report.select import file_name
 
 # Okabe and Ito's, told apart by people with any colour vision, less the yellow (too pale); grey is kept for context
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C510A", "#56B4E9", "#7B3294", "#BF9000", "#01665E")
