@@ -20,7 +20,7 @@ from mmvae_bench.datasets.download import sha256
 from mmvae_bench.datasets.mnist_svhn import MnistSvhn, pair
 from mmvae_bench.errors import BenchError, DataError
 
-REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(
     not (REAL / "svhn_10k").is_dir(), reason=f"no real data in {REAL}; set MMVAE_BENCH_TEST_DATA"
 )

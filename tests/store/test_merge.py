@@ -446,7 +446,7 @@ def test_a_plan_that_is_none_is_left_out(here, there, changes):
 
 
 def test_plans_and_runs_of_schema_1_are_merged(here):
-    result = merge(str(Path(__file__).parent / "schema1"))
+    result = merge(str(Path(__file__).parents[1] / "schema1"))
     assert (result.exit_code, counts(result)) == (0, "1 copied, 0 the same, 0 preferred, 0 left out")
     assert here.read_plan("custom")["run_ids"] == [folder.name for folder in here.folders()]
 

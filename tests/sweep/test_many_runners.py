@@ -21,7 +21,7 @@ from mmvae_bench.engine import share
 from mmvae_bench.engine.share import Place
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep import execute
-from tests.test_runner import run
+from tests.sweep.test_runner import run
 
 TINY = "--models mvae --datasets linear_gaussian[rows=60] --epochs 1 --limit-test 20 --seeds {seeds}"
 

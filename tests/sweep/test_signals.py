@@ -12,7 +12,7 @@ import pytest
 
 from mmvae_bench.store import publish, store
 from mmvae_bench.store.claims import Claims
-from tests.test_runner import run
+from tests.sweep.test_runner import run
 
 LONG = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 4000 --batch-size 50 --limit-test 100"
 SHORT = "--models mvae mopoe --datasets linear_gaussian[rows=120] --epochs 2 --limit-test 60"

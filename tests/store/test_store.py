@@ -151,7 +151,7 @@ def test_what_another_process_left_half_written_is_ignored(store):
 
 def test_a_folder_of_schema_1_is_read():
     """One that an older version wrote, before files had checksums."""
-    old = Store(Path(__file__).parent / "schema1")
+    old = Store(Path(__file__).parents[1] / "schema1")
     (folder,) = old.folders()
     assert read_run(folder)["schema"] == 1
     frame = old.scores()
@@ -162,7 +162,7 @@ def test_a_folder_of_schema_1_is_read():
 
 
 def test_rows_from_before_precision_and_engine_have_what_was_meant(tmp_path):
-    shutil.copytree(Path(__file__).parent / "schema1", tmp_path / "old")
+    shutil.copytree(Path(__file__).parents[1] / "schema1", tmp_path / "old")
     (folder,) = Store(tmp_path / "old").folders()
     rows = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
     for row in rows:

@@ -17,7 +17,7 @@ from mmvae_bench.sweep import signals as stops
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.request import Request
 from mmvae_bench.sweep.worker import DEATHS, Command, Halt, Task, work
-from tests.test_runner import DATA, run
+from tests.sweep.test_runner import DATA, run
 
 COMMAND = Command("ours", os.getpid())
 

@@ -15,7 +15,7 @@ from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.testing import check_dataset, dataset_checks
 from mmvae_bench.types import Modality
-from tests.test_check import Small, broken
+from tests.testing.test_models import Small, broken
 
 
 def found_up_to(check: str, data: type[Dataset], data_dir: Path) -> dict[str, str]:

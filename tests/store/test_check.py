@@ -15,7 +15,7 @@ from mmvae_bench.store.work import UnderWay
 from tests.stored import damage, fail, plan, publish, row, rows, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
-SCHEMA1 = Path(__file__).parent / "schema1"
+SCHEMA1 = Path(__file__).parents[1] / "schema1"
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from mmvae_bench.spec import RunSpec
 from mmvae_bench.store import publish
 from mmvae_bench.store.claims import Claim
 from mmvae_bench.store.store import RunResult, Store
-from tests.test_store import SPEC
-from tests.test_store import result as plain_result
+from tests.store.test_store import SPEC
+from tests.store.test_store import result as plain_result
 
 SPECS = (SPEC, replace(SPEC, seed=1))
 BROKEN = -1  # the version of a folder that was broken before anybody came

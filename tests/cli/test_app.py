@@ -344,7 +344,7 @@ def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
         "sys.modules['mmvae_bench.sweep.runner'] = types.SimpleNamespace(run_plan=wait, count_jobs=lambda _: 2)\n"
         "from mmvae_bench.cli import main\nmain(['run', '--datasets', 'linear_gaussian', '--models', 'mvae'])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -14,7 +14,7 @@ KILLS = 30
 def test_thirty_kills_change_no_bit(tmp_path):
     seed = int(os.environ.get("MMVAE_BENCH_KILL_SEED", time.time_ns() % 2**32))
     print(f"MMVAE_BENCH_KILL_SEED={seed}")  # noqa: T201 (shown where the test fails)
-    path = Path(__file__).parents[1] / "benchmarks" / "kills.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "kills.py"
     spec = importlib.util.spec_from_file_location("kills", path)
     kills = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(kills)
