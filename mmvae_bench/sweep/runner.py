@@ -257,7 +257,7 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
         return False
     nothing: dict[str, Any] = {}
     scored = steadily(store.folder(spec), read_run, nothing).get("metrics", {})
-    return any(scored.get(name) != number for name, number in metric_versions().items())
+    return any(scored.get(name) != number for name, number in metric_versions(settings.metrics).items())
 
 
 def count_jobs(settings: Settings) -> int:

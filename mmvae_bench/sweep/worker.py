@@ -168,9 +168,11 @@ def _result(
                 if task.train:
                     return execute.run(
                         spec, at.device, settings.threads, settings.data_dir, settings.cache_dir,
-                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled,
+                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled, metrics=settings.metrics,
                     )  # fmt: skip
-                return execute.evaluate_again(spec, store, at.device, settings.data_dir, settings.cache_dir, keeper)
+                return execute.evaluate_again(
+                    spec, store, at.device, settings.data_dir, settings.cache_dir, keeper, settings.metrics
+                )
             except torch.OutOfMemoryError as error:
                 if not at.crowded():
                     why = str(error).splitlines()[0]
