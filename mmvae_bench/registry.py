@@ -78,6 +78,14 @@ class Registry(Generic[T]):
         """Whether a name is ours: no plug-in's, and not registered by a user's own code."""
         return name in self._lazy
 
+    def own(self) -> dict[str, T]:
+        """The entries that a user's script or notebook registered: other processes must be told of them."""
+        return {name: item for name, item in self._loaded.items() if name not in {*self._lazy, *self._plugins}}
+
+    def adopt(self, entries: Mapping[str, T]) -> None:
+        """Take over the :meth:`own` entries of another process."""
+        self._loaded |= entries
+
     def check(self, name: str) -> str:
         """Return ``name`` if it is registered, without importing it.
 

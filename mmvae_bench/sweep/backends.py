@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 import joblib
 
+from mmvae_bench import datasets, metrics, models, nets
 from mmvae_bench.errors import BenchError
+from mmvae_bench.registry import Registry
 from mmvae_bench.sweep.request import Settings
 from mmvae_bench.sweep.signals import unheard
 
 T = TypeVar("T")
+REGISTRIES: tuple[Registry[Any], ...] = (models.registry, datasets.registry, nets.registry, metrics.registry)
 IDLE = 30  # seconds after which a worker without work ends: also one whose command was killed
 TIMEOUT = 20  # seconds that a scheduler may take to answer
 WORKERS = 600  # seconds that its first worker may take to come: it may stand in a queue
@@ -111,14 +114,22 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
     else:
         how["return_as"] = "list"  # ray's pool hands over results all together
         jobs = max(2, jobs)  # one would be computed in this process
+    own = tuple(registry.own() for registry in REGISTRIES)
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
-            ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(call)() for call in calls)
+            ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(_told)(own, call) for call in calls)
         yield from ended
     except CancelledError as error:
         raise BenchError("the cluster is gone; run the same command again, which goes on") from error
     except _deaths() as error:
         raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _told(own: tuple[dict[str, Any], ...], call: Callable[[], T]) -> T:
+    """Do a call where what the user's script or notebook registered is known."""
+    for registry, entries in zip(REGISTRIES, own, strict=True):
+        registry.adopt(entries)
+    return call()
 
 
 def _local(device: str) -> str:
