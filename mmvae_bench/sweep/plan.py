@@ -13,7 +13,8 @@ from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec, grid
-from mmvae_bench.store.store import Store, read_run
+from mmvae_bench.store.run import StoredRun, run_checksum
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
 
 Status = Literal["to run", "stored", "failed before", "broken", "skipped", "other shard"]
@@ -28,7 +29,7 @@ class PlannedRun:
         status: ``broken`` is a folder that was cut off or edited.
         reason: Why it is skipped, failed or broken.
         spec: None only where the model cannot be imported (the run is then skipped).
-        stamp: Of what was stored before its status was looked at: all that this plan's runs may replace.
+        checksum: checksum of the stored result, taken before its status was read. Only that result may be replaced.
     """
 
     dataset: str
@@ -38,7 +39,7 @@ class PlannedRun:
     status: Status
     reason: str = ""
     spec: RunSpec | None = None
-    stamp: str = ""
+    checksum: str = ""
 
     @property
     def title(self) -> str:
@@ -288,12 +289,12 @@ def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterato
                 yield PlannedRun(label, model.label, hole, seed, "skipped", model.broken)
         return
     for spec in grid([data.base(model.component, request)], request.holes, request.seeds):
-        stamp = store.stamp(spec)  # first: what another command publishes from now on is not ours to replace
+        checksum = run_checksum(store.folder(spec))  # first: only the result seen here may be replaced
         status, reason = _stored(spec, store)
         obstacle = "" if status == "stored" else data.obstacle(model, spec)
         if obstacle:
             status, reason = "skipped", obstacle
-        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec, stamp)
+        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec, checksum)
 
 
 def _stored(spec: RunSpec, store: Store) -> tuple[Status, str]:
@@ -302,9 +303,9 @@ def _stored(spec: RunSpec, store: Store) -> tuple[Status, str]:
     if found == "absent":
         return "to run", ""
     try:
-        record = read_run(store.folder(spec))
+        run = StoredRun.read(store.folder(spec))
     except NewerSchema as error:
         return "skipped", str(error)
     except BenchError as error:
         return "broken", str(error)
-    return ("stored", "") if found == "done" else ("failed before", str(record.get("error", "")))
+    return ("stored", "") if found == "done" else ("failed before", run.error)

@@ -21,7 +21,7 @@ from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
-from mmvae_bench.store.store import SCHEMA, RunResult
+from mmvae_bench.store.run import SCHEMA, RunResult
 from mmvae_bench.sweep.environment import processor
 
 # Variables that change how libraries round.

@@ -19,7 +19,8 @@ from mmvae_bench.cli.app import main
 from mmvae_bench.cli.options import MultiValue, expand
 from mmvae_bench.datasets.base import Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import Settings
 
 FLAGS = ("--models", "--missing")

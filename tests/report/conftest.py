@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store.store import COLUMNS, RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import COLUMNS, Store
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}

@@ -8,7 +8,8 @@ from mmvae_bench.datasets.base import Built, Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import Missing
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.estimate import OTHER_RATE, RATES, estimate
 from mmvae_bench.sweep.plan import Plan, Request, make_plan
 from mmvae_bench.types import Modality
