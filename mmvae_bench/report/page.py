@@ -56,7 +56,6 @@ def render_page(
         aggregates=rows(aggregates),
         published=published,
         published_notes=published_notes,
-        ranks=[p for p in pictures if not p.group],
         shared=max((c.difference.n for c in comparisons), default=0),
         groups=[(g, _families(tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
     )
