@@ -12,7 +12,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.report.comparisons import mark
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table
-from mmvae_bench.report.words import CONTROL, METRICS, coarse_direction, condition_text, direction, is_ranked
+from mmvae_bench.report.words import METRICS, coarse_direction, condition_text, direction, is_ranked
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
@@ -28,6 +28,7 @@ class Scored(NamedTuple):
     seed: int
     value: float
     status: str
+    control: bool
     reason: str
     chance: float
     se: float
@@ -141,7 +142,7 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
-    names = ("entrant", *COLUMN, "seed", "value", "status", "reason", "chance", "se")
+    names = ("entrant", *COLUMN, "seed", "value", "status", "control", "reason", "chance", "se")
     for label, text, scheme, ratio, *scored in zip(*(rows[name] for name in names), strict=True):
         parts[label, Column(text, scheme, ratio)].append(Scored(*scored))
     for (label, column), part in parts.items():
@@ -158,7 +159,7 @@ def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
     whole = {seed: part for seed, part in sorted(by_seed.items()) if len(part) == needed}
     if whole:
         means = {seed: float(np.mean([row.value for row in part])) for seed, part in whole.items()}
-        control = any(row.status == "ok" and row.reason.startswith(CONTROL) for row in rows)
+        control = any(row.control for row in rows)
         chance = _at_chance(list(whole.values()), better)
         return Cell(summarise(list(means.values())), means, _remark(rows), control, chance)
     reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
@@ -178,9 +179,9 @@ def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
 
 
 def _remark(rows: Sequence[Scored]) -> str:
-    """What the scores must not be taken for, apart from their being a chance control, which has a mark of its own."""
+    """Remarks on the scores, each once."""
     parts = [part for row in rows if row.status == "ok" for part in row.reason.split("; ")]
-    return "; ".join(part for part in dict.fromkeys(parts) if part and not part.startswith(CONTROL))
+    return "; ".join(part for part in dict.fromkeys(parts) if part)
 
 
 def _comparable(ok: pd.DataFrame) -> list[Column]:

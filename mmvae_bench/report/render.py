@@ -10,7 +10,6 @@ from itertools import groupby
 from mmvae_bench.report.comparisons import ranked, same_seeds
 from mmvae_bench.report.statistics import MIN_SEEDS
 from mmvae_bench.report.tables import Cell, Column, Table
-from mmvae_bench.report.words import CONTROL
 
 DAGGER = "†"
 ALMOST = "≈"  # not told from the best
@@ -80,7 +79,7 @@ def notes(table: Table) -> list[str]:
     """Why cells are marked or empty, and what is to be known of scores."""
     cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
     reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.score)
-    daggers = [f"{DAGGER} {CONTROL}: shown, never ranked."] if any(cell.control for _, cell in cells) else []
+    daggers = [f"{DAGGER} chance control: shown, never ranked."] if any(cell.control for _, cell in cells) else []
     mixed = table.better and not all(same_seeds(ranked(table.cells, column)) for column in table.columns)
     seeds = ["no best is marked in a column whose models have not the same seeds."] if mixed else []
     almost = [f"{ALMOST} {LEGEND} (from {MIN_SEEDS} shared seeds on)."] if any(c.undecided for _, c in cells) else []

@@ -177,7 +177,6 @@ METRICS = {
     ),
 }
 
-CONTROL = "chance control"  # how the reason of a row begins that is shown but never ranked
 PRIORS = {
     "model": "drawn from the model's own prior",
     "aggregate": "drawn from the mixture of training posteriors (available for every model)",

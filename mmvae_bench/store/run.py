@@ -144,7 +144,16 @@ def read_rows(folder: Path, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         known = False
     if not known:
         raise BenchError(f"'{folder / RECORD}' was edited and is no record; {WAY_OUT}")
-    return [{"precision": "fp32", "engine": "eager", **row} for row in rows]
+    return [current({"precision": "fp32", "engine": "eager", **row}) for row in rows]
+
+
+def current(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with today's columns. Until version 0.1 chance controls were marked by a prefix of their reason."""
+    if "control" in row:
+        return dict(row)
+    remarks = str(row.get("reason") or "").split("; ")
+    control = remarks[0].startswith("chance control")
+    return {**row, "control": control, "reason": "; ".join(remarks[control:])}
 
 
 def _size(facts: Any) -> int:

@@ -14,6 +14,7 @@ from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.report.words import definition, is_main, is_ranked, metric_title
 from mmvae_bench.spec import RunSpec
+from mmvae_bench.store.run import current
 from mmvae_bench.store.store import Store
 
 Factory = Any
@@ -74,9 +75,9 @@ def test_best_respects_direction_and_marks_ties(factory: Factory, stored: Any, h
     values = {"mvae": 0.8001, "mmvae": 0.8004, "mopoe": 0.2, "unimodal": 0.99 if higher else 0.01}
     runs = []
     for model, value in values.items():
-        reason = factory.CONTROL if model == "unimodal" else ""
         run = factory.spec(model)
-        runs.append((run, [factory.row(run, "strange", value, higher_is_better=higher, reason=reason)]))
+        row = factory.row(run, "strange", value, higher_is_better=higher, control=model == "unimodal")
+        runs.append((run, [row]))
     table = one(build_tables(*_framed(stored(*runs))), "strange")
     marked = {label for label, row in table.cells.items() if row[table.columns[0]].best}
     assert marked == best  # equal at three digits; the chance control is never best
@@ -194,6 +195,16 @@ def test_results_from_before_there_were_embeddings_are_read(factory: Factory, st
     selection = stored(*((run, [row]) for run, row in zip(runs, rows, strict=True)))
     assert set(selection.frame["embedding_hash"]) == {""}
     assert one(build_tables(*_framed(selection)), "linear_probe", "mean").seeds == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "control", "reason"),
+    [("", False, ""), ("PCA", False, "PCA"), ("chance control: x", True, ""), ("chance control: x; PCA", True, "PCA")],
+)
+def test_chance_controls_that_were_marked_by_their_reason_are_read(written: str, control: bool, reason: str) -> None:
+    row = {"run_id": "x", "value": 0.5, "reason": written}
+    assert current(row) == {**row, "control": control, "reason": reason}
+    assert current(current(row)) == current(row)
 
 
 def test_one_label_for_two_configurations_is_told_apart(factory: Factory, stored: Any) -> None:
