@@ -17,6 +17,7 @@ from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Table
 from mmvae_bench.report.words import metric_title
+from mmvae_bench.spec import Missing
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ RESAMPLES = 5000
 FIELDS = (
     "metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks",
 )  # fmt: skip
-Stratum = tuple[str, str, float]  # data set, missing scheme, ratio
+Stratum = tuple[str, Missing]  # data set, missing pattern
 Columns = dict[str, dict[str, dict[int, float]]]  # what is scored -> model -> seed -> score
 
 
@@ -102,7 +103,7 @@ def _aggregate(key: tuple[str, str, str], tables: Sequence[Table]) -> Aggregate:
     iqm = {}
     if cells >= MIN_CELLS:
         iqm = {model: interquartile_mean([x[i] for x in strata.values()]) for i, model in enumerate(models)}
-    blocks = [x.mean(-1).T for (_, _, ratio), x in strata.items() if ratio == 0]
+    blocks = [x.mean(-1).T for (_, missing), x in strata.items() if missing.ratio == 0]
     ranks = mean_ranks(np.concatenate(blocks), models) if blocks else None
     tasks = sum(x.shape[1] for x in strata.values())
     return Aggregate(*key, models, tasks, sum(map(len, scored.values())), cells, iqm, ranks)
@@ -114,7 +115,7 @@ def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
     for table in tables:
         for c in (c for c in table.columns if c in table.comparable):
             cells = {label: row[c] for label, row in table.cells.items() if row[c].score and not row[c].control}
-            found[table.group, c.scheme, c.ratio][c.text] = {label: cell.by_seed for label, cell in cells.items()}
+            found[table.group, c.missing][c.text] = {label: cell.by_seed for label, cell in cells.items()}
     return found
 
 

@@ -1,7 +1,7 @@
 """From rows to tables: what is averaged, what is marked, what is refused (protocol 16, 17, 25, 26)."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,14 +12,15 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.report.comparisons import mark
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table
-from mmvae_bench.report.words import METRICS, coarse_direction, condition_text, direction, is_ranked
+from mmvae_bench.report.words import METRICS, coarse_direction, direction, is_ranked
+from mmvae_bench.spec import Missing
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
-COLUMN = ["column", "scheme", "ratio"]
+COLUMN = ["column", "missing"]
 Key = tuple[str, str, str, str]  # group, metric, variant, prior
-TASK = [*FAMILY, "given", "target", "scheme", "ratio"]
+TASK = [*FAMILY, "given", "target", "missing"]
 
 
 class Scored(NamedTuple):
@@ -71,7 +72,7 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             cell, values = dict(zip([*TASK, "entrant"], key, strict=True)), cells.get_group(key)[column].unique()
             raise BenchError(
                 f"cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
-                f"{cell['target']}, {condition_text(cell['scheme'], cell['ratio'])}): its rows differ in {column} "
+                f"{cell['target']}, {cell['missing'].text}): its rows differ in {column} "
                 f"({', '.join(sorted(map(str, values)))}); run the suite again with --overwrite always"
             )
 
@@ -103,9 +104,9 @@ def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse:
 
 def by_scheme(table: Table) -> Iterator[Table]:
     """Split a table into one per missing scheme, ratio 0 in each."""
-    schemes = list(dict.fromkeys(c.scheme for c in table.columns if c.ratio > 0)) or ["none"]
+    schemes = list(dict.fromkeys(c.missing.pattern for c in table.columns if c.missing.ratio > 0)) or ["none"]
     for scheme in schemes:
-        columns = [c for c in table.columns if c.scheme == scheme or c.ratio == 0]
+        columns = [c for c in table.columns if c.missing.pattern == scheme or c.missing.ratio == 0]
         yield replace(table, scheme=scheme, columns=columns)
 
 
@@ -116,9 +117,9 @@ def _is_skip(frame: pd.DataFrame) -> "pd.Series[bool]":
 
 def _note_skips(cells: Cells, skips: pd.DataFrame) -> None:
     """Give the reason in the empty cells of the runs concerned."""
-    for label, scheme, ratio, reason in zip(*(skips[n] for n in ("entrant", "scheme", "ratio", "reason")), strict=True):
+    for label, missing, reason in zip(*(skips[n] for n in ("entrant", "missing", "reason")), strict=True):
         for column, cell in cells.get(label, {}).items():
-            if (column.scheme, column.ratio) == (scheme, ratio) and cell == Cell():
+            if column.missing == missing and cell == Cell():
                 cells[label][column] = Cell(note=reason)
 
 
@@ -131,10 +132,16 @@ def _with_columns(rows: pd.DataFrame, *, coarse: bool) -> pd.DataFrame:
 
 
 def _columns(rows: pd.DataFrame) -> list[Column]:
-    """All columns: what is scored as it comes, then schemes as they come, ratios upwards."""
-    texts, schemes = (list(rows[name].unique()) for name in ("column", "scheme"))
-    found = {Column(*key) for key in rows[["column", "scheme", "ratio"]].itertuples(index=False, name=None)}
-    return sorted(found, key=lambda c: (texts.index(c.text), c.ratio > 0, schemes.index(c.scheme), c.ratio))
+    """Return all columns: what is scored in the order of the rows, then missing patterns."""
+    order, found = in_order(rows["missing"]), set(zip(rows["column"], rows["missing"], strict=True))
+    return [Column(text, m) for text in rows["column"].unique() for m in order if (text, m) in found]
+
+
+def in_order(patterns: Iterable[Missing]) -> list[Missing]:
+    """Return distinct missing patterns: complete first, then schemes in the order given, ratios upwards."""
+    found = list(dict.fromkeys(patterns))
+    schemes = list(dict.fromkeys(m.pattern for m in found))
+    return sorted(found, key=lambda m: (m.ratio > 0, schemes.index(m.pattern), m.ratio))
 
 
 def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
@@ -143,8 +150,8 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
     names = ("entrant", *COLUMN, "seed", "value", "status", "control", "reason", "chance", "se")
-    for label, text, scheme, ratio, *scored in zip(*(rows[name] for name in names), strict=True):
-        parts[label, Column(text, scheme, ratio)].append(Scored(*scored))
+    for label, text, missing, *scored in zip(*(rows[name] for name in names), strict=True):
+        parts[label, Column(text, missing)].append(Scored(*scored))
     for (label, column), part in parts.items():
         cell = _cell(part, needed[column.text], better)
         cells[label][column] = replace(cell, decimals=1 if largest.get(column.text, 0) >= 10 else 3)
@@ -187,7 +194,7 @@ def _remark(rows: Sequence[Scored]) -> str:
 def _comparable(ok: pd.DataFrame) -> list[Column]:
     """Columns whose models were all scored on the same data by the same oracles and embeddings: a best is marked."""
     kinds = ok.groupby([*COLUMN, "given", "target"], sort=False)[list(HASHES)].nunique().max(axis=1)
-    most = kinds.groupby(level=[0, 1, 2], sort=False).max()
+    most = kinds.groupby(level=[0, 1], sort=False).max()
     return [Column(*where) for where, n in most.items() if n == 1]  # type: ignore[misc]
 
 

@@ -21,15 +21,15 @@ from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.figures.time import against_time
 from mmvae_bench.report.page import render_page
 from mmvae_bench.report.published import Section, beside, write_beside
-from mmvae_bench.report.render import to_csv, to_latex, to_markdown
+from mmvae_bench.report.render import hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slug
 from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
-    "data_set", "metric", "column", "missing_scheme", "missing_ratio", "better", "worse", "difference", "half_width",
-    "n", "p", "p_holm", "smallest_p", "claim",
+    "data_set", "metric", "column", "missing_scheme", "missing_ratio", "incomplete", "better", "worse", "difference",
+    "half_width", "n", "p", "p_holm", "smallest_p", "claim",
 )  # fmt: skip
 WRITTEN = ".report-files"  # what the last report wrote, so that the next one can take away what is out of date
 
@@ -133,7 +133,7 @@ def _write_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
         writer.writerow(PAIRS)
         for c in comparisons:
             d, at = c.difference, c.column
-            where = [c.group, c.metric, at.text, at.scheme, at.ratio, c.better, c.worse]
+            where = [c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse]
             writer.writerow([*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim)])
 
 

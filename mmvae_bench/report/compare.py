@@ -134,7 +134,7 @@ def _grid(lines: Sequence[Line]) -> Grid:
 
 def _texts(line: Line) -> Iterator[str]:
     d, digits = line.difference, line.decimals
-    yield from (line.score, line.column.text, line.column.condition, str(d.n))
+    yield from (line.score, line.column.text, line.column.missing.text, str(d.n))
     yield from (f"{mean:z.{digits}f}" for mean in (line.a, line.b))
     yield f"{d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
     for p in (d.p, line.holm):

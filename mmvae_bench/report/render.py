@@ -9,7 +9,8 @@ from itertools import groupby
 
 from mmvae_bench.report.comparisons import ranked, same_seeds
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.tables import Cell, Table
+from mmvae_bench.spec import Missing
 
 DAGGER = "†"
 ALMOST = "≈"  # not told from the best
@@ -20,8 +21,8 @@ TEX = {
     "|": r"\textbar{}",
 }  # fmt: skip
 CSV = (
-    "model", "column", "missing_scheme", "missing_ratio", "mean", "sd", "half_width", "n", "best", "undecided",
-    "control", "note",
+    "model", "column", "missing_scheme", "missing_ratio", "incomplete", "mean", "sd", "half_width", "n", "best",
+    "undecided", "control", "note",
 )  # fmt: skip
 INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
 LEGEND = "not told from the best: the paired 95 % t-interval of the difference holds 0"
@@ -90,6 +91,11 @@ def notes(table: Table) -> list[str]:
     return [*almost, *seeds, *daggers, *reasons, *said]
 
 
+def hidden(missing: Missing) -> list[str | float]:
+    """The CSV columns ``missing_scheme``, ``missing_ratio`` and ``incomplete``."""
+    return [missing.scheme, missing.ratio, missing.incomplete]
+
+
 def to_csv(table: Table) -> str:
     """One line a cell, in full precision."""
     text = io.StringIO()
@@ -100,14 +106,14 @@ def to_csv(table: Table) -> str:
             cell = row[column]
             s = cell.score
             numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
-            where = [label, column.text, column.scheme, column.ratio]
+            where = [label, column.text, *hidden(column.missing)]
             writer.writerow([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
     return text.getvalue()
 
 
 def to_markdown(table: Table) -> str:
     """A table that renders on code hosts."""
-    head = ["model", *(f"{markdown(c.text)}<br>{markdown(c.condition)}" for c in table.columns)]
+    head = ["model", *(f"{markdown(c.text)}<br>{markdown(c.missing.text)}" for c in table.columns)]
     lines = [head, ["---", *["---:"] * len(table.columns)], *_rows(table, markdown, lambda text: f"**{text}**")]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     foot = "".join(f"\n- {markdown(note)}" for note in notes(table))
@@ -122,7 +128,7 @@ def to_latex(table: Table) -> str:
     for _, size in spans:
         rules.append(rf"\cmidrule(lr){{{start}-{start + size - 1}}}")
         start += size
-    below = " & ".join(["model", *(latex(c.condition) for c in table.columns)])
+    below = " & ".join(["model", *(latex(c.missing.text) for c in table.columns)])
     body = [" & ".join(row) + r" \\" for row in _rows(table, latex, lambda text: rf"\textbf{{{text}}}")]
     if limits := len(limit_rows(table)):
         body.insert(len(body) - limits, r"\midrule")
@@ -155,8 +161,3 @@ def markdown(text: str) -> str:
 def latex(text: str) -> str:
     """Escape what LaTeX would interpret."""
     return "".join(TEX.get(character, character) for character in " ".join(text.splitlines()))
-
-
-def column_head(column: Column) -> str:
-    """A column in one line."""
-    return f"{column.text}, {column.condition}"

@@ -236,8 +236,3 @@ def coarse_direction(metric: str, given: str, target: str, modalities: int) -> s
     if modalities > 2 and metric.startswith("relatedness"):
         return "mean of pairs"
     return direction(metric, given, target, modalities)
-
-
-def condition_text(scheme: str, ratio: float) -> str:
-    """``complete`` or ``split 0.5``."""
-    return "complete" if ratio == 0 else f"{scheme} {ratio:g}"

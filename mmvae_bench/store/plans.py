@@ -46,6 +46,11 @@ def checked(plan: Mapping[str, Any], path: Path) -> dict[str, Any]:
     )
     if not good:
         raise BenchError(f"'{path}' is no plan that this version knows; {WAY_OUT}")
+    titles = {
+        run_id: text.replace(", missing none,", ", complete,").replace(", missing ", ", ")
+        for run_id, text in titles.items()
+    }  # as plans spelled it until version 0.1, and "none" below
+    skipped = [{**entry, "missing": entry["missing"].replace("none", "complete")} for entry in skipped]
     return {"name": path.stem, **texts, "run_ids": run_ids, "titles": titles, "skipped": skipped}
 
 
@@ -63,7 +68,7 @@ def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     left = [
         entry
         for entry in skipped
-        if "{label} on {dataset}, missing {missing}, seed {seed}".format(**entry) not in titles.values()
+        if "{label} on {dataset}, {missing}, seed {seed}".format(**entry) not in titles.values()
     ]
     run_ids = list(dict.fromkeys([*ours["run_ids"], *theirs["run_ids"]]))
     return {**ours, "run_ids": run_ids, "titles": titles, "skipped": left}

@@ -148,12 +148,18 @@ def read_rows(folder: Path, run: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def current(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with today's columns. Until version 0.1 chance controls were marked by a prefix of their reason."""
+    """Return a row with today's columns ``control`` and ``incomplete``.
+
+    Before there were such columns, the reason of a chance control began with these words, and a scheme whose incomplete
+    rows were dropped ended in ``,drop``.
+    """
     if "control" in row:
         return dict(row)
     remarks = str(row.get("reason") or "").split("; ")
     control = remarks[0].startswith("chance control")
-    return {**row, "control": control, "reason": "; ".join(remarks[control:])}
+    scheme, dropped, _ = str(row.get("missing_scheme") or "").partition(",drop")
+    hidden = {"missing_scheme": scheme, "incomplete": "drop" if dropped else "keep"}
+    return {**row, **hidden, "control": control, "reason": "; ".join(remarks[control:])}
 
 
 def _size(facts: Any) -> int:

@@ -42,6 +42,7 @@ def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: An
         "schema": 1, "run_id": run.run_id, "config_id": run.config_id, "dataset": run.dataset.name,
         "dataset_options": {}, "subset": "", "model": run.model.name, "model_options": dict(run.model.options),
         "label": run.model.label, "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio,
+        "incomplete": run.missing.incomplete,
         "complete_fraction": 1 - run.missing.ratio, "seed": run.seed, "metric": metric, "metric_version": 1,
         "variant": "", "prior": "", "given": "", "target": "", "value": value, "se": None, "n": 1000, "chance": None,
         "ceiling": None, "higher_is_better": True, "status": "ok", "control": False, "reason": "",

@@ -48,10 +48,8 @@ def test_cells_equal_pandas_by_hand(made: Any) -> None:
     rows = rows[
         (rows["metric"] == "cross_coherence") & (rows["variant"] == "micro") & (rows["dataset"] == "mnist_street")
     ]
-    for (model, given, scheme, ratio), part in rows.groupby(["label", "given", "missing_scheme", "missing_ratio"]):
-        column = next(
-            c for c in table.columns if c.text.startswith(f"{given} →") and (c.scheme, c.ratio) == (scheme, ratio)
-        )
+    for (model, given, ratio), part in rows.groupby(["label", "given", "missing_ratio"]):
+        (column,) = (c for c in table.columns if c.text.startswith(f"{given} →") and c.missing.ratio == ratio)
         score = table.cells[model][column].score
         assert score.mean == pytest.approx(part["value"].mean())
         assert score.sd == pytest.approx(part["value"].std())
@@ -198,12 +196,17 @@ def test_results_from_before_there_were_embeddings_are_read(factory: Factory, st
 
 
 @pytest.mark.parametrize(
-    ("written", "control", "reason"),
-    [("", False, ""), ("PCA", False, "PCA"), ("chance control: x", True, ""), ("chance control: x; PCA", True, "PCA")],
+    ("reason", "scheme", "now"),
+    [
+        ("", "split", ("", "split", "keep", False)),
+        ("PCA", "split,drop", ("PCA", "split", "drop", False)),
+        ("chance control: x", "none", ("", "none", "keep", True)),
+        ("chance control: x; PCA", "only:a,drop", ("PCA", "only:a", "drop", True)),
+    ],
 )
-def test_chance_controls_that_were_marked_by_their_reason_are_read(written: str, control: bool, reason: str) -> None:
-    row = {"run_id": "x", "value": 0.5, "reason": written}
-    assert current(row) == {**row, "control": control, "reason": reason}
+def test_rows_from_before_the_columns_control_and_incomplete_are_read(reason: str, scheme: str, now: Any) -> None:
+    row = {"run_id": "x", "value": 0.5, "reason": reason, "missing_scheme": scheme}
+    assert current(row) == {**row, **dict(zip(("reason", "missing_scheme", "incomplete", "control"), now, strict=True))}
     assert current(current(row)) == current(row)
 
 
@@ -237,7 +240,7 @@ def test_dropping_incomplete_rows_is_another_column(factory: Factory, stored: An
         for t in build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs))))
         for c in t.columns
     }
-    assert {c.condition for c in table_columns} == {"split 0.5", "split,drop 0.5"}
+    assert {c.missing.text for c in table_columns} == {"split 0.5", "split 0.5 (incomplete rows dropped)"}
 
 
 def test_limited_data_is_another_data_set(factory: Factory, stored: Any) -> None:
@@ -250,7 +253,7 @@ def test_every_scheme_has_ratio_zero(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae"), *(factory.spec("mvae", ratio=0.5, scheme=s) for s in ("split", "only:mnist"))]
     tables = build_tables(*_framed(stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs))))
     assert [t.scheme for t in tables] == ["split", "only:mnist"]
-    assert all(t.columns[0].ratio == 0 for t in tables)
+    assert all(t.columns[0].missing.ratio == 0 for t in tables)
 
 
 def test_three_modalities_are_averaged_over_directions_by_size(factory: Factory, stored: Any) -> None:
