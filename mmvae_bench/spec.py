@@ -53,10 +53,19 @@ class Missing:
             object.__setattr__(self, "scheme", "none")
             object.__setattr__(self, "incomplete", "keep")
 
-    def __str__(self) -> str:
-        """A short text for people: ``none``, ``split 0.5``, ``only:svhn 0.5 (incomplete rows dropped)``."""
-        dropped = " (incomplete rows dropped)" if self.incomplete == "drop" else ""
-        return self.scheme if self.ratio == 0 else f"{self.scheme} {self.ratio:g}{dropped}"
+    @property
+    def text(self) -> str:
+        """``complete``, ``split 0.5`` or ``only:svhn 0.5 (incomplete rows dropped)``."""
+        return "complete" if self.ratio == 0 else f"{self.scheme} {self.ratio:g}{self._dropped}"
+
+    @property
+    def pattern(self) -> str:
+        """:attr:`text` without the ratio: ``none``, ``split`` or ``only:svhn (incomplete rows dropped)``."""
+        return self.scheme + self._dropped
+
+    @property
+    def _dropped(self) -> str:
+        return " (incomplete rows dropped)" if self.incomplete == "drop" else ""
 
     @property
     def modality(self) -> str | None:
@@ -165,7 +174,7 @@ class RunSpec:
     @property
     def title(self) -> str:
         """A short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
-        return f"{self.model.label} on {self.dataset.label}, missing {self.missing}, seed {self.seed}"
+        return f"{self.model.label} on {self.dataset.label}, {self.missing.text}, seed {self.seed}"
 
 
 def canonical_json(value: object) -> str:

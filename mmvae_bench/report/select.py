@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from mmvae_bench import datasets
 from mmvae_bench.errors import BenchError
 from mmvae_bench.models import registry as models
-from mmvae_bench.spec import canonical_json
+from mmvae_bench.spec import Missing, canonical_json
 from mmvae_bench.store.run import StoredRun
 from mmvae_bench.store.store import NUMBERS, Store
-
-DROP = ",drop"  # as rows and plans write it: incomplete rows were left out
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,9 @@ class Run:
         return spec
 
     @property
-    def scheme(self) -> str:
-        """The missing scheme, with what is done to incomplete rows if that is not to keep them."""
-        missing = self.spec["missing"]
-        return str(missing["scheme"]) + (DROP if missing["incomplete"] == "drop" else "")
-
-    @property
-    def ratio(self) -> float:
-        """The missing ratio."""
-        return float(self.spec["missing"]["ratio"])
+    def missing(self) -> Missing:
+        """What was hidden in training."""
+        return Missing(**self.spec["missing"])
 
     @property
     def seed(self) -> int:
@@ -176,7 +168,7 @@ class Selection:
 
     Attributes:
         rows: Tidy rows of all stored runs, as they are.
-        frame: Those of finished runs, with ``group``, ``entrant``, ``scheme`` and ``ratio`` added.
+        frame: Those of finished runs, with ``group``, ``entrant`` and ``missing`` added.
         absent: Planned run ids that are not stored.
         labels: Every model's label, in the order of tables and colours.
         public: Whether pictures that may not be published are left out.
@@ -246,8 +238,7 @@ def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
     return rows.assign(
         group=[run.group for run in kept],
         entrant=[run.label for run in kept],
-        scheme=[run.scheme for run in kept],
-        ratio=[run.ratio for run in kept],
+        missing=pd.Series([run.missing for run in kept], rows.index, dtype=object),
     )
 
 

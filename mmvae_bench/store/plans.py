@@ -63,7 +63,7 @@ def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     left = [
         entry
         for entry in skipped
-        if "{label} on {dataset}, missing {missing}, seed {seed}".format(**entry) not in titles.values()
+        if "{label} on {dataset}, {missing}, seed {seed}".format(**entry) not in titles.values()
     ]
     run_ids = list(dict.fromkeys([*ours["run_ids"], *theirs["run_ids"]]))
     return {**ours, "run_ids": run_ids, "titles": titles, "skipped": left}

@@ -225,7 +225,7 @@ class StoredRun:
             known = False
         if not known:
             raise BenchError(f"'{self.folder / RECORD}' was edited and is not a record. {MOVE}")
-        return rows
+        return [current(row) for row in rows]
 
     def history(self) -> list[dict[str, float]]:
         """Read one record per epoch.
@@ -239,6 +239,21 @@ class StoredRun:
             return [{key: float(value) for key, value in record.items()} for record in records]
         except (ValueError, TypeError) as error:
             raise BenchError(f"'{self.folder / 'history.csv'}' is not a table of numbers. {MOVE}") from error
+
+
+def current(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with today's columns ``control`` and ``incomplete``.
+
+    Before there were such columns, the reason of a chance control began with these words, and a scheme whose incomplete
+    rows were dropped ended in ``,drop``.
+    """
+    if "control" in row:
+        return dict(row)
+    remarks = str(row.get("reason") or "").split("; ")
+    control = remarks[0].startswith("chance control")
+    scheme, dropped, _ = str(row.get("missing_scheme") or "").partition(",drop")
+    hidden = {"missing_scheme": scheme, "incomplete": "drop" if dropped else "keep"}
+    return {**row, **hidden, "control": control, "reason": "; ".join(remarks[control:])}
 
 
 def _has_size(path: Path, size: int) -> bool:

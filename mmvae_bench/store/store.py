@@ -24,10 +24,10 @@ from mmvae_bench.store.run import SCHEMA, RunResult, Status, StoredRun, run_stat
 
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
-    "missing_scheme", "missing_ratio", "complete_fraction", "seed", "metric", "metric_version", "variant", "prior",
-    "given", "target", "value", "se", "n", "chance", "ceiling", "higher_is_better", "status", "reason", "dataset_hash",
-    "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads", "package_version", "n_params",
-    "epochs", "steps",
+    "missing_scheme", "missing_ratio", "incomplete", "complete_fraction", "seed", "metric", "metric_version", "variant",
+    "prior", "given", "target", "value", "se", "n", "chance", "ceiling", "higher_is_better", "status", "control",
+    "reason", "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads",
+    "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip
 NUMBERS = {"value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction"}
 

@@ -43,8 +43,8 @@ class PlannedRun:
 
     @property
     def title(self) -> str:
-        """A short text for people: ``mopoe on mnist_street, missing split 0.5, seed 0``."""
-        return f"{self.label} on {self.dataset}, missing {self.missing}, seed {self.seed}"
+        """A short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
+        return f"{self.label} on {self.dataset}, {self.missing.text}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Plan:
             {
                 "dataset": entry.dataset,
                 "label": entry.label,
-                "missing": str(entry.missing),
+                "missing": entry.missing.text,
                 "seed": entry.seed,
                 "reason": entry.reason,
             }

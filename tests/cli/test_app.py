@@ -169,7 +169,7 @@ def test_without_arguments_the_quick_suite_runs(ran):
     assert run().exit_code == 0
     assert ran.plan.name == "quick"
     assert {e.dataset for e in ran.plan.entries} == {"mnist_street", "captioned_shapes"}
-    assert {str(e.missing) for e in ran.plan.entries} == {"none", "split 0.5"}
+    assert {e.missing.text for e in ran.plan.entries} == {"complete", "split 0.5"}
 
 
 def test_flags_override_the_suite(ran, tmp_path):
@@ -232,8 +232,8 @@ def test_a_dry_run_prints_every_run_and_touches_nothing(ran, tmp_path):
     result = run("--models", "mvae", "mopoe", "--datasets", "present", "absent", "--dry-run")
     assert result.exit_code == 0
     assert ran.plan is None
-    assert "to run         mvae on present, missing none, seed 0\n" in result.stdout
-    assert "skipped        mopoe on absent, missing none, seed 0 [1]\n" in result.stdout
+    assert "to run         mvae on present, complete, seed 0\n" in result.stdout
+    assert "skipped        mopoe on absent, complete, seed 0 [1]\n" in result.stdout
     assert "[1] 2 runs skipped: put it at data/absent.bin\n" in result.stderr
     assert "4 runs: 2 to run, 2 skipped; about " in result.stdout
     assert list(tmp_path.iterdir()) == []

@@ -148,7 +148,7 @@ def test_other_values_under_the_same_conditions_are_a_conflict_and_nothing_is_co
     result = merge("there", *prefer)
     assert result.exit_code == 2
     assert (
-        f"mvae on pairs, missing none, seed 0 ({RUN.run_id}): different rows; largest difference 0.125, in "
+        f"mvae on pairs, complete, seed 0 ({RUN.run_id}): different rows; largest difference 0.125, in "
         "accuracy a->b: 0.5 in 'results', 0.625 in 'there'\n" in result.stderr
     )
     assert "Error: Nothing was copied: the folders differ in 1 run, though versions" in result.stderr

@@ -204,7 +204,7 @@ def test_a_plan_of_an_older_version_without_titles_is_read(store):
     fail(store, RUNS[0])
     note(store, RUNS[1], 3)
     found = lines()
-    assert "  mvae on pairs, missing none, seed 0: the loss is NaN" in found  # of its spec, which has no label
+    assert "  mvae on pairs, complete, seed 0: the loss is NaN" in found  # of its spec, which has no label
     assert f"  {RUNS[1].title}: epoch 3/20, loss 1.50" in found
 
 
