@@ -38,8 +38,7 @@ def everywhere(q: Diagonal) -> Experts:
 
 def powerset(m: int) -> Bool[Tensor, "S M"]:
     """All 2^M - 1 non-empty subsets of M modalities as rows of a mask, by binary counting: {0}, {1}, {0,1} ..."""
-    code = torch.arange(1, 2**m)
-    return (code[:, None] >> torch.arange(m)) % 2 == 1
+    return torch.tensor([[bool(code >> i & 1) for i in range(m)] for code in range(1, 2**m)])
 
 
 def products(

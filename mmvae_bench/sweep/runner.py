@@ -13,7 +13,7 @@ from typing import Any
 
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError, described
-from mmvae_bench.spec import RunSpec
+from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store import publish
 from mmvae_bench.store.claims import Watch
 from mmvae_bench.store.run import steadily
@@ -206,7 +206,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
 def _tidy(plan: Plan, store: Store) -> None:
     """Remove what processes that died after publishing a run left of it: a claim, a checkpoint."""
     left = {path.name for part in ("claims", "work") for path in (store.root / part).glob("*")}
-    stored = [entry.spec for entry in plan.entries if entry.spec and entry.status == "stored"]
+    stored = [entry.spec for entry in plan.entries if entry.spec and entry.status == RunStatus.DONE]
     for spec in stored:
         if spec.run_id in left and (claim := store.claims.take(spec.run_id)):
             with claim:
