@@ -332,7 +332,7 @@ def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterato
 
 def _stored(spec: RunSpec, store: Store) -> tuple[RunStatus, str]:
     """Return the status of a run in the store, and why it failed or cannot be read."""
-    found = store.status(spec)
+    found = RunStatus(store.status(spec))
     if found == RunStatus.ABSENT:
         return RunStatus.TO_RUN, ""
     try:

@@ -215,7 +215,8 @@ def test_what_concerns_operations_reaches_the_runner(ran):
     assert (stopped.exit_code, "Next:" in stopped.output) == (130, False)
 
 
-def test_precision_and_compile_reach_their_places(ran):
+def test_precision_and_compile_reach_their_places(ran, monkeypatch):
+    monkeypatch.setattr("mmvae_bench.sweep.environment.has_bf16", lambda: True)
     assert run("--datasets", "present", "--precision", "bf16", "--compile").exit_code == 0
     assert ran.settings.compiled and {entry.spec.precision for entry in ran.plan.entries} == {"bf16"}
     run("--datasets", "present")
