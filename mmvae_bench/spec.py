@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from itertools import product
 from typing import Any, Literal
 
@@ -22,6 +23,22 @@ Optimiser = Literal["adam", "amsgrad"]
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "amsgrad")
 Incomplete = Literal["keep", "drop"]
 SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<modality>"
+
+
+class RunStatus(StrEnum):
+    """State of a run: in the store (absent to broken), in a plan (down to other shard), as a worker leaves it (all)."""
+
+    ABSENT = "absent"
+    DONE = "done"
+    FAILED = "failed"
+    NEWER = "newer"  # written by a newer version of this package
+    BROKEN = "broken"  # cut off or edited
+    TO_RUN = "to run"
+    SKIPPED = "skipped"
+    OTHER_SHARD = "other shard"
+    BUSY = "busy"  # another process has it
+    STOPPED = "stopped"  # on request, with a checkpoint
+    UNWRITABLE = "unwritable"  # the results folder takes no files
 
 
 @dataclass(frozen=True)

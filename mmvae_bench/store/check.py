@@ -10,7 +10,7 @@ from typing import Any
 
 from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.options import parse_named
-from mmvae_bench.spec import RunSpec
+from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.plans import read_plan
 from mmvae_bench.store.run import RECORD, StoredRun, current, run_status
 from mmvae_bench.store.store import COLUMNS, NUMBERS, Store
@@ -188,7 +188,7 @@ def _leftovers(store: Store) -> Iterator[str]:
         yield f"'{path}' was being replaced when a process died. The same run command puts it back or removes it."
     for path in sorted(root.glob("runs/*/*/*.broken*")):
         yield f"'{path}' was broken and has been replaced. Delete it if you need nothing in it."
-    done = {folder.name for folder in store.folders() if run_status(folder) == "done"}
+    done = {folder.name for folder in store.folders() if run_status(folder) == RunStatus.DONE}
     for path in sorted(path for path in root.glob("work/*") if path.is_dir()):
         under_way = UnderWay(root, path.name)
         if under_way.taken:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmvae_bench.disk import free_name, sync, temporary_beside
+from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.run import run_status
 
 
@@ -23,7 +24,7 @@ def place(target: Path, write: Callable[[Path], None], *, keep: bool = False) ->
         OSError: If it cannot be written; what stood there is still there.
     """
     restore(target)
-    keep = keep or run_status(target) == "broken"
+    keep = keep or run_status(target) == RunStatus.BROKEN
     aside = free_name(target.with_suffix(".broken")) if keep else _aside(target)
     temporary = temporary_beside(target)
     try:

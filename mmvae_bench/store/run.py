@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from mmvae_bench.disk import read_json, refuse, sync
 from mmvae_bench.errors import BenchError, NewerSchema
-from mmvae_bench.spec import RunSpec, canonical_json
+from mmvae_bench.spec import RunSpec, RunStatus, canonical_json
 
 SCHEMA = 2  # of run.json and of each row
 RECORD = "scores.jsonl"
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
 MOVE = "Move the folder elsewhere, or rerun the same command to retrain this run."
-Status = Literal["absent", "done", "failed", "newer", "broken"]
 T = TypeVar("T")
 TRIES = 5  # a folder would have to be replaced as often while it is read
 
@@ -68,7 +67,7 @@ def write_files(folder: Path, result: RunResult) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **dict(result.artifacts))  # type: ignore[arg-type]
         files["artifacts.npz"] = buffer.getvalue()
-    status = {"status": "failed", "error": result.error} if result.error else {"status": "done"}
+    status = {"status": RunStatus.FAILED, "error": result.error} if result.error else {"status": RunStatus.DONE}
     manifest = {name: _facts(content) for name, content in sorted(files.items())}
     record = {"schema": SCHEMA, **status, "spec": result.spec.to_dict(), "files": manifest, **result.info}
     record = json.loads(json.dumps(record, allow_nan=False))  # as it will be read, or its checksum might differ
@@ -106,7 +105,7 @@ class StoredRun:
         record = read_json(path, MOVE)
         run = cls(folder, record, checksum)
         try:
-            if type(record["schema"]) is not int or record["status"] not in ("done", "failed"):
+            if type(record["schema"]) is not int or record["status"] not in (RunStatus.DONE, RunStatus.FAILED):
                 raise ValueError(f"schema {record['schema']!r}, status {record['status']!r}")
             if record["schema"] > SCHEMA:
                 raise NewerSchema(
@@ -153,7 +152,7 @@ class StoredRun:
     @property
     def done(self) -> bool:
         """True for a result, False for a failed run."""
-        return bool(self.record["status"] == "done")
+        return bool(self.record["status"] == RunStatus.DONE)
 
     @property
     def error(self) -> str:
@@ -283,17 +282,17 @@ def run_checksum(folder: Path) -> str:
         return "unreadable" if folder.exists() else ""
 
 
-def run_status(folder: Path) -> Status:
+def run_status(folder: Path) -> RunStatus:
     """Return whether a folder is absent, done, failed, of a newer schema, or broken (cut off or edited)."""
     if not folder.exists():
-        return "absent"
+        return RunStatus.ABSENT
     try:
         run = steadily(folder, StoredRun.read)
     except NewerSchema:
-        return "newer"
+        return RunStatus.NEWER
     except BenchError:
-        return "broken"
-    return "absent" if run is None else "done" if run.done else "failed"
+        return RunStatus.BROKEN
+    return RunStatus.ABSENT if run is None else RunStatus(run.record["status"])
 
 
 def steadily(folder: Path, read: Callable[[Path], T]) -> T | None:

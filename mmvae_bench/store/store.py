@@ -17,10 +17,10 @@ import pandas as pd
 
 from mmvae_bench.disk import nonce, replace_file, temporary_beside
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import RunSpec
+from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.plans import read_plan
 from mmvae_bench.store.publish import place
-from mmvae_bench.store.run import SCHEMA, RunResult, Status, StoredRun, run_status, steadily, write_files
+from mmvae_bench.store.run import SCHEMA, RunResult, StoredRun, run_status, steadily, write_files
 
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
@@ -70,7 +70,7 @@ class Store:
                 f"Cannot write results under '{self.root}' ({error.strerror}). Choose another --results-dir."
             ) from error
 
-    def status(self, spec: RunSpec) -> Status:
+    def status(self, spec: RunSpec) -> RunStatus:
         """Return whether a run is absent, done, failed, of a newer schema, or broken."""
         return run_status(self.folder(spec))
 
@@ -86,7 +86,7 @@ class Store:
         """
         target = self.folder(result.spec)
         before = self.status(result.spec)
-        if before == "newer" or (result.error and before == "done"):
+        if before == RunStatus.NEWER or (result.error and before == RunStatus.DONE):
             return None
         place(target, lambda folder: write_files(folder, result))
         return target

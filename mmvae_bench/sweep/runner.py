@@ -12,7 +12,7 @@ from functools import partial
 
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError, described
-from mmvae_bench.spec import RunSpec
+from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import StoredRun, steadily
 from mmvae_bench.store.store import Store
@@ -122,16 +122,16 @@ class Sweep:
             yield task
 
     def _take(self, outcome: Outcome, board: Board) -> None:
-        if outcome.how == "unwritable":
+        if outcome.how == RunStatus.UNWRITABLE:
             if not self.unwritable:
                 self.unwritable = outcome.sentence
                 self._ask()
             return
-        if outcome.how in ("busy", "stopped"):
+        if outcome.how in (RunStatus.BUSY, RunStatus.STOPPED):
             return
         del self._left[outcome.run_id]
-        self.stored += outcome.how == "done"
-        self.failed += outcome.how == "failed"
+        self.stored += outcome.how == RunStatus.DONE
+        self.failed += outcome.how == RunStatus.FAILED
         board.finish(outcome.run_id, outcome.sentence)
 
     def _is_ours(self, name: str) -> bool:
@@ -199,7 +199,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
 def _tidy(plan: Plan, store: Store) -> None:
     """Remove the work on stored runs, left by processes that died after they had published them."""
     left = {path.stem for path in (store.root / "work").glob("*")}
-    for spec in [entry.spec for entry in plan.entries if entry.spec and entry.status == "stored"]:
+    for spec in [entry.spec for entry in plan.entries if entry.spec and entry.status == RunStatus.DONE]:
         if spec.run_id in left:
             under_way = UnderWay(store.root, spec.run_id)
             with under_way.locked() as ours:
@@ -247,7 +247,7 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
     """Whether a stored run was scored before some metric was registered."""
     from mmvae_bench.sweep.records import metric_versions
 
-    if settings.overwrite == "never" or store.status(spec) != "done":
+    if settings.overwrite == "never" or store.status(spec) != RunStatus.DONE:
         return False
     run = steadily(store.folder(spec), StoredRun.read)
     scored = run.record.get("metrics", {}) if run else {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench.errors import BenchError
+from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.run import StoredRun
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import Owner, UnderWay
@@ -102,10 +103,14 @@ def describe(found: Overview, store: Store) -> Iterator[str]:
     title = f": {_line(plan['title'])}" if plan.get("title") else ""
     yield f"Plan '{_line(plan['name'])}'{title}" if plan else f"All runs under '{store.root}'"
     counts = {
-        "done": len(found.done), "under way": len(found.under_way), "failed": len(found.failed),
-        "left": found.left, "broken": len(found.broken), "skipped": len(plan.get("skipped", [])),
+        RunStatus.DONE: len(found.done), "under way": len(found.under_way), RunStatus.FAILED: len(found.failed),
+        "left": found.left, RunStatus.BROKEN: len(found.broken), RunStatus.SKIPPED: len(plan.get("skipped", [])),
     }  # fmt: skip
-    known = [f"{count} {what}" for what, count in counts.items() if count or what not in ("broken", "skipped")]
+    known = [
+        f"{count} {what}"
+        for what, count in counts.items()
+        if count or what not in (RunStatus.BROKEN, RunStatus.SKIPPED)
+    ]
     yield f"{', '.join(known)}{_time_left(found)}"
     if found.under_way:
         yield "Under way:"

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from mmvae_bench.errors import DataError, Stopped, TrainingFailed
-from mmvae_bench.spec import RunSpec
+from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import RunResult, run_checksum
 from mmvae_bench.store.store import Store
@@ -59,13 +58,12 @@ class Outcome:
 
     Attributes:
         run_id: which run.
-        how: ``busy`` if another process has the run, ``stopped`` on request, ``unwritable`` if the results folder
-            takes no files (``sentence`` is the reason).
+        how: done, failed, busy, stopped or unwritable (``sentence`` is the reason).
         sentence: text for people.
     """
 
     run_id: str
-    how: Literal["done", "failed", "busy", "stopped", "unwritable"]
+    how: RunStatus
     sentence: str = ""
 
 
@@ -75,13 +73,13 @@ def work(task: Task, settings: Settings, command: Command) -> Outcome:
     under_way, folder = UnderWay(store.root, spec.run_id), store.folder(spec)
     try:
         if command.request(store.root).exists():  # the task was sent before the command was asked to stop
-            return Outcome(spec.run_id, "stopped")
+            return Outcome(spec.run_id, RunStatus.STOPPED)
         with under_way.locked() as ours:
             if not ours:
-                return Outcome(spec.run_id, "busy")
+                return Outcome(spec.run_id, RunStatus.BUSY)
             restore(folder)
             how = store.status(spec)
-            if run_checksum(folder) != task.seen and how in ("done", "failed"):
+            if run_checksum(folder) != task.seen and how in (RunStatus.DONE, RunStatus.FAILED):
                 under_way.clear()
                 return Outcome(spec.run_id, how, f"{spec.title}: {how} by another process")
             outcome = _locked(task, settings, command, store, under_way)
@@ -89,7 +87,7 @@ def work(task: Task, settings: Settings, command: Command) -> Outcome:
             return outcome
     except OSError as error:
         under_way.leave()
-        return Outcome(spec.run_id, "unwritable", error.strerror or str(error))
+        return Outcome(spec.run_id, RunStatus.UNWRITABLE, error.strerror or str(error))
 
 
 def _locked(task: Task, settings: Settings, command: Command, store: Store, under_way: UnderWay) -> Outcome:
@@ -103,15 +101,17 @@ def _locked(task: Task, settings: Settings, command: Command, store: Store, unde
         result = _result(task, settings, command, store, under_way, halt)
     except Stopped as why:
         under_way.say(f"stopped: {why}")
-        return Outcome(spec.run_id, "stopped", f"{spec.title}: stopped: {why}")
+        return Outcome(spec.run_id, RunStatus.STOPPED, f"{spec.title}: stopped: {why}")
     except Exception as error:
         under_way.say(traceback.format_exc())
         if not task.train:
             under_way.clear()
             if isinstance(error, DataError):
-                return Outcome(spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}")
+                return Outcome(
+                    spec.run_id, RunStatus.DONE, f"{spec.title}: stored; new metrics would need its data: {error}"
+                )
             sentence = f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
-            return Outcome(spec.run_id, "failed", sentence)
+            return Outcome(spec.run_id, RunStatus.FAILED, sentence)
         result = _failure(spec, error)
     return _published(result, task, store, under_way)
 
@@ -133,15 +133,17 @@ def _published(result: RunResult, task: Task, store: Store, under_way: UnderWay)
         under_way.say(traceback.format_exc())
         if not task.train:
             under_way.clear()
-            return Outcome(spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its scores are kept")
+            return Outcome(
+                spec.run_id, RunStatus.FAILED, f"{spec.title}: new metrics failed: {error}; its scores are kept"
+            )
         return _published(_failure(spec, error), task, store, under_way)
     under_way.clear()
     if result.error:
         where = f"; traceback in '{store.folder(spec) / 'log.txt'}'"
-        return Outcome(spec.run_id, "failed", f"{spec.title}: failed: {result.error}{where}")
+        return Outcome(spec.run_id, RunStatus.FAILED, f"{spec.title}: failed: {result.error}{where}")
     seconds, lack = result.info["seconds"], result.info.get("engine_remark", "")
     sentence = f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s"
-    return Outcome(spec.run_id, "done", f"{sentence}; {lack}" if lack else sentence)
+    return Outcome(spec.run_id, RunStatus.DONE, f"{sentence}; {lack}" if lack else sentence)
 
 
 def _result(
