@@ -47,7 +47,7 @@ class Missing:
 
     Attributes:
         ratio: Share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1).
-        scheme: ``none`` or one of :data:`SCHEMES`.
+        scheme: ``none`` or one of :data:`SCHEMES`; ``mask`` where a user's own data say which entries there are.
         incomplete: ``keep`` trains on all rows, ``drop`` on the complete ones alone for the same steps.
     """
 
@@ -56,9 +56,9 @@ class Missing:
     incomplete: Incomplete = "keep"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ratio < 1:
+        if not 0 <= self.ratio < 1 and self.scheme != "mask":
             raise BenchError(f"a missing ratio lies in [0, 1), not {self.ratio}: some complete rows must remain")
-        if not re.fullmatch(r"none|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
+        if not re.fullmatch(r"none|mask|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
             raise BenchError(f"no missing scheme '{self.scheme}'; write one of {SCHEMES}")
         if self.incomplete not in ("keep", "drop"):
             raise BenchError(f"incomplete rows are 'keep' or 'drop', not '{self.incomplete}'")

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -36,9 +36,9 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
     return RunResult(spec, [row(spec, {}, Score("", None, reason=reason), status="failed")], error=reason)
 
 
-def metric_versions() -> dict[str, int]:
-    """Name and version of every registered metric that can be imported."""
-    found = {name: known_metric(name) for name in metrics.registry.names()}
+def metric_versions(names: Sequence[str] = ()) -> dict[str, int]:
+    """Name and version of the named metrics, or of every registered one, that can be imported."""
+    found = {name: known_metric(name) for name in names or metrics.registry.names()}
     return {name: known.version for name, known in found.items() if known}
 
 

@@ -251,7 +251,7 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
         return False
     run = steadily(store.folder(spec), StoredRun.read)
     scored = run.record.get("metrics", {}) if run else {}
-    return any(scored.get(name) != number for name, number in metric_versions().items())
+    return any(scored.get(name) != number for name, number in metric_versions(settings.metrics).items())
 
 
 def count_jobs(settings: Settings) -> int:

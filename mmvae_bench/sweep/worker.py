@@ -107,13 +107,16 @@ def _locked(task: Task, settings: Settings, command: Command, store: Store, unde
         if not task.train:
             under_way.clear()
             if isinstance(error, DataError):
-                return Outcome(
-                    spec.run_id, RunStatus.DONE, f"{spec.title}: stored; new metrics would need its data: {error}"
-                )
-            sentence = f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
-            return Outcome(spec.run_id, RunStatus.FAILED, sentence)
+                sentence = f"{spec.title}: stored; new metrics would need its data: {error}"
+                return Outcome(spec.run_id, RunStatus.DONE, sentence)
+            return _not_scored(spec, error)
         result = _failure(spec, error)
     return _published(result, task, store, under_way)
+
+
+def _not_scored(spec: RunSpec, error: Exception) -> Outcome:
+    """Tell that a stored run could not be scored by further metrics."""
+    return Outcome(spec.run_id, RunStatus.FAILED, f"{spec.title}: new metrics failed: {error}; its scores are kept")
 
 
 def _failure(spec: RunSpec, error: Exception) -> RunResult:
@@ -133,9 +136,7 @@ def _published(result: RunResult, task: Task, store: Store, under_way: UnderWay)
         under_way.say(traceback.format_exc())
         if not task.train:
             under_way.clear()
-            return Outcome(
-                spec.run_id, RunStatus.FAILED, f"{spec.title}: new metrics failed: {error}; its scores are kept"
-            )
+            return _not_scored(spec, error)
         return _published(_failure(spec, error), task, store, under_way)
     under_way.clear()
     if result.error:
@@ -173,9 +174,11 @@ def _result(
                 if task.train:
                     return execute.run(
                         spec, at.device, settings.threads, settings.data_dir, settings.cache_dir,
-                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled,
+                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled, metrics=settings.metrics,
                     )  # fmt: skip
-                return execute.evaluate_again(spec, store, at.device, settings.data_dir, settings.cache_dir, keeper)
+                return execute.evaluate_again(
+                    spec, store, at.device, settings.data_dir, settings.cache_dir, keeper, settings.metrics
+                )
             except torch.OutOfMemoryError as error:
                 if not at.crowded():
                     why = str(error).splitlines()[0]

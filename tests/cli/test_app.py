@@ -251,7 +251,7 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
     result = run("--datasets", "absent", *dry)
     assert result.exit_code == 2
     assert "put it at data/absent.bin" in result.stderr
-    assert "Error: nothing could run; the reasons are above\n" in result.stderr
+    assert "Error: Nothing could run; the reasons are above.\n" in result.stderr
     assert ran.plan is None
 
 
@@ -396,7 +396,7 @@ def test_report_builds_the_last_plan_or_the_one_named(reported, tmp_path, monkey
     assert missing.exit_code == 2
     assert "no runs of 'other' under 'results'; there are quick" in missing.stderr
     (tmp_path / "file").write_text("")
-    assert "choose another --out" in call("report", "--out", "file").stderr
+    assert "Choose another --out." in call("report", "--out", "file").stderr
 
 
 def test_report_before_any_run_says_what_to_do(reported, tmp_path):
