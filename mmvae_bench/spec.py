@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from itertools import product
 from typing import Any, Literal
 
@@ -22,6 +23,22 @@ Optimiser = Literal["adam", "amsgrad"]
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "amsgrad")
 Incomplete = Literal["keep", "drop"]
 SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<modality>"
+
+
+class RunStatus(StrEnum):
+    """State of a run: in the store (absent to broken), in a plan (down to other shard), as a worker leaves it (all)."""
+
+    ABSENT = "absent"
+    DONE = "done"
+    FAILED = "failed"
+    NEWER = "newer"  # written by a newer version of this package
+    BROKEN = "broken"  # cut off or edited
+    TO_RUN = "to run"
+    SKIPPED = "skipped"
+    OTHER_SHARD = "other shard"
+    BUSY = "busy"  # another process has it
+    STOPPED = "stopped"  # on request, with a checkpoint
+    UNWRITABLE = "unwritable"  # the results folder takes no files
 
 
 @dataclass(frozen=True)
@@ -53,10 +70,19 @@ class Missing:
             object.__setattr__(self, "scheme", "none")
             object.__setattr__(self, "incomplete", "keep")
 
-    def __str__(self) -> str:
-        """A short text for people: ``none``, ``split 0.5``, ``only:svhn 0.5 (incomplete rows dropped)``."""
-        dropped = " (incomplete rows dropped)" if self.incomplete == "drop" else ""
-        return self.scheme if self.ratio == 0 else f"{self.scheme} {self.ratio:g}{dropped}"
+    @property
+    def text(self) -> str:
+        """``complete``, ``split 0.5`` or ``only:svhn 0.5 (incomplete rows dropped)``."""
+        return "complete" if self.ratio == 0 else f"{self.scheme} {self.ratio:g}{self._dropped}"
+
+    @property
+    def pattern(self) -> str:
+        """:attr:`text` without the ratio: ``none``, ``split`` or ``only:svhn (incomplete rows dropped)``."""
+        return self.scheme + self._dropped
+
+    @property
+    def _dropped(self) -> str:
+        return " (incomplete rows dropped)" if self.incomplete == "drop" else ""
 
     @property
     def modality(self) -> str | None:
@@ -165,7 +191,7 @@ class RunSpec:
     @property
     def title(self) -> str:
         """A short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
-        return f"{self.model.label} on {self.dataset.label}, missing {self.missing}, seed {self.seed}"
+        return f"{self.model.label} on {self.dataset.label}, {self.missing.text}, seed {self.seed}"
 
 
 def canonical_json(value: object) -> str:

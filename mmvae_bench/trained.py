@@ -29,8 +29,8 @@ from mmvae_bench.options import Named, Scalar, parse_named
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import Component, RunSpec, TrainSpec
-from mmvae_bench.store.run import read_arrays
-from mmvae_bench.store.store import COLUMNS, NUMBERS, Store, read_run
+from mmvae_bench.store.run import StoredRun
+from mmvae_bench.store.store import COLUMNS, NUMBERS, Store
 from mmvae_bench.sweep.execute import build_model, with_likelihoods
 from mmvae_bench.sweep.plan import component
 from mmvae_bench.sweep.request import cache_folder, data_folder
@@ -228,18 +228,16 @@ def load_run(
         return _load_saved(folder, choose(device))
     if not (folder / "run.json").is_file():
         folder = _find(str(run), Store(Path(results_dir)))
-    record = read_run(folder)
-    if record["status"] != "done":
-        raise BenchError(f"The run in '{folder}' failed: {record.get('error')}. There is no model to load.")
-    spec, store = RunSpec.from_dict(record["spec"]), Store(folder.parents[3])
+    stored = StoredRun.read(folder)
+    if not stored.done:
+        raise BenchError(f"The run in '{folder}' failed: {stored.error}. There is no model to load.")
+    spec, record = stored.spec, stored.record
     if "modalities" in record:
         modalities = _modalities(record["modalities"])
     else:
         modalities = _modalities_of_data(spec, record, data_folder(data_dir), cache_folder(cache_dir))
-    weights = read_arrays(folder, record, WEIGHTS)
-    return TrainedModel(
-        _restored(spec, modalities, weights, choose(device)), spec, store.rows(folder), store.history(folder)
-    )
+    model = _restored(spec, modalities, stored.arrays(WEIGHTS), choose(device))
+    return TrainedModel(model, spec, stored.rows(), stored.history())
 
 
 def _find(run_id: str, store: Store) -> Path:
@@ -261,7 +259,7 @@ def _load_saved(folder: Path, device: torch.device) -> TrainedModel:
     """Read what :meth:`TrainedModel.save` has written."""
     from safetensors.numpy import load
 
-    record = read_json(folder / RECORD, "save the model again")
+    record = read_json(folder / RECORD, "Save the model again.")
     try:
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != record["sha256"]:

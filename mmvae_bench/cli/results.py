@@ -58,8 +58,6 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
         click.echo(f"note: {line}")
     for line in found.faults:
         click.echo(f"fault: {line}")
-    if found.old:
-        click.echo(f"note: {_count(found.old, 'run')} of schema 1: only the sizes of their files are known")
     failed = f" ({found.failed} failed)" if found.failed else ""
     click.echo(
         f"{_count(found.runs, 'run')}{failed}, {_count(found.rows, 'row')}, {_count(len(found.faults), 'fault')}"

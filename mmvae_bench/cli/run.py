@@ -43,7 +43,7 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 @click.option("--threads", type=int, default=1, show_default=True, help="Of each run.")
 @click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Between two of a run.")
 @click.option(
-    "--backend", type=click.Choice(["loky", "dask", "ray"]), default="loky", show_default=True,
+    "--backend", type=click.Choice(["loky", "dask"]), default="loky", show_default=True,
     help="Processes here, or a cluster that sees the same folders.",
 )  # fmt: skip
 @click.option("--address", default="", metavar="URL", help="Of the cluster's scheduler. Default: one is started here.")

@@ -34,7 +34,9 @@ class Score:
         n: Test rows it is made of.
         chance: What a model without any skill scores.
         ceiling: The best that can be scored, such as the oracle's accuracy.
-        reason: Why a row is skipped, or, beside a value, what it must not be taken for (a chance control).
+        control: True for a chance control, a score across modalities whose latents never met in training. It is shown,
+            but never ranked.
+        reason: Reason why a row is skipped, or a remark on a value.
         embedding_hash: Of the word vectors and picture features it is measured by: different ones are never averaged.
     """
 
@@ -48,6 +50,7 @@ class Score:
     n: int | None = None
     chance: float | None = None
     ceiling: float | None = None
+    control: bool = False
     reason: str = ""
     embedding_hash: str = ""
 
@@ -257,14 +260,6 @@ class Evaluation:
         return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
 
 
-CHANCE_CONTROL = "chance control: the modalities' latents never met in training"
-
-
-def control(ev: Evaluation) -> str:
-    """What a score across modalities must not be taken for, or empty."""
-    return CHANCE_CONTROL if ev.model.cross_is_chance else ""
-
-
-def marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
-    """The scores, marked where they can only be chance: the model's modalities never met."""
-    yield from (replace(score, reason=control(ev)) for score in scores)
+def across(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
+    """Yield scores across modalities, as chance controls if the model's modalities never meet in training."""
+    yield from (replace(score, control=ev.model.cross_is_chance) for score in scores)

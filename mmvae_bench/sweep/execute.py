@@ -28,8 +28,8 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store.run import OWN, read_arrays, read_file
-from mmvae_bench.store.store import RunResult, Store, read_run
+from mmvae_bench.store.run import OWN, RunResult, StoredRun
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.records import conditions, environment, metric_versions, pace, provenance, row
 from mmvae_bench.types import Modality
 
@@ -170,25 +170,23 @@ def evaluate_again(
     metrics: Sequence[str] = (),
 ) -> RunResult:  # fmt: skip
     """Score a stored run by the ``metrics`` (or all) that it lacks, from its weights; keep its other rows."""
-    folder = store.folder(spec)
-    record = read_run(folder)
+    run = StoredRun.read(store.folder(spec))
+    record = run.record
     material = open_material(spec, data_dir, cache_dir)
     model = build_model(spec, material.modalities, device)
-    weights = read_arrays(folder, record, "model.safetensors")
+    weights = run.arrays("model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     current, stored = metric_versions(metrics), record["metrics"]
     new = [name for name in current if stored.get(name) != current[name]]
     if record["dataset_hash"] != material.data.hash[:16]:
-        raise BenchError("the data are not those it was trained on; --overwrite always trains it again on these")
+        raise BenchError("The data differ from those that the run was trained on. Retrain it with --overwrite always.")
     facts = provenance(
         spec, material.data, material.presence, ev, record["threads"], record["steps"] // spec.train.epochs,
         record["engine"],
     )  # fmt: skip
-    old = [r for r in store.rows(folder) if r["metric"] not in new]
+    old = [r for r in run.rows() if r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in OWN}
-    kept = read_arrays(folder, record, "artifacts.npz")
     rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new, partial(_begin, keeper)))]
-    log = read_file(folder, record, "log.txt").decode() if "log.txt" in record["files"] else ""
     info["metrics"] = {**stored, **current}
-    return RunResult(spec, rows, store.history(folder), info, weights, kept, log=log)
+    return RunResult(spec, rows, run.history(), info, weights, run.arrays("artifacts.npz"), log=run.log)

@@ -21,7 +21,7 @@ from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
-from mmvae_bench.store.store import SCHEMA, RunResult
+from mmvae_bench.store.run import SCHEMA, RunResult
 from mmvae_bench.sweep.environment import processor
 
 # Variables that change how libraries round.
@@ -62,8 +62,9 @@ def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "")
         "model": spec.model.name,
         "model_options": canonical_json(dict(spec.model.options)),
         "label": spec.model.label,
-        "missing_scheme": spec.missing.scheme + ("" if spec.missing.incomplete == "keep" else ",drop"),
+        "missing_scheme": spec.missing.scheme,
         "missing_ratio": spec.missing.ratio,
+        "incomplete": spec.missing.incomplete,
         "seed": spec.seed,
         "precision": spec.precision,
         "epochs": spec.train.epochs,

@@ -102,7 +102,7 @@ class Settings:
         overwrite: ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all.
         compiled: Whether steps go through ``torch.compile``.
         checkpoint_seconds: Between two checkpoints of a run.
-        backend: What runs are sent to: joblib's ``loky`` processes here, or a cluster of ``dask`` or ``ray``.
+        backend: What runs are sent to: joblib's ``loky`` processes here, or a ``dask`` cluster.
         address: Of the cluster; empty starts one here.
         metrics: Names of the metrics that are scored now; empty means all.
     """
@@ -116,7 +116,7 @@ class Settings:
     overwrite: Overwrite = "failed"
     compiled: bool = False
     checkpoint_seconds: float = 60.0
-    backend: Literal["loky", "dask", "ray"] = "loky"
+    backend: Literal["loky", "dask"] = "loky"
     address: str = ""
     metrics: tuple[str, ...] = ()
 
@@ -126,7 +126,7 @@ class Settings:
         if not 0 <= self.checkpoint_seconds < math.inf:
             raise BenchError(f"--checkpoint-seconds is a number from 0 up, not {self.checkpoint_seconds}")
         if self.address and self.backend == "loky":
-            raise BenchError("--address is that of a cluster; say which kind with --backend dask or ray")
+            raise BenchError("--address is that of a cluster: add --backend dask.")
         for key in ("jobs", "threads"):
             value = getattr(self, key)
             if value != "auto" and not 1 <= value <= MOST:
