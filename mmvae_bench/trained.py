@@ -370,6 +370,8 @@ def _own_data(
     arrays = _arrays(x, None if modalities is None else [m.name for m in modalities])
     shown = _shown(arrays, mask)
     own = tuple(modalities or (_inferred(name, array, shown[name]) for name, array in arrays.items()))
+    if len(own) < 2:
+        raise BenchError(f"A multimodal model needs at least two modalities, not {len(own)}.")
     for m in own:
         if m.name not in arrays or not shown[m.name].any():
             raise BenchError(f"No row has an entry of '{m.name}'; leave the modality out.")
