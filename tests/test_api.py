@@ -129,7 +129,7 @@ def test_mypy_sees_the_names(tmp_path):
 def test_worker_processes_know_what_a_script_registered(monkeypatch):
     monkeypatch.setitem(
         models.registry._loaded, "local", ...
-    )  # before `stored`: a class of this module is imported there
+    )  # before `stored`, whose class imports this file
     known = "[name in __import__('mmvae_bench.models').models.registry.names() for name in ('local', 'foreign')]"
     found = results([partial(eval, known)] * 2, 2, Settings(device="cpu"), processes=True)
     assert list(found) == [[True, False]] * 2
