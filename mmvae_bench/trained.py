@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -429,11 +430,13 @@ def _own_spec(
 @contextmanager
 def _bar(spec: RunSpec, shown: bool) -> Iterator[Callable[[Progress], None]]:
     """A progress bar of the epochs; gives what is to be called after each."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, disable=not shown) as bar:
+    console = Console(force_jupyter=None if find_spec("ipywidgets") else False)  # rich warns in notebooks without them
+    with Bar(*columns, console=console, disable=not shown) as bar:
         task = bar.add_task(spec.model.label, total=spec.train.epochs)
         yield lambda at: bar.update(task, completed=at.epoch, description=f"{spec.model.label}, loss {at.loss:.2f}")
 

@@ -127,9 +127,7 @@ def test_mypy_sees_the_names(tmp_path):
 
 
 def test_worker_processes_know_what_a_script_registered(monkeypatch):
-    monkeypatch.setitem(
-        models.registry._loaded, "local", ...
-    )  # before `stored`, whose class imports this file
+    monkeypatch.setitem(models.registry._loaded, "local", ...)  # before `stored`, whose class imports this file
     known = "[name in __import__('mmvae_bench.models').models.registry.names() for name in ('local', 'foreign')]"
     found = results([partial(eval, known)] * 2, 2, Settings(device="cpu"), processes=True)
     assert list(found) == [[True, False]] * 2
@@ -160,11 +158,11 @@ def test_a_metric_left_out_is_scored_later_without_training(stored):
         ({"models": "mopeo"}, "did you mean mopoe"),
         ({"metrics": "likelihood"}, "no metric 'likelihood'; did you mean log_likelihood"),
         ({"models": [1]}, "'models' is text or a list of texts"),
-        ({"models": []}, "no models are asked for"),
+        ({"models": []}, "No models are asked for"),
         ({"missing": "half"}, "'missing' is a number or a list of numbers"),
         ({"missing": 1.5}, r"lies in \[0, 1\)"),
-        ({"scheme": "mask"}, "no missing scheme 'mask'"),
-        ({"seeds": 0}, "at least one seed"),
+        ({"scheme": "mask"}, "No missing scheme 'mask'"),
+        ({"seeds": 0}, "At least one seed"),
         ({"epochs": 2.5}, "'epochs' is a whole number"),
         ({"name": "a/b"}, "A plan's name consists of"),
         ({"suite": "quik"}, "did you mean quick"),
