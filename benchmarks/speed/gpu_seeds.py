@@ -29,7 +29,7 @@ class Total(nn.Module):
 
     def forward(self, x: dict[str, Tensor], present: Tensor) -> Tensor:
         """The scalar to minimise."""
-        return self.model.loss(MultimodalBatch(x, present, positions=lambda _where: None)).total
+        return self.model.loss(MultimodalBatch(x, present, indices_where=lambda _where: None)).total
 
 
 class Seeds:
