@@ -4,7 +4,6 @@ A file is written under a temporary name, synced and renamed: within a folder th
 """
 
 import contextlib
-import errno
 import json
 import os
 import secrets
@@ -16,8 +15,6 @@ from mmvae_bench.errors import BenchError
 
 Read = TypeVar("Read")
 Made = TypeVar("Made")
-
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # as the file system likes; the last where a file has the name
 
 
 def nonce() -> str:
@@ -63,23 +60,6 @@ def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> No
             temporary.unlink(missing_ok=True)
 
 
-def rename_new(source: Path, target: Path) -> bool:
-    """Rename a folder that is not empty to a name that must be free; False, and nothing done, if it is taken.
-
-    POSIX's rename replaces an empty folder and refuses a full one, in one step: of many who try, one succeeds.
-
-    Raises:
-        OSError: If it fails for another reason.
-    """
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno in TAKEN:
-            return False
-        raise
-    return True
-
-
 def free_name(path: Path) -> Path:
     """``path``, or with the first number that is free."""
     number, candidate = 1, path
@@ -97,9 +77,9 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     except (OSError, ValueError, RecursionError) as error:
-        raise BenchError(f"cannot read '{path}' ({type(error).__name__}); {way_out}") from error
+        raise BenchError(f"Cannot read '{path}' ({type(error).__name__}). {way_out}") from error
     if not isinstance(value, dict):
-        raise BenchError(f"'{path}' is not a record; {way_out}")
+        raise BenchError(f"'{path}' is not a record. {way_out}")
     return value
 
 

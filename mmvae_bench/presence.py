@@ -26,6 +26,7 @@ class Presence:
         dataset: registered name; with ``seed`` it seeds every draw.
         seed: seed of the run.
         item: item that each row shows, [N], where several rows may show the same; ratios are then shares of items.
+        given: presence of each entry, Bool[M, N], under the scheme ``mask``, which draws nothing; else None.
     """
 
     missing: Missing
@@ -34,10 +35,19 @@ class Presence:
     dataset: str
     seed: int
     item: NDArray[np.int64] | None = None
+    given: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of_mask(cls, given: NDArray[np.bool_], names: tuple[str, ...], dataset: str, seed: int) -> "Presence":
+        """The holes of a user's own data: Bool[M, N] says which entries there are."""
+        share = 1 - float(given.all(0).mean())
+        return cls(Missing(share, "mask"), names, given.shape[1], dataset, seed, given=given)
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
         """Mask of the rows that have all modalities in every epoch, [N]."""
+        if self.given is not None:
+            return np.asarray(self.given.all(0))
         if self.missing.scheme.startswith("independent"):
             return np.asarray(self._independent.all(0))
         items, of = self._items
@@ -48,6 +58,8 @@ class Presence:
 
     def at(self, epoch: int) -> NDArray[np.bool_]:
         """Return the presence in an epoch, Bool[M, N]. Only ``split`` changes with the epoch."""
+        if self.given is not None:
+            return self.given
         kind, _, argument = self.missing.scheme.partition(":")
         if kind == "independent":
             return self._independent

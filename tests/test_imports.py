@@ -20,7 +20,7 @@ LAYERS = [  # a module imports from its own layer or from those above it in this
     {"models"},
     {"engine", "metrics"},
     {"sweep", "report"},
-    {"api"},
+    {"api", "trained"},
     {"testing"},
     {"cli"},
     {"__main__"},
@@ -36,7 +36,9 @@ FORBIDDEN = {  # in spite of their layers, or within one
     "report": {"sweep", "models", "datasets", "engine", "metrics", "nets", "probability"},
     "testing": {"store", "sweep", "report", "api"},
 }
-LONG: dict[str, str] = {}  # functions over 40 lines -> why
+LONG = {  # functions over 40 lines, and why
+    "trained.py:fit": "half of it is the description of its arguments",
+}
 
 
 def part(path: Path) -> str:
@@ -87,7 +89,8 @@ def test_the_root_is_small():
 @pytest.mark.parametrize(
     "module",
     ["cli", "cli.run", "cli.results", "cli.check", "cli.data", "spec", "presence", "models", "datasets", "metrics",
-     "nets", "store.store", "store.merge", "store.check", "report.build", "sweep.plan", "sweep.suites", "sweep.status"],
+     "nets", "api", "store.store", "store.merge", "store.check", "report.build", "sweep.plan", "sweep.suites",
+     "sweep.status"],
 )  # fmt: skip
 def test_importing_it_does_not_import_torch(module):
     code = f"import sys, mmvae_bench.{module}; sys.exit('torch' in sys.modules)"
