@@ -435,7 +435,9 @@ def _bar(spec: RunSpec, shown: bool) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(force_jupyter=None if find_spec("ipywidgets") else False)  # rich warns in notebooks without them
+    console = Console()
+    if console.is_jupyter and not find_spec("ipywidgets"):  # without them rich cannot draw there, and warns
+        console = Console(force_jupyter=False, force_terminal=False)
     with Bar(*columns, console=console, disable=not shown) as bar:
         task = bar.add_task(spec.model.label, total=spec.train.epochs)
         yield lambda at: bar.update(task, completed=at.epoch, description=f"{spec.model.label}, loss {at.loss:.2f}")
