@@ -1,6 +1,7 @@
 """The door from Python: public names, runs and their scores, a trained model's answers, one's own arrays."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,12 @@ def test_editors_see_the_names_that_there_are():
     found = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and str(n.module).startswith("mmvae_bench.")]
     seen = {alias.asname: f"{node.module}" for node in found for alias in node.names}
     assert seen == mmvae_bench._MODULE_OF
+
+
+def test_every_public_name_is_documented():
+    page = (Path(mmvae_bench.__file__).parents[1] / "docs" / "python.md").read_text()
+    names = set(re.findall(r"`(\w+)`", page[page.index("## All names") :]))
+    assert names == {*mmvae_bench.__all__, "models", "datasets", "metrics", "nets", "register"}
 
 
 def test_names_that_need_no_torch_import_none():
