@@ -45,7 +45,7 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
     selection = select(store, plan, public=True)
     if absent := len(selection.absent) + len(selection.failed):
         raise BenchError(f"{absent} runs of '{suite}' are not done; go on with: mmvae-bench run --suite {suite}")
-    summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
+    summaries = summarise_groups(selection)
     for summary in summaries:
         refuse_chance(summary)
     files = " --data-dir DIR" if selection.hidden else ""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric
 from mmvae_bench.metrics.coherence import majority
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.metrics.priors import PRIORS, prior_entries
@@ -81,7 +81,19 @@ def _meeting(columns: Sequence[Values], count: int) -> float:
 # --- of a model ------------------------------------------------------------------------------------------------------
 
 
-@metric("attributes_strict", bounds=(0.0, 1.0))
+ATTRIBUTES = {"self": "the target being among the given"}
+
+
+@metric(
+    Description(
+        "Attributes, strict",
+        "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
+        "modalities), a caption word for word.",
+        ATTRIBUTES,
+        bounds=(0.0, 1.0),
+        key=True,
+    )
+)
 def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     """Share of generated entries in which all attributes of the row are right, and a caption is the true one.
 
@@ -90,38 +102,47 @@ def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     word for word; pictures by a trained oracle, whose own score on the true test entries is the ceiling. Chance: the
     share of the most frequent combination, or of two draws that agree without knowing of each other.
     """
-    yield from _scores(ev, "attributes_strict", 0)
+    yield from _scores(ev, 0)
 
 
-@metric("attributes_features", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Attributes, features",
+        "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
+        "modalities).",
+        ATTRIBUTES,
+        bounds=(0.0, 1.0),
+        drawn=(),
+    )
+)
 def attributes_features(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`attributes_strict`, but the share of attributes that are right, on average over rows.
 
     Of a caption each attribute counts for itself, also where the sentence is wrong. Chance: the share of the most
     frequent value, on average over attributes.
     """
-    yield from _scores(ev, "attributes_features", 1)
+    yield from _scores(ev, 1)
 
 
-def _scores(ev: Evaluation, name: str, form: Literal[0, 1]) -> Iterator[Score]:
+def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
     truth, counts = _truth(ev)
     chance = chance_of_rows(truth, counts)[form]
     for given in ev.subsets:
         for target in ev.names:
             ceiling = float(right(_true(ev, target), truth)[:, form].mean())
             value, se = _mean(right(_generated(ev, given, target), truth)[:, form])
-            score = Score(name, value, "", "", join(given), target, se, len(truth), chance, ceiling)
+            score = Score(value, "", "", join(given), target, se, len(truth), chance, ceiling)
             yield from [replace(score, variant="self")] if target in given else across(ev, [score])
     ceiling = float(agreement([_true(ev, m) for m in ev.names], counts)[:, form].mean())
     for prior in PRIORS:
         try:
             reads = _drawn(ev, prior)
         except Undefined as reason:
-            yield Score(name, None, prior=prior, target=join(ev.names), reason=str(reason))
+            yield Score(None, prior=prior, target=join(ev.names), reason=str(reason))
             continue
         value, se = _mean(agreement(reads, counts)[:, form])
         chance, n = chance_of_draws(reads, counts)[form], len(reads[0].whole)
-        yield Score(name, value, "", prior, "", join(ev.names), se, n, chance, ceiling)
+        yield Score(value, "", prior, "", join(ev.names), se, n, chance, ceiling)
 
 
 def _truth(ev: Evaluation) -> tuple[Values, list[int]]:

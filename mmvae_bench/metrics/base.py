@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed
+from mmvae_bench.metrics.description import UNDESCRIBED, Description
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
@@ -25,22 +26,22 @@ class Score:
     """One number: a row of the results.
 
     Attributes:
-        metric: Registered name.
-        value: None for a skipped row.
-        variant: Which form of the metric, such as ``micro``.
+        value: The score, or None for a skipped row.
+        variant: Form of the metric, such as ``micro``.
         prior: ``model`` or ``aggregate`` where the score samples p(z) (protocol 17), else empty.
-        given: Modalities conditioned on, joined by ``+`` in the data set's order; ``target`` likewise.
+        given: Modalities conditioned on, joined by ``+`` in the data set's order.
+        target: Modalities scored, joined in the same way.
         se: Standard error of the value over test rows, where it is a mean.
-        n: Test rows it is made of.
-        chance: What a model without any skill scores.
-        ceiling: The best that can be scored, such as the oracle's accuracy.
+        n: Number of test rows.
+        chance: Score of a model without any skill.
+        ceiling: Best possible score, such as the oracle's accuracy.
         control: True for a chance control, a score across modalities whose latents never met in training. It is shown,
             but never ranked.
         reason: Reason why a row is skipped, or a remark on a value.
-        embedding_hash: Of the word vectors and picture features it is measured by: different ones are never averaged.
+        embedding_hash: Hash of the word vectors and picture features of the score. Different ones are never averaged.
+        metric: Registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`.
     """
 
-    metric: str
     value: float | None
     variant: str = ""
     prior: Literal["", "model", "aggregate"] = ""
@@ -53,30 +54,33 @@ class Score:
     control: bool = False
     reason: str = ""
     embedding_hash: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A registered metric.
+    """A metric: a function that yields the scores of a run, and its description."""
 
-    Attributes:
-        compute: Yields the scores of a run.
-        higher_is_better: Declared once, here.
-        bounds: Least and greatest possible value.
-    """
-
-    name: str
     compute: Callable[["Evaluation"], Iterable[Score]]
-    higher_is_better: bool = True
-    bounds: tuple[float, float] = (-np.inf, np.inf)
+    about: Description
     version: int = 1
 
 
 def metric(
-    name: str, *, higher_is_better: bool = True, bounds: tuple[float, float] = (-np.inf, np.inf), version: int = 1
+    about: Description = UNDESCRIBED, *, version: int = 1
 ) -> Callable[[Callable[["Evaluation"], Iterable[Score]]], Metric]:
-    """Turn a generator function of an :class:`Evaluation` into a :class:`Metric`."""
-    return lambda compute: Metric(name, compute, higher_is_better, bounds, version)
+    """Return a decorator that turns a generator function of an :class:`Evaluation` into a :class:`Metric`.
+
+    Args:
+        about: Description of the metric. Its definition is by default the first line of the function's docstring.
+        version: Raised whenever the metric's numbers change; stored runs are then scored again.
+    """
+
+    def make(compute: Callable[["Evaluation"], Iterable[Score]]) -> Metric:
+        definition = about.definition or (compute.__doc__ or "").partition("\n")[0]
+        return Metric(compute, replace(about, definition=definition), version)
+
+    return make
 
 
 def join(names: Sequence[str]) -> str:
@@ -84,7 +88,7 @@ def join(names: Sequence[str]) -> str:
     return "+".join(names)
 
 
-__all__ = ["Evaluation", "Latents", "Metric", "Score", "join", "metric"]
+__all__ = ["Description", "Evaluation", "Latents", "Metric", "Score", "join", "metric"]
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded for what is fitted on latents, the same for all models
 Made = TypeVar("Made")

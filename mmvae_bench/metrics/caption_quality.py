@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
@@ -67,7 +67,19 @@ def generated_captions(ev: Evaluation) -> Ids:
     return ev.once("generated_captions", lambda: ev.generate(rows, (picture.name,), caption.name).numpy())
 
 
-@metric("caption_quality", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Caption quality",
+        "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
+        "captions are unknown, the same for all models.",
+        {
+            "bleu": "BLEU-4, shared words in order",
+            "chrf": "chrF, shared runs of letters",
+        },
+        bounds=(0.0, 1.0),
+        drawn=(),
+    )
+)
 def caption_quality(ev: Evaluation) -> Iterator[Score]:
     """:func:`text_scores` of one generated caption a test picture against all true captions of that picture.
 
@@ -90,7 +102,7 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
     for name, value in values.items():
         yield Score(
-            "caption_quality", value, name, given=picture.name, target=caption.name, n=len(rows),
+            value, name, given=picture.name, target=caption.name, n=len(rows),
             chance=chance[name], ceiling=ceiling.get(name), control=ev.model.cross_is_chance,
         )  # fmt: skip
 

@@ -20,7 +20,7 @@ from mmvae_bench.datasets.base import Entries, Repeated, Rows, Stored
 from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
 from mmvae_bench.metrics.canonical import Agreement, Floats, Projection, agreement, fit_cca, ratio
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.oracle import CHUNK, Oracle, to_device
@@ -249,7 +249,28 @@ def _mean(values: Floats) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-@metric("cca", bounds=(-1.0, 1.0))
+CCA = {
+    "mean": "captions as the mean of their word vectors",
+    "sif": "captions as a mean of word vectors in which frequent words weigh less (SIF)",
+    "oracle": "pictures as the features of the oracle",
+    "features": "pictures as the data set's features",
+    "resnet101": "pictures as ResNet-101 features",
+    "unit": "each direction scaled to unit variance instead of as in MMVAE's code",
+}
+
+
+@metric(
+    Description(
+        "CCA",
+        "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
+        "correlation analysis of the true training pairs.",
+        CCA,
+        bounds=(-1.0, 1.0),
+        drawn=("mean",),
+        key=True,
+        ceiling="true pairs",
+    )
+)
 def cca(ev: Evaluation) -> Iterator[Score]:
     """Mean cosine of the projected picture features and sentence vectors of pairs of which one or both are generated.
 
@@ -260,38 +281,57 @@ def cca(ev: Evaluation) -> Iterator[Score]:
     """
     for space, truth, made, found in measured(ev):
         if found is None:
-            yield Score("cca", None, space.variant, made.prior, made.given, made.target, reason=made.reason)
+            yield Score(None, space.variant, made.prior, made.given, made.target, reason=made.reason)
             continue
         value, se = _mean(found.own)
         yield Score(
-            "cca", value, space.variant, made.prior, made.given, made.target, se, len(found.own),
+            value, space.variant, made.prior, made.given, made.target, se, len(found.own),
             float(found.others.mean()), float(truth.own.mean()), _is_control(ev, made), space.note, space.hash,
         )  # fmt: skip
 
 
-@metric("cca_ground_truth", bounds=(-1.0, 1.0))
+@metric(
+    Description(
+        "CCA, ground truth",
+        "The same cosine of the true test pairs: what CCA is to be compared with.",
+        CCA,
+        bounds=(-1.0, 1.0),
+        unranked=("",),
+        drawn=(),
+        columns="pair",
+    )
+)
 def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
     """The same of true test pairs. Chance: the mean over shuffled pairs."""
     for space, truth in {space.variant: (space, truth) for space, truth, _, _ in measured(ev)}.values():
         value, se = _mean(truth.own)
         yield Score(
-            "cca_ground_truth", value, space.variant, target=join(ev.names), se=se, n=len(truth.own),
+            value, space.variant, target=join(ev.names), se=se, n=len(truth.own),
             chance=float(truth.others.mean()), reason=space.note, embedding_hash=space.hash,
         )  # fmt: skip
 
 
-@metric("cca_ratio")
+@metric(
+    Description(
+        "CCA, ratio",
+        "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
+        "generations may exceed it.",
+        CCA,
+        drawn=("", "mean"),
+        ceiling="true pairs",
+    )
+)
 def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     """:func:`cca` over :func:`cca_ground_truth`: what may be compared between spaces. Skipped where truth is chance."""
     for space, truth, made, found in measured(ev):
         skipped = NO_RATIO if not truth.exceeds_shuffled else made.reason if found is None else ""
         if found is None or skipped:
-            yield Score("cca_ratio", None, space.variant, made.prior, made.given, made.target, reason=skipped)
+            yield Score(None, space.variant, made.prior, made.given, made.target, reason=skipped)
             continue
         value, se = ratio(found.own, truth.own, paired=not made.prior)
         chance = float(found.others.mean() / truth.own.mean())
         yield Score(
-            "cca_ratio", value, space.variant, made.prior, made.given, made.target, se, len(found.own), chance, 1.0,
+            value, space.variant, made.prior, made.given, made.target, se, len(found.own), chance, 1.0,
             _is_control(ev, made), space.note, space.hash,
         )  # fmt: skip
 

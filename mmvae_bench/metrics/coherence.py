@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric
 from mmvae_bench.metrics.priors import PRIORS, prior_entries
 
 Classes = NDArray[np.int64]
@@ -85,16 +85,41 @@ def judged_labels(ev: Evaluation) -> Classes:
     return class_labels(ev)
 
 
-@metric("oracle_accuracy", bounds=(0.0, 1.0))
+COHERENCE = {
+    "micro": "over all test rows",
+    "macro": "mean over the classes present",
+    "agreement": "against the oracle's prediction on the source instead of the label",
+}
+
+
+@metric(
+    Description(
+        "Oracle accuracy",
+        "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
+        bounds=(0.0, 1.0),
+        unranked=("",),
+        drawn=(),
+    )
+)
 def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
     """The oracle on the true test entries of each modality: the ceiling. Chance: the share of the largest class."""
     label = judged_labels(ev)
     for name in ev.oracles:
         value, se = accuracy(ev.recognised(name), label)
-        yield Score("oracle_accuracy", value, target=name, se=se, n=len(label), chance=majority(label))
+        yield Score(value, target=name, se=se, n=len(label), chance=majority(label))
 
 
-@metric("cross_coherence", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Cross-coherence",
+        "Share of generated targets that the oracle puts into the class of the modalities given.",
+        COHERENCE,
+        bounds=(0.0, 1.0),
+        drawn=("micro",),
+        key=True,
+        columns="size",
+    )
+)
 def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     """Classes of x_t generated from x_A, t not in A: one z ~ q(z | x_A) a test row, the decoder's mean judged.
 
@@ -106,26 +131,43 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
         for a, t in tasks:
-            yield from across(ev, _rows("cross_coherence", ev, a, t, label))
+            yield from across(ev, _rows(ev, a, t, label))
             if size == 1 and a[0] in ev.oracles:
                 yield from across(ev, [_agreement(ev, a[0], t)])
         if len(ev.names) > 2 and tasks:
             value, se = mean_accuracy(np.stack([ev.predicted(a, t) == label for a, t in tasks]))
-            mean = Score("cross_coherence", value, f"micro {size}", se=se, n=len(label), chance=majority(label))
+            mean = Score(value, f"micro {size}", se=se, n=len(label), chance=majority(label))
             yield from across(ev, [mean])
 
 
-@metric("self_coherence", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Self-coherence",
+        "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
+        COHERENCE,
+        bounds=(0.0, 1.0),
+        drawn=(),
+        columns="size",
+    )
+)
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`cross_coherence` for t in A: does a reconstruction keep its class?"""
     label = judged_labels(ev)
     for a in ev.subsets:
         for t in a:
             if t in ev.oracles:
-                yield from _rows("self_coherence", ev, a, t, label)
+                yield from _rows(ev, a, t, label)
 
 
-@metric("joint_coherence", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Joint coherence",
+        "Share of draws from the prior whose modalities the oracles put into one class.",
+        {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
+        bounds=(0.0, 1.0),
+        unranked=("entropy",),
+    )
+)
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     """Do all oracles see the same class in entries decoded from one z ~ p(z)? Beside it, the classes' ``entropy``.
 
@@ -140,25 +182,25 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
         try:
             judged = [[ev.oracles[m].predict(x[m]) for m in ev.names] for x in prior_entries(ev, prior)]
         except Undefined as reason:
-            yield Score("joint_coherence", None, prior=prior, target=join(ev.names), reason=str(reason))
+            yield Score(None, prior=prior, target=join(ev.names), reason=str(reason))
             continue
         predicted = np.concatenate([np.stack(part) for part in judged], 1)
         (value, se), chance, n = joint_agreement(predicted), agreement_by_chance(predicted), predicted.shape[1]
         spread = normalised_entropy(predicted[0], ev.classes)
-        yield Score("joint_coherence", value, "", prior, "", join(ev.names), se, n, chance, ceiling)
-        yield Score("joint_coherence", spread, "entropy", prior, "", ev.names[0], n=n)
+        yield Score(value, "", prior, "", join(ev.names), se, n, chance, ceiling)
+        yield Score(spread, "entropy", prior, "", ev.names[0], n=n)
 
 
-def _rows(name: str, ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
+def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
     predicted, ceiling, n = ev.predicted(given, target), ev.oracles[target].accuracy, len(label)
     value, se = accuracy(predicted, label)
-    yield Score(name, value, "micro", "", join(given), target, se, n, majority(label), ceiling)
+    yield Score(value, "micro", "", join(given), target, se, n, majority(label), ceiling)
     value, se = macro_accuracy(predicted, label)
-    yield Score(name, value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling)
+    yield Score(value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling)
 
 
 def _agreement(ev: Evaluation, source: str, target: str) -> Score:
     seen = ev.recognised(source)
     value, se = accuracy(ev.predicted((source,), target), seen)
     ceiling, _ = accuracy(ev.recognised(target), seen)
-    return Score("cross_coherence", value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)
+    return Score(value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)

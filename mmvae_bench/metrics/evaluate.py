@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -40,15 +41,16 @@ def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
     """
     registry.check(name)
     try:
-        yield from map(checked, registry.get(name).compute(ev))
+        for score in registry.get(name).compute(ev):
+            yield checked(replace(score, metric=name))
     except (Undefined, BenchError) as reason:
-        yield Score(name, None, reason=str(reason))
+        yield Score(None, reason=str(reason), metric=name)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         if registry.in_tree(name):
             raise
-        yield Score(name, None, reason=in_a_line(error))
+        yield Score(None, reason=in_a_line(error), metric=name)
 
 
 def checked(score: Score) -> Score:

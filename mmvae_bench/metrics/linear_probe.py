@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
 from mmvae_bench.metrics.coherence import accuracy, class_labels, majority
 
 Latent = NDArray[np.float32]
@@ -35,7 +35,20 @@ def probed(ev: Evaluation) -> list[tuple[str, ...]]:
     return [(name,) for name in ev.names] + ([ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else [])
 
 
-@metric("linear_probe", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Linear probe",
+        "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
+        {
+            "mean": "on the posterior mean",
+            "sample": "on one posterior sample",
+        },
+        bounds=(0.0, 1.0),
+        drawn=("mean",),
+        key=True,
+        coarse="mean of each",
+    )
+)
 def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.
 
@@ -49,4 +62,4 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
         for variant in ("mean", "sample"):
             predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
             value, se = accuracy(predicted, label)
-            yield Score("linear_probe", value, variant, "", join(given), "", se, len(label), majority(label))
+            yield Score(value, variant, "", join(given), "", se, len(label), majority(label))

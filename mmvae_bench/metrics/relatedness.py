@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 
 ROWS = 1000
 BINS = 60
@@ -119,23 +119,49 @@ def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.stddev[rows], p.mean[rows], p.stddev[rows]), label)
 
 
-@metric("relatedness_auroc", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Relatedness, AUROC",
+        "Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
+        bounds=(0.0, 1.0),
+        columns="pair",
+        coarse="mean of pairs",
+    )
+)
 def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
     """:func:`auroc` for each unordered pair of modalities."""
     for a, b in combinations(ev.names, 2):
         p = pairs(ev, a, b)
-        yield Score("relatedness_auroc", auroc(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.5)
+        yield Score(auroc(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.5)
 
 
-@metric("relatedness_contrast", bounds=(-1.0, 1.0))
+@metric(
+    Description(
+        "Relatedness, contrast",
+        "(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
+        bounds=(-1.0, 1.0),
+        drawn=(),
+        columns="pair",
+        coarse="mean of pairs",
+    )
+)
 def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
     """:func:`contrast` for each unordered pair of modalities."""
     for a, b in combinations(ev.names, 2):
         p = pairs(ev, a, b)
-        yield Score("relatedness_contrast", contrast(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.0)
+        yield Score(contrast(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.0)
 
 
-@metric("relatedness_transport", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Relatedness, transport",
+        "Share of rows that optimal transport (cost W2 squared) matches to a related row.",
+        bounds=(0.0, 1.0),
+        drawn=(),
+        columns="pair",
+        coarse="mean of pairs",
+    )
+)
 def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
     """:func:`transport_match` for each unordered pair of modalities."""
     for a, b in combinations(ev.names, 2):
@@ -143,7 +169,7 @@ def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
         value, chance = transport_match(p.cost, p.label, p.label)
         n = len(p.label)
         se = math.sqrt(value * (1 - value) / n)
-        yield Score("relatedness_transport", value, given=a, target=b, se=se, n=n, chance=chance)
+        yield Score(value, given=a, target=b, se=se, n=n, chance=chance)
 
 
 def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Table
-from mmvae_bench.report.words import metric_title
 from mmvae_bench.spec import Missing
 
 
@@ -66,6 +65,7 @@ class Aggregate:
     """One metric over tasks.
 
     Attributes:
+        title: ``Cross-coherence (micro)``.
         tasks: Tasks that all models share, ``of`` those that any model has.
         cells: Task x seed cells, the same number for each model.
         iqm: Of each model; empty below 20 cells.
@@ -75,6 +75,7 @@ class Aggregate:
     metric: str
     variant: str
     prior: str
+    title: str
     models: list[str]
     tasks: int
     of: int
@@ -82,20 +83,16 @@ class Aggregate:
     iqm: dict[str, Estimate]
     ranks: Ranks | None
 
-    @property
-    def title(self) -> str:
-        """``Cross-coherence (micro)``."""
-        return metric_title(self.metric, self.variant, self.prior)
-
 
 def aggregate(tables: Sequence[Table]) -> list[Aggregate]:
     """Aggregate each of the summary's scores for which two models have cells or blocks enough."""
     keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
-    found = [_aggregate(key, [t for t in tables if (t.metric, t.variant, t.prior) == key]) for key in keys]
+    families = [[t for t in tables if (t.metric, t.variant, t.prior) == key] for key in keys]
+    found = [_aggregate(family) for family in families if family]
     return [one for one in found if len(one.models) > 1 and (one.iqm or one.ranks)]
 
 
-def _aggregate(key: tuple[str, str, str], tables: Sequence[Table]) -> Aggregate:
+def _aggregate(tables: Sequence[Table]) -> Aggregate:
     scored = _scored(tables)
     models = list(dict.fromkeys(label for columns in scored.values() for row in columns.values() for label in row))
     strata = {stratum: x for stratum, columns in scored.items() if (x := _shared(columns, models)).size}
@@ -106,7 +103,8 @@ def _aggregate(key: tuple[str, str, str], tables: Sequence[Table]) -> Aggregate:
     blocks = [x.mean(-1).T for (_, missing), x in strata.items() if missing.ratio == 0]
     ranks = mean_ranks(np.concatenate(blocks), models) if blocks else None
     tasks = sum(x.shape[1] for x in strata.values())
-    return Aggregate(*key, models, tasks, sum(map(len, scored.values())), cells, iqm, ranks)
+    key, of = (tables[0].metric, tables[0].variant, tables[0].prior), sum(map(len, scored.values()))
+    return Aggregate(*key, tables[0].title, models, tasks, of, cells, iqm, ranks)
 
 
 def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:

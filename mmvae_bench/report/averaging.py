@@ -9,13 +9,20 @@ import numpy as np
 import pandas as pd
 
 from mmvae_bench.errors import BenchError
+from mmvae_bench.metrics import Description
 from mmvae_bench.report.comparisons import mark
+from mmvae_bench.report.select import Selection
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table
-from mmvae_bench.report.words import METRICS, coarse_direction, direction, is_ranked
 from mmvae_bench.spec import Missing
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
+ORDER = (  # of metrics on the page; all others follow
+    "attributes_strict", "attributes_features", "cross_coherence", "self_coherence", "joint_coherence", "cca",
+    "cca_ratio", "cca_ground_truth", "retrieval_recall", "retrieval_median_rank", "caption_quality", "linear_probe",
+    "relatedness_auroc", "relatedness_contrast", "relatedness_transport", "frechet", "log_likelihood",
+    "oracle_accuracy",
+)  # fmt: skip
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "missing"]
@@ -35,28 +42,29 @@ class Scored(NamedTuple):
     se: float
 
 
-def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
+def build_tables(selection: Selection) -> list[Table]:
     """Return all tables: by data set, metric, variant, prior and scheme, ratio 0 under every scheme.
 
     Raises:
         BenchError: If rows of one cell were scored on different data, by different oracles or embeddings.
     """
-    return [part for table in whole_tables(frame, labels) for part in by_scheme(table)]
+    return [part for table in whole_tables(selection) for part in by_scheme(table)]
 
 
-def whole_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
-    """The same, each table over all schemes.
+def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]:
+    """Return the tables of all metrics, or of one, each over all schemes.
 
     Raises:
-        BenchError: As :func:`build_tables`.
+        BenchError: See :func:`build_tables`.
     """
+    frame = selection.frame if metric is None else selection.frame[selection.frame["metric"] == metric]
     refuse_mixed(frame)
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
     keys: list[Key] = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
-    groups, order = list(ok["group"].unique()), [*METRICS, *ok["metric"].unique()]
+    groups, order = list(ok["group"].unique()), [*ORDER, *ok["metric"].unique()]
     keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1]), key[2] != ""))  # the metric itself first
     families = dict(list(frame.groupby(["group", "metric"], sort=False)))  # few rows to search for each table
-    return [build_table(key, families[key[:2]], labels) for key in keys]
+    return [build_table(key, families[key[:2]], selection.labels, selection.metrics[key[1]]) for key in keys]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
@@ -77,29 +85,31 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             )
 
 
-def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse: bool = False) -> Table:
-    """One metric's table over all schemes.
+def build_table(
+    key: Key, frame: pd.DataFrame, labels: Sequence[str], about: Description, *, coarse: bool = False
+) -> Table:
+    """Return one metric's table over all schemes.
 
     Args:
         key: Group, metric, variant, prior.
-        frame: Tidy rows, of which the table takes its own.
-        labels: The order of models.
+        frame: Tidy rows of that metric on that data set.
+        labels: Models in the order of the rows.
+        about: Description of the metric.
         coarse: Average over modalities where there are more than two, for the summary.
     """
-    group, metric, variant, prior = key
-    frame = frame[(frame["group"] == group) & (frame["metric"] == metric)]
+    _, _, variant, prior = key
     rows = frame[(frame["variant"] == variant) & (frame["prior"] == prior) & ~_is_skip(frame)]
-    rows = _with_columns(rows, coarse=coarse)
+    rows = _with_columns(rows, about, coarse=coarse)
     columns = _columns(rows)
     cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (frame["entrant"] == label).any()}
     ok = rows[rows["status"] == "ok"]  # the others know no direction
-    better = (1 if bool(ok["higher_is_better"].iloc[0]) else -1) if is_ranked(metric, variant) else 0
+    better = (1 if bool(ok["higher_is_better"].iloc[0]) else -1) if about.is_ranked(variant) else 0
     _fill(cells, rows, better)
     _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])])
     comparable = _comparable(ok)
     marked = mark(cells, comparable, better)
     limits = _limits(ok, "chance"), _limits(ok, "ceiling")
-    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable))
+    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable), about)
 
 
 def by_scheme(table: Table) -> Iterator[Table]:
@@ -123,11 +133,11 @@ def _note_skips(cells: Cells, skips: pd.DataFrame) -> None:
                 cells[label][column] = Cell(note=reason)
 
 
-def _with_columns(rows: pd.DataFrame, *, coarse: bool) -> pd.DataFrame:
+def _with_columns(rows: pd.DataFrame, about: Description, *, coarse: bool) -> pd.DataFrame:
     """Add ``column``, the text of what is scored; rows that have none are left out."""
     names = {name for side in ("given", "target") for text in rows[side].unique() for name in text.split("+")}
-    count, name = len(names - {""}), coarse_direction if coarse else direction
-    text = [name(*row, count) for row in zip(rows["metric"], rows["given"], rows["target"], strict=True)]
+    count = len(names - {""})
+    text = [about.column(*row, count, coarse=coarse) for row in zip(rows["given"], rows["target"], strict=True)]
     return rows.assign(column=pd.Series(text, rows.index, dtype=object)).dropna(subset="column")
 
 

@@ -66,8 +66,8 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
         BenchError: If no run is stored, one is broken, or a cell would mix what must not be averaged.
     """
     selection = select(store, plan, public=public)
-    tables = build_tables(selection.frame, selection.labels)
-    summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
+    tables = build_tables(selection)
+    summaries = summarise_groups(selection)
     comparisons = [comparison for summary in summaries for comparison in compare(summary)]
     aggregates, sections = aggregate(tables), beside(selection)
     folder = Path(out) / slug(str(plan.get("name") or "report"))

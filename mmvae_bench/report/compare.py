@@ -87,12 +87,10 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
 
 def _tables(selection: Selection, metric: str | None) -> list[tuple[str, Table]]:
     """What is compared, each with its name."""
-    frame, labels = selection.frame, selection.labels
     if metric is None:
-        return [part for summary in summarise_groups(frame, selection.groups, labels) for part in summary.parts]
-    names: Registry[str] = Registry("metric in this plan", dict.fromkeys(frame["metric"].unique(), ""))
-    names.check(metric)
-    return [(table.title, table) for table in whole_tables(frame[frame["metric"] == metric], labels)]
+        return [part for summary in summarise_groups(selection) for part in summary.parts]
+    names: Registry[str] = Registry("metric in this plan", dict.fromkeys(selection.metrics, ""))
+    return [(table.title, table) for table in whole_tables(selection, names.check(metric))]
 
 
 def _line(score: str, table: Table, column: Column, a: str, b: str) -> Line | None:

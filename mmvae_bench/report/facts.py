@@ -9,7 +9,6 @@ import pandas as pd
 from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.report.words import metric_title
 from mmvae_bench.spec import Missing
 
 
@@ -129,7 +128,7 @@ def undefined(selection: Selection) -> list[dict[str, str]]:
     for group, metric, variant, prior, reason, label in zip(
         *(rows[name] for name in ("group", "metric", "variant", "prior", "reason", "entrant")), strict=True
     ):
-        found.setdefault((group, metric_title(metric, variant, prior), reason), {})[label] = None
+        found.setdefault((group, selection.metrics[metric].title_of(variant, prior), reason), {})[label] = None
     return [
         {"data set": group, "score": score, "models": ", ".join(labels), "reason": reason}
         for (group, score, reason), labels in found.items()

@@ -14,10 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mmvae_bench.metrics import Description
 from mmvae_bench.report.render import hidden
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Summary, summarise
-from mmvae_bench.report.words import direction, metric_title
 from mmvae_bench.spec import Missing
 
 
@@ -122,21 +122,15 @@ class Beside:
     """A published number and ours.
 
     Attributes:
+        score: Metric and direction.
         why: Why they may not be compared; empty if nothing known speaks against it.
     """
 
     published: Published
+    score: str
     run: Run
     ours: Summary
     why: str
-
-    @property
-    def score(self) -> str:
-        """Metric and direction."""
-        metric, variant, prior, given, target = self.published.place
-        views, count = self.published.views, len(self.run.modalities)
-        where = f"{views} given" if views and not given else direction(metric, given, target, count)
-        return f"{metric_title(metric, variant, prior)}, {where}"
 
     def show(self, value: float, spread: float | None = None) -> str:
         """``0.512 ± 0.010``, as the published value's size asks for."""
@@ -201,7 +195,13 @@ def _pairs(selection: Selection, runs: list[Run], about: list[Published]) -> Ite
         for (label, missing), run in cells.items():
             values = scores.get((label, missing, *p.place))
             if values and (p.model, p.missing) == (run.spec["model"]["name"], missing):
-                yield Beside(p, run, summarise(values), why_not(p, run))
+                yield Beside(p, _score(p, run, selection.metrics[p.metric]), run, summarise(values), why_not(p, run))
+
+
+def _score(p: Published, run: Run, about: Description) -> str:
+    column = about.column(p.given, p.target, len(run.modalities))
+    where = f"{p.views} given" if p.views and not p.given else column
+    return f"{about.title_of(p.variant, p.prior)}, {where}"
 
 
 def why_not(p: Published, run: Run) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmvae_bench import datasets
+from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError
+from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import Missing, canonical_json
 from mmvae_bench.store.run import read_arrays
@@ -164,15 +165,17 @@ class Selection:
         frame: Those of finished runs, with ``group``, ``entrant`` and ``missing`` added.
         absent: Planned run ids that are not stored.
         labels: Every model's label, in the order of tables and colours.
+        metrics: Description of every metric in ``frame``.
         public: Whether pictures that may not be published are left out.
     """
 
     rows: pd.DataFrame
     frame: pd.DataFrame
     runs: list[Run]
-    failed: list[Run] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
+    failed: list[Run]
+    absent: list[str]
+    labels: list[str]
+    metrics: Mapping[str, Description]
     public: bool = False
 
     @cached_property
@@ -209,7 +212,20 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
     failed = [run for run in found if run.failed]
     absent = [run_id for run_id in wanted if run_id not in folders]
     labels = _ordered({run.label: run for run in done})
-    return Selection(frame, _annotate(frame, done), done, failed, absent, labels, public)
+    rows = _annotate(frame, done)
+    described = {name: _described(name, done) for name in rows["metric"].unique()}
+    return Selection(frame, rows, done, failed, absent, labels, described, public)
+
+
+def _described(metric: str, runs: list[Run]) -> Description:
+    """Return the description that a run stored; for older runs that of the registered metric, or its bare name."""
+    for run in runs:
+        if metric in run.record.get("descriptions", {}):
+            return Description(**run.record["descriptions"][metric]).named(metric)
+    try:
+        return metrics.registry.get(metric).about.named(metric)
+    except BenchError:
+        return UNDESCRIBED.named(metric)
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

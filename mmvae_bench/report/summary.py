@@ -10,6 +10,7 @@ import pandas as pd
 from mmvae_bench.report.averaging import build_table, in_order
 from mmvae_bench.report.comparisons import Comparison, compare_column
 from mmvae_bench.report.render import ALMOST, DAGGER, LEGEND, show, show_limits
+from mmvae_bench.report.select import Selection
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
 
@@ -73,23 +74,25 @@ class SummaryTable:
         return [show_limits(table.chance.get(column), table.decimals(column)) for table, column in columns]
 
 
-def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequence[str]) -> list[SummaryTable]:
+def summarise_groups(selection: Selection) -> list[SummaryTable]:
     """Return the summary of each data set that has any of the main scores."""
-    return [table for group in groups if (table := _summary(frame[frame["group"] == group], group, labels)).parts]
+    return [table for group in selection.groups if (table := _summary(selection, group)).parts]
 
 
-def _summary(frame: pd.DataFrame, group: str, labels: Sequence[str]) -> SummaryTable:
-    parts = [part for line in PARTS if (part := _first(line, frame, group, labels))]
-    present = set(frame["entrant"])
-    return SummaryTable(group, parts, in_order(frame["missing"]), [label for label in labels if label in present])
+def _summary(selection: Selection, group: str) -> SummaryTable:
+    frame = selection.frame[selection.frame["group"] == group]
+    parts = [part for line in PARTS if (part := _first(line, selection, frame))]
+    labels = [label for label in selection.labels if label in set(frame["entrant"])]
+    return SummaryTable(group, parts, in_order(frame["missing"]), labels)
 
 
-def _first(line: Sequence[Part], frame: pd.DataFrame, group: str, labels: Sequence[str]) -> tuple[str, Table] | None:
+def _first(line: Sequence[Part], selection: Selection, frame: pd.DataFrame) -> tuple[str, Table] | None:
     """The first score of a line that any model has, without the columns in which none has one."""
     for name, metric, variant, prior in line:
-        own = (frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)
-        if (own & (frame["status"] == "ok")).any():
-            table = build_table((group, metric, variant, prior), frame, labels, coarse=True)
+        rows = frame[frame["metric"] == metric]
+        if ((rows["variant"] == variant) & (rows["prior"] == prior) & (rows["status"] == "ok")).any():
+            key = (str(rows["group"].iloc[0]), metric, variant, prior)
+            table = build_table(key, rows, selection.labels, selection.metrics[metric], coarse=True)
             texts = {column.text for row in table.cells.values() for column, cell in row.items() if cell.score}
             if columns := [column for column in table.columns if column.text in texts]:
                 return name, replace(table, columns=columns)

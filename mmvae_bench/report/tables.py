@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.report.statistics import Summary
-from mmvae_bench.report.words import definition, metric_title
 from mmvae_bench.spec import Missing
 
 
@@ -55,6 +55,7 @@ class Table:
         chance: Column -> least and greatest chance level of its rows; ``ceiling`` likewise.
         better: 1 if higher is better, -1 if lower, 0 if no best is marked.
         comparable: Columns in which all models were scored on the same data by the same oracles and embeddings.
+        about: Description of the metric.
     """
 
     group: str
@@ -68,16 +69,17 @@ class Table:
     ceiling: dict[Column, tuple[float, float]]
     better: int
     comparable: frozenset[Column] = frozenset()
+    about: Description = UNDESCRIBED
 
     @property
     def title(self) -> str:
         """``Cross-coherence (micro)``."""
-        return metric_title(self.metric, self.variant, self.prior)
+        return self.about.named(self.metric).title_of(self.variant, self.prior)
 
     @property
     def definition(self) -> str:
-        """One line."""
-        return definition(self.metric, self.variant, self.prior)
+        """One sentence on the metric, the variant and the prior."""
+        return self.about.named(self.metric).definition_of(self.variant, self.prior)
 
     def decimals(self, column: Column) -> int:
         """Digits shown after the point of a column's numbers."""

@@ -30,7 +30,15 @@ from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import OWN, read_arrays, read_file
 from mmvae_bench.store.store import RunResult, Store, read_run
-from mmvae_bench.sweep.records import conditions, environment, metric_versions, pace, provenance, row
+from mmvae_bench.sweep.records import (
+    conditions,
+    environment,
+    metric_descriptions,
+    metric_versions,
+    pace,
+    provenance,
+    row,
+)
 from mmvae_bench.types import Modality
 
 
@@ -134,7 +142,7 @@ def run(
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info |= {"metrics": metric_versions(), "resumed": history.resumed}
+    info |= {"metrics": metric_versions(), "descriptions": metric_descriptions(), "resumed": history.resumed}
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
 
@@ -183,4 +191,5 @@ def evaluate_again(
     rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new, partial(_begin, keeper)))]
     log = read_file(folder, record, "log.txt").decode() if "log.txt" in record["files"] else ""
     info["metrics"] = {**stored, **current}
+    info["descriptions"] = {**record.get("descriptions", {}), **metric_descriptions()}
     return RunResult(spec, rows, store.history(folder), info, weights, kept, log=log)

@@ -33,13 +33,19 @@ PACKAGE = Path(__file__).parents[1]
 def failed(spec: RunSpec, error: Exception) -> RunResult:
     """The record of a run that broke: one row with the reason, never taken for a result."""
     reason = described(error)
-    return RunResult(spec, [row(spec, {}, Score("", None, reason=reason), status="failed")], error=reason)
+    return RunResult(spec, [row(spec, {}, Score(None, reason=reason), status="failed")], error=reason)
 
 
 def metric_versions() -> dict[str, int]:
     """Name and version of every registered metric that can be imported."""
     found = {name: known_metric(name) for name in metrics.registry.names()}
     return {name: known.version for name, known in found.items() if known}
+
+
+def metric_descriptions() -> dict[str, dict[str, Any]]:
+    """Name and description of every registered metric that can be imported, as plain values for ``run.json``."""
+    found = {name: known_metric(name) for name in metrics.registry.names()}
+    return {name: asdict(known.about) for name, known in found.items() if known}
 
 
 def known_metric(name: str) -> Metric | None:
@@ -71,7 +77,7 @@ def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "")
         **facts,
         **asdict(score),
         "metric_version": known.version if known else None,
-        "higher_is_better": known.higher_is_better if known else None,
+        "higher_is_better": known.about.higher_is_better if known else None,
         "status": status or ("skipped" if score.value is None else "ok"),
     }
 

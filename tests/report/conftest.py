@@ -11,6 +11,7 @@ import pytest
 
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.store.store import COLUMNS, RunResult, Store
+from mmvae_bench.sweep.records import metric_descriptions
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}
@@ -201,8 +202,11 @@ class Made:
 
 def publish(store: Store, run: RunSpec, rows: list[dict[str, Any]] | None = None, **more: Any) -> RunSpec:
     """Store a run."""
-    info = {"device": "cpu", "versions": {"torch": "2.11.0", "numpy": "2.4.6"}, "rate": 5200.0, "peak_memory_mb": 812.0,
-            "steps": 780, "seconds": {"train": 60 + 40 * SKILL.get(run.model.name, 0.3), "evaluate": 12.0}}  # fmt: skip
+    info = {
+        "device": "cpu", "versions": {"torch": "2.11.0", "numpy": "2.4.6"}, "rate": 5200.0, "peak_memory_mb": 812.0,
+        "steps": 780, "seconds": {"train": 60 + 40 * SKILL.get(run.model.name, 0.3), "evaluate": 12.0},
+        "descriptions": metric_descriptions(),
+    }  # fmt: skip
     store.publish(RunResult(run, scores(run) if rows is None else rows, info=info, **more))
     return run
 

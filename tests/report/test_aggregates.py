@@ -124,7 +124,7 @@ def test_ranks_are_of_complete_data_with_ties_averaged() -> None:
 
 def test_a_store_is_aggregated_and_written(made: Any, tmp_path: Path) -> None:
     selection = select(made.store, made.plan)
-    found = aggregate(build_tables(selection.frame, selection.labels))
+    found = aggregate(build_tables(selection))
     write_aggregates(found, tmp_path / "a.csv")
     with (tmp_path / "a.csv").open() as file:
         read = {(r["metric"], r["model"]): r for r in csv.DictReader(file)}

@@ -12,7 +12,6 @@ from mmvae_bench.report.figures.rows import limit_handles, panel_title, rows
 from mmvae_bench.report.figures.style import Look, Plot, legend_right, new_figure
 from mmvae_bench.report.select import slug
 from mmvae_bench.report.tables import Cell, Column, Table
-from mmvae_bench.report.words import is_main, words
 
 PANEL = (2.6, 2.3)
 MOST_PANELS = 3  # side by side
@@ -22,14 +21,14 @@ AXIS = " Ratio 0 is the same run under every scheme; the axis is logarithmic in 
 
 def curves(tables: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[str, str]) -> Iterator[Plot]:
     """One figure a main metric: a panel for each thing that is scored and each missing scheme."""
-    mains = [table for table in tables if is_main(table.metric, table.variant)]
+    mains = [table for table in tables if table.about.is_drawn(table.variant)]
     for key in dict.fromkeys((t.group, t.metric, t.variant, t.prior) for t in mains):
         schemes = [t for t in mains if (t.group, t.metric, t.variant, t.prior) == key]
         group, metric, variant, prior = key
         name = "-".join(part for part in (slugs[group], metric, variant and slug(variant), prior) if part)
         title = schemes[0].title + " against missing data" * _swept(schemes[0])
         figure = rows(schemes) if _crowded(schemes) else _draw(schemes, looks)
-        yield Plot(name, title, _caption(schemes), group, figure, words(metric).key and not prior)
+        yield Plot(name, title, _caption(schemes), group, figure, schemes[0].about.key and not prior)
 
 
 def _swept(table: Table) -> bool:
@@ -74,7 +73,7 @@ def _curve(ax: Axes, table: Table, text: str, looks: Mapping[str, Look]) -> None
         points = [(c.missing.ratio if len(ratios) > 1 else number, row[c]) for c in columns if row[c].score]
         _line(ax, points, looks[label])
     draw_chance(ax, columns, table.chance)
-    if words(table.metric).ceiling:
+    if table.about.ceiling:
         draw_chance(ax, columns, table.ceiling, ":")
     if len(ratios) > 1:
         ax.set_xscale("function", functions=(_stretch, _squeeze))

@@ -8,7 +8,6 @@ from matplotlib.lines import Line2D
 
 from mmvae_bench.report.figures.style import COLOURS, MARKERS, legend_below, new_figure
 from mmvae_bench.report.tables import Column, Table
-from mmvae_bench.report.words import words
 
 PANEL = 2.4  # inches wide
 ROW = 0.17  # inches high
@@ -47,7 +46,7 @@ def _marks(ax: Axes, table: Table, column: Column, number: int) -> None:
     drawn = ax.dataLim.frozen()
     ax.errorbar(means, y, xerr=[score.half_width or 0.0 for _, score in shown], fmt="none", ecolor=colour, linewidth=1)
     ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
-    ends = [(table.chance, "--"), (table.ceiling if words(table.metric).ceiling else {}, ":")]
+    ends = [(table.chance, "--"), (table.ceiling if table.about.ceiling else {}, ":")]
     for limits, dash in ends:
         if column in limits:
             ax.axvline(sum(limits[column]) / 2, color="black", linewidth=0.9, linestyle=dash, zorder=1)
@@ -74,6 +73,6 @@ def limit_handles(tables: Sequence[Table]) -> list[Line2D]:
     found = []
     if any(table.chance for table in tables):
         found.append(Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="chance"))
-    if (name := words(tables[0].metric).ceiling) and any(table.ceiling for table in tables):
+    if (name := tables[0].about.ceiling) and any(table.ceiling for table in tables):
         found.append(Line2D([], [], color="black", linestyle=":", linewidth=0.9, label=name))
     return found
