@@ -63,6 +63,22 @@ def split_list(texts: tuple[str, ...]) -> list[str]:
     return [part.strip() for text in texts for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
 
 
+def declared_options(factory: Callable[..., Any], name: str) -> dict[str, tuple[inspect.Parameter, Any]]:
+    """Return the options of ``factory``: its keyword-only parameters and their annotations (``str`` without one).
+
+    Raises:
+        BenchError: If they cannot be read; ``name`` is what ``factory`` is registered as.
+    """
+    annotated = getattr(factory, "__init__", factory) if inspect.isclass(factory) else factory
+    try:
+        hints = get_type_hints(annotated, include_extras=True)
+        parameters = inspect.signature(factory).parameters
+    except Exception as error:  # a plug-in's name may stand for no class, or for one whose annotations name nothing
+        raise BenchError(f"the options of '{name}' cannot be read: {in_a_line(error)}") from error
+    keyword = (one for one in parameters.values() if one.kind is inspect.Parameter.KEYWORD_ONLY)
+    return {one.name: (one, hints.get(one.name, str)) for one in keyword}
+
+
 def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     """Return all options of ``factory``: those of ``named`` coerced to their types, defaults for the rest.
 
@@ -73,20 +89,14 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     Raises:
         BenchError: If an option is unknown or its value does not fit its type.
     """
-    annotated = getattr(factory, "__init__", factory) if inspect.isclass(factory) else factory
-    try:
-        hints = get_type_hints(annotated, include_extras=True)
-        parameters = inspect.signature(factory).parameters
-    except Exception as error:  # a plug-in's name may stand for no class, or for one whose annotations name nothing
-        raise BenchError(f"the options of '{named.name}' cannot be read: {in_a_line(error)}") from error
-    known = {key: one for key, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    declared = declared_options(factory, named.name)
     for key in named.options:
-        if key not in known:
-            have = f"it has {', '.join(known)}" if known else "it has none"
+        if key not in declared:
+            have = f"it has {', '.join(declared)}" if declared else "it has none"
             raise BenchError(f"'{named.name}' has no option '{key}'; {have}")
     resolved: dict[str, Scalar] = {}
-    for key, parameter in known.items():
-        what, hint = f"{named.name}[{key}]", hints.get(key, str)
+    for key, (parameter, hint) in declared.items():
+        what = f"{named.name}[{key}]"
         if key in named.options:
             resolved[key] = coerce(named.options[key], hint, what)
         elif parameter.default is inspect.Parameter.empty:

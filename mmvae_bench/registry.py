@@ -10,11 +10,15 @@ imported, imported when named (or by ``all``). ::
     class Mine(MultimodalVAE): ...
 """
 
+import ast
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from mmvae_bench.errors import BenchError, BenchWarning, in_a_line, near_hint
@@ -78,6 +82,19 @@ class Registry(Generic[T]):
         """Whether a name is ours: no plug-in's, and not registered by a user's own code."""
         return name in self._lazy
 
+    def summary(self, name: str) -> str:
+        """Return one sentence about an entry, from source text or package metadata; imports nothing.
+
+        In-tree, it is a class's attribute ``summary``, or the first sentence of a function's docstring or of a class's
+        module (which names the paper). For a plug-in it is the summary of its distribution or, once it is imported,
+        the first sentence of its docstring.
+        """
+        if name in self._lazy:
+            return _summary(self._lazy[name])
+        own = first_sentence(getattr(self._loaded.get(name), "__doc__", None))
+        dist = self._plugins[name].dist if name in self._plugins else None
+        return own or str(dist.metadata.json.get("summary", "") if dist else "")
+
     def check(self, name: str) -> str:
         """Return ``name`` if it is registered, without importing it.
 
@@ -110,3 +127,27 @@ class Registry(Generic[T]):
                     f"the {self.kind} '{name}' cannot be imported from {where}: {in_a_line(error)}"
                 ) from error
         return self._loaded[name]
+
+
+def first_sentence(docstring: str | None) -> str:
+    """First sentence of a docstring on one line, without markup and without "Return"."""
+    text = " ".join((docstring or "").replace("`", "").split())
+    if text.startswith("Return "):
+        text = text[7:8].upper() + text[8:]
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
+
+
+def _summary(target: str) -> str:
+    """Summary of ``module:name``, read from the source file."""
+    module, _, name = target.partition(":")
+    found = find_spec(module)  # imports the packages above it only
+    tree = ast.parse(Path(found.origin).read_text() if found and found.origin else "")
+    node = next(node for node in tree.body if getattr(node, "name", "") == name)
+    if isinstance(node, ast.FunctionDef):
+        return first_sentence(ast.get_docstring(node))
+    for line in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(line, ast.Assign | ast.AnnAssign) and line.value:
+            assigned = line.targets[0] if isinstance(line, ast.Assign) else line.target
+            if isinstance(assigned, ast.Name) and assigned.id == "summary":
+                return str(ast.literal_eval(line.value))
+    return first_sentence(ast.get_docstring(tree))

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from itertools import product
 from typing import Any, Literal
 
@@ -24,13 +25,29 @@ Incomplete = Literal["keep", "drop"]
 SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<modality>"
 
 
+class RunStatus(StrEnum):
+    """State of a run: in the store (absent to broken), in a plan (down to other shard), as a worker leaves it (all)."""
+
+    ABSENT = "absent"
+    DONE = "done"
+    FAILED = "failed"
+    NEWER = "newer"  # written by a newer version of this package
+    BROKEN = "broken"  # cut off or edited
+    TO_RUN = "to run"
+    SKIPPED = "skipped"
+    OTHER_SHARD = "other shard"
+    BUSY = "busy"  # another process has it
+    STOPPED = "stopped"  # on request, with a checkpoint
+    UNWRITABLE = "unwritable"  # the results folder takes no files
+
+
 @dataclass(frozen=True)
 class Missing:
     """What is hidden in training (protocol 2-4). Ratio 0 is canonically scheme ``none`` with everything kept.
 
     Attributes:
         ratio: Share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1).
-        scheme: ``none`` or one of :data:`SCHEMES`.
+        scheme: ``none`` or one of :data:`SCHEMES`; ``mask`` where a user's own data say which entries there are.
         incomplete: ``keep`` trains on all rows, ``drop`` on the complete ones alone for the same steps.
     """
 
@@ -39,9 +56,9 @@ class Missing:
     incomplete: Incomplete = "keep"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ratio < 1:
+        if not 0 <= self.ratio < 1 and self.scheme != "mask":
             raise BenchError(f"a missing ratio lies in [0, 1), not {self.ratio}: some complete rows must remain")
-        if not re.fullmatch(r"none|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
+        if not re.fullmatch(r"none|mask|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
             raise BenchError(f"no missing scheme '{self.scheme}'; write one of {SCHEMES}")
         if self.incomplete not in ("keep", "drop"):
             raise BenchError(f"incomplete rows are 'keep' or 'drop', not '{self.incomplete}'")

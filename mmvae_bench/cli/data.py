@@ -1,37 +1,84 @@
 """Commands about data sets, registered names and this machine: ``data``, ``list``, ``env``."""
 
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
 from mmvae_bench.cli.options import cache_option, data_option
-from mmvae_bench.errors import DataError
+from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.registry import Registry
+
+WITH_OPTIONS = ("models", "datasets", "nets")
+TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "none"}
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # attributes of annotated_types' bounds
 
 
-@click.command("list", short_help="Print the names of models, data sets, metrics or suites.")
-@click.argument("what", type=click.Choice(["models", "datasets", "metrics", "suites"]))
-def list_names(what: str) -> None:
-    """Print the names of all models, data sets, metrics or suites, plug-ins included."""
+@click.command("list", short_help="Print registered names and what they are.")
+@click.argument("what", type=click.Choice([*WITH_OPTIONS, "metrics", "suites"]))
+@click.option("--options", is_flag=True, help="Options of each model, data set or nets preset: type, bounds, default.")
+def list_names(what: str, options: bool) -> None:
+    """Print the names of all models, data sets, nets presets, metrics or suites, plug-ins included."""
+    if options and what not in WITH_OPTIONS:
+        raise BenchError(f"The names of 'list {what}' have no options. Leave out --options.")
     if what == "suites":
         from mmvae_bench.sweep.suites import list_suites
 
         _columns(list_suites())
         return
-    from importlib import import_module
-
-    registry = import_module(f"mmvae_bench.{what}").registry
-    rows = {}
+    registry: Registry[Any] = import_module(f"mmvae_bench.{what}").registry
+    if not options:
+        _columns({name: _summary(registry, name) for name in registry.names()})
+        return
     for name in registry.names():
-        if plugin := registry.plugin(name):
-            rows[name] = f"(plug-in: {plugin})"
-        else:
-            rows[name] = registry.get(name).summary if what == "datasets" else ""
-    _columns(rows)
+        try:
+            lines = list(_options(registry.get(name), name))
+        except BenchError as error:  # a plug-in that cannot be imported hides no other name
+            lines = [str(error)]
+        click.echo(f"{name}  {_summary(registry, name)}".rstrip())
+        for line in lines:
+            click.echo(f"    {line}")
+
+
+def _summary(registry: Registry[Any], name: str) -> str:
+    """One sentence about a name, and where a plug-in comes from."""
+    text = "" if registry.kind == "metric" else registry.summary(name)
+    point = registry.plugin(name)
+    return f"{text} (plug-in: {point})".strip() if point else text
+
+
+def _options(factory: Any, name: str) -> Iterator[str]:
+    """One line per option of a registered thing."""
+    from mmvae_bench.options import declared_options
+
+    declared = declared_options(factory, name)
+    width = max(map(len, declared), default=0)
+    for key, (parameter, hint) in declared.items():
+        default = parameter.default
+        shown = "no default" if default is parameter.empty else f"default {str(default).lower()}"
+        yield f"{key:<{width}}  {_type(hint)}; {shown}"
+    if not declared:
+        yield "no options"
+
+
+def _type(hint: Any) -> str:
+    """Type of an option with its bounds or choices, for people."""
+    if get_origin(hint) is Annotated:
+        kind, *bounds = get_args(hint)
+        limits = [f", {word} {getattr(b, key)}" for b in bounds for key, word in BOUNDS.items() if hasattr(b, key)]
+        return _type(kind) + "".join(limits)
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_type, get_args(hint)))
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    return TYPES.get(hint, str(hint))
 
 
 def _columns(rows: dict[str, str]) -> None:
-    """Print names and what is said of them."""
+    """Print names and descriptions in two columns."""
     width = max(map(len, rows), default=0)
     for name, text in rows.items():
         click.echo(f"{name:<{width}}  {text}".rstrip())
@@ -39,20 +86,20 @@ def _columns(rows: dict[str, str]) -> None:
 
 @click.group()
 def data() -> None:
-    """Fetch a data set's files, or check those that are there."""
+    """Download or check the files of a data set."""
 
 
 @data.command()
 @click.argument("name")
 @click.option(
     "--from", "given", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="FILE",
-    help="Download nothing: take this file, which you got by hand. Several allowed.",
+    help="Take this local file and download nothing. Repeatable.",
 )  # fmt: skip
 @data_option
 def fetch(name: str, given: tuple[Path, ...], data_dir: Path) -> None:
-    """Download the official files of data set NAME and verify them, or take files that you have."""
+    """Download and verify the official files of data set NAME, or take local copies of them."""
     dataset = _dataset(name)
-    dataset.fetch(data_dir, *([given] if given else []))  # a plug-in's may take none
+    dataset.fetch(data_dir, *([given] if given else []))  # fetch() of a plug-in may take no files
     for path in given:
         click.echo(f"Taken: {path}")
     try:
@@ -69,7 +116,7 @@ def fetch(name: str, given: tuple[Path, ...], data_dir: Path) -> None:
 @click.argument("name")
 @data_option
 def check(name: str, data_dir: Path) -> None:
-    """Read data set NAME whole and print what is found."""
+    """Read all of data set NAME and print what it contains."""
     from mmvae_bench.datasets.check import check as examine
 
     dataset = _dataset(name)
@@ -82,7 +129,7 @@ def check(name: str, data_dir: Path) -> None:
 
 
 def _dataset(text: str) -> Any:
-    """A data set by its name with options."""
+    """Data set of a name with options, as typed."""
     from mmvae_bench import datasets
     from mmvae_bench.options import parse_named, resolve
 
@@ -94,7 +141,7 @@ def _dataset(text: str) -> Any:
 @cache_option
 @data_option
 def env(data_dir: Path, cache_dir: Path) -> None:
-    """Print versions, cores, memory and devices: what a bug report needs."""
+    """Print versions, cores, memory and devices, for a bug report."""
     from mmvae_bench.sweep.environment import describe
 
     for line in describe():

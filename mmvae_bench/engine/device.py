@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import resource
 import sys
 
@@ -13,22 +14,20 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def choose(device: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:<i>`` means here.
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>`` names on this machine.
 
     Raises:
-        BenchError: If it is not there.
+        BenchError: If there is no such device.
     """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,6})?", device):
+        raise BenchError(f"There is no device '{device}'. Write auto, cpu, cuda or cuda:0.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise BenchError(f"no device '{device}'; write auto, cpu, cuda or cuda:<index>") from error
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise BenchError(f"'{device}' is not here: {torch.cuda.device_count()} CUDA devices are; write --device cpu")
-    if chosen.type not in ("cpu", "cuda"):
-        raise BenchError(f"the device '{device}' is not supported; write auto, cpu, cuda or cuda:<index>")
-    return chosen
+        return torch.device("cuda" if count else "cpu")
+    if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= count:
+        have = f"{count} CUDA device{'s' if count > 1 else ''}" if count else "no CUDA device"
+        raise BenchError(f"--device {device} cannot be used: this machine has {have}. Use --device cpu or auto.")
+    return torch.device(device)
 
 
 def prepare(threads: int, precision: str = "fp32") -> None:

@@ -38,8 +38,8 @@ def everywhere(q: Diagonal) -> Experts:
 
 def powerset(m: int) -> Bool[Tensor, "S M"]:
     """All 2^M - 1 non-empty subsets of M modalities as rows of a mask, by binary counting: {0}, {1}, {0,1} ..."""
-    code = torch.arange(1, 2**m)
-    return (code[:, None] >> torch.arange(m)) % 2 == 1
+    code, bit = (torch.arange(*ends, device="cpu") for ends in ((1, 2**m), (m,)))  # also inside torch.device("meta")
+    return (code[:, None] >> bit) % 2 == 1
 
 
 def products(

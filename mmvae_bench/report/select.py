@@ -16,8 +16,8 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import Missing, canonical_json
-from mmvae_bench.store.run import read_arrays
-from mmvae_bench.store.store import NUMBERS, Store, read_run
+from mmvae_bench.store.run import StoredRun
+from mmvae_bench.store.store import NUMBERS, Store
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,24 @@ class Run:
     """A stored run as the report calls it.
 
     Attributes:
-        record: Its ``run.json``.
         label: The model's, told apart from others of the same text; ``group`` is the data set's title.
         subset: The data set's note on which rows are used, empty if all official ones.
     """
 
-    run_id: str
-    folder: Path
-    record: Mapping[str, Any]
+    stored: StoredRun
     label: str
     subset: str = ""
     group: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the run's spec."""
+        return self.stored.folder.name
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Content of ``run.json``."""
+        return self.stored.record
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -56,7 +63,7 @@ class Run:
     @property
     def failed(self) -> bool:
         """Whether training broke."""
-        return bool(self.record["status"] == "failed")
+        return not self.stored.done
 
     def artifacts(self) -> dict[str, NDArray[Any]]:
         """The arrays that figures need; empty if none are stored.
@@ -64,7 +71,7 @@ class Run:
         Raises:
             BenchError: If the file is not what was written.
         """
-        return read_arrays(self.folder, self.record, "artifacts.npz")
+        return self.stored.arrays("artifacts.npz")
 
     @property
     def train_seconds(self) -> float | None:
@@ -236,8 +243,8 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _run(folder: Path, label: str, subset: str) -> Run:
     """A stored run, with what its rows say of it."""
-    record = read_run(folder)
-    return Run(folder.name, folder, record, str(label) or str(record["spec"]["model"]["name"]), str(subset))
+    stored = StoredRun.read(folder)
+    return Run(stored, str(label) or str(stored.record["spec"]["model"]["name"]), str(subset))
 
 
 def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:

@@ -1,58 +1,64 @@
-"""What a bug report needs: versions, cores, memory, devices. Only the devices need torch."""
+"""Versions, cores, memory and devices of this machine. Only the devices need torch."""
 
 import contextlib
 import os
 import platform
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from re import match
 
 from mmvae_bench import __version__
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, BenchWarning
 
 
 def import_torch() -> None:
-    """Import torch, so that what is broken about it is said in one sentence.
+    """Import torch; a broken installation is reported in one sentence.
 
     Raises:
         BenchError: If it is absent or cannot be loaded.
     """
     try:
-        import torch  # noqa: F401 - only whether it loads
+        import torch  # noqa: F401 - only to see that it loads
     except Exception as error:  # a broken shared library may raise anything
         raise BenchError(
-            f"PyTorch cannot be imported ({type(error).__name__}: {error}); install it again, say with "
-            "'pip install --force-reinstall torch torchvision'. The commands list and report work without it"
+            f"PyTorch cannot be imported ({type(error).__name__}: {error}). Reinstall it, for example with "
+            "'pip install --force-reinstall torch torchvision'. The commands list and report work without it."
         ) from error
 
 
 def check_device(device: str, precision: str = "fp32") -> None:
-    """Refuse a device that is not here (``auto`` and ``cpu`` always are), or that cannot have the precision.
+    """Refuse a device that this machine lacks, or one that lacks the precision; warn of a slow precision.
 
     Raises:
-        BenchError: If torch is broken, if ``device`` is unknown or absent, or if it has no such precision.
+        BenchError: If torch cannot be imported, or the device or its precision is not available.
     """
-    if not match(r"(auto|cpu|cuda(:\d{1,6})?)\Z", device):
-        raise BenchError(f"no device '{device}'; write auto, cpu, cuda or cuda:0")
     import_torch()
-    import torch
+    from mmvae_bench.engine.device import choose
+    from mmvae_bench.engine.mode import check
 
-    if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if index >= count:
-            have = f"only {count} CUDA device{'s' if count > 1 else ''}" if count else "no CUDA device"
-            raise BenchError(f"there is {have} here, so --device {device} cannot be used; use --device cpu or auto")
-    if precision != "fp32":
-        from mmvae_bench.engine.device import choose
-        from mmvae_bench.engine.mode import check
+    chosen = choose(device)
+    check(precision, chosen)
+    if precision == "bf16" and chosen.type == "cpu" and not has_bf16():
+        warnings.warn(
+            "This processor has no bf16 arithmetic, so --precision bf16 is about ten times slower than fp32.",
+            BenchWarning,
+            stacklevel=2,
+        )
 
-        check(precision, choose(device))
+
+def has_bf16() -> bool:
+    """Return whether the processor multiplies in bf16 (AVX512, AMX, or Arm's extension); True where nothing tells."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return True
+    return not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def describe() -> Iterator[str]:
-    """One line a fact; torch is imported last, and a broken one is a line."""
+    """Yield one line per fact. torch comes last: if it is broken, that is one more line."""
     yield f"mmvae-bench    {__version__}"
     yield f"python         {platform.python_version()} ({platform.python_implementation()})"
     yield f"platform       {platform.platform()}"
@@ -66,7 +72,7 @@ def describe() -> Iterator[str]:
 
 
 def processor() -> str:
-    """The processor's model, as the system names it."""
+    """Model of the processor, as the system names it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -75,12 +81,12 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _packages() -> list[str]:
-    """What this package requires; a fixed list where its metadata is not installed."""
+    """Names of this package's requirements; a fixed list where its metadata is not installed."""
     try:
         stated = [line for line in requires("mmvae-bench") or () if "extra ==" not in line]
     except PackageNotFoundError:
@@ -97,7 +103,7 @@ def _version(name: str) -> str:
 
 
 def _devices() -> Iterator[str]:
-    """The CUDA devices, or why there are none."""
+    """Yield one line per CUDA device, or why there is none."""
     try:
         import_torch()
         import torch

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
-from mmvae_bench.store.store import SCHEMA, RunResult
+from mmvae_bench.store.run import SCHEMA, RunResult
 from mmvae_bench.sweep.environment import processor
 
 # Variables that change how libraries round.
@@ -36,16 +36,14 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
     return RunResult(spec, [row(spec, {}, Score(None, reason=reason), status="failed")], error=reason)
 
 
-def metric_versions() -> dict[str, int]:
-    """Name and version of every registered metric that can be imported."""
-    found = {name: known_metric(name) for name in metrics.registry.names()}
-    return {name: known.version for name, known in found.items() if known}
+def metric_versions(names: Sequence[str] = ()) -> dict[str, int]:
+    """Name and version of the named metrics, or of every registered one, that can be imported."""
+    return {name: known.version for name in names or metrics.registry.names() if (known := known_metric(name))}
 
 
-def metric_descriptions() -> dict[str, dict[str, Any]]:
-    """Name and description of every registered metric that can be imported, as plain values for ``run.json``."""
-    found = {name: known_metric(name) for name in metrics.registry.names()}
-    return {name: asdict(known.about) for name, known in found.items() if known}
+def metric_descriptions(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Name and description of the same metrics, as plain values for ``run.json``."""
+    return {name: asdict(known.about) for name in names or metrics.registry.names() if (known := known_metric(name))}
 
 
 def known_metric(name: str) -> Metric | None:

@@ -19,7 +19,8 @@ from mmvae_bench.cli.app import main
 from mmvae_bench.cli.options import MultiValue, expand
 from mmvae_bench.datasets.base import Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import Settings
 
 FLAGS = ("--models", "--missing")
@@ -215,7 +216,8 @@ def test_what_concerns_operations_reaches_the_runner(ran):
     assert (stopped.exit_code, "Next:" in stopped.output) == (130, False)
 
 
-def test_precision_and_compile_reach_their_places(ran):
+def test_precision_and_compile_reach_their_places(ran, monkeypatch):
+    monkeypatch.setattr("mmvae_bench.sweep.environment.has_bf16", lambda: True)
     assert run("--datasets", "present", "--precision", "bf16", "--compile").exit_code == 0
     assert ran.settings.compiled and {entry.spec.precision for entry in ran.plan.entries} == {"bf16"}
     run("--datasets", "present")
@@ -249,7 +251,7 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
     result = run("--datasets", "absent", *dry)
     assert result.exit_code == 2
     assert "put it at data/absent.bin" in result.stderr
-    assert "Error: nothing could run; the reasons are above\n" in result.stderr
+    assert "Error: Nothing could run; the reasons are above.\n" in result.stderr
     assert ran.plan is None
 
 
@@ -267,7 +269,7 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--missing 0 -0.5", "a missing ratio lies in [0, 1), not -0.5"),
         ("--missing half", "missing ratios are numbers such as 0.5, not 'half'"),
         ("--missing nan", "a missing ratio lies in [0, 1), not nan"),
-        ("--scheme only:svhn", "the scheme 'only:svhn' names no modality of the data: mnist_street has mnist, street"),
+        ("--scheme only:svhn", "The scheme 'only:svhn' names no modality of the data. mnist_street has mnist, street"),
         ("--scheme half", "no missing scheme 'half'"),
         ("--seeds 0", "at least one seed is needed, not 0"),
         ("--seeds 1 --seed-list 2", "give one of the two"),
@@ -285,8 +287,11 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--shard half", "--shard is I/N with I from 1 to N, such as 1/8, not 'half'"),
         ("--address tcp://a:1", "say which kind with --backend dask or ray"),
         ("--backend mpi", "'mpi' is not one of 'loky', 'dask', 'ray'"),
-        ("--device tpu", "no device 'tpu'; write auto, cpu, cuda or cuda:0"),
-        ("--device cuda:99", "--device cuda:99 cannot be used; use --device cpu or auto"),
+        ("--device tpu", "no device 'tpu'. Write auto, cpu, cuda or cuda:0."),
+        (
+            "--device cuda:99",
+            "--device cuda:99 cannot be used: this machine has no CUDA device.",
+        ),
         ("--suite quik", "no suite 'quik'; did you mean quick?"),
         ("--suite none.toml", "cannot read the suite 'none.toml'"),
         ("--results-dir file/below", "choose another --results-dir"),
@@ -361,7 +366,7 @@ def test_a_broken_torch_is_one_sentence(ran, monkeypatch):
     result = run("--dry-run")
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: PyTorch cannot be imported (ModuleNotFoundError: ")
-    assert "install it again" in result.stderr
+    assert "Reinstall it" in result.stderr
 
 
 # --- the other commands -------------------------------------------------------------------------------------------
@@ -391,7 +396,7 @@ def test_report_builds_the_last_plan_or_the_one_named(reported, tmp_path, monkey
     assert missing.exit_code == 2
     assert "no runs of 'other' under 'results'; there are quick" in missing.stderr
     (tmp_path / "file").write_text("")
-    assert "choose another --out" in call("report", "--out", "file").stderr
+    assert "Choose another --out." in call("report", "--out", "file").stderr
 
 
 def test_report_before_any_run_says_what_to_do(reported, tmp_path):

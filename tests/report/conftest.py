@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store.store import COLUMNS, RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import COLUMNS, Store
 from mmvae_bench.sweep.records import metric_descriptions
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")

@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 from mmvae_bench.cli.app import main
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 
 
 def compare(root: Path, *args: str) -> Result:

@@ -5,10 +5,11 @@ import pytest
 
 from mmvae_bench import datasets, models
 from mmvae_bench.datasets.base import Built, Dataset, Protocol
-from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.errors import BenchError, DataError, Unsupported
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import Missing
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.estimate import OTHER_RATE, RATES, estimate
 from mmvae_bench.sweep.plan import Plan, Request, make_plan
 from mmvae_bench.types import Modality
@@ -109,10 +110,10 @@ def test_all_is_every_registered_model_and_takes_options(store):
         ({"models": ("mvae[k=x]",)}, "takes a whole number"),
         ({"missing": (1.0,)}, "lies in"),
         ({"schemes": ("half",)}, "no missing scheme"),
-        ({"schemes": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data: pairs has left, right"),
+        ({"schemes": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data. pairs has left, right"),
         ({"schemes": ("independent:keep=top",)}, "names no modality"),
-        ({"scales": {"top": 0.5}}, "the scale of 'top' names no modality of the data: pairs has left, right"),
-        ({"weights": {"top": 2.0}}, "the weight of 'top' names no modality"),
+        ({"scales": {"top": 0.5}}, "The scale of 'top' names no modality of the data. pairs has left, right"),
+        ({"weights": {"top": 2.0}}, "The weight of 'top' names no modality"),
         ({"optimiser": "sgd"}, "no optimiser 'sgd'; write one of adam, amsgrad"),
         ({"seeds": ()}, "at least one seed"),
         ({"limit_train": 0}, "--limit-train is at least 1"),
@@ -229,7 +230,7 @@ def test_what_is_stored_is_not_run_again(store):
     publish(store, before, 2)
     (store.folder(before.entries[2].spec) / "scores.jsonl").unlink()
     plan = plan_of(store, **asked)
-    assert [e.status for e in plan.entries] == ["stored", "failed before", "broken", "to run"]
+    assert [e.status for e in plan.entries] == ["done", "failed", "broken", "to run"]
     assert plan.entries[1].reason == "the loss is NaN"
     assert "scores.jsonl is cut off or missing" in plan.entries[2].reason
     assert [s.seed for s in plan.todo()] == [1, 2, 3]
@@ -250,7 +251,7 @@ def test_stored_results_do_not_need_the_data(store, monkeypatch):
     plan = plan_of(store)
     publish(store, plan)
     monkeypatch.setattr(Pairs, "sources", Absent.sources)
-    assert plan_of(store).entries[0].status == "stored"
+    assert plan_of(store).entries[0].status == "done"
 
 
 def test_the_estimate_is_a_guess_until_a_run_is_stored(store):
@@ -293,3 +294,49 @@ def test_nets_are_chosen_for_all_and_what_they_cannot_take_is_skipped(store):
     assert "the conv nets need a picture" in skipped.reason
     with pytest.raises(BenchError, match="did you mean conv"):
         plan_of(store, nets="convv")
+
+
+class Choosy(Picky):
+    """Fails in its constructor, by option."""
+
+    def __init__(self, networks, *, how: str = "fits") -> None:
+        super(MultimodalVAE, self).__init__(networks)
+        if how == "refuses":
+            raise Unsupported("two modalities are too many")
+        if how == "conflicts":
+            raise BenchError("This option needs another.")
+        if how == "fails":
+            raise ValueError("bad sizes")
+        if how == "reads":
+            next(self.parameters()).sum().item()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("fits", ""),
+        ("reads", ""),  # without memory a constructor that reads values says nothing about the run
+        ("refuses", "'pairs', 'choosy[how=refuses]': two modalities are too many"),
+        ("conflicts", "'pairs', 'choosy[how=conflicts]': This option needs another."),
+        ("fails", "'pairs': 'choosy[how=fails]' cannot be made (ValueError: bad sizes)"),
+    ],
+)
+def test_a_model_that_cannot_be_made_is_skipped_alone(store, monkeypatch, how, reason):
+    monkeypatch.setitem(models.registry._loaded, "choosy", Choosy)
+    skipped, other = plan_of(store, models=(f"choosy[how={how}]", "mvae")).entries
+    assert (skipped.status, skipped.reason, other.status) == ("skipped" if reason else "to run", reason, "to run")
+
+
+def test_models_are_tried_without_memory_and_once(store, monkeypatch):
+    made = []
+    monkeypatch.setitem(models.registry._loaded, "counted", type("Counted", (Choosy,), {"posterior": made.append}))
+    monkeypatch.setattr(Choosy, "__init__", lambda self, networks: made.append(networks.encoders["left"][1].weight))
+    plan = plan_of(store, models=("counted",), seeds=(0, 1, 2), missing=(0.0, 0.2))
+    assert plan.counts == {"to run": 3, "skipped": 3}
+    (weight,) = made
+    assert weight.device.type == "meta"
+
+
+def test_sizes_that_no_model_can_have_are_skipped(store):
+    (entry,) = plan_of(store, models=(f"meme[pseudo={2**62}]",)).entries
+    assert entry.status == "skipped" and "'meme[pseudo=" in entry.reason and "cannot be made" in entry.reason

@@ -28,7 +28,7 @@ class Exemplar:
 
 def exemplars(runs: Sequence[Run], group: str, labels: Sequence[str]) -> list[Exemplar]:
     """The panel rows of a data set's figures: its lowest ratio and, if another, its highest (of the first scheme)."""
-    own = [run for run in runs if run.group == group and (run.folder / "artifacts.npz").exists()]
+    own = [run for run in runs if run.group == group and (run.stored.folder / "artifacts.npz").exists()]
     if not own:
         return []
     ratios = sorted({run.missing.ratio for run in own})

@@ -1,0 +1,81 @@
+"""``mmvae-bench list``: names, what they are, and their options."""
+
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from mmvae_bench import models, nets
+from mmvae_bench.cli.app import main
+from mmvae_bench.models.mvae import MVAE
+from mmvae_bench.options import Weight
+from tests.cli.test_app import python
+
+
+def lines(*args: str) -> list[str]:
+    result = CliRunner().invoke(main, ["list", *args])
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+class Theirs(MVAE):
+    """A model of a plug-in. It has two options.
+
+    Args:
+        beta: Weight of the KL.
+    """
+
+    def __init__(self, networks, *, beta: Weight = 2.0, k: int | None = None) -> None: ...
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """A plug-in with metadata, and one that cannot be imported."""
+    theirs = SimpleNamespace(
+        value="theirs:Theirs",
+        load=lambda: Theirs,
+        dist=SimpleNamespace(metadata=SimpleNamespace(json={"summary": "More."})),
+    )
+    monkeypatch.setitem(models.registry._plugins, "theirs", theirs)
+    monkeypatch.setitem(models.registry._plugins, "bad", EntryPoint("bad", "no_such_module:X", "mmvae_bench.models"))
+    yield
+    models.registry._loaded.pop("theirs", None)
+
+
+def test_models_are_listed_with_their_papers_and_plugins_with_their_distribution(plugin):
+    listed = dict(line.split(maxsplit=1) for line in lines("models"))
+    assert listed["mopoe"] == "MoPoE-VAE (Sutter et al., ICLR 2021): a mixture of the products over all subsets."
+    assert listed["theirs"] == "More. (plug-in: theirs:Theirs)"
+    assert listed["bad"] == "(plug-in: no_such_module:X)"
+
+
+def test_nets_are_listed_by_what_they_return():
+    listed = dict(line.split(maxsplit=1) for line in lines("nets"))
+    assert list(listed) == nets.registry.names()
+    assert listed["authors"] == "The nets of a released code."
+
+
+def test_options_have_a_line_each_with_type_bounds_and_default(plugin):
+    found = lines("models", "--options")
+    at = found.index("theirs  A model of a plug-in. (plug-in: theirs:Theirs)")
+    assert found[at + 1 : at + 3] == [
+        "    beta  number, at least 0.0; default 2.0",
+        "    k     whole number or none; default none",
+    ]
+    assert "    estimator  one of iwae, stl, dreg, elbo; default stl" in found
+    assert "the model 'bad' cannot be imported" in found[found.index("bad  (plug-in: no_such_module:X)") + 1]
+    assert "    m            one of 2, 3, 4, 5; default 5" in lines("datasets", "--options")
+    assert "    of  one of meme, mopoe, mmvm; no default" in lines("nets", "--options")
+
+
+def test_scores_and_suites_have_no_options():
+    result = CliRunner().invoke(main, ["list", "suites", "--options"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "Leave out --options" in result.stderr
+
+
+@pytest.mark.parametrize("what", ["models", "datasets", "nets"])
+def test_listing_imports_no_torch(what):
+    code = f"import sys; from mmvae_bench.cli import main; main(['list', {what!r}], standalone_mode=False);"
+    assert python(f"{code} sys.exit('torch' in sys.modules)").returncode == 0
