@@ -23,11 +23,11 @@ Values = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Read:
-    """What a judge reads in N entries.
+    """Reading of N entries by a judge.
 
     Attributes:
-        values: The value of each attribute, [N, A]; their number where it is unreadable.
-        whole: Which entries are well formed, [N]: all pictures, but of captions those alone that the grammar writes.
+        values: Value of each attribute, [N, A]; the number of values where it is unreadable.
+        whole: Mask of well-formed entries, [N]: all pictures, and those captions that the grammar can write.
     """
 
     values: Values
@@ -35,17 +35,17 @@ class Read:
 
 
 def right(read: Read, truth: Values) -> NDArray[np.float64]:
-    """How much of each entry is right, [N, 2]: 1 where it is well formed and all of it, and the share of attributes."""
+    """Return [N, 2]: 1 where the whole entry is right and well formed, and the share of right attributes."""
     same = read.values == truth
     return np.stack([read.whole & same.all(1), same.mean(1)], 1)
 
 
 def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float64]:
-    """:func:`right` of M readings by one another: [N, 2]. What any of them cannot read is wrong.
+    """Return :func:`right` of M readings by one another: [N, 2]. Unreadable attributes are wrong.
 
     Args:
-        reads: Of the same N rows.
-        counts: How many values each attribute has, [A].
+        reads: M readings of the same N rows.
+        counts: Number of values of each attribute, [A].
     """
     first = np.where(reads[0].values < np.array(counts), reads[0].values, -1)  # -1 is what none of the others reads
     same = np.all([first == read.values for read in reads[1:]], 0)
@@ -53,19 +53,19 @@ def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float6
 
 
 def combined(values: Values, counts: Sequence[int]) -> Values:
-    """One number for each combination of values: [N, A] -> [N]; -1 where one of them is unreadable."""
+    """Return one number for each combination of values: [N, A] -> [N]; -1 where one of them is unreadable."""
     readable = np.all(values < np.array(counts), 1)
     flat = np.ravel_multi_index(tuple(np.where(readable[:, None], values, 0).T), tuple(counts))
     return np.where(readable, flat, -1)
 
 
 def chance_of_rows(truth: Values, counts: Sequence[int]) -> tuple[float, float]:
-    """The best without looking: shares of the most frequent combination, and of the most frequent values on average."""
+    """Return the scores of the best constant guess: shares of the most frequent combination, and of single values."""
     return majority(combined(truth, counts)), float(np.mean([majority(column) for column in truth.T]))
 
 
 def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float, float]:
-    """:func:`agreement` of independent draws with the same marginals, on average."""
+    """Return the expected :func:`agreement` of independent draws with the same marginals."""
     whole = [combined(read.values, counts)[read.whole] for read in reads]
     each = [_meeting([read.values[:, a] for read in reads], count) for a, count in enumerate(counts)]
     share = float(np.prod([read.whole.mean() for read in reads]))
@@ -73,7 +73,7 @@ def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float
 
 
 def _meeting(columns: Sequence[Values], count: int) -> float:
-    """sum_v prod_m p_m(v) over the ``count`` readable values: the chance that independent draws agree."""
+    """Return sum_v prod_m p_m(v) over the ``count`` readable values: the probability that independent draws agree."""
     shares = [np.bincount(c[(c >= 0) & (c < count)], minlength=count) / max(len(c), 1) for c in columns]
     return float(np.prod(shares, 0).sum())
 
@@ -154,7 +154,7 @@ def _truth(ev: Evaluation) -> tuple[Values, list[int]]:
 
 
 def _mean(row: NDArray[np.float64]) -> tuple[float, float]:
-    """The mean of values 0..1 and its standard error, accuracy's where all are 0 or 1."""
+    """Return the mean of values in 0..1 and its standard error."""
     return float(row.mean()), float(row.std() / math.sqrt(len(row)))
 
 
@@ -165,7 +165,7 @@ def _read(ev: Evaluation, target: str, x: Tensor) -> Read:
 
 
 def _true(ev: Evaluation, target: str) -> Read:
-    """The true test entries; like the others, read once for both scores."""
+    """Return the reading of the true test entries, made once for both scores."""
     cpu = torch.device("cpu")
     return ev.once(("attributes", target), lambda: _read(ev, target, to_device(ev.judged.x[target], cpu)))
 
@@ -175,7 +175,7 @@ def _generated(ev: Evaluation, given: tuple[str, ...], target: str) -> Read:
 
 
 def _drawn(ev: Evaluation, prior: str) -> list[Read]:
-    """Entries of every modality from the same draws of a prior."""
+    """Return readings of entries of every modality from the same draws of a prior."""
 
     def read() -> list[Read]:
         parts = [[_read(ev, m, x[m]) for m in ev.names] for x in prior_entries(ev, prior)]

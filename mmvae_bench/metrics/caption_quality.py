@@ -1,6 +1,6 @@
-"""How near captions generated from a picture come to those that people wrote of it: BLEU and chrF.
+"""Similarity of captions generated from a picture to those that people wrote of it: BLEU and chrF.
 
-Both compare words or letters, not what is meant: beside them stands what one person's caption scores against others'.
+Both compare words or letters, not meaning. The ceiling is the score of one person's caption against the others'.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def text_scores(captions: Sequence[str], references: References) -> dict[str, fl
 
 
 def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
-    """The two modalities of captioned pictures.
+    """Return the two modalities of captioned pictures.
 
     Raises:
         Undefined: If the data set has others, or is scored exactly by its attributes.
@@ -61,7 +61,7 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
 
 
 def generated_captions(ev: Evaluation) -> Ids:
-    """A caption for the picture of each of ``item_rows``, [n, T]: one z a row, the likeliest words; made once."""
+    """Return a caption for the picture of each of ``item_rows``, [n, T]: one z per row, the likeliest words."""
     picture, caption = picture_and_caption(ev)
     rows = ev.test.take(ev.item_rows(ROWS))
     return ev.once("generated_captions", lambda: ev.generate(rows, (picture.name,), caption.name).numpy())
@@ -108,5 +108,5 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
 
 
 def _known(text: str) -> str:
-    """Without ``<unk>``: to know that a word is rare is not to have said it."""
+    """Return a text without ``<unk>``, which says only that a word is rare."""
     return " ".join(word for word in text.split() if word != SPECIALS[UNK])

@@ -1,4 +1,4 @@
-"""Coherence (Shi et al. 2019, Sec. 4.1): do oracles see the right class in generated entries? Protocol 16."""
+"""Coherence (Shi et al. 2019, Sec. 4.1): agreement of generated entries with their class, by oracles. Protocol 16."""
 
 import math
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ Classes = NDArray[np.int64]
 
 
 def accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
-    """Share of rows with predicted = label, in [0, 1], and its standard error sqrt(p (1 - p) / n)."""
+    """Return the share of rows with predicted = label, in [0, 1], and its standard error sqrt(p (1 - p) / n)."""
     p = float(np.mean(predicted == label))
     return p, math.sqrt(p * (1 - p) / len(label))
 
 
 def macro_accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
-    """Mean over the C classes present in ``label`` of their accuracies a_c, in [0, 1]: balanced accuracy.
+    """Return the mean over the C classes present in ``label`` of their accuracies a_c, in [0, 1]: balanced accuracy.
 
     Its standard error is sqrt(sum_c a_c (1 - a_c) / n_c) / C.
     """
@@ -33,31 +33,31 @@ def macro_accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
 
 
 def majority(label: Classes) -> float:
-    """Share of the most frequent class: the best accuracy without looking."""
+    """Return the share of the most frequent class, the accuracy of the best constant guess."""
     return float(np.bincount(label).max() / len(label))
 
 
 def joint_agreement(predicted: NDArray[np.int64]) -> tuple[float, float]:
-    """Share of draws on which all M oracles agree, predicted [M, N], in [0, 1], and its standard error."""
+    """Return the share of draws on which all M oracles agree, predicted [M, N], in [0, 1], and its standard error."""
     return accuracy((predicted == predicted[0]).all(0).astype(np.int64), np.ones(predicted.shape[1], np.int64))
 
 
 def agreement_by_chance(predicted: NDArray[np.int64]) -> float:
-    """sum_c prod_m p_m(c): agreement of independent draws with the same marginals, predicted [M, N]."""
+    """Return sum_c prod_m p_m(c): agreement of independent draws with the same marginals, predicted [M, N]."""
     size = int(predicted.max()) + 1
     share = np.stack([np.bincount(row, minlength=size) / len(row) for row in predicted])
     return float(share.prod(0).sum())
 
 
 def normalised_entropy(predicted: Classes, classes: int) -> float:
-    """-sum_c p_c log p_c / log C of the predicted classes: 0 where all are one class, 1 where uniform."""
+    """Return -sum_c p_c log p_c / log C of the predicted classes: 0 if all are one class, 1 if uniform."""
     p = np.bincount(predicted, minlength=classes) / len(predicted)
     p = p[p > 0]
     return float(-(p * np.log(p)).sum() / math.log(max(classes, 2))) + 0.0
 
 
 def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
-    """Mean of right [T, N] over tasks and rows; the standard error is over rows, whose tasks are dependent."""
+    """Return the mean of right [T, N] over tasks and rows, and its standard error over rows (tasks are dependent)."""
     row = right.mean(0)
     return float(row.mean()), float(row.std(ddof=1) / math.sqrt(len(row))) if len(row) > 1 else None
 
@@ -66,7 +66,7 @@ def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
 
 
 def class_labels(ev: Evaluation) -> Classes:
-    """Classes of the test rows that are judged.
+    """Return the classes of the judged test rows.
 
     Raises:
         Undefined: If there are none, or none that training and test share (zero-shot splits).
@@ -79,7 +79,7 @@ def class_labels(ev: Evaluation) -> Classes:
 
 
 def judged_labels(ev: Evaluation) -> Classes:
-    """:func:`class_labels`, where there is an oracle to judge by them."""
+    """Return :func:`class_labels`, or raise :class:`Undefined` if there is no oracle."""
     if not ev.oracles:
         raise Undefined("there is no oracle to judge classes")
     return class_labels(ev)
@@ -151,7 +151,7 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     )
 )
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
-    """Like :func:`cross_coherence` for t in A: does a reconstruction keep its class?"""
+    """Like :func:`cross_coherence` for t in A: agreement of a reconstruction with its class."""
     label = judged_labels(ev)
     for a in ev.subsets:
         for t in a:
@@ -169,7 +169,7 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
     )
 )
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
-    """Do all oracles see the same class in entries decoded from one z ~ p(z)? Beside it, the classes' ``entropy``.
+    """Agreement of all oracles on entries decoded from one z ~ p(z), and the classes' ``entropy``.
 
     Chance: sum_c prod_m p_m(c) of the predicted marginals; ceiling: the oracles' agreement on true test rows. The prior
     is the model's own and the aggregate posterior's (protocol 17); different priors are never ranked together.

@@ -62,12 +62,12 @@ def _root(s: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Truth:
-    """What generated entries of a modality are compared with.
+    """True entries of a modality, with which generated ones are compared.
 
     Attributes:
-        read: The oracle's features of entries, [N, F].
-        features: Of the n true test entries, [n, F].
-        ceiling: The distance of n true training entries, or None where there are fewer.
+        read: Function from entries to the oracle's features, [N, F].
+        features: Features of the n true test entries, [n, F].
+        ceiling: Distance of n true training entries, or None where there are fewer.
     """
 
     read: Callable[[Tensor], NDArray[np.float32]]
@@ -129,7 +129,7 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
 
 
 def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
-    """What is given to generate a target: every subset of the others, or of many modalities the first k of them."""
+    """Return the sets given to generate a target: every subset of the others, or of many modalities the first k."""
     others = tuple(name for name in names if name != target)
     if len(names) > ALL_SUBSETS:
         return [others[:k] for k in range(1, len(others) + 1)]
@@ -143,7 +143,7 @@ def _truth(ev: Evaluation, test: Rows, name: str, read: Callable[[Tensor], NDArr
 
 
 def _drawn(ev: Evaluation, prior: Prior, truths: dict[str, Truth], n: int) -> Iterator[Score]:
-    """Entries decoded from n draws of a prior."""
+    """Yield the distances of entries decoded from n draws of a prior."""
     try:
         parts = [{name: truths[name].read(x[name]) for name in truths} for x in prior_entries(ev, prior, n)]
     except Undefined as reason:

@@ -1,4 +1,4 @@
-"""Linear probe (Shi et al. 2019; Sutter et al. 2021): can the class be read off the latents? Protocol 20."""
+"""Linear probe (Shi et al. 2019; Sutter et al. 2021): classes predicted from latents. Protocol 20."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Latent = NDArray[np.float32]
 
 
 def probe(z: Latent, label: NDArray[np.int64], z_test: Latent, most_iterations: int = 100_000) -> NDArray[np.int64]:
-    """Classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
+    """Return classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
     iterations = 1000
     while True:
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=iterations))
@@ -31,7 +31,7 @@ def probe(z: Latent, label: NDArray[np.int64], z_test: Latent, most_iterations: 
 
 
 def probed(ev: Evaluation) -> list[tuple[str, ...]]:
-    """Each modality, and all of them where the paper defines a posterior of all."""
+    """Return each modality, and all of them where the paper defines a posterior of all."""
     return [(name,) for name in ev.names] + ([ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else [])
 
 

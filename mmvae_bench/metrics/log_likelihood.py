@@ -21,13 +21,13 @@ Names = tuple[str, ...]
 
 
 def mean_and_error(values: torch.Tensor) -> tuple[float, float | None]:
-    """Mean of n values and its standard error sd / sqrt n; None for one value."""
+    """Return the mean of n values and its standard error sd / sqrt n; None for one value."""
     values = values.double()
     return float(values.mean()), float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
 
 
 def quantities(names: Names) -> list[tuple[Names, Names]]:
-    """Pairs (given, target): the joint, each marginal, each conditional of one t given one s.
+    """Return pairs (given, target): the joint, each marginal, each conditional of one t given one s.
 
     For M > 3 a conditional is given all the others, or the rows would grow with M^2.
     """
@@ -72,7 +72,7 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
 
 @torch.no_grad()
 def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int = SAMPLES) -> Estimate:
-    """log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once an evaluation.
+    """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once.
 
     A conditional under ``model`` is the model's own. Under ``aggregate``, and where it is the base class's, it is
     joint - marginal (protocol 18), and these are the estimates of their own rows.

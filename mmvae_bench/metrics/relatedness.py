@@ -1,4 +1,4 @@
-"""Relatedness (Joy et al. 2022, Sec. 4.2 and App. F): are posteriors of related entries closer? Protocol 21.
+"""Relatedness (Joy et al. 2022, Sec. 4.2 and App. F): closeness of posteriors of related entries. Protocol 21.
 
 The paper draws histograms of W2 distances and a matrix over classes; here are three scores of the same distances.
 """

@@ -1,4 +1,4 @@
-"""Retrieval: is the own caption of a picture the nearest in the latent space, and the other way round? Protocol 23."""
+"""Retrieval of a picture's caption among nearest neighbours in the latent space, and the reverse. Protocol 23."""
 
 from collections.abc import Iterator
 from itertools import permutations
@@ -20,11 +20,11 @@ Floats = NDArray[np.float64]
 
 
 class Ranks(NamedTuple):
-    """Where each of n queries finds its partner.
+    """Ranks of the partners of n queries.
 
     Attributes:
-        nearer: How many entries of the gallery are nearer than the partner, [n].
-        tied: How many others are as near, [n].
+        nearer: Number of entries of the gallery nearer than the partner, [n].
+        tied: Number of other entries as near as the partner, [n].
     """
 
     nearer: NDArray[np.int64]
@@ -41,7 +41,7 @@ class Ranks(NamedTuple):
 
 
 def partner_ranks(cost: Floats) -> Ranks:
-    """Ranks of the diagonal in each row of cost [n queries, n in the gallery]."""
+    """Return ranks of the diagonal in each row of cost [n queries, n in the gallery]."""
     own = np.diag(cost)[:, None]
     return Ranks((cost < own).sum(1), (cost == own).sum(1) - 1)
 
@@ -50,7 +50,7 @@ def partner_ranks(cost: Floats) -> Ranks:
 
 
 def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks]]:
-    """Query, gallery and ranks by W2."""
+    """Yield query, gallery and ranks by W2."""
     if ev.related != "item":
         raise Undefined("the data set has no true partners: entries of one class are all related")
     if ev.attributes is not None:

@@ -52,7 +52,7 @@ Columns = dict[str, dict[str, dict[int, float]]]  # what is scored -> model -> s
 
 
 @dataclass(frozen=True)
-class Estimate:
+class InterquartileMean:
     """An interquartile mean with the ends of its 95 % interval, None where a task has fewer than 3 seeds."""
 
     value: float
@@ -80,7 +80,7 @@ class Aggregate:
     tasks: int
     of: int
     cells: int
-    iqm: dict[str, Estimate]
+    iqm: dict[str, InterquartileMean]
     ranks: Ranks | None
 
 
@@ -124,7 +124,7 @@ def _shared(columns: Columns, models: Sequence[str]) -> NDArray[np.float64]:
     return np.array([[[row[m][seed] for seed in sorted(seeds)] for row in full] for m in models], dtype=np.float64)
 
 
-def interquartile_mean(strata: Sequence[NDArray[np.float64]]) -> Estimate:
+def interquartile_mean(strata: Sequence[NDArray[np.float64]]) -> InterquartileMean:
     """Mean of the middle half of all scores, and its stratified bootstrap interval (Agarwal et al. 2021).
 
     The interval's ends are percentiles over 5000 resamplings of the seeds within each stratum. The directions of a seed
@@ -138,12 +138,12 @@ def interquartile_mean(strata: Sequence[NDArray[np.float64]]) -> Estimate:
 
     value = float(stats.trim_mean(np.concatenate([x.ravel() for x in strata]), 0.25))
     if min(x.shape[1] for x in strata) < MIN_SEEDS:
-        return Estimate(value, None, None)
+        return InterquartileMean(value, None, None)
     rng = np.random.default_rng(0)
     drawn = [x[:, rng.integers(x.shape[1], size=(RESAMPLES, x.shape[1]))] for x in strata]
     flat = np.concatenate([np.moveaxis(x, 1, 0).reshape(RESAMPLES, -1) for x in drawn], axis=1)
     low, high = np.quantile(stats.trim_mean(flat, 0.25, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high))
+    return InterquartileMean(value, float(low), float(high))
 
 
 def rows(aggregates: Sequence[Aggregate]) -> list[dict[str, str]]:
@@ -163,7 +163,7 @@ def rows(aggregates: Sequence[Aggregate]) -> list[dict[str, str]]:
     ]
 
 
-def _text(estimate: Estimate | None) -> str:
+def _text(estimate: InterquartileMean | None) -> str:
     if estimate is None:
         return "-"
     ends = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -1,4 +1,4 @@
-"""From rows to tables: what is averaged, what is marked, what is refused (protocol 16, 17, 25, 26)."""
+"""From rows to tables: averages over seeds and directions, marks, and refusals (protocol 16, 17, 25, 26)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ ORDER = (  # of metrics on the page; all others follow
     "relatedness_auroc", "relatedness_contrast", "relatedness_transport", "frechet", "log_likelihood",
     "oracle_accuracy",
 )  # fmt: skip
-OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
+OVER_DIRECTIONS = r"micro \d+"  # means over directions, which tables compute from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "missing"]
 Key = tuple[str, str, str, str]  # group, metric, variant, prior
@@ -31,7 +31,7 @@ TASK = [*FAMILY, "given", "target", "missing"]
 
 
 class Scored(NamedTuple):
-    """What of a row goes into its cell."""
+    """Fields of a row that its cell needs."""
 
     seed: int
     value: float
@@ -68,10 +68,10 @@ def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Check that what would be averaged has one configuration, one data set, one oracle and one embedding.
+    """Check that rows of one cell have the same configuration, data, oracle and embedding.
 
     Raises:
-        BenchError: If not; names the cell and what differs.
+        BenchError: If they differ; names the cell and the difference.
     """
     cells = frame[frame["status"] == "ok"].groupby([*TASK, "entrant"], sort=False)
     for column in ("config_id", *HASHES):
@@ -79,9 +79,9 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
         for key in kinds.index[kinds > 1]:
             cell, values = dict(zip([*TASK, "entrant"], key, strict=True)), cells.get_group(key)[column].unique()
             raise BenchError(
-                f"cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
+                f"Cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
                 f"{cell['target']}, {cell['missing'].text}): its rows differ in {column} "
-                f"({', '.join(sorted(map(str, values)))}); run the suite again with --overwrite always"
+                f"({', '.join(sorted(map(str, values)))}). Run the suite again with --overwrite always."
             )
 
 
@@ -121,12 +121,12 @@ def by_scheme(table: Table) -> Iterator[Table]:
 
 
 def _is_skip(frame: pd.DataFrame) -> "pd.Series[bool]":
-    """Rows that say that a whole metric is not defined for a run: no value, no direction."""
+    """Return the rows without value and direction: a whole metric is not defined for a run."""
     return (frame["status"] != "ok") & (frame["given"] == "") & (frame["target"] == "")
 
 
 def _note_skips(cells: Cells, skips: pd.DataFrame) -> None:
-    """Give the reason in the empty cells of the runs concerned."""
+    """Write the reason into the empty cells of the runs concerned."""
     for label, missing, reason in zip(*(skips[n] for n in ("entrant", "missing", "reason")), strict=True):
         for column, cell in cells.get(label, {}).items():
             if column.missing == missing and cell == Cell():
@@ -155,7 +155,7 @@ def in_order(patterns: Iterable[Missing]) -> list[Missing]:
 
 
 def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
-    """Average what belongs together."""
+    """Average the rows of each cell."""
     largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
@@ -168,7 +168,7 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
 
 
 def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
-    """Average one cell; a seed counts only if all the directions that the column is a mean of are there."""
+    """Average one cell. A seed counts only if all directions of the column were scored."""
     by_seed: dict[int, list[Scored]] = defaultdict(list)
     for row in rows:
         if row.status == "ok" and np.isfinite(row.value):
@@ -185,10 +185,10 @@ def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
 
 
 def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
-    """Whether the rows of some seeds are not beyond their own chance levels; False where one has none.
+    """Return whether the rows of some seeds are not above their chance levels; False where one has none.
 
-    Two things may put them there by luck: the test rows, which all seeds share, so that more seeds make their error no
-    smaller, and the seeds.
+    A score may exceed chance by luck of the test rows or of the seeds. All seeds share the test rows, so more seeds do
+    not reduce that error.
     """
     gaps = summarise([float(np.mean([row.value - row.chance for row in part])) * better for part in seeds])
     errors = [row.se for part in seeds for row in part if np.isfinite(row.se)]
@@ -202,13 +202,13 @@ def _remark(rows: Sequence[Scored]) -> str:
 
 
 def _comparable(ok: pd.DataFrame) -> list[Column]:
-    """Columns whose models were all scored on the same data by the same oracles and embeddings: a best is marked."""
+    """Return the columns whose models were all scored on the same data by the same oracles and embeddings."""
     kinds = ok.groupby([*COLUMN, "given", "target"], sort=False)[list(HASHES)].nunique().max(axis=1)
     most = kinds.groupby(level=[0, 1], sort=False).max()
     return [Column(*where) for where, n in most.items() if n == 1]  # type: ignore[misc]
 
 
 def _limits(ok: pd.DataFrame, name: str) -> dict[Column, tuple[float, float]]:
-    """The least and the greatest chance level (or ceiling) of each column that has one."""
+    """Return the least and greatest chance level (or ceiling) of each column that has one."""
     ends = ok.dropna(subset=name).groupby(COLUMN, sort=False)[name].agg(["min", "max"])
     return {Column(*where): (float(low), float(high)) for where, low, high in ends.itertuples(name=None)}

@@ -193,7 +193,7 @@ def test_several_published_values_stand_beside_one_run(factory: Any, tmp_path: P
     assert joy == ""
     for words in (
         "not labelled", "pairing one_to_one instead of dm30", "family normal instead of laplace", "k 10 instead of 30",
-        "learn_prior=true there, which is no option here", "780 steps instead of 394,230",
+        "the paper uses learn_prior=true (this model has no such option)", "780 steps instead of 394,230",
         "mnist.weight 1.0 instead of 3.918", "optimiser adam instead of amsgrad",
     ):  # fmt: skip
         assert words in shi

@@ -11,7 +11,7 @@ from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.render import limit_rows, notes, show, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
-from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
+from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import current
@@ -180,7 +180,7 @@ def test_models_scored_by_different_means_are_shown_but_not_ranked(factory: Fact
     selection = stored(*zip(runs, rows, strict=True))
     table = one(build_tables(selection), "cca", "mean oracle")
     assert not any(cell.best for row in table.cells.values() for cell in row.values())
-    assert not list(compare(summarise_groups(selection)[0]))
+    assert not list(compare_summary(summarise_groups(selection)[0]))
     assert any(f"differ in {column}" in text for text in warnings(selection, []))
 
 
@@ -428,12 +428,12 @@ def test_an_order_is_claimed_only_above_chance(factory: Factory, stored: Any) ->
                 factory.row(run, "cross_coherence", value, target="mnist", **above)]  # fmt: skip
         runs.append((run, rows))
     selection = stored(*runs)
-    found = {c.column.text: c for c in compare(summarise_groups(selection)[0])}
+    found = {c.column.text: c for c in compare_summary(summarise_groups(selection)[0])}
     assert (found["mnist → street"].better, found["mnist → street"].claim) == ("mmvae", True)
     assert found["street → mnist"].difference.excludes_zero
     assert not found["street → mnist"].claim
 
 
 def test_nothing_stored_is_a_sentence(factory: Factory, tmp_path: Any) -> None:
-    with pytest.raises(BenchError, match=r"none of the 1 runs of 'demo' is stored.*mmvae-bench run"):
+    with pytest.raises(BenchError, match=r"None of the 1 runs of 'demo' is stored.*mmvae-bench run"):
         select(Store(tmp_path), factory.make_plan([factory.spec("mvae")]))

@@ -1,4 +1,4 @@
-"""What models of captioned pictures draw: a row a test pair, and beside it what is decoded given a side of it."""
+"""Samples of models of captioned pictures: one row per test pair, with the entries decoded given a side of it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,8 +55,8 @@ def captions(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
         parts, text = _fit(_parts(shown, label))
         both = " or both" * any("both" in part.head for part in parts)
         caption = (
-            f"What {label} generates on {group}: a row a test pair, its true caption in grey, and what is decoded "
-            f"given one side of it{both}; of a caption the likeliest word at each position. "
+            f"Entries that {label} generates on {group}: one row per test pair, its true caption in grey, and the "
+            f"entries decoded given one side of it{both}; captions show the likeliest word at each position. "
         ) + describe_rows(shown).replace("Rows", "Columns")
         yield Plot(f"{slug}-captions-{number}", f"Captions: {label}", caption, group, _draw(parts, text, label))
 

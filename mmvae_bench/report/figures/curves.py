@@ -16,7 +16,7 @@ from mmvae_bench.report.tables import Cell, Column, Table
 PANEL = (2.6, 2.3)
 MOST_PANELS = 3  # side by side
 MOST_LINES = 10
-AXIS = " Ratio 0 is the same run under every scheme; the axis is logarithmic in the share of complete rows."
+AXIS = " Ratio 0 is the same run under every scheme. The axis is logarithmic in the share of complete rows."
 
 
 def curves(tables: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[str, str]) -> Iterator[Plot]:

@@ -88,7 +88,7 @@ def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[
             f"Mean 2-Wasserstein distance between posteriors of {a} entries of one class (rows) and {b} entries of "
             f"another (columns) on {group}, divided by the panel's mean. Classes are ordered by average-linkage "
             f"clustering of the symmetrised matrix (W + W^T) / 2 (SciPy), whose dendrogram is above; a dark diagonal "
-            f"means that both modalities of a class are near one another. {describe_rows(rows)}"
+            f"means that the two modalities of a class are close. {describe_rows(rows)}"
         )
         yield Plot(f"{slug}-w2class-{pair}", f"Distances between classes: {a}, {b}", caption, group, figure)
 

@@ -1,4 +1,4 @@
-"""What models draw (cross-generation grids) and how their latents lie (t-SNE)."""
+"""Cross-generation grids, and t-SNE of latents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,8 +32,9 @@ def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
             _draw_strips(ax, strips)
             ax.set_title(f"{label}, {text}")
         caption = (
-            f"What {label} generates on {group}: a column a test row (of each class one, where there are classes), the "
-            f"source first, below it what is decoded given that source. {describe_rows(rows).replace('Rows', 'Panels')}"
+            f"Entries that {label} generates on {group}: one column per test row (one of each class, where there are "
+            f"classes), the source first, below it the entries decoded given that source. "
+            f"{describe_rows(rows).replace('Rows', 'Panels')}"
         )
         yield Plot(f"{slug}-grid-{number}", f"Cross-generation: {label}", caption, group, figure)
 
@@ -108,8 +109,8 @@ def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequ
         ax.set_title(label)
     legend_below(figure, _legend(shown, modalities), 12)
     caption = (
-        f"t-SNE of one posterior sample a test row and modality on {group}, all in one embedding a panel. Distances "
-        f"between panels, and axes, mean nothing. {describe_rows(rows)}"
+        f"t-SNE of one posterior sample per test row and modality on {group}, all in one embedding per panel. Axes "
+        f"and distances between panels have no meaning. {describe_rows(rows)}"
     )
     yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
 
@@ -132,7 +133,7 @@ def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
 
 
 def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Ten colours told apart, or a wheel for more classes."""
+    """Return ten distinct colours, or a colour wheel for more classes."""
     return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
 
 

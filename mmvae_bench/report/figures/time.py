@@ -82,7 +82,7 @@ def _against_time(
 
 
 def _ends(table: Table) -> list[Column]:
-    """Ratio 0 and the highest one: more would not be told apart."""
+    """Return the columns of ratio 0 and of the highest ratio; more could not be distinguished."""
     ratios = {column.missing.ratio for column in table.columns}
     return [column for column in table.columns if column.missing.ratio in (0, max(ratios))]
 
