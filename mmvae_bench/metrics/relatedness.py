@@ -5,6 +5,7 @@ The paper draws histograms of W2 distances and a matrix over classes; here are t
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -119,6 +120,13 @@ def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
+def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
+    """Yield a score without value, and the distances, for each unordered pair of modalities."""
+    for a, b in combinations(ev.names, 2):
+        p = pairs(ev, a, b)
+        yield Score(None, given=a, target=b, n=len(p.label)), p
+
+
 @metric(
     Description(
         "Relatedness, AUROC",
@@ -130,9 +138,8 @@ def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
 )
 def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
     """:func:`auroc` for each unordered pair of modalities."""
-    for a, b in combinations(ev.names, 2):
-        p = pairs(ev, a, b)
-        yield Score(auroc(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.5)
+    for score, p in _each_pair(ev):
+        yield replace(score, value=auroc(p.cost, p.related), chance=0.5)
 
 
 @metric(
@@ -147,9 +154,8 @@ def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
 )
 def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
     """:func:`contrast` for each unordered pair of modalities."""
-    for a, b in combinations(ev.names, 2):
-        p = pairs(ev, a, b)
-        yield Score(contrast(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.0)
+    for score, p in _each_pair(ev):
+        yield replace(score, value=contrast(p.cost, p.related), chance=0.0)
 
 
 @metric(
@@ -164,12 +170,9 @@ def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
 )
 def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
     """:func:`transport_match` for each unordered pair of modalities."""
-    for a, b in combinations(ev.names, 2):
-        p = pairs(ev, a, b)
+    for score, p in _each_pair(ev):
         value, chance = transport_match(p.cost, p.label, p.label)
-        n = len(p.label)
-        se = math.sqrt(value * (1 - value) / n)
-        yield Score(value, given=a, target=b, se=se, n=n, chance=chance)
+        yield replace(score, value=value, se=math.sqrt(value * (1 - value) / len(p.label)), chance=chance)
 
 
 def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:

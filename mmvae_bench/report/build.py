@@ -1,14 +1,13 @@
 """``mmvae-bench report``: write all tables, figures and the page."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.report.aggregates import aggregate, write_aggregates
+from mmvae_bench.report.aggregates import Aggregate, aggregate
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.comparisons import Comparison
 from mmvae_bench.report.facts import warnings
@@ -20,8 +19,8 @@ from mmvae_bench.report.figures.samples import embeddings, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.figures.time import against_time
 from mmvae_bench.report.page import render_page
-from mmvae_bench.report.published import Section, beside, write_beside
-from mmvae_bench.report.render import hidden, to_csv, to_latex, to_markdown
+from mmvae_bench.report.published import Section, beside, beside_csv
+from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slug
 from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
@@ -77,9 +76,10 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
         folder / name for name in ("index.html", "scores.csv", "comparisons.csv", "aggregates.csv", "published.csv")
     )
     selection.rows[list(COLUMNS)].to_csv(scores, index=False)
-    _write_comparisons(comparisons, pairs)
-    write_aggregates(aggregates, totals)
-    write_beside(sections, published)
+    pairs.write_text(csv_text(PAIRS, _comparison_rows(comparisons)), encoding="utf-8")
+    every = [astuple(a) for models in aggregates.values() for a in models]
+    totals.write_text(csv_text([field.name for field in fields(Aggregate)], every), encoding="utf-8")
+    published.write_text(beside_csv(sections), encoding="utf-8")
     page.write_text(
         render_page(plan, selection, summaries, _shown(comparisons), tables, pictures, aggregates, sections),
         encoding="utf-8",
@@ -126,15 +126,11 @@ def _write_tables(tables: Sequence[Table], folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _write_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write all pairs of models on the summary's columns."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(PAIRS)
-        for c in comparisons:
-            d, at = c.difference, c.column
-            where = [c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse]
-            writer.writerow([*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim)])
+def _comparison_rows(comparisons: Sequence[Comparison]) -> Iterator[Sequence[object]]:
+    for c in comparisons:
+        d, at = c.difference, c.column
+        where = (c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse)
+        yield (*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim))
 
 
 def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -28,7 +28,7 @@ def render_page(
     comparisons: Sequence[Comparison],
     tables: Sequence[Table],
     pictures: Sequence[Picture],
-    aggregates: Sequence[Aggregate],
+    aggregates: Mapping[str, Sequence[Aggregate]],
     published: Sequence[Section],
 ) -> str:
     """Return the page's HTML."""

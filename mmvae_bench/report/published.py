@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from mmvae_bench.metrics import Description
-from mmvae_bench.report.render import hidden
+from mmvae_bench.report.render import csv_text, hidden
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Summary, summarise
 from mmvae_bench.spec import Missing
@@ -254,14 +253,13 @@ def _text(fact: Any) -> str:
     return fact if isinstance(fact, str) else json.dumps(fact)
 
 
-def write_beside(sections: Iterable[Section], path: Path) -> None:
-    """Write a CSV file with a line for each published value and each model of ours beside it."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for one in (one for section in sections for one in section.beside):
-            p, run, s = one.published, one.run, one.ours
-            writer.writerow([
-                p.id, run.group, run.label, *hidden(run.missing), *p.place, s.mean, s.sd, s.half_width, s.n,
-                p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
-            ])  # fmt: skip
+def beside_csv(sections: Iterable[Section]) -> str:
+    """Return a CSV file with a line for each published value and each model of ours beside it."""
+    rows = []
+    for one in (one for section in sections for one in section.beside):
+        p, run, s = one.published, one.run, one.ours
+        rows.append([
+            p.id, run.group, run.label, *hidden(run.missing), *p.place, s.mean, s.sd, s.half_width, s.n,
+            p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
+        ])  # fmt: skip
+    return csv_text(COLUMNS, rows)

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -96,19 +96,25 @@ def hidden(missing: Missing) -> list[str | float]:
     return [missing.scheme, missing.ratio, missing.incomplete]
 
 
-def to_csv(table: Table) -> str:
-    """Return a CSV file with one line per cell, in full precision."""
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV)
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def to_csv(table: Table) -> str:
+    """Return a CSV file with one line per cell, in full precision."""
+    rows = []
     for label, row in table.cells.items():
         for column in table.columns:
-            cell = row[column]
-            s = cell.score
+            cell, s = row[column], row[column].score
             numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
             where = [label, column.text, *hidden(column.missing)]
-            writer.writerow([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
-    return text.getvalue()
+            rows.append([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
+    return csv_text(CSV, rows)
 
 
 def to_markdown(table: Table) -> str:

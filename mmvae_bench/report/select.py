@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from numpy.typing import NDArray
 
 from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError
@@ -60,19 +59,6 @@ class Run:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.spec["seed"])
-
-    @property
-    def failed(self) -> bool:
-        """Whether training broke."""
-        return not self.stored.done
-
-    def artifacts(self) -> dict[str, NDArray[Any]]:
-        """The arrays that figures need; empty if none are stored.
-
-        Raises:
-            BenchError: If the file is not what was written.
-        """
-        return self.stored.arrays("artifacts.npz")
 
     @property
     def train_seconds(self) -> float | None:
@@ -216,8 +202,8 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
             f"None of the {len(wanted)} runs of '{plan.get('name', 'this plan')}' is stored under '{store.root}'. "
             "Run it first: mmvae-bench run."
         )
-    done = name_models(name_groups([run for run in found if not run.failed]))
-    failed = [run for run in found if run.failed]
+    done = name_models(name_groups([run for run in found if run.stored.done]))
+    failed = [run for run in found if not run.stored.done]
     absent = [run_id for run_id in wanted if run_id not in folders]
     labels = _ordered({run.label: run for run in done})
     rows = _annotate(frame, done)

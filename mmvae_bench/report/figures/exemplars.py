@@ -43,7 +43,9 @@ def _exemplar(runs: list[Run], labels: Sequence[str]) -> Exemplar:
     most = max(len(found) for found in by_seed.values())
     seed = next(seed for seed, found in by_seed.items() if len(found) == most)
     found = by_seed[seed]
-    return Exemplar(missing, seed, {name: found[name].artifacts() for name in labels if name in found})
+    return Exemplar(
+        missing, seed, {name: found[name].stored.arrays("artifacts.npz") for name in labels if name in found}
+    )
 
 
 def describe_rows(rows: Sequence[Exemplar]) -> str:
