@@ -236,3 +236,9 @@ def factory() -> Any:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of everything else: figures take a second or two."""
+    monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))

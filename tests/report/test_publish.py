@@ -27,9 +27,8 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(autouse=True)
-def toys(monkeypatch: pytest.MonkeyPatch, script: ModuleType) -> None:
-    """No figures, and a plan that is no suite's."""
-    monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))
+def toys(monkeypatch: pytest.MonkeyPatch, script: ModuleType, no_figures: None) -> None:
+    """No figures, and a plan that is not a suite's."""
     monkeypatch.setattr(script, "load_suite", lambda name: name)
     monkeypatch.setattr(script, "make_plan", lambda name, store, data_dir: Planned(store.read_plan(name)))
 

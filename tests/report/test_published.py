@@ -242,11 +242,6 @@ def test_notes_are_said_once_with_the_settings(factory: Any, tmp_path: Path) -> 
     assert published_notes([*found, *found]) == published_notes(found[:1])
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))
-
-
 @pytest.mark.usefixtures("no_figures")
 def test_the_page_and_a_table_hold_both_values_and_escape_what_is_from_outside(factory: Any, tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
@@ -270,7 +265,7 @@ def test_the_page_and_a_table_hold_both_values_and_escape_what_is_from_outside(f
 def test_a_number_is_shown_at_its_own_size() -> None:
     def show(value: float, *numbers: float) -> str:
         number = Published(*[""] * 17, ratio=0.0, value=value, sd=None, n_seeds=None, incomparable="", note="")
-        return Beside(number, None, None, "").show(*numbers)  # type: ignore[arg-type]
+        return Beside(number, "", None, None, "").show(*numbers)  # type: ignore[arg-type]
 
     assert show(0.5, 0.61, 0.0049) == "0.610 ± 0.005"
     assert show(-2633.5, -2600.04) == "-2600.0"
