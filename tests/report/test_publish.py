@@ -68,7 +68,7 @@ def test_results_their_environment_and_tables_with_the_command_are_written(scrip
 
 
 def test_what_is_within_5_points_of_chance_is_no_comparison(script, factory, tmp_path) -> None:
-    with pytest.raises(BenchError, match=r"0\.041 above chance \(ceiling 1\): too close to chance"):
+    with pytest.raises(BenchError, match=r"0\.041 above chance \(ceiling 1\), too close to chance"):
         script.publish(stored(factory, tmp_path / "r", 0.14), "toy", tmp_path)
     assert not (tmp_path / "results").exists()
     script.publish(stored(factory, tmp_path / "c", 0.14, ceiling=0.5), "toy", tmp_path)  # 8 hundredths of the ceiling
