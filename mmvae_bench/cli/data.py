@@ -1,7 +1,6 @@
 """Commands about data sets, registered names and this machine: ``data``, ``list``, ``env``."""
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -29,7 +28,9 @@ def list_names(what: str, options: bool) -> None:
 
         _columns(list_suites())
         return
-    registry: Registry[Any] = import_module(f"mmvae_bench.{what}").registry
+    from mmvae_bench import datasets, metrics, models, nets
+
+    registry: Registry[Any] = {"models": models, "datasets": datasets, "nets": nets, "metrics": metrics}[what].registry
     if not options:
         _columns({name: _summary(registry, name) for name in registry.names()})
         return
