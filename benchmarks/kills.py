@@ -77,21 +77,21 @@ class Sweeps:
         for run, files in self.expected.items():
             for file, content in files.items():
                 assert found[run][file] == content, f"{name}: {file} of {run} differs"
-        left = [p for part in ("work", "claims") for p in (self.root / name / part).glob("*")]
-        left += [p for p in (self.root / name).rglob("*") if p.suffix in (".tmp", ".old", ".broken")]
+        left = list((self.root / name / "work").glob("*"))
+        left += [p for p in (self.root / name).rglob("*") if p.suffix in (".tmp", ".replaced", ".broken")]
         assert not left, f"{name}: left over: {left}"
         records = [json.loads(p.read_text()) for p in (self.root / name).glob("runs/*/*/*/run.json")]
         resumes = sum(record["resumed"] for record in records)
         self.counts += Counter(resumes=resumes, runs=len(records))
         self.say(f"{name}: {len(records)} runs as expected, resumed {resumes} times")
 
-    def _claims(self, name: str) -> set[str]:
-        return {path.name for path in (self.root / name / "claims").glob("*/*.json")}
+    def _owners(self, name: str) -> set[str]:
+        return {path.read_text() for path in (self.root / name / "work").glob("*/owner.json")}
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "mmvae_bench", "run", *RUNS.split()]
         command += ["--results-dir", str(self.root / name), "--cache-dir", str(self.root / "cache")]
-        self.before = self._claims(name)  # of those who were killed
+        self.before = self._owners(name)  # of those who were killed
         with (self.root / f"{name}.txt").open("ab") as log:
             return subprocess.Popen(command, cwd=self.root, stdout=log, stderr=log, start_new_session=True)
 
@@ -105,7 +105,7 @@ class Sweeps:
         after = "the start"
         if self.random.random() < AT_WORK:
             after = "a run was at work"
-            while process.poll() is None and not self._claims(name) - self.before:
+            while process.poll() is None and not self._owners(name) - self.before:
                 time.sleep(0.02)
         try:
             process.wait(timeout=pause)

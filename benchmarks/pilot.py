@@ -1,9 +1,9 @@
-"""Choose nets and budgets: scores on *validation* rows as training goes on (protocol 7).
+"""Choose nets and budgets by scores on *validation* rows during training (protocol 7).
 
     .venv/bin/python benchmarks/pilot.py mnist_svhn --models 'meme[k=3]' mopoe --at 10 20 40 --data-dir ../shared/data
 
-Each model is trained to the last of the epochs on one thread, and scored after each of them on the validation rows of
-the training split, by the data set's own judges. No number here reads a test split.
+Each model is trained on one thread, up to the last of the given epochs. After each of them it is scored on the
+validation rows of the training split, by the data set's own judges. No number here reads a test split.
 """
 
 import time
@@ -26,11 +26,11 @@ from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.request import Request, numbers_by_name
 
 CPU = torch.device("cpu")
-VARIANTS = ("", "micro", "10")  # of cross-coherence and of recall
+VARIANTS = ("", "micro", "10")  # variants shown of cross-coherence and recall
 
 
 def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_dir: Path) -> None:
-    """Train as a spec says, and print a line of scores after each of ``at`` epochs."""
+    """Train as a spec says, and print a line of scores after each of the ``at`` epochs."""
     material = open_material(spec, data_dir, cache_dir)
     _, validation = validation_split(material.data.train, spec.dataset.name)
     judged = replace(material, test=material.data.train.take(validation))
@@ -74,7 +74,7 @@ def main(
     batch_size: int | None, latent_dim: int | None, scale: tuple[str, ...], weight: tuple[str, ...], missing: float,
     seed: int, metric: str, data_dir: Path, cache_dir: Path, results_dir: Path,
 ) -> None:  # fmt: skip
-    """Print a line for each model and number of epochs."""
+    """Print one line per model and number of epochs."""
     prepare(1)
     request = Request(
         models=models, datasets=(dataset,), missing=(missing,), seeds=(seed,), nets=nets, epochs=max(at),

@@ -88,7 +88,7 @@ def refuse_chance(summary: SummaryTable) -> None:
         (cell.score.mean - table.chance[column][1]) / table.ceiling.get(column, (1.0, 1.0))[1]
         for row in table.cells.values()
         for column, cell in row.items()
-        if cell.score and not cell.control and column.ratio == 0 and column in table.chance
+        if cell.score and not cell.control and column.missing.ratio == 0 and column in table.chance
     ]
     if not gaps or max(gaps) < MARGIN:
         best = f"{max(gaps):.3f} above chance (ceiling 1)" if gaps else "not scored"
@@ -140,7 +140,7 @@ def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
     for one in shown:
         p, ours = one.published, one.show(one.ours.mean, one.ours.half_width)
         difference = f"none: ({reasons.index(one.why) + 1})" if one.difference is None else one.show(one.difference)
-        cells = [one.run.label, one.condition, one.score, ours, one.show(p.value, p.sd), f"{p.paper}, {p.table}"]
+        cells = [one.run.label, one.run.missing.text, one.score, ours, one.show(p.value, p.sd), f"{p.paper}, {p.table}"]
         yield f"| {' | '.join([*cells, p.confidence, difference])} |"
     yield "\nNo difference is taken where the settings are not the same:\n"
     yield from (f"{number}. {reason}." for number, reason in enumerate(reasons, 1))

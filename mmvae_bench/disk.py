@@ -1,20 +1,20 @@
-"""Writing so that nobody ever reads half of it: not a reader beside us, not another writer, not we after a crash.
+"""Atomic file writes: no reader, concurrent writer or restart ever sees a partial file. And the cache's lock.
 
-Everything is written under a temporary name, synced, and renamed. Renames within a folder are atomic on local disks
-and on NFS; hard links, locks and clocks, on which shared file systems differ, are not needed.
+A file is written under a temporary name, synced and renamed: within a folder that is atomic on local disks and on NFS.
 """
 
 import contextlib
-import errno
 import json
 import os
 import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmvae_bench.errors import BenchError
 
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # as the file system likes; the last where a file has the name
+Read = TypeVar("Read")
+Made = TypeVar("Made")
 
 
 def nonce() -> str:
@@ -60,23 +60,6 @@ def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> No
             temporary.unlink(missing_ok=True)
 
 
-def rename_new(source: Path, target: Path) -> bool:
-    """Rename a folder that is not empty to a name that must be free; False, and nothing done, if it is taken.
-
-    POSIX's rename replaces an empty folder and refuses a full one, in one step: of many who try, one succeeds.
-
-    Raises:
-        OSError: If it fails for another reason.
-    """
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno in TAKEN:
-            return False
-        raise
-    return True
-
-
 def free_name(path: Path) -> Path:
     """``path``, or with the first number that is free."""
     number, candidate = 1, path
@@ -94,12 +77,62 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     except (OSError, ValueError, RecursionError) as error:
-        raise BenchError(f"cannot read '{path}' ({type(error).__name__}); {way_out}") from error
+        raise BenchError(f"Cannot read '{path}' ({type(error).__name__}). {way_out}") from error
     if not isinstance(value, dict):
-        raise BenchError(f"'{path}' is not a record; {way_out}")
+        raise BenchError(f"'{path}' is not a record. {way_out}")
     return value
 
 
 def refuse(constant: str) -> float:
     """NaN and infinity, which Python's reader takes and JSON does not have."""
     raise ValueError(f"{constant} is no JSON")
+
+
+def built_once(
+    cache_dir: Path, path: Path, read: Callable[[], Read | None], make: Callable[[], Made],
+    write: Callable[[Made], None],
+) -> Read:  # fmt: skip
+    """Return a cached value; where it is absent or damaged, one process makes it while the others wait for its lock.
+
+    Args:
+        cache_dir: root of the cache; locks are in its folder ``locks``.
+        path: file or folder of the value, below a folder of ``cache_dir`` that is made if it is absent.
+        read: returns the value, or None where it is absent or damaged.
+        make: computes what is to be written; its errors pass through.
+        write: writes that to ``path``, atomically.
+
+    Raises:
+        BenchError: If the cache cannot be written, or does not return what was written.
+    """
+    from filelock import FileLock
+
+    found = read()
+    if found is not None:
+        return found
+    with contextlib.ExitStack() as held:
+        with _cache_errors(cache_dir):
+            for folder in (cache_dir / "locks", path.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(cache_dir / "locks" / f"{path.parent.name}-{path.stem}.lock"))
+        found = read()  # another process may have written it in the meantime
+        if found is None:
+            made = make()
+            with _cache_errors(cache_dir):
+                write(made)
+            found = read()
+    if found is None:
+        raise BenchError(
+            f"What was just written to {path} cannot be read back. Check that disk, or choose another --cache-dir."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _cache_errors(cache_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(
+            f"The cache {cache_dir} cannot be written ({error.strerror or error}). "
+            "Choose another place with --cache-dir or MMVAE_BENCH_CACHE."
+        ) from error

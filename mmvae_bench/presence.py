@@ -25,6 +25,7 @@ class Presence:
         rows: N.
         dataset: Registered name; with ``seed`` it seeds every draw.
         item: What each row shows, [N], where several may show the same: ratios are then shares of items.
+        given: Bool[M, N], which entries there are, where nothing is drawn: the scheme ``mask``.
     """
 
     missing: Missing
@@ -33,10 +34,19 @@ class Presence:
     dataset: str
     seed: int
     item: NDArray[np.int64] | None = None
+    given: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of_mask(cls, given: NDArray[np.bool_], names: tuple[str, ...], dataset: str, seed: int) -> "Presence":
+        """The holes of a user's own data: Bool[M, N] says which entries there are."""
+        share = 1 - float(given.all(0).mean())
+        return cls(Missing(share, "mask"), names, given.shape[1], dataset, seed, given=given)
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
         """Which rows keep all modalities in every epoch, [N]."""
+        if self.given is not None:
+            return np.asarray(self.given.all(0))
         if self.missing.scheme.startswith("independent"):
             return np.asarray(self._independent.all(0))
         items, of = self._items
@@ -47,6 +57,8 @@ class Presence:
 
     def at(self, epoch: int) -> NDArray[np.bool_]:
         """Bool[M, N]: which entries are shown in an epoch. Only ``split`` changes with the epoch."""
+        if self.given is not None:
+            return self.given
         kind, _, argument = self.missing.scheme.partition(":")
         if kind == "independent":
             return self._independent

@@ -26,7 +26,7 @@ SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<m
 
 
 class RunStatus(StrEnum):
-    """State of a run in the store (absent to broken) and in a plan (all but absent and newer)."""
+    """State of a run: in the store (absent to broken), in a plan (down to other shard), as a worker leaves it (all)."""
 
     ABSENT = "absent"
     DONE = "done"
@@ -36,6 +36,9 @@ class RunStatus(StrEnum):
     TO_RUN = "to run"
     SKIPPED = "skipped"
     OTHER_SHARD = "other shard"
+    BUSY = "busy"  # another process has it
+    STOPPED = "stopped"  # on request, with a checkpoint
+    UNWRITABLE = "unwritable"  # the results folder takes no files
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Missing:
 
     Attributes:
         ratio: Share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1).
-        scheme: ``none`` or one of :data:`SCHEMES`.
+        scheme: ``none`` or one of :data:`SCHEMES`; ``mask`` where a user's own data say which entries there are.
         incomplete: ``keep`` trains on all rows, ``drop`` on the complete ones alone for the same steps.
     """
 
@@ -53,9 +56,9 @@ class Missing:
     incomplete: Incomplete = "keep"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ratio < 1:
+        if not 0 <= self.ratio < 1 and self.scheme != "mask":
             raise BenchError(f"a missing ratio lies in [0, 1), not {self.ratio}: some complete rows must remain")
-        if not re.fullmatch(r"none|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
+        if not re.fullmatch(r"none|mask|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
             raise BenchError(f"no missing scheme '{self.scheme}'; write one of {SCHEMES}")
         if self.incomplete not in ("keep", "drop"):
             raise BenchError(f"incomplete rows are 'keep' or 'drop', not '{self.incomplete}'")
@@ -67,10 +70,19 @@ class Missing:
             object.__setattr__(self, "scheme", "none")
             object.__setattr__(self, "incomplete", "keep")
 
-    def __str__(self) -> str:
-        """A short text for people: ``none``, ``split 0.5``, ``only:svhn 0.5 (incomplete rows dropped)``."""
-        dropped = " (incomplete rows dropped)" if self.incomplete == "drop" else ""
-        return self.scheme if self.ratio == 0 else f"{self.scheme} {self.ratio:g}{dropped}"
+    @property
+    def text(self) -> str:
+        """``complete``, ``split 0.5`` or ``only:svhn 0.5 (incomplete rows dropped)``."""
+        return "complete" if self.ratio == 0 else f"{self.scheme} {self.ratio:g}{self._dropped}"
+
+    @property
+    def pattern(self) -> str:
+        """:attr:`text` without the ratio: ``none``, ``split`` or ``only:svhn (incomplete rows dropped)``."""
+        return self.scheme + self._dropped
+
+    @property
+    def _dropped(self) -> str:
+        return " (incomplete rows dropped)" if self.incomplete == "drop" else ""
 
     @property
     def modality(self) -> str | None:
@@ -179,7 +191,7 @@ class RunSpec:
     @property
     def title(self) -> str:
         """A short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
-        return f"{self.model.label} on {self.dataset.label}, missing {self.missing}, seed {self.seed}"
+        return f"{self.model.label} on {self.dataset.label}, {self.missing.text}, seed {self.seed}"
 
 
 def canonical_json(value: object) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store.store import COLUMNS, SCHEMA, RunResult, Store
+from mmvae_bench.store.run import SCHEMA, RunResult
+from mmvae_bench.store.store import COLUMNS, Store
 
 VERSIONS = {"python": "3.11.7", "torch": "2.11.0"}
 

@@ -50,8 +50,8 @@ def test_among_all_models_it_is_skipped_with_its_sentence_where_rows_are_incompl
     flags = "run --models all --datasets linear_gaussian --missing 0 0.5 --dry-run"
     result = CliRunner().invoke(main, flags.split())
     assert result.exit_code == 0, result.output
-    assert re.search(r"to run +jmvae on linear_gaussian, missing none", result.stdout)
-    assert re.search(r"skipped +jmvae on linear_gaussian, missing split 0.5", result.stdout)
+    assert re.search(r"to run +jmvae on linear_gaussian, complete", result.stdout)
+    assert re.search(r"skipped +jmvae on linear_gaussian, split 0.5", result.stdout)
     assert "1 run skipped: JMVAE is defined on complete rows; train on those alone with --incomplete drop" in (
         result.stderr
     )
@@ -166,7 +166,7 @@ def test_the_tutorial_works_from_an_empty_folder_with_the_wheel(tmp_path):
     assert "1 run skipped: JMVAE is defined on complete rows" in done.stderr
     with (folder / "results" / "scores.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == "jmvae" and row["status"] == "ok"]
-    assert {row["missing_scheme"] for row in rows} == {"none", "split,drop"}
+    assert {(row["missing_scheme"], row["incomplete"]) for row in rows} == {("none", "keep"), ("split", "drop")}
     assert {"alpha=0.01" in row["label"] for row in rows} == {True, False}
     (page,) = (folder / "reports").rglob("index.html")
     assert "jmvae" in page.read_text()

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from mmvae_bench.store.run import current
+
 ROOT = Path(__file__).parent.parent
 SECTION = (ROOT / "reports" / "README.md").read_text(encoding="utf-8")
 SUITES = sorted(path.parent.name for path in ROOT.glob("results/*/scores.csv"))
@@ -30,14 +32,16 @@ COMPARED = {  # what the differences of a part are of, metric and variant; else 
 LEFT_OUT = "left out"  # incomplete rows, in a column's head
 CHANCE = "always the commonest class"
 NUMBER, PAIR = r"-?\d*\.\d+", r"([\d,]*\.\d+) ± (\d*\.\d+)"
-SCORE = ["dataset_options", "metric", "variant", "prior", "given", "target", "missing_scheme", "missing_ratio"]
+HIDDEN = ["missing_scheme", "missing_ratio", "incomplete"]
+SCORE = ["dataset_options", "metric", "variant", "prior", "given", "target", *HIDDEN]
 
 
 @cache
 def scores(suite: str) -> pd.DataFrame:
     """The scores of a published suite."""
     frame = pd.read_csv(ROOT / "results" / suite / "scores.csv", dtype={"variant": str, "prior": str})
-    return frame[frame["status"] == "ok"].fillna({"variant": "", "prior": "", "given": "", "target": ""})
+    frame = frame[frame["status"] == "ok"].fillna({"variant": "", "prior": "", "given": "", "target": "", "reason": ""})
+    return pd.DataFrame([current(row) for row in frame.to_dict("records")])
 
 
 def heading(part: str) -> str:
@@ -71,7 +75,7 @@ def test_every_cell_is_the_mean_of_its_scores(table: str, suite: str, metric: st
         assert len(shown) == len(wanted), (row, head)
         ratio, left_out = RATIOS.get(head.partition(",")[0], 0.0), head.endswith(LEFT_OUT)
         own = frame[(frame["label"] == row[0]) | (frame["model"] == NAMES.get(row[0]))]
-        own = own[(own["missing_ratio"] == ratio) & (own["missing_scheme"].str.endswith(",drop") == left_out)]
+        own = own[(own["missing_ratio"] == ratio) & (own["incomplete"] == ("drop" if left_out else "keep"))]
         for number, one in zip(shown, wanted, strict=True):
             part = own[(own[["variant", "given", "target"]] == one).all(axis=1)]
             assert part["seed"].is_unique, (row, head, one)
@@ -88,7 +92,7 @@ def differences(suite: str, compared: str) -> np.ndarray:
     frame = frame[(frame["metric"] + " " + frame["variant"]).str.fullmatch(compared)]
     above = frame.assign(value=frame["value"] - frame["chance"]).dropna(subset="value")
     found.append(intervals(above.pivot_table(index=["label", *SCORE], columns="seed", values="value")))
-    for over in (["label"], ["missing_scheme", "missing_ratio"], ["variant"]):
+    for over in (["label"], HIDDEN, ["variant"]):
         rest = [name for name in ("label", *SCORE) if name not in over]
         wide = frame.pivot_table(index=rest, columns=[*over, "seed"], values="value")
         for a, b in combinations(wide.columns.droplevel("seed").unique(), 2):

@@ -1,22 +1,17 @@
-"""Everything that is to be known about speed on one GPU, in one call of less than ten minutes.
+"""Speed on one GPU, measured in one call of less than ten minutes; writes speed_gpu.csv and speed_gpu.md.
 
-    python benchmarks/speed/gpu.py                        # into $OUT (else reports): speed_gpu.csv, speed_gpu.md
-    python benchmarks/speed/gpu.py --device cpu --tiny    # its logic, where there is no GPU: the figures mean nothing
-    python benchmarks/speed/gpu.py --device cpu --check   # seeds batched by vmap have the plain models' gradients
+    python benchmarks/speed gpu --out $OUT
+    python benchmarks/speed gpu --device cpu --quick    # tries the code where there is no GPU; the figures mean nothing
 
-It needs torch, numpy and jaxtyping alone; the repository need not be installed. Where one is missing and there is no
-network: `pip download --no-deps -d .wheels jaxtyping` (a folder that git ignores), carry it, and there
-`pip install --no-index --find-links .wheels jaxtyping`.
-
-Data are random bytes of MNIST-SVHN's shapes; nets conv, L = 64, batch 128. What fails or finds no time left says so,
-and the next goes on; files are written after each part. The grid's minutes are of starting and training runs alone.
+It needs only torch, numpy and jaxtyping; the repository need not be installed.
+Data are random bytes with the shapes of MNIST-SVHN; conv nets, L = 64, batch 128.
+A measurement that fails or has no time left leaves a row that says so, and the next one begins; files are written after
+each part.
+The minutes of the grid include starting and training runs only.
 """
 
-import argparse
-import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -24,28 +19,29 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where mmvae_bench is not installed
 
-import gpu_seeds
 import numpy as np
 import page
 import torch
-from gpu_bench import JOBS, MODELS, Bench
-from gpu_grid import grid
-from rows import ABOUT, Row, replace_part
+from gpu_bench import COMPLETE, JOBS, MODELS, Bench
 from tasks import LEARNING_RATE
-from turns import say
+from torch.utils.flop_counter import FlopCounterMode
+from turns import ABOUT, Row, replace_part, say
 
 from mmvae_bench.engine.mode import Mode, choose_mode
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import PRECISIONS
+from mmvae_bench.spec import PRECISIONS, Missing
 
 COMPARED = 50  # steps
-LIMIT = 500.0  # seconds: what is then under way may be compiling for another minute
-OUT = Path(os.environ.get("OUT") or Path(__file__).parents[2] / "reports")
+LIMIT = 500.0  # seconds after which no measurement begins; the one in progress may compile for another minute
+STEPS_PER_RUN, SEEDS = 100 * 439, 5  # MEME's grid: 100 epochs of ceil(56068 / 128) steps
+RATIOS = (0.5, 0.75, 0.875, 0.9375)
+GRID = [COMPLETE, *(Missing(r, s) for s in ("split", "only:mnist", "only:svhn") for r in RATIOS)]
+MEASURED = [COMPLETE, Missing(0.75, "split"), Missing(0.9375, "only:mnist")]  # the rest of GRID is extrapolated
 
 
 def agreement(bench: Bench) -> None:
-    """A graph against plain steps, against itself, and with neighbours."""
+    """Compare a CUDA graph with plain steps, with itself, and with itself beside other runs."""
     n = COMPARED * bench.batch if not bench.tiny else bench.n
 
     def losses(name: str, static: bool) -> np.ndarray[Any, Any]:
@@ -71,7 +67,7 @@ def agreement(bench: Bench) -> None:
 
 
 def steps(bench: Bench) -> None:
-    """Plain steps and graphs in each precision."""
+    """Measure plain steps and CUDA graphs in each precision."""
     for precision, name in product(PRECISIONS, MODELS):
         one(bench, name, Mode(precision))
         if bench.cuda:
@@ -81,7 +77,7 @@ def steps(bench: Bench) -> None:
 
 
 def compiled(bench: Bench) -> None:
-    """The same, fused by a compiler."""
+    """Measure steps fused by torch.compile."""
     for precision, name in product(("fp32",) if bench.tiny else PRECISIONS, ("mvae",) if bench.tiny else MODELS):
         mode, lack = choose_mode(bench.device, precision, compiled=True)
         if lack:
@@ -91,7 +87,7 @@ def compiled(bench: Bench) -> None:
 
 
 def one(bench: Bench, name: str, mode: Mode) -> float | None:
-    """One run alone; its ratio is to plain fp32."""
+    """Measure one run alone; its ratio is to plain fp32."""
     what = f"{name}: {mode.label}, {mode.precision}"
     found = bench.attempt(what, lambda: bench.alone(name, mode))
     if found:
@@ -101,7 +97,7 @@ def one(bench: Bench, name: str, mode: Mode) -> float | None:
 
 
 def many(bench: Bench) -> None:
-    """Runs at once, as threads with streams and graphs, against one plain run."""
+    """Compare runs at once, as threads with streams and CUDA graphs, with one plain run."""
     for name, jobs in product(MODELS, JOBS[:2] if bench.tiny else JOBS):
         what = bench.at_once(name, jobs)
         found = bench.attempt(what, lambda name=name, jobs=jobs: bench.together(name, jobs, bench.mode()))
@@ -112,35 +108,87 @@ def many(bench: Bench) -> None:
             bench.note(what, pace, pace / base if base else None, f"{text} {found.lack}")
 
 
-def batched(bench: Bench) -> None:
-    """Seeds batched by vmap, against as many runs on streams; the better is named."""
+def grid(bench: Bench, precision: str = "fp32") -> None:
+    """Estimate the time of MEME's whole grid from a part of it, by a line through time over counted operations."""
+    bound, fast, slow = 0.0, 0.0, 0.0  # seconds per step, summed over settings; `fast` includes starting
+    peak = products(bench, precision)
     for name in MODELS:
-        best = {}
-        for seeds in (1, 2) if bench.tiny else (4, 16):
-            what = f"{name}: {seeds} seeds by vmap"
-            streams = bench.pace_of(bench.at_once(name, seeds))
-            found = bench.attempt(what, lambda name=name, seeds=seeds: gpu_seeds.pace(bench, name, seeds))
-            if found:
-                ratio = found[0] / streams if streams else None
-                bench.note(what, found[0], ratio, f"peak {found[1]:.0f} MiB; ratio: as many runs on streams")
-            best[seeds] = {"vmap": found[0] if found else 0.0, "streams": streams or 0.0}
-        words = (f"{max(own, key=own.__getitem__)} of {seeds}" for seeds, own in best.items() if all(own.values()))
-        bench.note(f"{name}: vmap or streams", text="the faster: " + (", ".join(words) or "unknown"))
+        jobs, measured, plain, starts = best_jobs(bench, name), {}, {}, []
+        flops = {missing: operations(bench, name, missing) for missing in GRID}
+        for missing in MEASURED:
+            what = f"{name}, missing {missing}, {precision}: {jobs} at once"
+            mode = bench.mode(precision)
+            found = bench.attempt(what, lambda n=name, j=jobs, m=mode, o=missing: bench.together(n, j, m, o))
+            eager = bench.attempt(what, lambda n=name, o=missing: bench.alone(n, Mode(), o))
+            if found and eager:
+                measured[flops[missing]], plain[flops[missing]] = 1 / found.pace, bench.batch / eager[0]
+                starts.append(found.start)
+                times = f"{1e3 / found.pace:.3g} ms a step, eager fp32 alone {1e3 * bench.batch / eager[0]:.3g} ms"
+                bench.note(what, bench.batch * found.pace, text=f"{times}; {flops[missing] / 1e9:.3g} GFLOP a step")
+        fast += on_a_line(flops.values(), measured) + len(GRID) * max(starts) / STEPS_PER_RUN
+        slow += on_a_line(flops.values(), plain)
+        bound += sum(flops.values()) / peak
+    minutes, least = (SEEDS * STEPS_PER_RUN * seconds / 60 for seconds in (fast, bound))
+    part = f"{len(MEASURED)} of {len(GRID)} settings per model measured, the rest extrapolated"
+    end, share = "" if precision == "fp32" else f", {precision}", least / minutes
+    bench.note(f"runs/hour against one by one{end}", ratio=slow / fast, text=f"that eager and fp32; {part}")
+    text = f"{len(MODELS) * len(GRID) * SEEDS} runs in {minutes:.1f} min ({part}); their products alone, at"
+    text += f" {peak / 1e12:.1f} TFLOP/s, {least:.1f} min, {share:.0%} of it; ratio: 30 min over it, or that over 25 %"
+    bench.note(f"meme grid in 30 min{end}", ratio=max(30 / minutes, share / 0.25), text=text)
 
 
-PARTS: dict[str, tuple[Callable[[Bench], None], float]] = {  # seconds that each may have, at most about
-    "agreement": (agreement, 60), "steps": (steps, 90), "many": (many, 150), "batched": (batched, 60),
+def best_jobs(bench: Bench, name: str) -> int:
+    """Return the number of runs at once with the highest total pace."""
+    paces = {jobs: bench.pace_of(bench.at_once(name, jobs)) or 0.0 for jobs in JOBS}
+    return max(paces, key=paces.__getitem__) if any(paces.values()) else 2
+
+
+def on_a_line(flops: Iterable[int], measured: dict[int, float]) -> float:
+    """Return the sum over all settings, by a line through the measured ones and at least their minimum."""
+    if not measured:
+        raise RuntimeError("No setting could be measured.")
+    line = np.polyfit([*measured], [*measured.values()], 1) if len(measured) > 1 else [0.0, *measured.values()]
+    return float(np.maximum(np.polyval(line, [*flops]), min(measured.values())).sum())
+
+
+def operations(bench: Bench, name: str, missing: Missing) -> int:
+    """Count the floating-point operations of a step's products, forward and backward."""
+    bench.ready("fp32")
+    model, feed = bench.build(name, 0, missing, 2 * bench.batch)
+    step, batch = Step(model, LEARNING_RATE, Mode()), next(feed.epoch(0))
+    with FlopCounterMode(display=False) as counter:
+        step(batch)
+    return int(counter.get_total_flops())
+
+
+def products(bench: Bench, precision: str) -> float:
+    """Measure the floating-point operations per second of one large matrix product."""
+    bench.ready(precision)
+    side = 256 if bench.tiny else 8192
+    a, b = (torch.randn(side, side, device=bench.device) for _ in range(2))
+    if precision == "bf16":
+        a, b = a.bfloat16(), b.bfloat16()
+
+    def steps() -> Iterator[None]:
+        while True:
+            torch.mm(a, b)
+            yield
+
+    return 2 * side**3 * bench.timed(steps())
+
+
+PARTS: dict[str, tuple[Callable[[Bench], None], float]] = {  # with the seconds after which it begins nothing more
+    "agreement": (agreement, 60), "steps": (steps, 90), "many": (many, 150),
     "grid": (grid, 200), "compiled": (compiled, 150), "grid-bf16": (lambda bench: grid(bench, "bf16"), 150),
 }  # fmt: skip
 
 
-def run(bench: Bench, parts: list[str], limit: float, out: Path) -> list[Row]:
-    """Measure parts, each within its time, and write what there is after each."""
+def run(bench: Bench, limit: float, out: Path) -> list[Row]:
+    """Measure all parts, each within its time, and write the rows so far after each."""
     where = torch.cuda.get_device_name(bench.device) if bench.cuda else "CPU"
     end = perf_counter() + limit
     bench.found = [Row("gpu", ABOUT, note=f"{page.about()}, {where}")]
-    for part in parts:
-        measure_part, seconds = PARTS[part]
+    for part, (measure_part, seconds) in PARTS.items():
         begin = perf_counter()
         bench.until = min(end, begin + seconds)
         say(f"{part}:")
@@ -152,7 +200,7 @@ def run(bench: Bench, parts: list[str], limit: float, out: Path) -> list[Row]:
 
 
 def markdown(found: list[Row]) -> str:
-    """The rows as a table for people."""
+    """Return the rows as a Markdown table."""
     lines = ["| | samples/s | ratio | |", "|---|---:|---:|---|"]
     for row in found:
         pace = f"{row.samples_per_s:,.0f}" if row.samples_per_s else ""
@@ -161,33 +209,13 @@ def markdown(found: list[Row]) -> str:
     return "\n".join([*lines, ""])
 
 
-def measure() -> list[dict[str, Any]]:
-    """All parts on the first GPU, where there is one."""
-    if not torch.cuda.is_available():
-        return [asdict(Row("gpu", "everything", note="left out: there is no GPU here"))]
-    found = run(Bench("cuda:0", False), [*PARTS], LIMIT, OUT)
-    return [asdict(row) for row in found if row.what != ABOUT]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--device", default="cuda:0", help="cuda:<index>, or cpu for the logic; default: cuda:0")
-    parser.add_argument("--tiny", action="store_true", help="as small as it goes")
-    parser.add_argument("--check", action="store_true", help="compare gradients, and measure nothing")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds after which nothing is begun")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of what is written; default: $OUT, else reports")
-    given = parser.parse_args()
+def measure(device: str, quick: bool, out: Path) -> list[Row]:
+    """Measure on a device; ``quick`` takes the smallest sizes."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return [Row("gpu", "everything", note="left out: there is no GPU here")]
     try:
-        bench = Bench(given.device, given.tiny or given.check)
+        bench = Bench(device, quick)
     except BenchError as error:
-        sys.exit(str(error))
-    if given.check:
-        gpu_seeds.check_all(bench)
-    else:
-        run(bench, given.only, given.limit, given.out)
-        print((given.out / "speed_gpu.md").read_text())
-
-
-if __name__ == "__main__":
-    main()
+        sys.exit(f"Error: {error}")
+    found = run(bench, LIMIT, out)
+    return [row for row in found if row.what != ABOUT]

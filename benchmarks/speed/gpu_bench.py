@@ -1,4 +1,4 @@
-"""What ``gpu.py`` measures with: one device, a model and its batches on it, one run's pace, many runs at once."""
+"""The tools of ``gpu.py``: a device, a model and its batches on it, the pace of one run and of many at once."""
 
 import gc
 import math
@@ -13,9 +13,8 @@ from time import perf_counter
 from typing import TypeVar
 
 import torch
-from rows import Row
 from tasks import LEARNING_RATE, PAIR, conv, rows
-from turns import say
+from turns import Row, say
 
 from mmvae_bench import models
 from mmvae_bench.datasets.base import Rows
@@ -31,10 +30,10 @@ from mmvae_bench.spec import Missing, TrainSpec
 
 MODELS: dict[str, dict[str, int]] = {"meme": {"k": 10}, "mvae": {}, "mmvae": {"k": 5}, "mopoe": {}}
 COMPLETE = Missing()
-JOBS = (1, 2, 4, 8, 16)  # at once
+JOBS = (1, 2, 4, 8, 16)  # runs at once
 CHUNKS, CHUNK = 4, 0.3  # how often, and for how many seconds, one run is timed
-EPOCHS = 4  # of runs at once
-WAIT = 120.0  # seconds that runs wait for each other to start
+EPOCHS = 4  # epochs of runs at once
+WAIT = 120.0  # seconds that runs wait for each other before the timing starts
 T = TypeVar("T")
 
 
@@ -43,9 +42,11 @@ class Together:
     """Runs at once in one process.
 
     Attributes:
-        pace: Steps a second of all of them, from when all have done an epoch to when all are done.
-        start: Least seconds that compiling or capturing took one; ``memory`` is the peak in MiB.
-        lack: Why the engine was another than asked for, or empty.
+        pace: Steps per second of all runs, from the time when each has done an epoch to the end of the last.
+        start: Seconds that compiling or capturing took, least over runs.
+        memory: Peak memory in MiB.
+        models: The trained models.
+        lack: Reason why the engine was not the one asked for, or empty.
     """
 
     pace: float
@@ -56,43 +57,43 @@ class Together:
 
 
 class Bench:
-    """A device and the sizes of what runs on it; ``tiny`` for a look at the logic.
+    """A device and the sizes of what runs on it; ``tiny`` sizes only try the code.
 
-    One run has all ``n`` rows, runs at once a ``part`` of them each: more steps a second of starting.
+    A run alone has all ``n`` rows. Runs at once have ``part`` rows each, so that less time goes into starting.
     """
 
     def __init__(self, name: str, tiny: bool) -> None:
         self.name, self.tiny, self.device = name, tiny, choose(name)
         self.cuda = self.device.type == "cuda"
         self.batch, self.n, self.part = (8, 40, 40) if tiny else (128, 56_068, 12_800)
-        self.until = float("inf")  # no point is begun later
+        self.until = float("inf")  # no measurement begins later
         self.found: list[Row] = []
 
     @cached_property
     def rows(self) -> Rows:
-        """The data, once."""
+        """The data, made once."""
         return rows(PAIR, self.n)
 
     def note(self, what: str, pace: float | None = None, ratio: float | None = None, text: str = "") -> None:
-        """Keep a row; a pace is in samples a second."""
+        """Keep a row; a pace is in samples per second."""
         self.found.append(Row("gpu", what, 1, pace, ratio, note=text))
         numbers = f"{pace:,.0f} samples/s" if pace else "", f"ratio {ratio:.3g}" if ratio else "", text
         say(f"  {what}: {'; '.join(filter(None, numbers))}")
 
     def pace_of(self, what: str) -> float | None:
-        """Samples a second that have been noted of it."""
+        """Return the noted samples per second of a measurement, or None."""
         return next((row.samples_per_s for row in self.found if row.what == what and row.samples_per_s), None)
 
     def mode(self, precision: str = "fp32") -> Mode:
-        """What the engine does on its own: a graph on a GPU, plain steps elsewhere."""
+        """Return the engine's default: a CUDA graph on a GPU, plain steps elsewhere."""
         return choose_mode(self.device, precision)[0]
 
     def at_once(self, name: str, jobs: int) -> str:
-        """What many runs are called."""
+        """Return the name of a measurement of many runs."""
         return f"{name}: {jobs} at once, {self.mode().label} on streams"
 
     def attempt(self, what: str, measure: Callable[[], T]) -> T | None:
-        """What is measured; None, and a row that says why, if that fails or time is up."""
+        """Return what is measured; None, and a row with the reason, if that fails or time is up."""
         try:
             if perf_counter() > self.until:
                 raise TimeoutError("no time left for it")
@@ -109,7 +110,7 @@ class Bench:
     def build(
         self, name: str, seed: int, missing: Missing = COMPLETE, n: int | None = None
     ) -> tuple[MultimodalVAE, Feed]:
-        """A model and its batches; the random numbers that follow are those of the seed."""
+        """Return a model and its batches; the random numbers that follow are those of the seed."""
         torch.manual_seed(seed)
         model = models.registry.get(name)(conv(64), **MODELS[name]).to(self.device).train()
         some = Rows({key: values[:n] for key, values in self.rows.x.items()})
@@ -119,18 +120,18 @@ class Bench:
         return model, feed
 
     def ready(self, precision: str) -> None:
-        """Set the process to a precision, and forget the peak of memory."""
+        """Set the process to a precision and reset the peak of memory."""
         check(precision, self.device)
         prepare(1, precision)
         if self.cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def memory(self) -> float:
-        """Peak in MiB since :meth:`ready`; on a CPU since ever."""
+        """Return the peak in MiB since :meth:`ready`; on a CPU since the start of the process."""
         return peak_memory_mb(self.device)
 
     def alone(self, name: str, mode: Mode, missing: Missing = COMPLETE) -> tuple[float, float]:
-        """(Samples a second, peak MiB) of one run, as the engine trains in that mode."""
+        """Return (samples per second, peak MiB) of one run, as the engine trains in that mode."""
         self.ready(mode.precision)
         model, feed = self.build(name, 0, missing)
         with narrowed(model.networks, mode.precision, self.device):
@@ -140,7 +141,7 @@ class Bench:
         return pace * feed.presence.rows / feed.steps, self.memory()
 
     def timed(self, steps: Iterator[None]) -> float:
-        """Steps a second, a median."""
+        """Return the median of steps per second."""
         paces = []
         for chunk in range(CHUNKS + 1):
             number, begin = 0, self.now()
@@ -148,18 +149,18 @@ class Bench:
                 for _ in range(1 if self.tiny else BURST):
                     next(steps)
                     number += 1
-                self.now()  # else a CPU runs ahead by as many steps as a GPU's queue holds
+                self.now()  # else the CPU runs ahead of the GPU by a queue of steps
             paces.append(number / (self.now() - begin) if chunk else 0.0)
         return median(paces[1:])
 
     def now(self) -> float:
-        """Seconds, when the device has done what it was given."""
+        """Wait for the device and return the time in seconds."""
         if self.cuda:
             torch.cuda.synchronize(self.device)
         return perf_counter()
 
     def together(self, name: str, jobs: int, mode: Mode, missing: Missing = COMPLETE, n: int | None = None) -> Together:
-        """Runs of seeds 0, 1, ... as threads, each with its stream; all epochs but the first are timed."""
+        """Train seeds 0, 1, ... as threads, each with its stream; all epochs but the first are timed."""
         n = n or self.part
         self.ready(mode.precision)
         begun, failures = [0.0], list[BaseException]()
@@ -181,7 +182,7 @@ class Bench:
                     return model, train(model, feed, spec, report, mode=mode, turn=turn)
             except BaseException as error:
                 failures.append(error)
-                line.abort()  # those who wait there are not kept
+                line.abort()  # wakes the threads that wait there
                 raise
 
         with ThreadPoolExecutor(jobs) as pool:

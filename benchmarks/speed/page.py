@@ -1,4 +1,4 @@
-"""reports/speed.md, from the table alone."""
+"""The page of measurements, reports/speed.md: one section per part."""
 
 import os
 import platform
@@ -7,89 +7,71 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from aims import AIMS, CORES
-from rows import ABOUT, Row
+from turns import ABOUT, CORES, Row
 
-INTRODUCTION = """# How fast
+INTRODUCTION = """# Speed
 
-`python benchmarks/speed` measures all of it, `--only PART` a part; a part that is measured again replaces its rows in
-`speed.csv`, and this page is made from that file. Sides that are compared run in processes of their own and in turn
-(A B A B ...), each of them alone; paces and ratios are medians over rounds, ratios those within a round, and
-(low to high) is their range. A sample is a training row with all its modalities, and a step has 128 of them.
+`python benchmarks/speed PART` measures a part and replaces its section here and its rows in `speed.csv`.
+
+The sides of a comparison are processes of their own, measured in turn (A B A B ...) while the others wait.
+Paces are medians over rounds.
+Ratios are medians of the ratios within a round; (low to high) is their range.
+A sample is a training row with all its modalities; a step has 128 samples unless its section says otherwise.
 """
 PARTS = {
     "multivae": """
-Ours is the engine's whole step, the making of its batch from stored bytes included; PyPI `multivae` has the same nets
-and Adam as its trainer has it, runs in fp32 and is given its batch as ready floats. Equal parameters and decodes are
-asserted. (Its MVAE encodes each entry twice, which the bound does not need.)""",
+Ours is the engine's whole step, including making its batch from stored bytes.
+PyPI `multivae` has the same nets and Adam as its trainer has it, runs in fp32 and gets its batch as ready floats.
+Equal parameters and decodes are asserted.
+(Its MVAE encodes each entry twice, which the bound does not need.)""",
     "subsets": """
-MoPoE of eight modalities: 255 subsets. Nets 16-32-16 and 8-32-16 for each, batch 64.""",
+MoPoE of eight modalities: 255 subsets.
+The nets of each modality are 16-32-16 and 8-32-16; the batch is 64.""",
     "bare": """
-The same nets with the engine's layers, forward and backward from fixed gradients: no batch, densities, loss or update;
-as many encodes and decodes as ours (asserted). In bf16 its outputs stay in bf16, while ours become fp32.""",
-    "limits": """
-How near our whole step comes to what the machine can do. Arithmetic: floating-point operations of forward and backward
-(`torch.utils.flop_counter`, torch's own layers) a second, over those of a 1024 x 1024 matrix product. Bytes: a lower
-bound for the nets (the output of each layer with parameters and its gradient written and read once, parameters read,
-their gradients written, entries read) a second, over those of copying 256 MiB.""",
+The same nets with the engine's layers, forward and backward from fixed gradients: no batch, densities, loss or update.
+Equal numbers of encodes and decodes are asserted.
+In bf16 the outputs of the bare nets stay in bf16, while ours become fp32.""",
     "meme": """
-The published step is our own faithful one in plain style (three encodes a row, one decode call after another, torch's
-Adam and allocator as they come) with the authors' nets: batch norm, a head of 512, L = 64. Ours on published nets has
-the very same modules; its second encode is that of its 128 pseudo-inputs. K = 10.""",
+The published step is our own faithful one in plain style, with the authors' nets (batch norm, a head of 512, L = 64).
+It encodes each row three times, decodes in one call after another, and has torch's Adam and allocator as they come.
+Ours on published nets has the same modules; its second encode is that of its 128 pseudo-inputs.
+K = 10.""",
     "switches": """
-The plain fp32 step against the same without, or with, a switch; and batches of which half of the rows show one modality
-alone (`split` 0.5), where absent entries are left out, or computed like the others.""",
+The plain fp32 step, compared with the same step with one switch changed.
+Also batches in which half of the rows have one modality (`split` 0.5): absent entries left out, or computed.""",
     "compiled": """
-`--compile` against the plain step; what compiling takes, a minute, is not counted.""",
+The plain step and `--compile`; compiling, which takes a minute, is not counted.""",
     "agreement": """
-Mean difference of a score from plain fp32, over models and seeds (the column named ratio; a real grid, `agreement.py`).
-A switch passes where the 95 % interval lies within +-.02 (protocol 27).""",
+Mean difference of a score from plain fp32, over models and seeds of a real grid (in the column named ratio).
+A switch passes if the 95 % interval lies within +-.02 (protocol 27).""",
     "scaling": """
-How time and memory grow with the work, each point in a process of its own; `speed_scaling.png` draws it.""",
+Growth of time and memory with the work, each point in a process of its own; `speed_scaling.png` draws it.""",
     "gpu": """
-Measured by `gpu.py` alone, in one call.""",
-    "grid": """
-The real command on four small runs (MoPoE and MMVAE K=3, two seeds, conv nets) with a warm cache, twice: pace in
-training rows a second, by the seconds that the runs record, and by the wall of the whole command with its scoring.""",
-    "cli": """
-Wall seconds of commands that train nothing; the ratio is the aim over what it took.""",
+Measured on one GPU, in one call.""",
 }
 
 
 def about() -> str:
-    """Where and when: date, processor, cores, versions, load."""
+    """Return date, processor, cores, versions and load."""
     load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "multivae"))
     return f"{when}, {_processor()}, {CORES} cores, {versions}, load average {load} at the start"
 
 
-def write(path: Path, rows: list[Row]) -> None:
-    """Write the page."""
-    parts = dict.fromkeys([*(part for part in PARTS), *(row.part for row in rows)])
-    sections = [_section(part, [row for row in rows if row.part == part]) for part in parts]
-    path.write_text("\n".join([INTRODUCTION, _aims(rows), *filter(None, sections)]))
-
-
-def _aims(rows: list[Row]) -> str:
-    lines = []
-    for aim in AIMS:
-        row = aim.row(rows)
-        measured = _ratio(row) if row else ""
-        command = f"`python benchmarks/speed --only {aim.part}`"
-        lines.append([aim.text, f">= {aim.least:g}", measured, aim.verdict(rows), command])
-    return "## Aims\n\n" + _table(["", "aim", "measured", "", "reproduce"], lines)
+def replace_section(path: Path, part: str, rows: list[Row]) -> None:
+    """Write the section of a part into the page, in place of the one it had there; other sections stay."""
+    head, *sections = (path.read_text() if path.exists() else INTRODUCTION).split("\n## ")
+    named = {section.partition("\n")[0]: section for section in sections}
+    named[part] = _section(part, rows)
+    path.write_text("\n## ".join(each.rstrip("\n") + "\n" for each in (head, *named.values())))
 
 
 def _section(part: str, rows: list[Row]) -> str:
-    if not rows:
-        return ""
     where = " ".join(f"Measured {row.note}." for row in rows if row.what == ABOUT)
     lines = [[row.what, str(row.threads or ""), _pace(row), _ratio(row), row.note] for row in rows if row.what != ABOUT]
-    intro = "\n\n".join(
-        filter(None, (PARTS.get(part, "").strip(), f"`python benchmarks/speed --only {part}`. {where}"))
-    )
-    return f"## {part}\n\n{intro}\n\n" + _table(["", "threads", "samples/s", "ratio", ""], lines)
+    intro = f"{PARTS[part].strip()}\n\n`python benchmarks/speed {part}`. {where}"
+    return f"{part}\n\n{intro}\n\n" + _table(["", "threads", "samples/s", "ratio", ""], lines)
 
 
 def _pace(row: Row) -> str:

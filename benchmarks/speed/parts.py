@@ -1,36 +1,55 @@
-"""What is compared with what: one function a part, from (rounds, threads) to rows."""
+"""The comparisons: one function per part, from (rounds, threads) to rows."""
 
+import os
+import subprocess
 import sys
 from importlib.util import find_spec
-from statistics import median
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rows import Row
-from turns import Side, Thing, compared, paces, ratios, say
+from turns import Row, Side, Thing, compared, say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODELS = ("mvae", "mopoe", "mmvae-k10")
 SWITCHED = ("mopoe", "mmvae-k10")
 PRECISIONS = {"fp32": "", "bf16": "+bf16"}
-AUTHORS_PACE = 40
+AUTHORS_PACE = 40  # samples per second of MEME's code, measured elsewhere
+SWITCHES = {"plain": [], "bf16": ["--precision", "bf16"], "compile": ["--compile"]}
+GRID = [
+    *("--models", "mopoe", "mmvm", "mvae", "--datasets", "mnist_street", "--missing", "0.5"),
+    *("--epochs", "12", "--seeds", "12"),
+]
+SCORES = {"cross_coherence": "micro", "linear_probe": "mean"}  # metric -> variant
+FOLDER = Path(os.environ.get("AGREEMENT", "results/agreement"))
+WITHIN = 0.02
+
+
+def shrink() -> None:
+    """Leave one task per part and fp32 only, which is enough to try the code."""
+    global MODELS, SWITCHED
+    MODELS, SWITCHED = ("mopoe",), ("mopoe",)
+    PRECISIONS.pop("bf16", None)
 
 
 def multivae(rounds: int, threads: int) -> list[Row]:
-    """Our step against PyPI multivae's, same nets, with all threads and with one."""
+    """Compare our step with the step of PyPI's multivae on the same nets, with all threads and with one."""
     each = [_against_multivae("multivae", MODELS, rounds, own) for own in sorted({threads, 1}, reverse=True)]
     return [row for rows in each for row in rows]
 
 
 def subsets(rounds: int, threads: int) -> list[Row]:
-    """MoPoE of eight modalities, 255 subsets, tiny nets."""
+    """Compare the two on MoPoE of eight modalities (255 subsets) with tiny nets."""
     each = [_against_multivae("subsets", ("mopoe-m8",), rounds, own, ("fp32",)) for own in sorted({1, threads})]
     return [row for rows in each for row in rows]
 
 
 def _against_multivae(
-    part: str, tasks: tuple[str, ...], rounds: int, threads: int, precisions: tuple[str, ...] = tuple(PRECISIONS)
+    part: str, tasks: tuple[str, ...], rounds: int, threads: int, precisions: tuple[str, ...] | None = None
 ) -> list[Row]:
     if find_spec("multivae") is None:
-        sys.exit("multivae is not installed: run `pip install -e '.[speed]'`, or leave this part out with --only")
+        sys.exit("multivae is not installed. Run `pip install -e '.[speed]'`, or name other parts.")
     rows = []
     with Side("ours", threads) as ours, Side("multivae", threads) as theirs:
         for task in tasks:
@@ -38,14 +57,16 @@ def _against_multivae(
             same(facts, "parameters", "decodes")  # multivae may encode an entry more often
             base = f"{task}: multivae"
             things = {base: Thing(theirs, task)}
-            things |= {f"{task}: ours {name}": Thing(ours, task + PRECISIONS[name]) for name in precisions}
+            things |= {
+                f"{task}: ours {name}": Thing(ours, task + PRECISIONS[name]) for name in precisions or PRECISIONS
+            }
             notes = dict.fromkeys(things, work(facts["ours"])) | {base: work(facts["multivae"])}
             rows += compared(part, threads, things, rounds, notes)
     return rows
 
 
 def bare(rounds: int, threads: int) -> list[Row]:
-    """Our step against the same nets' forward and backward alone."""
+    """Compare our step with forward and backward of the same nets alone."""
     rows = []
     with Side("ours", threads) as ours, Side("bare", threads) as alone:
         for name in (task + end for task in MODELS for end in PRECISIONS.values()):
@@ -56,33 +77,8 @@ def bare(rounds: int, threads: int) -> list[Row]:
     return rows
 
 
-def limits(rounds: int, threads: int) -> list[Row]:
-    """The share of the machine's pace in matrix products, and in copying memory, that our step comes to."""
-    rows = []
-    with Side("ours", threads) as ours, Side("machine", threads) as machine:
-        for task in MODELS:
-            flops = Thing(ours, f"{task}+torch-layers").facts()["flops"]  # our layers do a little more
-            for end in PRECISIONS.values():
-                name, gemm = task + end, f"gemm{end}"
-                things = {gemm: Thing(machine, gemm), "copy": Thing(machine, "copy"), name: Thing(ours, name)}
-                facts = {key: thing.facts() for key, thing in things.items()}
-                say(f"limits, {threads} threads: {name}")
-                found = paces(things, rounds)
-                pace = facts[name]["rows"] * median(found[name])
-                for what, against, kind, amount, unit in (
-                    ("arithmetic", gemm, "flops", flops, "GFLOP"),
-                    ("bytes", "copy", "bytes", facts[name]["bytes"], "GB"),
-                ):
-                    most = [own * facts[against][kind] for own in found[against]]
-                    reached = [own * amount for own in found[name]]
-                    of = f"{median(reached) / 1e9:.3g} of {median(most) / 1e9:.3g} {unit}/s ({against})"
-                    note = f"{amount / 1e9:.3g} {unit} a step: {of}"
-                    rows.append(Row("limits", f"{name}: {what}", threads, pace, *ratios(reached, most), note))
-    return rows
-
-
 def meme(rounds: int, threads: int) -> list[Row]:
-    """Our MEME against the published training's step in plain style; the same nets, and our conv nets."""
+    """Compare our MEME, on the authors' nets and on conv nets, with the published training's step in plain style."""
     with Side("ours", threads) as ours, Side("meme", threads) as theirs:
         things = {"published step": Thing(theirs, "meme-published-nets")}
         for nets, name in (("published nets", "meme-published-nets"), ("conv nets", "meme-conv")):
@@ -99,7 +95,7 @@ def meme(rounds: int, threads: int) -> list[Row]:
 
 
 def switches(rounds: int, threads: int) -> list[Row]:
-    """The plain step in fp32 against one without, or with, each switch; absent entries left out against computed."""
+    """Compare the plain fp32 step with each switch, and leaving absent entries out with computing them."""
     rows = []
     with Side("ours", threads) as ours, Side("ours", threads, SPEED_PLAIN_MALLOC="1") as plain:
         for task in SWITCHED:
@@ -108,8 +104,8 @@ def switches(rounds: int, threads: int) -> list[Row]:
                 f"{task}: fp32, torch's own layers": Thing(ours, f"{task}+torch-layers"),
                 f"{task}: fp32, glibc's own settings": Thing(plain, task),
                 f"{task}: fp32, neither": Thing(plain, f"{task}+torch-layers"),
-                f"{task}: bf16": Thing(ours, f"{task}+bf16"),
             }
+            things |= {f"{task}: {key}": Thing(ours, task + end) for key, end in PRECISIONS.items()}
             rows += compared("switches", threads, things, rounds)
             for key, end in PRECISIONS.items():
                 half = f"{task}: {key}, half of the rows incomplete"
@@ -121,7 +117,7 @@ def switches(rounds: int, threads: int) -> list[Row]:
 
 
 def compiled(rounds: int, threads: int) -> list[Row]:
-    """The plain step against one fused by torch.compile, where there is a compiler."""
+    """Compare the plain step with one fused by torch.compile, if there is a compiler."""
     rows = []
     with Side("ours", threads) as ours:
         for name in (*(task + end for task in SWITCHED for end in PRECISIONS.values()), "mopoe-m8"):
@@ -135,15 +131,55 @@ def compiled(rounds: int, threads: int) -> list[Row]:
     return rows
 
 
+def agreement(_rounds: int, _threads: int) -> list[Row]:
+    """Compare the scores of whole runs under each switch with plain fp32 (protocol 27).
+
+    The real command runs the same models and seeds once under each switch, into one results folder per switch
+    (``AGREEMENT`` names their parent). That takes a quarter of an hour; stored runs are not repeated. A row has the
+    mean difference, paired by model and seed, and its 95 % interval.
+    """
+    for switch, flags in SWITCHES.items():
+        command = [sys.executable, "-m", "mmvae_bench", "run", *GRID, *flags]
+        subprocess.run([*command, "--results-dir", str(FOLDER / switch)], check=True)
+    plain = _scores("plain")
+    return [row for switch in list(SWITCHES)[1:] for row in _differences(switch, _scores(switch), plain)]
+
+
+def _scores(switch: str) -> "pd.Series[float]":
+    """Return values by (metric, given, target, model, seed)."""
+    from mmvae_bench.store.store import Store
+
+    frame = Store(FOLDER / switch).scores()
+    frame = frame[(frame.status == "ok") & (frame.metric.map(SCORES) == frame.variant)]
+    return frame.set_index(["metric", "given", "target", "model", "seed"]).value.astype(float)
+
+
+def _differences(switch: str, found: "pd.Series[float]", plain: "pd.Series[float]") -> list[Row]:
+    """Return a row for the mean over a run's scores, and one per score."""
+    from scipy import stats
+
+    difference, rows = (found - plain).dropna(), []
+    whole = difference.groupby(["model", "seed"]).mean()
+    each = {" ".join(filter(None, key)): pairs for key, pairs in difference.groupby(["metric", "given", "target"])}
+    for what, pairs in {"mean over a run's scores": whole, **each}.items():
+        half = pairs.sem() * stats.t.ppf(0.975, len(pairs) - 1)
+        low, high = pairs.mean() - half, pairs.mean() + half
+        verdict = "within" if max(-low, high) <= WITHIN else "beyond" if low > 0 or high < 0 else "undecided:"
+        note = f"{len(pairs)} pairs, 95 % interval; {verdict} +-{WITHIN}"
+        note += f"; plain {plain[pairs.index].mean():.3f}" if what in each else ""
+        rows.append(Row("agreement", f"{switch}: {what}", ratio=pairs.mean(), low=low, high=high, note=note))
+    return rows
+
+
 def same(facts: dict[str, dict[str, Any]], *keys: str) -> None:
-    """Stop unless sides do the same work with the same nets."""
+    """Stop unless all sides do the same work with the same nets."""
     for key in keys:
         values = {side: own[key] for side, own in facts.items()}
         assert len({str(value) for value in values.values()}) == 1, f"not the same {key}: {values}"
 
 
 def work(facts: dict[str, Any]) -> str:
-    """In words, what was counted."""
+    """Return what was counted, in words."""
     each = {kind: " and ".join(f"{n:g}" for n in sorted(set(facts[kind]))) for kind in ("encodes", "decodes")}
     what = f"{each['encodes']} encodes, {each['decodes']} decodes a row"
     return f"{facts['parameters']:,} parameters; of each modality {what}; {facts['flops'] / 1e9:.3g} GFLOP a step"

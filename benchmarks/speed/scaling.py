@@ -1,30 +1,31 @@
-"""How a step's time and memory grow with modalities, samples, rows and runs at once, on a CPU, a thread a run.
+"""How the time and memory of a step grow with modalities, samples, rows and runs at once; CPU, one thread per run.
 
-    python benchmarks/speed/scaling.py            # minutes; writes reports/speed.csv, speed.md and speed_scaling.png
-    python benchmarks/speed/scaling.py --quick    # fewer and smaller points, half a minute
+    python benchmarks/speed scaling            # minutes; also draws speed_scaling.png
+    python benchmarks/speed scaling --quick    # fewer and smaller points, half a minute
 
-Each point is measured in a process of its own (``scaling_point.py``). Memory is the most that was ever resident, the
-interpreter and its libraries included, unless said otherwise.
+Each point is measured in a process of its own, this file as a script: ``scaling.py PANEL SERIES AT``. It builds its
+work; each line on stdin, a number of seconds, is answered by what was measured while steps were taken for that long.
+Heavy imports come late, because a process inherits the peak memory of the one that starts it. Memory is the peak of
+the resident set, with the interpreter and its libraries unless said otherwise.
 """
 
-import argparse
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-from aims import CORES
-from rows import ABOUT, Row, replace_part
-from scaling_point import Worker
-from turns import ratios, say
+from turns import CORES, Row, ratios, say
 
-REPORTS = Path(__file__).parents[2] / "reports"
-CHUNKS, CHUNK = 5, 0.3  # how often a point is timed, and for how many seconds (one step at least)
-LONGEST = 5.0  # seconds of a step beyond which multivae is not asked for more modalities
-TURNS, TURN = 3, 2.0  # of runs at once: A B A B A B, seconds each
+CHUNKS, CHUNK = 5, 0.3  # how often a point is timed, and for how many seconds (at least one step)
+LONGEST = 5.0  # seconds per step; when multivae takes longer, more modalities are not tried
+TURNS, TURN = 3, 2.0  # runs at once: how many turns each (A B A B A B), and their seconds
 PANELS = {
     "M": ("MoPoE, tiny nets", "M, modalities", "linear"),
     "K": ("MMVAE (STL), MNIST-SVHN", "K, samples", "log"),
@@ -38,13 +39,14 @@ class Point:
     """One measured point of a curve.
 
     Attributes:
-        panel: ``M``, ``K``, ``N`` or ``runs``: what grows.
-        series: The curve.
-        at: The value of what grows.
-        batch: Samples a step, of all runs.
-        paces: Steps a second in each chunk of time.
-        memory: Peak in MiB; ``alone`` before anything was built.
-        preparation: Seconds to draw an epoch's holes, order and batches, where N grows.
+        panel: The quantity that grows: ``M``, ``K``, ``N`` or ``runs``.
+        series: Name of the curve.
+        at: Value of the quantity.
+        batch: Samples per step, of all runs.
+        paces: Steps per second in each chunk of time.
+        memory: Peak memory in MiB.
+        alone: Peak memory in MiB before anything was built.
+        preparation: Seconds to draw an epoch's absent entries, order and batches, where N grows.
     """
 
     panel: str
@@ -58,12 +60,12 @@ class Point:
 
     @property
     def seconds(self) -> float:
-        """Of a step, a median."""
+        """Median seconds per step."""
         return 1 / median(self.paces)
 
 
 def points(quick: bool = False) -> Iterator[Point]:
-    """Measure everything, one process at a time but for runs at once."""
+    """Measure all points, one process at a time except for runs at once."""
     for series in ("ours", "multivae"):
         for m in (2, 4) if quick else range(2, 9):
             yield (found := _point("M", series, m, quick))
@@ -86,7 +88,7 @@ def _point(panel: str, series: str, at: int, quick: bool) -> Point:
 
 
 def _runs(rounds: int, seconds: float) -> Iterator[Point]:
-    """Processes of one thread each, all at work or one alone, in turn."""
+    """Measure processes of one thread each, in turn: one alone, two at once, ..."""
     counts = [n for n in (1, 2, 4, 8, 16, 32) if n <= CORES]
     workers = [Worker("runs", "all runs", 1) for _ in range(max(counts))]
     found: dict[int, list[list[dict[str, Any]]]] = {n: [] for n in counts}
@@ -105,7 +107,7 @@ def _runs(rounds: int, seconds: float) -> Iterator[Point]:
 
 
 def table(found: list[Point]) -> list[Row]:
-    """A row a point; the ratio is to multivae's pace at the same M, else to that of the curve's first point."""
+    """Return one row per point; its ratio is to multivae at the same M, or to the first point of its curve."""
     rows = []
     for p in found:
         same = [q for q in found if q.panel == p.panel]
@@ -123,7 +125,7 @@ def table(found: list[Point]) -> list[Row]:
 
 
 def draw(found: list[Point], path: Path) -> None:
-    """A column for each thing that grows: time above, memory below."""
+    """Draw one column per panel: time above, memory below."""
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
@@ -169,30 +171,102 @@ def _short(n: int) -> str:
     return f"{n // 10**6}M" if n >= 10**6 else f"{n // 10**3}k" if n >= 10**3 else str(n)
 
 
-def measure(quick: bool = False, out: Path = REPORTS) -> list[dict[str, Any]]:
-    """Return the table's rows, and leave the figure."""
+def measure(quick: bool, out: Path) -> list[Row]:
+    """Measure all points, draw ``speed_scaling.png`` into ``out``, and return the table's rows."""
     found = list(points(quick))
     draw(found, out / "speed_scaling.png")
-    return [asdict(row) for row in table(found)]
+    return table(found)
 
 
-def main() -> None:
-    import page
+class Worker:
+    """A process that builds the work of one point and takes its steps."""
 
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller points")
-    parser.add_argument(
-        "--out", type=Path, default=REPORTS, help="folder of the table and the figure; default: reports"
-    )
-    given = parser.parse_args()
-    begin, where = perf_counter(), page.about()
-    rows = [Row(**row) for row in measure(given.quick, given.out)]
-    page.write(
-        given.out / "speed.md",
-        replace_part(given.out / "speed.csv", "scaling", [Row("scaling", ABOUT, note=where), *rows]),
-    )
-    say(f"{perf_counter() - begin:.0f} s; the figure is {given.out / 'speed_scaling.png'}")
+    def __init__(self, panel: str, series: str, at: int) -> None:
+        command = [sys.executable, __file__, panel, series, str(at)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, seconds: float) -> dict[str, Any]:
+        """Take steps for this long, at least one, and return what was measured."""
+        assert self.process.stdin
+        assert self.process.stdout
+        print(seconds, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit(f"This process died: {' '.join(map(str, self.process.args))}")
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def serve(panel: str, series: str, at: int) -> None:
+    """Build a point's work and answer the lines on stdin."""
+    import torch
+    from steps import ours
+
+    from mmvae_bench.engine.device import peak_memory_mb, prepare
+
+    answers, sys.stdout = sys.stdout, sys.stderr
+    theirs = series == "multivae"
+    build = import_module("steps.multivae").build if theirs else ours.build
+    torch.set_num_threads(1) if theirs else prepare(1)
+    cpu, batch, preparation = torch.device("cpu"), _define(panel, series, at), 0.0
+    alone = peak_memory_mb(cpu)
+    if panel == "N":
+        ours.ROWS = at // batch  # batches per epoch
+        preparation = _preparation(ours.ROWS * batch)
+    built = build("point+half" if panel == "N" else "point")
+    for _ in range(2):
+        built.step()
+    for line in sys.stdin:
+        steps, begin = 0, perf_counter()
+        while (spent := perf_counter() - begin) < float(line) or not steps:
+            built.step()
+            steps += 1
+        facts = {"batch": built.rows, "pace": steps / (spent or 1), "preparation": preparation}
+        print(json.dumps({**facts, "memory": peak_memory_mb(cpu), "alone": alone}), file=answers, flush=True)
+
+
+def _define(panel: str, series: str, at: int) -> int:
+    """Register the point's task under the name ``point``, and return its batch size."""
+    import tasks
+
+    from mmvae_bench import nets
+    from mmvae_bench.types import Modality
+
+    mlp = nets.registry.get("mlp")
+    small = Modality("grey", (1, 16, 16), "laplace", 0.75), Modality("colour", (3, 16, 16), "laplace", 0.75)
+    task = {
+        "M": tasks.Task("mopoe", lambda: mlp(tasks.MANY[:at], 8, hidden=32, layers=1), theirs={"beta": 1.0}, batch=64),
+        "K": tasks.Task(
+            "mmvae", lambda: tasks.conv(20) if series == "conv nets" else mlp(tasks.PAIR, 20), {"k": at}, batch=128
+        ),
+        "N": tasks.Task("mopoe", lambda: mlp(small, 20), batch=128),
+        "runs": tasks.TASKS["mopoe"],
+    }[panel]
+    tasks.TASKS["point"] = task
+    return task.batch
+
+
+def _preparation(n: int) -> float:
+    """Median seconds that an epoch of n rows, half of them incomplete, takes before its first batch."""
+    from mmvae_bench.engine.order import Order
+    from mmvae_bench.presence import Presence
+    from mmvae_bench.spec import Missing
+
+    order, each = Order(Presence(Missing(0.5, "split"), ("grey", "colour"), n, "speed", 0), 128), []
+    for number in range(4):  # the first also draws what holds for the whole run
+        begin = perf_counter()
+        order.presence.at(number)
+        order.epoch(number)
+        each.append(perf_counter() - begin)
+    return median(each[1:])
 
 
 if __name__ == "__main__":
-    main()
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))

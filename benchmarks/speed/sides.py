@@ -1,10 +1,11 @@
-"""One side of the comparison, in a process of its own: builds what it is asked for and times it.
+"""One side of a comparison, in a process of its own: builds the steps it is asked for and times them.
 
     python benchmarks/speed/sides.py SIDE THREADS
 
-Each line on stdin, ``NAME STEPS``, is answered by one line: the seconds that the steps took, or for 0 steps what is
-counted in one, as JSON. What is named for the first time is built, and stepped twice. ``ours``, ``bare`` and
-``machine`` are prepared by our engine (threads, determinism, allocator); ``multivae`` and ``meme`` run as they come.
+Each line on stdin, ``NAME STEPS``, is answered by one line of JSON: the seconds that the steps took, or for 0 steps
+the facts that are counted in one step. A name is built when it is first asked for, followed by two warm-up steps.
+``ours`` and ``bare`` are prepared by our engine (threads, determinism, allocator); ``multivae`` and ``meme`` run with
+PyTorch's defaults.
 """
 
 import json
@@ -14,17 +15,17 @@ from importlib import import_module
 from time import perf_counter
 
 import torch
-from counting import Unavailable, Work
+from steps import Unavailable, Work
 
 from mmvae_bench.engine import device
 
-MODULES = {"ours": "ours", "multivae": "rival", "bare": "bare", "meme": "published", "machine": "machine"}
-PREPARED = ("ours", "bare", "machine")
-PLAIN_MALLOC = "SPEED_PLAIN_MALLOC"  # set: our side without the engine's allocator setting
+PREPARED = ("ours", "bare")
+PLAIN_MALLOC = "SPEED_PLAIN_MALLOC"  # if set: our side runs without the engine's allocator setting
 WARM_UP = 2
 
 
 def main(side: str, threads: int) -> None:
+    """Answer the lines on stdin."""
     answers = os.fdopen(os.dup(1), "w")  # what libraries print goes to stderr
     os.dup2(2, 1)
     torch.set_num_threads(threads)
@@ -32,7 +33,7 @@ def main(side: str, threads: int) -> None:
         device._keep_memory = lambda: None
     if side in PREPARED:
         device.prepare(threads)
-    build, built = import_module(MODULES[side]).build, dict[str, Work]()
+    build, built = import_module(f"steps.{side}").build, dict[str, Work]()
     for line in sys.stdin:
         name, steps = line.rsplit(maxsplit=1)
         try:
@@ -46,6 +47,7 @@ def main(side: str, threads: int) -> None:
 
 
 def seconds(work: Work, steps: int) -> float:
+    """Take steps and return how long they took."""
     begin = perf_counter()
     for _ in range(steps):
         work.step()

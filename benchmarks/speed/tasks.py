@@ -1,4 +1,4 @@
-"""What all sides train: modalities, nets and models by name, equal on every side."""
+"""The tasks that all sides train: modalities, nets and models by name, equal on every side."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ def conv(latent_dim: int) -> Networks:
 
 
 def tiny() -> Networks:
-    """16 -> 32 -> 2 * 8 and back, for each of eight modalities."""
+    """Return nets 16 -> 32 -> 2 * 8 and back for each of eight modalities."""
     return nets.registry.get("mlp")(MANY, 8, hidden=32, layers=1)
 
 
 def published() -> Networks:
-    """The nets of MEME's published training, L = 64; its two linear layers that compute nothing are left out."""
+    """Return the nets of MEME's published training, L = 64, without its two linear layers that compute nothing."""
 
     def encoder(m: Modality) -> nn.Module:
         if m.name == "mnist":
@@ -53,11 +53,12 @@ class Task:
     """One model with its nets and data.
 
     Attributes:
-        model: Our name for it.
-        networks: Makes its nets.
-        options: Of our model; ``theirs`` are those of multivae's.
-        batch: Rows a step.
-        bare: (Encodes, decodes) a row of each modality that its bound needs.
+        model: Name of our model.
+        networks: Function that makes the nets.
+        options: Options of our model.
+        theirs: Options of multivae's model.
+        batch: Rows per step.
+        bare: Numbers of encodes and of decodes that the bound needs, per row and modality.
     """
 
     model: str
@@ -81,7 +82,7 @@ TASKS = {
 
 
 def rows(modalities: tuple[Modality, ...], n: int) -> Rows:
-    """Random rows as a data set stores them."""
+    """Return n random rows as a data set stores them."""
     rng = np.random.default_rng(0)
 
     def entries(m: Modality) -> Any:
@@ -93,6 +94,6 @@ def rows(modalities: tuple[Modality, ...], n: int) -> Rows:
 
 
 def floats(networks: Networks, n: int) -> dict[str, Tensor]:
-    """One batch, ready as float tensors."""
+    """Return one batch as float tensors."""
     stored = {name: torch.from_numpy(values) for name, values in rows(networks.modalities, n).x.items()}
     return {name: x.float() / 255 if x.dtype == torch.uint8 else x for name, x in stored.items()}

@@ -58,8 +58,6 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
         click.echo(f"note: {line}")
     for line in found.faults:
         click.echo(f"fault: {line}")
-    if found.old:
-        click.echo(f"note: {_count(found.old, 'run')} of schema 1: only the sizes of their files are known")
     failed = f" ({found.failed} failed)" if found.failed else ""
     click.echo(
         f"{_count(found.runs, 'run')}{failed}, {_count(found.rows, 'row')}, {_count(len(found.faults), 'fault')}"
@@ -119,21 +117,9 @@ def _count(number: int, what: str) -> str:
 @click.option("--public", is_flag=True, help="Leave out pictures of data that may not be published (SVHN, CUB).")
 def report(suite: str | None, results_dir: Path, out: Path, public: bool) -> None:
     """Build tables, figures and a page from stored results."""
-    from mmvae_bench.store.store import Store
+    from mmvae_bench.api import write_report
 
-    store = Store(results_dir)
-    plan = store.read_plan(suite)
-    _make_folder(out)
-    from mmvae_bench.report.build import build_report
-
-    built = build_report(store, plan, out, public=public)
+    built = write_report(results_dir, out, suite, public=public)
     click.echo(built.summary)
     click.echo(f"Report: {built.page}")
     click.echo("Next: open it; then a grid of your own: mmvae-bench run --models mvae mopoe --missing 0 0.5 --seeds 3")
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(f"cannot write the report to '{out}' ({error.strerror}); choose another --out") from error

@@ -1,22 +1,16 @@
-"""The command ``run``: from flags to a plan, and from a plan to results."""
+"""The command ``run``: from flags to :func:`mmvae_bench.api.start`."""
 
 import re
 import shlex
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from mmvae_bench.cli.options import MultiValue, cache_option, data_option, results_option
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import OPTIMISERS, PRECISIONS
-
-if TYPE_CHECKING:
-    from mmvae_bench.store.store import Store
-    from mmvae_bench.sweep.plan import Plan
-    from mmvae_bench.sweep.request import Request, Settings
 
 
 @click.command(cls=MultiValue, short_help="Train and score every model of a grid, or of a suite.")
@@ -27,6 +21,8 @@ if TYPE_CHECKING:
 @click.option("--incomplete", multiple=True, metavar="keep|drop...", help="Train on incomplete rows (keep), or not.")
 @click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1. Default: 1.")
 @click.option("--seed-list", multiple=True, metavar="SEED...", help="These seeds.")
+@click.option("--metrics", multiple=True, metavar="NAME...", help="Score only these now. Default: all.")
+@click.option("--name", metavar="NAME", help="Name of the plan. Default: the suite's, or custom.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; flags override it.")
 @click.option("--nets", metavar="NAME", help="Such as 'conv[text=transformer]'. Default: the data set's protocol.")
 @click.option("--epochs", type=int, help="Default: the data set's protocol.")
@@ -47,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=int, default=1, show_default=True, help="Of each run.")
 @click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Between two of a run.")
 @click.option(
-    "--backend", type=click.Choice(["loky", "dask", "ray"]), default="loky", show_default=True,
+    "--backend", type=click.Choice(["loky", "dask"]), default="loky", show_default=True,
     help="Processes here, or a cluster that sees the same folders.",
 )  # fmt: skip
 @click.option("--address", default="", metavar="URL", help="Of the cluster's scheduler. Default: one is started here.")
@@ -67,102 +63,32 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
     Several values may follow one flag, or be joined by commas: --models mvae mmvae --missing 0,0.5. Without --models,
     --datasets and --suite, the suite 'quick' runs.
     """
-    from mmvae_bench.sweep.environment import check_device
+    from mmvae_bench.api import grid_of, make_settings, start
+    from mmvae_bench.sweep.suites import make_request
 
+    values = _values(flags)
+    settings = make_settings(values)
+    request = make_request(grid_of(values), flags["suite"], flags["name"])
     typed = shlex.join(["mmvae-bench", "run", *ctx.meta.get("typed", ())])
-    request = replace(_request(flags), command=typed)
-    settings = _settings(flags)
-    check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
-    from mmvae_bench.store.store import Store
-    from mmvae_bench.sweep.plan import make_plan
-
-    store = Store(settings.results_dir)
-    store.check_writable(make=not dry_run)
-    plan = make_plan(request, store, settings.data_dir)
-    if flags["shard"]:
-        plan = plan.shard(*_shard(flags["shard"]))
-    _show(plan, settings, store, every=dry_run)
-    code = plan.exit_code(settings.overwrite)
-    if code == 2:
-        raise BenchError("nothing could run; the reasons are above")
-    if not dry_run:
-        code = _execute(plan, settings)
+    plan, code = start(replace(request, command=typed), settings, flags["shard"], dry_run=dry_run)
+    if not dry_run and code <= 2:  # else how to go on was said
+        where = [] if settings.results_dir == Path("results") else ["--results-dir", str(settings.results_dir)]
+        click.echo(f"Next: {shlex.join(['mmvae-bench', 'report', '--suite', plan.name, *where])}")
     ctx.exit(code)
 
 
-def _request(flags: dict[str, Any]) -> "Request":
-    """The suite, or the defaults, with what the flags say in place of its values."""
+def _values(flags: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, as Python's values; None where a flag was not given."""
     from mmvae_bench.options import split_list
-    from mmvae_bench.sweep.request import Request, numbers_by_name, ratios, seed_numbers
-    from mmvae_bench.sweep.suites import load_suite
+    from mmvae_bench.sweep.request import numbers_by_name, ratios, seed_numbers
 
-    lists = {
-        key: tuple(split_list(flags[key]))
-        for key in ("models", "datasets", "missing", "scheme", "seed_list", "incomplete")
-    }
-    changes: dict[str, Any] = {key: lists[key] for key in ("models", "datasets", "incomplete")}
-    changes |= {"schemes": lists["scheme"], "missing": ratios(lists["missing"])}
-    changes["seeds"] = seed_numbers(flags["seeds"], lists["seed_list"])
-    changes |= {key: numbers_by_name(split_list(flags[key])) for key in ("scales", "weights")}
-    plain = ("nets", "epochs", "batch_size", "learning_rate", "optimiser", "latent_dim")
-    changes |= {key: flags[key] for key in (*plain, "limit_train", "limit_test", "precision")}
-    suite = flags["suite"] or ("" if lists["models"] or lists["datasets"] else "quick")
-    base = load_suite(suite) if suite else Request()
-    return replace(base, **{key: value for key, value in changes.items() if value not in (None, (), {})})
-
-
-def _settings(flags: dict[str, Any]) -> "Settings":
-    """How to run, which changes no number."""
-    from mmvae_bench.sweep.request import Settings
-
-    folders = ("data_dir", "cache_dir", "results_dir")
-    names = ("device", "threads", "compiled", "checkpoint_seconds", "overwrite", "backend", "address")
-    jobs = flags["jobs"]
-    if jobs != "auto" and not re.fullmatch(r"\d{1,9}", jobs):
-        raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'")
-    return Settings(jobs=jobs if jobs == "auto" else int(jobs), **{name: flags[name] for name in (*names, *folders)})
-
-
-def _shard(text: str) -> tuple[int, int]:
-    """``3/8`` as numbers."""
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise BenchError(f"--shard is I/N with I from 1 to N, such as 1/8, not '{text}'")
-    return int(found[1]), int(found[2])
-
-
-def _show(plan: "Plan", settings: "Settings", store: "Store", *, every: bool) -> None:
-    """Print the plan: every run or the counts alone, what stands in the way of some, and the time it may take."""
-    from mmvae_bench.sweep.estimate import estimate
-
-    click.echo(f"Plan '{plan.name}'" + (f": {plan.title}" if plan.title else ""))
-    reasons = Counter((entry.status, entry.reason) for entry in plan.entries if entry.reason)
-    number = {why: f" [{position}]" for position, why in enumerate(reasons, 1)}
-    for entry in plan.entries if every else ():
-        click.echo(f"  {entry.status:<14} {entry.title}{number.get((entry.status, entry.reason), '')}")
-    for (status, reason), count in reasons.items():
-        where = number[status, reason].strip()
-        click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
-    counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
-    todo = plan.todo(settings.overwrite)
-    time = estimate(todo, store).text(min(_jobs(settings), max(1, len(todo))))
-    click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
-
-
-def _jobs(settings: "Settings") -> int:
-    """Runs at a time."""
-    from mmvae_bench.sweep.runner import count_jobs
-
-    return count_jobs(settings)
-
-
-def _execute(plan: "Plan", settings: "Settings") -> int:
-    """Run the plan and say what to type next."""
-    from mmvae_bench.sweep.runner import run_plan
-
-    code: int = run_plan(plan, settings)
-    if code > 2:
-        return code  # how to go on was said
-    where = [] if settings.results_dir == Path("results") else ["--results-dir", str(settings.results_dir)]
-    click.echo(f"Next: {shlex.join(['mmvae-bench', 'report', '--suite', plan.name, *where])}")
-    return code
+    lists = ("models", "datasets", "scheme", "incomplete", "metrics", "missing", "seed_list", "scales", "weights")
+    values = flags | {key: split_list(flags[key]) or None for key in lists}
+    values["missing"] = values["missing"] and ratios(values["missing"])
+    values["seeds"] = seed_numbers(flags["seeds"], values.pop("seed_list") or ())
+    values |= {key: values[key] and numbers_by_name(values[key]) for key in ("scales", "weights")}
+    if (jobs := flags["jobs"]) != "auto":
+        if not re.fullmatch(r"\d{1,9}", jobs):
+            raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'")
+        values["jobs"] = int(jobs)
+    return values

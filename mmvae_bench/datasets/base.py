@@ -9,7 +9,6 @@ from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.seeds import seed_for

@@ -4,20 +4,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Entries, Repeated, Rows, Stored
 from mmvae_bench.datasets.download import sha256
-from mmvae_bench.errors import BenchError
+from mmvae_bench.disk import built_once
 from mmvae_bench.options import Scalar
 from mmvae_bench.spec import canonical_json
 
@@ -62,18 +61,9 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
     content = [_content(path) for path in dataset.sources(data_dir)]  # content alone: a moved file is the same file
     key = hashlib.sha256(canonical_json({**identity, "sources": content}).encode()).hexdigest()[:16]
     folder = cache_dir / "datasets" / f"{name}-{key}"
-    data = _read(folder)
-    if data is None:
-        with _locked(cache_dir, folder.name):
-            data = _read(folder)  # another process may have built it while we waited
-            if data is None:
-                _store(dataset.build(data_dir), folder, cache_dir)
-                data = _read(folder)
-    if data is None:
-        raise BenchError(
-            f"what was just written to {folder} cannot be read back; check that disk, or choose another --cache-dir"
-        )
-    return data
+    return built_once(
+        cache_dir, folder, partial(_read, folder), partial(dataset.build, data_dir), partial(_store, folder)
+    )
 
 
 def _content(path: Path) -> str:
@@ -83,30 +73,6 @@ def _content(path: Path) -> str:
         facts = [[file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in files]
         return hashlib.sha256(canonical_json({"files": facts}).encode()).hexdigest()
     return sha256(path)
-
-
-@contextmanager
-def _cache_errors(cache_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BenchError(
-            f"the cache {cache_dir} cannot be written ({error.strerror or error}); choose another place with "
-            "--cache-dir or MMVAE_BENCH_CACHE"
-        ) from error
-
-
-@contextmanager
-def _locked(cache_dir: Path, what: str) -> Iterator[None]:
-    """Hold the lock ``cache_dir/locks/<what>.lock``, across processes."""
-    lock = FileLock(cache_dir / "locks" / f"{what}.lock")
-    with _cache_errors(cache_dir):
-        (cache_dir / "locks").mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _flat(built: Built) -> dict[str, NDArray[Any]]:
@@ -135,28 +101,27 @@ def _digest(arrays: Mapping[str, NDArray[Any]], vocabularies: Mapping[str, Seque
     return digest.hexdigest()
 
 
-def _store(built: Built, folder: Path, cache_dir: Path) -> None:
+def _store(folder: Path, built: Built) -> None:
     """Write ``folder`` under a temporary name, then rename it; the caller holds its lock."""
     arrays = _flat(built)
     facts = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
     words = {name: list(vocabulary) for name, vocabulary in built.vocabularies.items()}
     meta = {"hash": _digest(arrays, words), "subset": built.subset, "arrays": facts, "vocabularies": words}
     part = folder.with_name(f".{folder.name}.part")
-    with _cache_errors(cache_dir):
-        shutil.rmtree(part, ignore_errors=True)  # of a builder that was killed
-        try:
-            part.mkdir(parents=True)
-            for name, array in arrays.items():
-                with (part / f"{name}.npy").open("wb") as file:
-                    np.save(file, array, allow_pickle=False)
-                    file.flush()
-                    os.fsync(file.fileno())  # else a power cut could leave the right size and wrong bytes
-            (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
-            if folder.exists():  # broken, or we would have read it
-                shutil.rmtree(folder)
-            part.replace(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+    try:
+        part.mkdir()
+        for name, array in arrays.items():
+            with (part / f"{name}.npy").open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut could leave the right size and wrong bytes
+        (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        if folder.exists():  # damaged, or it would have been read
+            shutil.rmtree(folder)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _read(folder: Path) -> Data | None:

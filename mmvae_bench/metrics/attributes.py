@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, marked, metric
+from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric
 from mmvae_bench.metrics.coherence import majority
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.metrics.priors import PRIORS, prior_entries
@@ -111,7 +111,7 @@ def _scores(ev: Evaluation, name: str, form: Literal[0, 1]) -> Iterator[Score]:
             ceiling = float(right(_true(ev, target), truth)[:, form].mean())
             value, se = _mean(right(_generated(ev, given, target), truth)[:, form])
             score = Score(name, value, "", "", join(given), target, se, len(truth), chance, ceiling)
-            yield from [replace(score, variant="self")] if target in given else marked(ev, [score])
+            yield from [replace(score, variant="self")] if target in given else across(ev, [score])
     ceiling = float(agreement([_true(ev, m) for m in ev.names], counts)[:, form].mean())
     for prior in PRIORS:
         try:

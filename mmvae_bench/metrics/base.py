@@ -34,7 +34,9 @@ class Score:
         n: Test rows it is made of.
         chance: What a model without any skill scores.
         ceiling: The best that can be scored, such as the oracle's accuracy.
-        reason: Why a row is skipped, or, beside a value, what it must not be taken for (a chance control).
+        control: True for a chance control, a score across modalities whose latents never met in training. It is shown,
+            but never ranked.
+        reason: Reason why a row is skipped, or a remark on a value.
         embedding_hash: Of the word vectors and picture features it is measured by: different ones are never averaged.
     """
 
@@ -48,6 +50,7 @@ class Score:
     n: int | None = None
     chance: float | None = None
     ceiling: float | None = None
+    control: bool = False
     reason: str = ""
     embedding_hash: str = ""
 
@@ -95,11 +98,37 @@ def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArra
 
 @dataclass(frozen=True)
 class Latents:
-    """Of q(z | x_A) on N rows: mean, standard deviation and one sample, each [N, L] float32 on the CPU."""
+    """Of q(z | x_A) on N rows: mean, standard deviation and one sample, each [N, L] float32 on the CPU.
+
+    Where the posterior is a mixture, mean and standard deviation are the mixture's own moments, not a component's.
+    """
 
     mean: NDArray[np.float32]
-    stddev: NDArray[np.float32]
+    sd: NDArray[np.float32]
     sample: NDArray[np.float32]
+
+
+@torch.no_grad()
+def encode(model: MultimodalVAE, batches: Iterable[MultimodalBatch], generator: torch.Generator) -> Latents:
+    """q(z | x_A) of the N rows of all batches, A being what is present in each row."""
+    parts = []
+    for batch in batches:
+        q = model.posterior(batch)
+        parts.append((q.mean, q.stddev, q.rsample(generator=generator)))
+    return Latents(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def generate(
+    model: MultimodalVAE, batches: Iterable[MultimodalBatch], target: str, generator: torch.Generator,
+    k: int | None = None,
+) -> Tensor:  # fmt: skip
+    """E[x_t | z], one z a row from q(z | x_A): [N, *shape] on the CPU; with k draws a row, [k, N, *shape]."""
+    parts = []
+    for batch in batches:
+        z = model.posterior_for(target, batch).rsample(k, generator)
+        parts.append(model.decode(z, [target])[target].cpu())
+    return torch.cat(parts, 0 if k is None else 1)
 
 
 @dataclass(eq=False)
@@ -204,28 +233,19 @@ class Evaluation:
         for start in range(0, len(rows), CHUNK):
             yield self.batch(rows, start, start + CHUNK)
 
-    @torch.no_grad()
     def _latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
         """q(z | x_A) of the test rows or of :attr:`probe_rows`, finite. Called as ``latents(given, split)``."""
-        generator = self.generator("latents", "+".join(given), split)
-        parts = []
-        for batch in self.chunks(self.probe_rows if split == "train" else self.test):
-            q = self.model.posterior(batch.given(*given))
-            parts.append((q.mean, q.stddev, q.rsample(generator=generator)))
-        arrays = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
-        if not all(np.isfinite(array).all() for array in arrays):
+        rows = self.probe_rows if split == "train" else self.test
+        batches = (batch.given(*given) for batch in self.chunks(rows))
+        found = encode(self.model, batches, self.generator("latents", "+".join(given), split))
+        if not all(np.isfinite(array).all() for array in vars(found).values()):
             raise TrainingFailed(f"the posterior given {join(given)} has values that are not finite")
-        return Latents(*arrays)
+        return found
 
-    @torch.no_grad()
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:
         """E[x_t | z], one z a row from q(z | x_A): [N, *shape] on the CPU."""
         generator = self.generator("latents", "+".join(given), "test")  # of all test rows: the latents' samples
-        parts = []
-        for batch in self.chunks(rows):
-            z = self.model.posterior_for(target, batch.given(*given)).rsample(generator=generator)
-            parts.append(self.model.decode(z, [target])[target].cpu())
-        return torch.cat(parts)
+        return generate(self.model, (batch.given(*given) for batch in self.chunks(rows)), target, generator)
 
     def _generated(self, given: tuple[str, ...], target: str) -> Tensor:
         """:meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; the last two are cached."""
@@ -240,14 +260,6 @@ class Evaluation:
         return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
 
 
-CHANCE_CONTROL = "chance control: the modalities' latents never met in training"
-
-
-def control(ev: Evaluation) -> str:
-    """What a score across modalities must not be taken for, or empty."""
-    return CHANCE_CONTROL if ev.model.cross_is_chance else ""
-
-
-def marked(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
-    """The scores, marked where they can only be chance: the model's modalities never met."""
-    yield from (replace(score, reason=control(ev)) for score in scores)
+def across(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
+    """Yield scores across modalities, as chance controls if the model's modalities never meet in training."""
+    yield from (replace(score, control=ev.model.cross_is_chance) for score in scores)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, control, metric
+from mmvae_bench.metrics.base import Evaluation, Score, metric
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
@@ -88,11 +88,10 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     others = [(_known(true[row]), [true[i] for i in group if i != row]) for row, group in zip(rows, of, strict=True)]
     compared = [pair for pair in others if pair[1]]
     ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
-    reason = control(ev)
     for name, value in values.items():
         yield Score(
             "caption_quality", value, name, given=picture.name, target=caption.name, n=len(rows),
-            chance=chance[name], ceiling=ceiling.get(name), reason=reason,
+            chance=chance[name], ceiling=ceiling.get(name), control=ev.model.cross_is_chance,
         )  # fmt: skip
 
 

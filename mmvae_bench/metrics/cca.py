@@ -20,7 +20,7 @@ from mmvae_bench.datasets.base import Entries, Repeated, Rows, Stored
 from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, control, join, metric
+from mmvae_bench.metrics.base import Evaluation, Score, join, metric
 from mmvae_bench.metrics.canonical import Agreement, Floats, Projection, agreement, fit_cca, ratio
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.oracle import CHUNK, Oracle, to_device
@@ -180,7 +180,7 @@ class Made(NamedTuple):
     """n pictures' features and as many captions, at least one of each pair generated.
 
     Attributes:
-        reason: Why there are none, or what a score of them must not be taken for.
+        reason: Reason why there are none.
     """
 
     prior: Literal["", "model", "aggregate"]
@@ -228,10 +228,9 @@ def _crossed(
     ev: Evaluation, side: Side, picture: Modality, caption: Modality, features: Reals, ids: Ids
 ) -> Iterator[Made]:
     """True features beside captions generated from the pictures; features of generated pictures, true captions."""
-    reason = control(ev)
-    yield Made("", picture.name, caption.name, features, generated_captions(ev), reason)
+    yield Made("", picture.name, caption.name, features, generated_captions(ev))
     pictures = ev.generate(ev.test.take(ev.item_rows(ROWS)), (caption.name,), picture.name)
-    yield Made("", caption.name, picture.name, side.features(pictures), ids, reason)
+    yield Made("", caption.name, picture.name, side.features(pictures), ids)
 
 
 def _drawn(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> Iterator[Made]:
@@ -260,14 +259,13 @@ def cca(ev: Evaluation) -> Iterator[Score]:
     is true.
     """
     for space, truth, made, found in measured(ev):
-        variant, reason = space.variant, _reason(made, space)
         if found is None:
-            yield Score("cca", None, variant, made.prior, made.given, made.target, reason=made.reason)
+            yield Score("cca", None, space.variant, made.prior, made.given, made.target, reason=made.reason)
             continue
         value, se = _mean(found.own)
         yield Score(
-            "cca", value, variant, made.prior, made.given, made.target, se, len(found.own), float(found.others.mean()),
-            float(truth.own.mean()), reason, space.hash,
+            "cca", value, space.variant, made.prior, made.given, made.target, se, len(found.own),
+            float(found.others.mean()), float(truth.own.mean()), _is_control(ev, made), space.note, space.hash,
         )  # fmt: skip
 
 
@@ -294,9 +292,9 @@ def cca_ratio(ev: Evaluation) -> Iterator[Score]:
         chance = float(found.others.mean() / truth.own.mean())
         yield Score(
             "cca_ratio", value, space.variant, made.prior, made.given, made.target, se, len(found.own), chance, 1.0,
-            _reason(made, space), space.hash,
+            _is_control(ev, made), space.note, space.hash,
         )  # fmt: skip
 
 
-def _reason(made: Made, space: Space) -> str:
-    return "; ".join(filter(None, (made.reason, space.note)))
+def _is_control(ev: Evaluation, made: Made) -> bool:
+    return ev.model.cross_is_chance and not made.prior

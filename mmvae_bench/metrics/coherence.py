@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, marked, metric
+from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric
 from mmvae_bench.metrics.priors import PRIORS, prior_entries
 
 Classes = NDArray[np.int64]
@@ -106,13 +106,13 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
         for a, t in tasks:
-            yield from marked(ev, _rows("cross_coherence", ev, a, t, label))
+            yield from across(ev, _rows("cross_coherence", ev, a, t, label))
             if size == 1 and a[0] in ev.oracles:
-                yield from marked(ev, [_agreement(ev, a[0], t)])
+                yield from across(ev, [_agreement(ev, a[0], t)])
         if len(ev.names) > 2 and tasks:
             value, se = mean_accuracy(np.stack([ev.predicted(a, t) == label for a, t in tasks]))
             mean = Score("cross_coherence", value, f"micro {size}", se=se, n=len(label), chance=majority(label))
-            yield from marked(ev, [mean])
+            yield from across(ev, [mean])
 
 
 @metric("self_coherence", bounds=(0.0, 1.0))

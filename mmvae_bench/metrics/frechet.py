@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, marked, metric, one_each
+from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric, one_each
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.metrics.priors import PRIORS, Prior, prior_entries
 
@@ -114,7 +114,7 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
                 yield Score("frechet", found, "self", "", name, name, n=len(test))
             else:
                 score = Score("frechet", found, "", "", join(given), name, n=len(test), ceiling=truth.ceiling)
-                yield from marked(ev, [score])
+                yield from across(ev, [score])
     for prior in PRIORS if truths else ():
         yield from _drawn(ev, prior, truths, len(test))
 

@@ -116,7 +116,7 @@ def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     label = shared[rows]
     if len(set(label.tolist())) < 2:
         raise Undefined("all pairs are related: there are too few test rows or classes")
-    return Pairs(w2_squared(q.mean[rows], q.stddev[rows], p.mean[rows], p.stddev[rows]), label)
+    return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
 @metric("relatedness_auroc", bounds=(0.0, 1.0))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, control, metric
+from mmvae_bench.metrics.base import Evaluation, Score, metric
 from mmvae_bench.metrics.relatedness import pairs
 
 DEPTHS = (1, 5, 10)
@@ -49,17 +49,16 @@ def partner_ranks(cost: Floats) -> Ranks:
 # --- of a model ------------------------------------------------------------------------------------------------------
 
 
-def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks, str]]:
-    """Query, gallery, ranks by W2, and what the scores must not be taken for."""
+def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks]]:
+    """Query, gallery and ranks by W2."""
     if ev.related != "item":
         raise Undefined("the data set has no true partners: entries of one class are all related")
     if ev.attributes is not None:
         raise Undefined("pictures of this data set share captions: there is no one true partner")
-    reason = control(ev)
     for query, gallery in permutations(ev.names, 2):
         first, second = sorted((query, gallery), key=ev.names.index)
         cost = pairs(ev, first, second).cost  # shared with relatedness
-        yield query, gallery, partner_ranks(cost if query == first else cost.T), reason
+        yield query, gallery, partner_ranks(cost if query == first else cost.T)
 
 
 @metric("retrieval_recall", bounds=(0.0, 1.0))
@@ -69,14 +68,14 @@ def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     Nearness is W2 between q(z | x_given) and q(z | x_target); the gallery holds one entry of each of at most 1,000 test
     items, n of them, so that no entry is a negative of another of its own item. Ties: the expected recall. Chance: k/n.
     """
-    for query, gallery, ranks, reason in _directions(ev):
+    for query, gallery, ranks in _directions(ev):
         n = len(ranks.nearer)
         for k in DEPTHS:
             found, chance = ranks.found(k), min(k / n, 1.0)
             se = float(found.std(ddof=1) / np.sqrt(n))
             yield Score(
                 "retrieval_recall", float(found.mean()), str(k), given=query, target=gallery, se=se, n=n,
-                chance=chance, reason=reason,
+                chance=chance, control=ev.model.cross_is_chance,
             )  # fmt: skip
 
 
@@ -86,8 +85,9 @@ def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
 
     Chance: (n + 1) / 2.
     """
-    for query, gallery, ranks, reason in _directions(ev):
+    for query, gallery, ranks in _directions(ev):
         n, value = len(ranks.nearer), float(np.median(ranks.mean))
         yield Score(
-            "retrieval_median_rank", value, given=query, target=gallery, n=n, chance=(n + 1) / 2, reason=reason
+            "retrieval_median_rank", value, given=query, target=gallery, n=n, chance=(n + 1) / 2,
+            control=ev.model.cross_is_chance,
         )  # fmt: skip

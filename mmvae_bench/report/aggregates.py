@@ -7,8 +7,7 @@ cosines everywhere, and only tasks, and seeds of them, that all models of the me
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,7 @@ from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Table
 from mmvae_bench.report.words import metric_title
-
-MIN_BLOCKS = 10  # below this no test of ranks
-MIN_MODELS = 3  # Friedman's test is of three and more
-ALPHA = 0.05
+from mmvae_bench.spec import Missing
 
 
 @dataclass(frozen=True)
@@ -31,42 +27,28 @@ class Ranks:
     Attributes:
         mean: Mean rank of each model, 1 the best, ties averaged.
         blocks: How many.
-        friedman: p of Friedman's test that no model ranks higher than another; None below 10 blocks or 3 models.
-        nemenyi: p of each pair in Nemenyi's test, 1 for all where Friedman's p is not below .05: no test follows it
-            then. Empty where there is no ``friedman``.
     """
 
     mean: dict[str, float]
     blocks: int
-    friedman: float | None = None
-    nemenyi: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 def mean_ranks(scores: NDArray[np.float64], models: Sequence[str]) -> Ranks | None:
     """Rank models by scores [block, model], the highest first; None below 2 blocks or 2 models."""
-    blocks, n = scores.shape
-    if min(blocks, n) < 2:
+    if min(scores.shape) < 2:
         return None
     from scipy import stats
 
-    mean = dict(zip(models, map(float, stats.rankdata(-scores, axis=1).mean(0)), strict=True))
-    if blocks < MIN_BLOCKS or n < MIN_MODELS:
-        return Ranks(mean, blocks)
-    from scikit_posthocs import posthoc_nemenyi_friedman
-
-    tied = bool((np.ptp(scores, axis=1) == 0).all())  # a test statistic of 0 / 0
-    friedman = 1.0 if tied else float(stats.friedmanchisquare(*scores.T).pvalue)
-    p = posthoc_nemenyi_friedman(scores).to_numpy() if friedman < ALPHA else np.ones((n, n))
-    return Ranks(mean, blocks, friedman, {(models[i], models[j]): float(p[i, j]) for i, j in combinations(range(n), 2)})
+    mean = stats.rankdata(-scores, axis=1).mean(0)
+    return Ranks(dict(zip(models, map(float, mean), strict=True)), len(scores))
 
 
 MIN_CELLS = 20  # task x seed cells; below this no interquartile mean
 RESAMPLES = 5000
 FIELDS = (
     "metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks",
-    "friedman_p",
 )  # fmt: skip
-Stratum = tuple[str, str, float]  # data set, missing scheme, ratio
+Stratum = tuple[str, Missing]  # data set, missing pattern
 Columns = dict[str, dict[str, dict[int, float]]]  # what is scored -> model -> seed -> score
 
 
@@ -121,7 +103,7 @@ def _aggregate(key: tuple[str, str, str], tables: Sequence[Table]) -> Aggregate:
     iqm = {}
     if cells >= MIN_CELLS:
         iqm = {model: interquartile_mean([x[i] for x in strata.values()]) for i, model in enumerate(models)}
-    blocks = [x.mean(-1).T for (_, _, ratio), x in strata.items() if ratio == 0]
+    blocks = [x.mean(-1).T for (_, missing), x in strata.items() if missing.ratio == 0]
     ranks = mean_ranks(np.concatenate(blocks), models) if blocks else None
     tasks = sum(x.shape[1] for x in strata.values())
     return Aggregate(*key, models, tasks, sum(map(len, scored.values())), cells, iqm, ranks)
@@ -133,7 +115,7 @@ def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
     for table in tables:
         for c in (c for c in table.columns if c in table.comparable):
             cells = {label: row[c] for label, row in table.cells.items() if row[c].score and not row[c].control}
-            found[table.group, c.scheme, c.ratio][c.text] = {label: cell.by_seed for label, cell in cells.items()}
+            found[table.group, c.missing][c.text] = {label: cell.by_seed for label, cell in cells.items()}
     return found
 
 
@@ -199,5 +181,5 @@ def write_aggregates(aggregates: Sequence[Aggregate], path: Path) -> None:
             for model in a.models:
                 where = [a.metric, a.variant, a.prior, model, a.tasks, a.of, a.cells]
                 iqm = [e.value, e.low, e.high] if (e := a.iqm.get(model)) else [None] * 3
-                ranks = [a.ranks.mean[model], a.ranks.blocks, a.ranks.friedman] if a.ranks else [None] * 3
+                ranks = [a.ranks.mean[model], a.ranks.blocks] if a.ranks else [None] * 2
                 writer.writerow([*where, *iqm, *ranks])

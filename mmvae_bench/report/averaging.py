@@ -1,7 +1,7 @@
 """From rows to tables: what is averaged, what is marked, what is refused (protocol 16, 17, 25, 26)."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,14 +12,15 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.report.comparisons import mark
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table
-from mmvae_bench.report.words import CONTROL, METRICS, coarse_direction, condition_text, direction, is_ranked
+from mmvae_bench.report.words import METRICS, coarse_direction, direction, is_ranked
+from mmvae_bench.spec import Missing
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
 OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
-COLUMN = ["column", "scheme", "ratio"]
+COLUMN = ["column", "missing"]
 Key = tuple[str, str, str, str]  # group, metric, variant, prior
-TASK = [*FAMILY, "given", "target", "scheme", "ratio"]
+TASK = [*FAMILY, "given", "target", "missing"]
 
 
 class Scored(NamedTuple):
@@ -28,6 +29,7 @@ class Scored(NamedTuple):
     seed: int
     value: float
     status: str
+    control: bool
     reason: str
     chance: float
     se: float
@@ -70,7 +72,7 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             cell, values = dict(zip([*TASK, "entrant"], key, strict=True)), cells.get_group(key)[column].unique()
             raise BenchError(
                 f"cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
-                f"{cell['target']}, {condition_text(cell['scheme'], cell['ratio'])}): its rows differ in {column} "
+                f"{cell['target']}, {cell['missing'].text}): its rows differ in {column} "
                 f"({', '.join(sorted(map(str, values)))}); run the suite again with --overwrite always"
             )
 
@@ -102,9 +104,9 @@ def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse:
 
 def by_scheme(table: Table) -> Iterator[Table]:
     """Split a table into one per missing scheme, ratio 0 in each."""
-    schemes = list(dict.fromkeys(c.scheme for c in table.columns if c.ratio > 0)) or ["none"]
+    schemes = list(dict.fromkeys(c.missing.pattern for c in table.columns if c.missing.ratio > 0)) or ["none"]
     for scheme in schemes:
-        columns = [c for c in table.columns if c.scheme == scheme or c.ratio == 0]
+        columns = [c for c in table.columns if c.missing.pattern == scheme or c.missing.ratio == 0]
         yield replace(table, scheme=scheme, columns=columns)
 
 
@@ -115,9 +117,9 @@ def _is_skip(frame: pd.DataFrame) -> "pd.Series[bool]":
 
 def _note_skips(cells: Cells, skips: pd.DataFrame) -> None:
     """Give the reason in the empty cells of the runs concerned."""
-    for label, scheme, ratio, reason in zip(*(skips[n] for n in ("entrant", "scheme", "ratio", "reason")), strict=True):
+    for label, missing, reason in zip(*(skips[n] for n in ("entrant", "missing", "reason")), strict=True):
         for column, cell in cells.get(label, {}).items():
-            if (column.scheme, column.ratio) == (scheme, ratio) and cell == Cell():
+            if column.missing == missing and cell == Cell():
                 cells[label][column] = Cell(note=reason)
 
 
@@ -130,10 +132,16 @@ def _with_columns(rows: pd.DataFrame, *, coarse: bool) -> pd.DataFrame:
 
 
 def _columns(rows: pd.DataFrame) -> list[Column]:
-    """All columns: what is scored as it comes, then schemes as they come, ratios upwards."""
-    texts, schemes = (list(rows[name].unique()) for name in ("column", "scheme"))
-    found = {Column(*key) for key in rows[["column", "scheme", "ratio"]].itertuples(index=False, name=None)}
-    return sorted(found, key=lambda c: (texts.index(c.text), c.ratio > 0, schemes.index(c.scheme), c.ratio))
+    """Return all columns: what is scored in the order of the rows, then missing patterns."""
+    order, found = in_order(rows["missing"]), set(zip(rows["column"], rows["missing"], strict=True))
+    return [Column(text, m) for text in rows["column"].unique() for m in order if (text, m) in found]
+
+
+def in_order(patterns: Iterable[Missing]) -> list[Missing]:
+    """Return distinct missing patterns: complete first, then schemes in the order given, ratios upwards."""
+    found = list(dict.fromkeys(patterns))
+    schemes = list(dict.fromkeys(m.pattern for m in found))
+    return sorted(found, key=lambda m: (m.ratio > 0, schemes.index(m.pattern), m.ratio))
 
 
 def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
@@ -141,9 +149,9 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
-    names = ("entrant", *COLUMN, "seed", "value", "status", "reason", "chance", "se")
-    for label, text, scheme, ratio, *scored in zip(*(rows[name] for name in names), strict=True):
-        parts[label, Column(text, scheme, ratio)].append(Scored(*scored))
+    names = ("entrant", *COLUMN, "seed", "value", "status", "control", "reason", "chance", "se")
+    for label, text, missing, *scored in zip(*(rows[name] for name in names), strict=True):
+        parts[label, Column(text, missing)].append(Scored(*scored))
     for (label, column), part in parts.items():
         cell = _cell(part, needed[column.text], better)
         cells[label][column] = replace(cell, decimals=1 if largest.get(column.text, 0) >= 10 else 3)
@@ -158,7 +166,7 @@ def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
     whole = {seed: part for seed, part in sorted(by_seed.items()) if len(part) == needed}
     if whole:
         means = {seed: float(np.mean([row.value for row in part])) for seed, part in whole.items()}
-        control = any(row.status == "ok" and row.reason.startswith(CONTROL) for row in rows)
+        control = any(row.control for row in rows)
         chance = _at_chance(list(whole.values()), better)
         return Cell(summarise(list(means.values())), means, _remark(rows), control, chance)
     reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
@@ -178,15 +186,15 @@ def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
 
 
 def _remark(rows: Sequence[Scored]) -> str:
-    """What the scores must not be taken for, apart from their being a chance control, which has a mark of its own."""
+    """Remarks on the scores, each once."""
     parts = [part for row in rows if row.status == "ok" for part in row.reason.split("; ")]
-    return "; ".join(part for part in dict.fromkeys(parts) if part and not part.startswith(CONTROL))
+    return "; ".join(part for part in dict.fromkeys(parts) if part)
 
 
 def _comparable(ok: pd.DataFrame) -> list[Column]:
     """Columns whose models were all scored on the same data by the same oracles and embeddings: a best is marked."""
     kinds = ok.groupby([*COLUMN, "given", "target"], sort=False)[list(HASHES)].nunique().max(axis=1)
-    most = kinds.groupby(level=[0, 1, 2], sort=False).max()
+    most = kinds.groupby(level=[0, 1], sort=False).max()
     return [Column(*where) for where, n in most.items() if n == 1]  # type: ignore[misc]
 
 

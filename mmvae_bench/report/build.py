@@ -8,29 +8,28 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.report.aggregates import Aggregate, aggregate, write_aggregates
+from mmvae_bench.report.aggregates import aggregate, write_aggregates
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.comparisons import Comparison
 from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.figures.captions import captions
 from mmvae_bench.report.figures.curves import curves
 from mmvae_bench.report.figures.exemplars import exemplars
-from mmvae_bench.report.figures.ranks import critical_differences
 from mmvae_bench.report.figures.relatedness import class_matrices, histograms
 from mmvae_bench.report.figures.samples import embeddings, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.figures.time import against_time
 from mmvae_bench.report.page import render_page
 from mmvae_bench.report.published import Section, beside, write_beside
-from mmvae_bench.report.render import to_csv, to_latex, to_markdown
+from mmvae_bench.report.render import hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slug
 from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
-    "data_set", "metric", "column", "missing_scheme", "missing_ratio", "better", "worse", "difference", "half_width",
-    "n", "p", "p_holm", "p_wilcoxon", "smallest_p", "claim",
+    "data_set", "metric", "column", "missing_scheme", "missing_ratio", "incomplete", "better", "worse", "difference",
+    "half_width", "n", "p", "p_holm", "smallest_p", "claim",
 )  # fmt: skip
 WRITTEN = ".report-files"  # what the last report wrote, so that the next one can take away what is out of date
 
@@ -73,7 +72,7 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     aggregates, sections = aggregate(tables), beside(selection)
     folder = Path(out) / slug(str(plan.get("name") or "report"))
     _clear(folder)
-    pictures = save_all(list(_plots(selection, tables, aggregates)), folder / "figures")
+    pictures = save_all(list(_plots(selection, tables)), folder / "figures")
     page, scores, pairs, totals, published = (
         folder / name for name in ("index.html", "scores.csv", "comparisons.csv", "aggregates.csv", "published.csv")
     )
@@ -98,14 +97,11 @@ def _slugs(groups: Sequence[str]) -> dict[str, str]:
     return {g: n if names.count(n) == 1 else f"{n}_{i}" for i, (g, n) in enumerate(zip(groups, names, strict=True))}
 
 
-def _plots(
-    selection: Selection, tables: Sequence[Table], aggregates: Sequence[Aggregate]
-) -> Iterator[Callable[[], Iterator[Plot]]]:
+def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[], Iterator[Plot]]]:
     """All figures, in the page's order: calls that make one or a few of them, in any process."""
     looks, slugs = palette(selection.labels), _slugs(selection.groups)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
         yield partial(curves, list(schemes), looks, slugs)
-    yield partial(critical_differences, aggregates, looks)
     yield partial(against_time, tables, selection.runs, looks, slugs)
     for group, name in slugs.items():
         rows = exemplars(selection.runs, group, selection.labels)
@@ -137,8 +133,8 @@ def _write_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
         writer.writerow(PAIRS)
         for c in comparisons:
             d, at = c.difference, c.column
-            where = [c.group, c.metric, at.text, at.scheme, at.ratio, c.better, c.worse]
-            writer.writerow([*where, d.mean, d.half_width, d.n, d.p, c.holm, d.wilcoxon, d.smallest_p, int(c.claim)])
+            where = [c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse]
+            writer.writerow([*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim)])
 
 
 def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -114,30 +114,29 @@ def to_text(lines: Sequence[Line], a: str, b: str) -> str:
     out = io.StringIO()
     console = Console(file=out, width=WIDTH, markup=False, highlight=False, emoji=False, color_system=None)
     console.print(f"A = {a}\nB = {b}")
-    ranked = any(line.difference.wilcoxon is not None for line in lines)
     for group, part in groupby(lines, lambda line: line.group):
         console.print(f"\n{group}")
-        console.print(_grid(list(part), ranked=ranked))
-    console.print(f"\n{LEGEND}{' W: the signed-rank test of Wilcoxon.' if ranked else ''} {CLAIMED}")
+        console.print(_grid(list(part)))
+    console.print(f"\n{LEGEND} {CLAIMED}")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def _grid(lines: Sequence[Line], *, ranked: bool) -> Grid:
+def _grid(lines: Sequence[Line]) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in ("score", "what", "missing"):
         grid.add_column(name, overflow="fold")
-    for name in ("n", "A", "B", "A - B", "p", "Holm", *(["W"] if ranked else []), "least p", "better"):
+    for name in ("n", "A", "B", "A - B", "p", "Holm", "least p", "better"):
         grid.add_column(name, justify="right", no_wrap=True)
     for line in lines:
-        grid.add_row(*_texts(line, ranked=ranked))
+        grid.add_row(*_texts(line))
     return grid
 
 
-def _texts(line: Line, *, ranked: bool) -> Iterator[str]:
+def _texts(line: Line) -> Iterator[str]:
     d, digits = line.difference, line.decimals
-    yield from (line.score, line.column.text, line.column.condition, str(d.n))
+    yield from (line.score, line.column.text, line.column.missing.text, str(d.n))
     yield from (f"{mean:z.{digits}f}" for mean in (line.a, line.b))
     yield f"{d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
-    for p in (d.p, line.holm, *([d.wilcoxon] if ranked else [])):
+    for p in (d.p, line.holm):
         yield "-" if p is None else f"{p:.2g}"
     yield from (f"{d.smallest_p:.2g}", line.better or "-")

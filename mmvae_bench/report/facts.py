@@ -9,7 +9,8 @@ import pandas as pd
 from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.report.words import condition_text, metric_title
+from mmvae_bench.report.words import metric_title
+from mmvae_bench.spec import Missing
 
 
 def setting(selection: Selection) -> dict[str, str]:
@@ -20,7 +21,7 @@ def setting(selection: Selection) -> dict[str, str]:
     return {
         "Data sets": "; ".join(selection.groups),
         "Models": ", ".join(selection.labels),
-        "Missing in training": _each(condition_text(run.scheme, run.ratio) for run in runs),
+        "Missing in training": _each(run.missing.text for run in runs),
         "Seeds": _each(str(seed) for seed in sorted({run.seed for run in runs})),
         "Budget": budget + (f"; {steps} steps" if steps else ""),
         "Networks": _each(_component(run.spec["nets"]) for run in runs),
@@ -62,9 +63,9 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
 
 def _other_seeds(runs: Iterable[Run]) -> bool:
     """Whether under some missing pattern models have not the same seeds."""
-    seeds: dict[tuple[str, float], dict[str, set[int]]] = {}
+    seeds: dict[Missing, dict[str, set[int]]] = {}
     for run in runs:
-        seeds.setdefault((run.scheme, run.ratio), {}).setdefault(run.label, set()).add(run.seed)
+        seeds.setdefault(run.missing, {}).setdefault(run.label, set()).add(run.seed)
     return any(len({frozenset(own) for own in models.values()}) > 1 for models in seeds.values())
 
 
@@ -102,7 +103,7 @@ def not_done(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
         (str(s.get("dataset", "")), str(s.get("label", "")), str(s.get("missing", "")), str(s.get("seed", "")),
          "skipped", str(s.get("reason", ""))) for s in skipped
     ] + [
-        (str(run.spec["dataset"]["name"]), run.label, condition_text(run.scheme, run.ratio), str(run.seed), "failed",
+        (str(run.spec["dataset"]["name"]), run.label, run.missing.text, str(run.seed), "failed",
          str(run.record.get("error") or "no reason was recorded")) for run in selection.failed
     ]  # fmt: skip
     lines: dict[tuple[str, ...], tuple[dict[str, None], dict[str, None]]] = {}

@@ -19,7 +19,6 @@ from mmvae_bench.report.render import DIRECTIONS, LEGEND, caption, limit_rows, n
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.summary import SummaryTable
 from mmvae_bench.report.tables import Table
-from mmvae_bench.report.words import condition_text
 
 
 def render_page(
@@ -35,7 +34,7 @@ def render_page(
     """Return the page's HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     helpers = {"show": show, "caption": caption, "notes": notes, "limit_rows": limit_rows, "directions": DIRECTIONS,
-               "condition": condition_text, "embed": embed, "legend": LEGEND}  # fmt: skip
+               "embed": embed, "legend": LEGEND}  # fmt: skip
     template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
     skipped = list(plan.get("skipped", []))
     return template.render(
@@ -56,7 +55,6 @@ def render_page(
         aggregates=rows(aggregates),
         published=published,
         published_notes=published_notes,
-        ranks=[p for p in pictures if not p.group],
         shared=max((c.difference.n for c in comparisons), default=0),
         groups=[(g, _families(tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
     )

@@ -14,9 +14,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mmvae_bench.report.render import hidden
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Summary, summarise
-from mmvae_bench.report.words import condition_text, direction, metric_title
+from mmvae_bench.report.words import direction, metric_title
+from mmvae_bench.spec import Missing
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Published:
     note: str
 
     @property
+    def missing(self) -> Missing:
+        """What was hidden in training."""
+        scheme, dropped, _ = self.scheme.partition(",drop")
+        return Missing(self.ratio, scheme, "drop" if dropped else "keep")
+
+    @property
     def place(self) -> tuple[str, str, str, str, str]:
         """What is scored, as our rows name it."""
         return self.metric, self.variant, self.prior, self.given, self.target
@@ -103,9 +111,9 @@ def parsed(text: str, bare: str = "") -> dict[str, str]:
 TASK = ["metric", "variant", "prior", "given", "target"]
 HELD_OUT = 0.1  # steps may differ by so much: 5 % of our training rows are validation
 COLUMNS = (
-    "id", "data_set", "label", "missing_scheme", "missing_ratio", "metric", "variant", "prior", "given", "target",
-    "ours", "ours_sd", "ours_half_width", "ours_n", "published", "published_sd", "published_n", "difference", "why_not",
-    "paper", "table", "source", "confidence", "note",
+    "id", "data_set", "label", "missing_scheme", "missing_ratio", "incomplete", "metric", "variant", "prior", "given",
+    "target", "ours", "ours_sd", "ours_half_width", "ours_n", "published", "published_sd", "published_n", "difference",
+    "why_not", "paper", "table", "source", "confidence", "note",
 )  # fmt: skip
 
 
@@ -121,11 +129,6 @@ class Beside:
     run: Run
     ours: Summary
     why: str
-
-    @property
-    def condition(self) -> str:
-        """What was hidden in training."""
-        return condition_text(self.run.scheme, self.run.ratio)
 
     @property
     def score(self) -> str:
@@ -192,12 +195,12 @@ def _pairs(selection: Selection, runs: list[Run], about: list[Published]) -> Ite
     rows = selection.frame[
         (selection.frame["status"] == "ok") & selection.frame["run_id"].isin([r.run_id for r in runs])
     ]
-    scores = {key: list(part) for key, part in rows.groupby(["entrant", "scheme", "ratio", *TASK])["value"]}
-    cells = {(run.label, run.scheme, run.ratio): run for run in runs}
+    scores = {key: list(part) for key, part in rows.groupby(["entrant", "missing", *TASK], sort=False)["value"]}
+    cells = {(run.label, run.missing): run for run in runs}
     for p in about:
-        for (label, scheme, ratio), run in cells.items():
-            values = scores.get((label, scheme, ratio, *p.place))
-            if values and (p.model, p.scheme) == (run.spec["model"]["name"], scheme) and math.isclose(p.ratio, ratio):
+        for (label, missing), run in cells.items():
+            values = scores.get((label, missing, *p.place))
+            if values and (p.model, p.missing) == (run.spec["model"]["name"], missing):
                 yield Beside(p, run, summarise(values), why_not(p, run))
 
 
@@ -253,6 +256,6 @@ def write_beside(sections: Iterable[Section], path: Path) -> None:
         for one in (one for section in sections for one in section.beside):
             p, run, s = one.published, one.run, one.ours
             writer.writerow([
-                p.id, run.group, run.label, run.scheme, run.ratio, *p.place, s.mean, s.sd, s.half_width, s.n,
+                p.id, run.group, run.label, *hidden(run.missing), *p.place, s.mean, s.sd, s.half_width, s.n,
                 p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
             ])  # fmt: skip

@@ -9,8 +9,8 @@ from itertools import groupby
 
 from mmvae_bench.report.comparisons import ranked, same_seeds
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.report.tables import Cell, Column, Table
-from mmvae_bench.report.words import CONTROL
+from mmvae_bench.report.tables import Cell, Table
+from mmvae_bench.spec import Missing
 
 DAGGER = "†"
 ALMOST = "≈"  # not told from the best
@@ -21,8 +21,8 @@ TEX = {
     "|": r"\textbar{}",
 }  # fmt: skip
 CSV = (
-    "model", "column", "missing_scheme", "missing_ratio", "mean", "sd", "half_width", "n", "best", "undecided",
-    "control", "note",
+    "model", "column", "missing_scheme", "missing_ratio", "incomplete", "mean", "sd", "half_width", "n", "best",
+    "undecided", "control", "note",
 )  # fmt: skip
 INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
 LEGEND = "not told from the best: the paired 95 % t-interval of the difference holds 0"
@@ -80,7 +80,7 @@ def notes(table: Table) -> list[str]:
     """Why cells are marked or empty, and what is to be known of scores."""
     cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
     reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.score)
-    daggers = [f"{DAGGER} {CONTROL}: shown, never ranked."] if any(cell.control for _, cell in cells) else []
+    daggers = [f"{DAGGER} chance control: shown, never ranked."] if any(cell.control for _, cell in cells) else []
     mixed = table.better and not all(same_seeds(ranked(table.cells, column)) for column in table.columns)
     seeds = ["no best is marked in a column whose models have not the same seeds."] if mixed else []
     almost = [f"{ALMOST} {LEGEND} (from {MIN_SEEDS} shared seeds on)."] if any(c.undecided for _, c in cells) else []
@@ -89,6 +89,11 @@ def notes(table: Table) -> list[str]:
     every = {label for label, _ in scored}
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
     return [*almost, *seeds, *daggers, *reasons, *said]
+
+
+def hidden(missing: Missing) -> list[str | float]:
+    """The CSV columns ``missing_scheme``, ``missing_ratio`` and ``incomplete``."""
+    return [missing.scheme, missing.ratio, missing.incomplete]
 
 
 def to_csv(table: Table) -> str:
@@ -101,14 +106,14 @@ def to_csv(table: Table) -> str:
             cell = row[column]
             s = cell.score
             numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
-            where = [label, column.text, column.scheme, column.ratio]
+            where = [label, column.text, *hidden(column.missing)]
             writer.writerow([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
     return text.getvalue()
 
 
 def to_markdown(table: Table) -> str:
     """A table that renders on code hosts."""
-    head = ["model", *(f"{markdown(c.text)}<br>{markdown(c.condition)}" for c in table.columns)]
+    head = ["model", *(f"{markdown(c.text)}<br>{markdown(c.missing.text)}" for c in table.columns)]
     lines = [head, ["---", *["---:"] * len(table.columns)], *_rows(table, markdown, lambda text: f"**{text}**")]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     foot = "".join(f"\n- {markdown(note)}" for note in notes(table))
@@ -123,7 +128,7 @@ def to_latex(table: Table) -> str:
     for _, size in spans:
         rules.append(rf"\cmidrule(lr){{{start}-{start + size - 1}}}")
         start += size
-    below = " & ".join(["model", *(latex(c.condition) for c in table.columns)])
+    below = " & ".join(["model", *(latex(c.missing.text) for c in table.columns)])
     body = [" & ".join(row) + r" \\" for row in _rows(table, latex, lambda text: rf"\textbf{{{text}}}")]
     if limits := len(limit_rows(table)):
         body.insert(len(body) - limits, r"\midrule")
@@ -156,8 +161,3 @@ def markdown(text: str) -> str:
 def latex(text: str) -> str:
     """Escape what LaTeX would interpret."""
     return "".join(TEX.get(character, character) for character in " ".join(text.splitlines()))
-
-
-def column_head(column: Column) -> str:
-    """A column in one line."""
-    return f"{column.text}, {column.condition}"

@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from mmvae_bench import datasets
 from mmvae_bench.errors import BenchError
 from mmvae_bench.models import registry as models
-from mmvae_bench.spec import canonical_json
-from mmvae_bench.store.run import read_arrays
-from mmvae_bench.store.store import NUMBERS, Store, read_run
-
-DROP = ",drop"  # as rows and plans write it: incomplete rows were left out
+from mmvae_bench.spec import Missing, canonical_json
+from mmvae_bench.store.run import StoredRun
+from mmvae_bench.store.store import NUMBERS, Store
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,24 @@ class Run:
     """A stored run as the report calls it.
 
     Attributes:
-        record: Its ``run.json``.
         label: The model's, told apart from others of the same text; ``group`` is the data set's title.
         subset: The data set's note on which rows are used, empty if all official ones.
     """
 
-    run_id: str
-    folder: Path
-    record: Mapping[str, Any]
+    stored: StoredRun
     label: str
     subset: str = ""
     group: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the run's spec."""
+        return self.stored.folder.name
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Content of ``run.json``."""
+        return self.stored.record
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -45,15 +50,9 @@ class Run:
         return spec
 
     @property
-    def scheme(self) -> str:
-        """The missing scheme, with what is done to incomplete rows if that is not to keep them."""
-        missing = self.spec["missing"]
-        return str(missing["scheme"]) + (DROP if missing["incomplete"] == "drop" else "")
-
-    @property
-    def ratio(self) -> float:
-        """The missing ratio."""
-        return float(self.spec["missing"]["ratio"])
+    def missing(self) -> Missing:
+        """What was hidden in training."""
+        return Missing(**self.spec["missing"])
 
     @property
     def seed(self) -> int:
@@ -63,7 +62,7 @@ class Run:
     @property
     def failed(self) -> bool:
         """Whether training broke."""
-        return bool(self.record["status"] == "failed")
+        return not self.stored.done
 
     def artifacts(self) -> dict[str, NDArray[Any]]:
         """The arrays that figures need; empty if none are stored.
@@ -71,7 +70,7 @@ class Run:
         Raises:
             BenchError: If the file is not what was written.
         """
-        return read_arrays(self.folder, self.record, "artifacts.npz")
+        return self.stored.arrays("artifacts.npz")
 
     @property
     def train_seconds(self) -> float | None:
@@ -169,7 +168,7 @@ class Selection:
 
     Attributes:
         rows: Tidy rows of all stored runs, as they are.
-        frame: Those of finished runs, with ``group``, ``entrant``, ``scheme`` and ``ratio`` added.
+        frame: Those of finished runs, with ``group``, ``entrant`` and ``missing`` added.
         absent: Planned run ids that are not stored.
         labels: Every model's label, in the order of tables and colours.
         public: Whether pictures that may not be published are left out.
@@ -228,8 +227,8 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _run(folder: Path, label: str, subset: str) -> Run:
     """A stored run, with what its rows say of it."""
-    record = read_run(folder)
-    return Run(folder.name, folder, record, str(label) or str(record["spec"]["model"]["name"]), str(subset))
+    stored = StoredRun.read(folder)
+    return Run(stored, str(label) or str(stored.record["spec"]["model"]["name"]), str(subset))
 
 
 def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
@@ -239,8 +238,7 @@ def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
     return rows.assign(
         group=[run.group for run in kept],
         entrant=[run.label for run in kept],
-        scheme=[run.scheme for run in kept],
-        ratio=[run.ratio for run in kept],
+        missing=pd.Series([run.missing for run in kept], rows.index, dtype=object),
     )
 
 

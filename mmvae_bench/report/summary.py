@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mmvae_bench.report.averaging import build_table
+from mmvae_bench.report.averaging import build_table, in_order
 from mmvae_bench.report.comparisons import Comparison, compare_column
 from mmvae_bench.report.render import ALMOST, DAGGER, LEGEND, show, show_limits
 from mmvae_bench.report.tables import Cell, Column, Table
-from mmvae_bench.report.words import condition_text
+from mmvae_bench.spec import Missing
 
 
 class Part(NamedTuple):
@@ -40,12 +40,12 @@ class SummaryTable:
 
     Attributes:
         parts: Short name and table (averaged over modalities where there are more than two) of each metric there is.
-        conditions: Scheme and ratio, complete first.
+        conditions: Missing patterns, complete first.
     """
 
     group: str
     parts: list[tuple[str, Table]]
-    conditions: list[tuple[str, float]]
+    conditions: list[Missing]
     labels: list[str]
 
     @property
@@ -53,23 +53,23 @@ class SummaryTable:
         """Metric and what is scored, for each column."""
         return [(name, text) for name, table in self.parts for text in _texts(table)]
 
-    def row(self, label: str, scheme: str, ratio: float) -> list[tuple[Table, Cell]]:
+    def row(self, label: str, missing: Missing) -> list[tuple[Table, Cell]]:
         """The cells of a model under a missing pattern."""
         return [
-            (table, table.cells.get(label, {}).get(Column(text, scheme, ratio), Cell()))
+            (table, table.cells.get(label, {}).get(Column(text, missing), Cell()))
             for _, table in self.parts
             for text in _texts(table)
         ]
 
     @property
-    def main_conditions(self) -> list[tuple[str, float]]:
+    def main_conditions(self) -> list[Missing]:
         """Complete and the highest ratio of each scheme, for a page's first view."""
-        highest = {scheme: max(r for s, r in self.conditions if s == scheme) for scheme, _ in self.conditions}
-        return [(scheme, ratio) for scheme, ratio in self.conditions if ratio == highest[scheme]]
+        highest = {m.pattern: m for m in self.conditions}  # ratios rise
+        return [m for m in self.conditions if m == highest[m.pattern]]
 
-    def chance(self, scheme: str, ratio: float) -> list[str]:
+    def chance(self, missing: Missing) -> list[str]:
         """The chance level of each column, empty where there is none."""
-        columns = [(table, Column(text, scheme, ratio)) for _, table in self.parts for text in _texts(table)]
+        columns = [(table, Column(text, missing)) for _, table in self.parts for text in _texts(table)]
         return [show_limits(table.chance.get(column), table.decimals(column)) for table, column in columns]
 
 
@@ -80,11 +80,8 @@ def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequenc
 
 def _summary(frame: pd.DataFrame, group: str, labels: Sequence[str]) -> SummaryTable:
     parts = [part for line in PARTS if (part := _first(line, frame, group, labels))]
-    found = frame[["scheme", "ratio"]].drop_duplicates()
-    schemes = list(found["scheme"])
-    conditions = [(str(s), float(r)) for s, r in found.itertuples(index=False, name=None)]
-    conditions.sort(key=lambda pair: (pair[1] > 0, schemes.index(pair[0]), pair[1]))
-    return SummaryTable(group, parts, conditions, [label for label in labels if (frame["entrant"] == label).any()])
+    present = set(frame["entrant"])
+    return SummaryTable(group, parts, in_order(frame["missing"]), [label for label in labels if label in present])
 
 
 def _first(line: Sequence[Part], frame: pd.DataFrame, group: str, labels: Sequence[str]) -> tuple[str, Table] | None:
@@ -135,12 +132,12 @@ def _lines(table: SummaryTable, columns: list[int], widths: list[int], label: in
     names = [heads[i][0] if n == 0 or heads[columns[n - 1]][0] != heads[i][0] else "" for n, i in enumerate(columns)]
     yield " " * label + "".join(f"{name:>{widths[i]}}" for name, i in zip(names, columns, strict=True))
     yield f"{'missing / model':<{label}}" + "".join(f"{heads[i][1]:>{widths[i]}}" for i in columns)
-    for scheme, ratio in table.conditions:
-        yield f"-- {condition_text(scheme, ratio)} ".ljust(label + sum(widths[i] for i in columns), "-")
+    for missing in table.conditions:
+        yield f"-- {missing.text} ".ljust(label + sum(widths[i] for i in columns), "-")
         for name in table.labels:
-            shown = [_mean(*cell) for cell in table.row(name, scheme, ratio)]
+            shown = [_mean(*cell) for cell in table.row(name, missing)]
             yield f"{name:<{label}}" + "".join(f"{shown[i]:>{widths[i]}}" for i in columns)
-        chance = [text.replace(" to ", "-") + " " * bool(text) for text in table.chance(scheme, ratio)]
+        chance = [text.replace(" to ", "-") + " " * bool(text) for text in table.chance(missing)]
         yield f"{'(chance)':<{label}}" + "".join(f"{chance[i]:>{widths[i]}}" for i in columns)
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from mmvae_bench.report.statistics import Summary
-from mmvae_bench.report.words import condition_text, definition, metric_title
+from mmvae_bench.report.words import definition, metric_title
+from mmvae_bench.spec import Missing
 
 
 @dataclass(frozen=True)
@@ -11,13 +12,7 @@ class Column:
     """What is scored (``mnist → street``) and what was hidden in training."""
 
     text: str
-    scheme: str
-    ratio: float
-
-    @property
-    def condition(self) -> str:
-        """``complete`` or ``split 0.5``."""
-        return condition_text(self.scheme, self.ratio)
+    missing: Missing
 
 
 @dataclass(frozen=True)
@@ -55,6 +50,7 @@ class Table:
     """One metric on one data set under one missing scheme.
 
     Attributes:
+        scheme: :attr:`Missing.pattern` of all columns of incomplete rows; empty for a table over all schemes.
         cells: Model label -> column -> cell.
         chance: Column -> least and greatest chance level of its rows; ``ceiling`` likewise.
         better: 1 if higher is better, -1 if lower, 0 if no best is marked.

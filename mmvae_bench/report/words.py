@@ -177,7 +177,6 @@ METRICS = {
     ),
 }
 
-CONTROL = "chance control"  # how the reason of a row begins that is shown but never ranked
 PRIORS = {
     "model": "drawn from the model's own prior",
     "aggregate": "drawn from the mixture of training posteriors (available for every model)",
@@ -237,8 +236,3 @@ def coarse_direction(metric: str, given: str, target: str, modalities: int) -> s
     if modalities > 2 and metric.startswith("relatedness"):
         return "mean of pairs"
     return direction(metric, given, target, modalities)
-
-
-def condition_text(scheme: str, ratio: float) -> str:
-    """``complete`` or ``split 0.5``."""
-    return "complete" if ratio == 0 else f"{scheme} {ratio:g}"

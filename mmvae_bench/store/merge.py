@@ -1,5 +1,6 @@
-"""Several results folders become one: all is read and compared first, then each run is copied whole or not at all."""
+"""Merge results folders: everything is read and compared first, then each run is copied whole or not at all."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from typing import Any
 
 from mmvae_bench.disk import sync
 from mmvae_bench.errors import BenchError, NewerSchema
-from mmvae_bench.store import plans as stored_plan
-from mmvae_bench.store import publish
 from mmvae_bench.store.check import SCORED, is_number, read_whole
-from mmvae_bench.store.run import WholeRun, read_file, read_run, run_checksum
+from mmvae_bench.store.plans import read_plan, union
+from mmvae_bench.store.publish import place, restore
+from mmvae_bench.store.run import StoredRun, run_checksum
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 
@@ -29,10 +30,10 @@ class Difference:
     """How two results of a run differ.
 
     Attributes:
-        lawful: Whether they come from other conditions: other data, devices, versions. Under the same conditions the
-            same run gives the same numbers.
-        size: The largest |a - b| over the rows that both have.
-        sentence: For people.
+        lawful: True if the results come from different conditions (data, devices, versions). Under the same
+            conditions the same run gives the same numbers.
+        size: largest |a - b| over the rows that both have.
+        sentence: text for people.
     """
 
     lawful: bool
@@ -40,9 +41,9 @@ class Difference:
     sentence: str
 
 
-def provenance(run: WholeRun) -> dict[str, str]:
-    """The conditions that a run's numbers come from, beside its spec. Which metrics scored it is one of them."""
-    known = {name: " ".join(sorted({str(row.get(name) or "") for row in run.rows})) for name in CONDITIONS}
+def provenance(run: StoredRun) -> dict[str, str]:
+    """Return the conditions of a run's numbers beside its spec; which metrics scored it is one of them."""
+    known = {name: " ".join(sorted({str(row.get(name) or "") for row in run.rows()})) for name in CONDITIONS}
     known["hardware"] = str(run.record.get("hardware", ""))
     for part in ("versions", "metrics"):
         found = run.record.get(part)
@@ -50,30 +51,30 @@ def provenance(run: WholeRun) -> dict[str, str]:
     return known
 
 
-def same(a: WholeRun, b: WholeRun) -> bool:
-    """Whether two results agree: the same conditions and the same rows in any order."""
+def same(a: StoredRun, b: StoredRun) -> bool:
+    """Return whether two results agree: the same conditions, and the same rows in any order."""
     return provenance(a) == provenance(b) and _rows(a) == _rows(b)
 
 
-def _rows(run: WholeRun) -> Counter[str]:
-    """All rows, without what is no result: the form they are stored in, and how the model was typed."""
-    return Counter(repr(sorted({**row, "schema": 0, "label": ""}.items())) for row in run.rows)
+def _rows(run: StoredRun) -> Counter[str]:
+    """Return all rows without what is not a result: the schema, and how the model was typed."""
+    return Counter(repr(sorted({**row, "schema": 0, "label": ""}.items())) for row in run.rows())
 
 
-def difference(a: WholeRun, b: WholeRun) -> Difference:
-    """How two results that are not the :func:`same` differ."""
+def difference(a: StoredRun, b: StoredRun) -> Difference:
+    """Return how two results that are not the :func:`same` differ."""
     here, there = provenance(a), provenance(b)
     other = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
     why = ", ".join(f"{key} ({here.get(key) or 'none'}, {there.get(key) or 'none'})" for key in other[:SHOWN])
     if len(other) > SHOWN:
         why += f" and {len(other) - SHOWN} more"
     size, where = _largest(a, b)
-    sentence = f"{a.spec.title} ({a.folder.name}): {f'other {why}' if other else 'other rows'}; {where}"
+    sentence = f"{a.spec.title} ({a.folder.name}): {f'different {why}' if other else 'different rows'}; {where}"
     return Difference(bool(other), size, sentence)
 
 
-def _largest(a: WholeRun, b: WholeRun) -> tuple[float, str]:
-    """The largest difference of a value that both have, and where it is."""
+def _largest(a: StoredRun, b: StoredRun) -> tuple[float, str]:
+    """Return the largest difference of a value that both have, and where it is."""
     ours, theirs = _values(a), _values(b)
     common = ours.keys() & theirs.keys()
     alone = len(ours.keys() ^ theirs.keys())
@@ -89,10 +90,10 @@ def _largest(a: WholeRun, b: WholeRun) -> tuple[float, str]:
     return size, f"largest difference {size:.3g}, in {name}: {where}{rest}"
 
 
-def _values(run: WholeRun) -> dict[tuple[str, ...], Any]:
+def _values(run: StoredRun) -> dict[tuple[str, ...], Any]:
     return {
         tuple(str(row.get(column) or "") for column in SCORED): row["value"]
-        for row in run.rows
+        for row in run.rows()
         if is_number(row.get("value"))
     }
 
@@ -102,21 +103,17 @@ class Copy:
     """A run that is to be copied.
 
     Attributes:
-        source: The run's folder.
-        stamp: Of what was read there.
-        target: Where it is to be.
-        seen: The stamp of what it replaces there; empty where there is nothing.
-        broken: Whether that is broken, and to be kept beside it.
-        done: Whether it is a result and no failure.
-        preferred: Whether it replaces another result, or is one of several, because it was said to win.
+        run: the run to copy.
+        target: folder where it is to be.
+        seen: checksum of the run that it replaces there; empty where there is none.
+        broken: True if the run that it replaces has faults, and is to be kept beside it.
+        preferred: True if it was chosen by ``prefer`` from results that differ.
     """
 
-    source: Path
-    stamp: str
+    run: StoredRun
     target: Path
     seen: str
     broken: bool
-    done: bool
     preferred: bool
 
 
@@ -126,32 +123,32 @@ def copy_run(copy: Copy, store: Store) -> str:
     Raises:
         OSError: If it cannot be written.
     """
-    run_id = copy.target.name
-    claim = store.claims.take(run_id)
-    if claim is None:
-        holder = store.claims.holder(run_id) or "another process"
-        return f"'{copy.source}' is not taken: its run is under way in '{store.root}', by {holder}; merge again later"
-    with claim:
-        publish.restore(copy.target)
+    source, under_way = copy.run.folder, UnderWay(store.root, copy.target.name)
+    with under_way.locked() as ours:
+        if not ours:
+            owner = under_way.owner() or "another process"
+            return f"'{source}' is not taken: its run is under way in '{store.root}', by {owner}. Merge again later."
+        restore(copy.target)
+        if run_checksum(copy.target) != copy.seen:
+            return f"'{copy.target}' has changed since it was compared with '{source}'. Merge again."
         try:
-            if not publish.place(copy.target, partial(_write, copy), copy.seen, keep=copy.broken, held=claim.held):
-                return f"'{copy.target}' has changed since it was compared with '{copy.source}'; merge again"
+            place(copy.target, partial(_write, copy.run), keep=copy.broken)
         except BenchError as error:
             return str(error)
-        if copy.done:
-            UnderWay(store.root, run_id).clear()  # what is stored is not resumed
+        if copy.run.done:
+            under_way.clear()  # what is stored is not resumed
     return ""
 
 
-def _write(copy: Copy, temporary: Path) -> None:
+def _write(run: StoredRun, temporary: Path) -> None:
     """Write the files that the run's record names, and the record itself last."""
-    record = read_run(copy.source)
-    for name in record["files"]:
-        (temporary / name).write_bytes(read_file(copy.source, record, name))
+    for name in run.record["files"]:
+        (temporary / name).write_bytes(run.file(name))
         sync(temporary / name)
-    if run_checksum(copy.source) != copy.stamp:
-        raise BenchError(f"'{copy.source}' has changed since it was read; merge again")
-    (temporary / "run.json").write_bytes((copy.source / "run.json").read_bytes())
+    record = (run.folder / "run.json").read_bytes()
+    if hashlib.sha256(record).hexdigest() != run.checksum:
+        raise BenchError(f"'{run.folder}' has changed since it was read. Merge again.")
+    (temporary / "run.json").write_bytes(record)
     sync(temporary / "run.json")
     sync(temporary)
 
@@ -164,12 +161,13 @@ class Merger:
         prefer: The folder whose results win where two may both be right.
 
     Attributes:
-        copied: Runs that were copied; ``same`` are those that both had, ``preferred`` those that differed, as they may,
-            and were chosen by ``prefer``; ``failures`` failed elsewhere and are not taken, because there is a result or
-            another failure.
-        left_out: A sentence for each run and plan that could not be taken.
-        differences: Of all results that are not the same.
-        refusal: Why nothing may be written, and the way out; or empty.
+        copied: number of runs that were copied.
+        same: number of runs that both had.
+        preferred: number of runs that differed under other conditions, and were chosen by ``prefer``.
+        failures: number of runs that failed elsewhere and are not taken, because there is a result or another failure.
+        left_out: one sentence per run and plan that could not be taken.
+        differences: differences of all results that are not the same.
+        refusal: why nothing may be written, and what to do; or empty.
     """
 
     def __init__(self, store: Store, prefer: Path | None = None) -> None:
@@ -201,13 +199,13 @@ class Merger:
     def _check(self, roots: Sequence[Path]) -> None:
         for root in roots:
             if not (root / "runs").is_dir():
-                raise BenchError(f"there are no results in '{root}': it has no folder 'runs'")
+                raise BenchError(f"There are no results in '{root}': it has no folder 'runs'.")
             if root.resolve() == self.store.root.resolve():
-                raise BenchError(f"'{root}' cannot be merged into itself; choose another --results-dir")
+                raise BenchError(f"'{root}' cannot be merged into itself. Choose another --results-dir.")
         known = [self.store.root, *roots]
         if self.prefer and self.prefer.resolve() not in [path.resolve() for path in known]:
             names = ", ".join(f"'{path}'" for path in known)
-            raise BenchError(f"--prefer is one of the folders that are merged, {names}, not '{self.prefer}'")
+            raise BenchError(f"--prefer names one of the merged folders, {names}, not '{self.prefer}'.")
 
     def _read_run(self, folders: Sequence[Path]) -> None:
         """Decide what becomes of one run."""
@@ -228,7 +226,7 @@ class Merger:
             self._undecided += 1
         elif winner is not ours:
             broken = bool(seen) and runs is theirs
-            self._copies.append(Copy(winner.folder, winner.stamp, target, seen, broken, winner.done, preferred))
+            self._copies.append(Copy(winner, target, seen, broken, preferred))
         elif preferred:
             self.preferred += 1
         elif any(same(winner, run) for run in theirs):
@@ -236,7 +234,7 @@ class Merger:
         else:
             self.failures += 1
 
-    def _whole(self, folder: Path) -> WholeRun | None:
+    def _whole(self, folder: Path) -> StoredRun | None:
         """A run to merge; None where it is not what was written, which is remembered."""
         try:
             run, faults = read_whole(folder)
@@ -245,7 +243,7 @@ class Merger:
         self.left_out += faults[:1]
         return None if faults else run
 
-    def _choose(self, results: Sequence[WholeRun]) -> tuple[WholeRun | None, bool]:
+    def _choose(self, results: Sequence[StoredRun]) -> tuple[StoredRun | None, bool]:
         """The result to keep, the store's own before its equals; and whether it had to be preferred to others."""
         pairs = [difference(a, b) for a, b in combinations(results, 2) if not same(a, b)]
         self.differences += pairs
@@ -260,17 +258,17 @@ class Merger:
         """Decide what becomes of one plan."""
         target = self.store.root / "plans" / path.name
         try:
-            theirs, time = stored_plan.read_plan(path), path.stat().st_mtime
+            theirs, time = read_plan(path), path.stat().st_mtime
             if target in self._plans:
                 ours, before = self._plans[target]
             elif target.exists():
-                ours, before = stored_plan.read_plan(target), target.stat().st_mtime
+                ours, before = read_plan(target), target.stat().st_mtime
             else:
                 ours, before = theirs, 0.0
         except BenchError as error:
             self.left_out.append(str(error))
             return
-        joined = stored_plan.union(ours, theirs)
+        joined = union(ours, theirs)
         if joined != ours or not target.exists():
             self._plans[target] = joined, max(before, time)
 
@@ -280,11 +278,11 @@ class Merger:
         runs = f"{self._undecided} {'run' if self._undecided == 1 else 'runs'}"
         if any(not each.lawful for each in self.differences):
             return (
-                f"nothing was copied: the folders differ in {runs}, and not only where versions, data or hardware do: "
-                "one of the two was edited, or its model is not deterministic; move one away and merge again"
+                f"Nothing was copied: the folders differ in {runs}, though versions, data and hardware are the same. "
+                "One of the two was edited, or its model is not deterministic. Move one elsewhere and merge again."
             )
         if self._undecided:
-            return f"nothing was copied: the folders differ in {runs}, see above; say whose win: --prefer DIR"
+            return f"Nothing was copied: the folders differ in {runs}, see above. Choose which to keep: --prefer DIR"
         return ""
 
     def write(self) -> None:
@@ -306,6 +304,6 @@ class Merger:
                 os.utime(path, (time, time))  # the plan that was run last stays the one that a report is about
         except OSError as error:
             raise BenchError(
-                f"cannot write under '{self.store.root}' ({error.strerror}); what was copied is whole: "
-                "mend that and merge again"
+                f"Cannot write to '{self.store.root}' ({error.strerror}). What was copied is whole. "
+                "Fix the problem and merge again."
             ) from error

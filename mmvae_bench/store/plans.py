@@ -1,4 +1,4 @@
-"""A plan as it is stored: read with care, because it may come from anywhere, and joined with another of its name."""
+"""Stored plans: read with care, because a file may come from anywhere, and joined with another of the same name."""
 
 import re
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from mmvae_bench.disk import read_json
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.run import SCHEMA
 
-WAY_OUT = "delete it and run the suite again: stored runs are not repeated"
+WAY_OUT = "Delete it and run the suite again: stored runs are not repeated."
 SKIPPED = {"dataset": str, "label": str, "missing": str, "seed": int, "reason": str}
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """Read a plan and check that it is one.
+    """Read a plan and verify it.
 
     Raises:
         BenchError: If it is not.
@@ -23,14 +23,14 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def checked(plan: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What is known of a plan, with every key; what may be absent, because older versions wrote none, is empty.
+    """Return a plan with every key; keys that older versions did not write are empty.
 
     Args:
-        plan: What was read.
-        path: From where.
+        plan: content of the file.
+        path: the file.
 
     Raises:
-        BenchError: If it is no plan.
+        BenchError: If it is not a plan.
     """
     run_ids, titles = plan.get("run_ids"), plan.get("titles", {})
     texts = {key: plan.get(key, "") for key in ("title", "command")}
@@ -45,7 +45,7 @@ def checked(plan: Mapping[str, Any], path: Path) -> dict[str, Any]:
         and all(_is_skipped(entry) for entry in skipped)
     )
     if not good:
-        raise BenchError(f"'{path}' is no plan that this version knows; {WAY_OUT}")
+        raise BenchError(f"'{path}' is not a plan that this version knows. {WAY_OUT}")
     return {"name": path.stem, **texts, "run_ids": run_ids, "titles": titles, "skipped": skipped}
 
 
@@ -54,16 +54,16 @@ def _is_skipped(entry: Any) -> bool:
 
 
 def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """The runs of both, ours first; title and command are ours.
+    """Join two plans: the runs of both, ours first; title and command are ours.
 
-    What one could not run, because it lacked the data perhaps, and the other could, is skipped no more.
+    A run that only one of the two had to skip (it lacked the data, say) is not skipped in the union.
     """
     titles = {**theirs["titles"], **ours["titles"]}
     skipped = [*ours["skipped"], *(entry for entry in theirs["skipped"] if entry not in ours["skipped"])]
     left = [
         entry
         for entry in skipped
-        if "{label} on {dataset}, missing {missing}, seed {seed}".format(**entry) not in titles.values()
+        if "{label} on {dataset}, {missing}, seed {seed}".format(**entry) not in titles.values()
     ]
     run_ids = list(dict.fromkeys([*ours["run_ids"], *theirs["run_ids"]]))
     return {**ours, "run_ids": run_ids, "titles": titles, "skipped": left}

@@ -1,7 +1,5 @@
-"""Where tasks are computed: joblib's own backends, for processes here or a cluster; nothing of ours but the choice."""
+"""Where tasks are computed: joblib's backends, for processes of this machine or a dask cluster."""
 
-import re
-import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -27,25 +25,19 @@ class WorkerDied(Exception):
 
 @contextmanager
 def cluster(settings: Settings) -> Iterator[int]:
-    """Connect to the backend, as a context; gives the runs it takes at a time, 0 where that is ours to say.
+    """Connect to the backend, as a context; gives the runs it takes at a time, 0 for processes of this machine.
 
     Raises:
-        BenchError: If its package is not installed, or nothing answers at the address.
+        BenchError: If dask is not installed, or nothing answers at the address.
     """
     if settings.backend == "loky":
         yield 0
         return
     try:
-        if settings.backend == "dask":
-            import distributed  # noqa: F401 (whether it is there)
-        else:
-            import ray  # noqa: F401
+        import distributed  # noqa: F401 (whether it is there)
     except ImportError as error:
-        raise BenchError(
-            f"--backend {settings.backend} needs {error.name}: pip install 'mmvae-bench[{settings.backend}]'"
-        ) from error
-    connect = {"dask": _dask, "ray": _ray}[settings.backend]
-    with connect(settings.address) as jobs, joblib.parallel_config(backend=settings.backend):
+        raise BenchError(f"--backend dask needs {error.name}. Run: pip install 'mmvae-bench[dask]'") from error
+    with _dask(settings.address) as jobs, joblib.parallel_config(backend="dask"):
         yield jobs
 
 
@@ -57,35 +49,17 @@ def _dask(address: str) -> Iterator[int]:
         with unheard():  # without an address its workers are started here
             client = Client(address or None, timeout=TIMEOUT)
     except (OSError, ValueError, TypeError) as error:
-        raise BenchError(f"no dask scheduler answers at '{address}' ({error}); start one: dask scheduler") from error
+        raise BenchError(f"No dask scheduler answers at '{address}' ({error}). Start one: dask scheduler") from error
     with client:
         try:
             client.wait_for_workers(1, timeout=WORKERS)
         except TimeoutError as error:
-            raise BenchError(f"the dask scheduler at '{address}' has no worker; start one: dask worker") from error
+            raise BenchError(f"The dask scheduler at '{address}' has no worker. Start one: dask worker") from error
         yield sum(client.ncores().values())
 
 
-@contextmanager
-def _ray(address: str) -> Iterator[int]:
-    import ray
-    from ray.util.joblib import register_ray
-
-    try:
-        if found := re.search(r"([^/:]+):(\d+)$", address):  # ray itself asks for minutes, and then ends the process
-            socket.create_connection((found[1], int(found[2])), TIMEOUT).close()
-        ray.init(address=address or None, log_to_driver=False, include_dashboard=False)
-    except (OSError, ValueError, RuntimeError, OverflowError) as error:
-        raise BenchError(f"no ray cluster answers at '{address}' ({error}); start one: ray start --head") from error
-    register_ray()
-    try:
-        yield int(ray.cluster_resources()["CPU"])
-    finally:
-        ray.shutdown()
-
-
 def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, processes: bool = False) -> Iterator[T]:
-    """What calls return, as they end; but for dask, a call is only taken from the iterable when there is room for it.
+    """Yield what calls return, as they end; except with dask, a call is only taken when there is room for it.
 
     On a CPU they are computed in processes; where they share GPUs, in threads: a process has a CUDA context of its
     own, and contexts take turns at a GPU, while the streams of one context share it.
@@ -105,19 +79,16 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
         how["backend"] = "loky" if processes else _local(settings.device)
         if how["backend"] == "loky":
             how["idle_worker_timeout"] = IDLE
-    elif settings.backend == "dask":
+    else:
         how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
         _never_here(joblib.parallel.get_active_backend()[0])
-    else:
-        how["return_as"] = "list"  # ray's pool hands over results all together
-        jobs = max(2, jobs)  # one would be computed in this process
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
             ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(call)() for call in calls)
         yield from ended
     except CancelledError as error:
-        raise BenchError("the cluster is gone; run the same command again, which goes on") from error
-    except _deaths() as error:
+        raise BenchError("The cluster is gone. Run the same command again: it goes on.") from error
+    except _crashes() as error:
         raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
@@ -133,12 +104,7 @@ def _never_here(backend: Any) -> None:
     backend.effective_n_jobs = lambda n_jobs: max(2, cores(backend, n_jobs))
 
 
-def _deaths() -> tuple[type[BaseException], ...]:
-    """What the backends that are loaded raise when a worker dies."""
-    found: list[type[BaseException]] = [BrokenProcessPool]
-    if "distributed" in sys.modules:
-        found.append(sys.modules["distributed"].scheduler.KilledWorker)
-    if "ray" in sys.modules:
-        ray = sys.modules["ray"].exceptions
-        found += [ray.RayActorError, ray.WorkerCrashedError, ray.NodeDiedError, ray.OutOfMemoryError]
-    return tuple(found)
+def _crashes() -> tuple[type[BaseException], ...]:
+    """Return what the backends that are loaded raise when a worker dies."""
+    dask = [sys.modules["distributed"].scheduler.KilledWorker] if "distributed" in sys.modules else []
+    return (BrokenProcessPool, *dask)

@@ -1,8 +1,8 @@
 """One run, from its spec to its result: data, model, training, evaluation. A straight line, no plumbing."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store.run import OWN, read_arrays, read_file
-from mmvae_bench.store.store import RunResult, Store, read_run
+from mmvae_bench.store.run import OWN, RunResult, StoredRun
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.records import conditions, environment, metric_versions, pace, provenance, row
 from mmvae_bench.types import Modality
 
@@ -64,16 +64,22 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     kept, _ = validation_split(data.train, spec.dataset.name)
     train_rows = data.train.take(np.sort(_first(kept, spec.limit_train, spec.dataset.name)))
     test_rows = data.test.take(np.sort(_first(np.arange(len(data.test)), spec.limit_test, spec.dataset.name)))
-    words = {m.name: data.vocabularies.get(m.name, m.vocabulary) for m in dataset.modalities}
-    modalities = tuple(
-        replace(m, vocabulary=words[m.name], **spec.likelihoods[m.name])  # type: ignore[arg-type]
-        for m in dataset.modalities
-    )
+    modalities = with_likelihoods(dataset.modalities, spec, data.vocabularies)
     names = tuple(m.name for m in modalities)
     presence = Presence(spec.missing, names, len(train_rows), spec.dataset.name, spec.seed, train_rows.item)
     if not len(presence.trained()) or not presence.ever().any(1).all():
         raise BenchError("no training row is left that shows every modality; lower --missing or raise --limit-train")
     return Material(dataset, data, train_rows, test_rows, presence, modalities)
+
+
+def with_likelihoods(
+    modalities: Sequence[Modality], spec: RunSpec, vocabularies: Mapping[str, tuple[str, ...]]
+) -> tuple[Modality, ...]:
+    """A data set's modalities with the likelihoods of a run, and the words that were computed from the data."""
+    return tuple(
+        replace(m, vocabulary=vocabularies.get(m.name, m.vocabulary), **spec.likelihoods[m.name])  # type: ignore[arg-type]
+        for m in modalities
+    )
 
 
 def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: str) -> Any:
@@ -105,9 +111,9 @@ def ready(spec: RunSpec, material: Material, device: torch.device) -> tuple[Mult
 
 def run(
     spec: RunSpec, device: torch.device, threads: int, data_dir: Path, cache_dir: Path,
-    report: Callable[[Progress], None], keeper: Keeper, *, compiled: bool = False,
+    report: Callable[[Progress], None], keeper: Keeper, *, compiled: bool = False, metrics: Sequence[str] = (),
 ) -> RunResult:  # fmt: skip
-    """Train and score one model; with bf16 only the training is narrower.
+    """Train one model and score it by the named metrics, or by all; with bf16 only the training is narrower.
 
     Raises:
         BenchError: If the device cannot have the spec's precision.
@@ -125,7 +131,7 @@ def run(
     history = train(model, feed, spec.train, report, mode=mode, turn=turn, keeper=keeper)
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    scores, pictures = evaluate(ev, begin=partial(_begin, keeper)), artifacts(ev)
+    scores, pictures = evaluate(ev, metrics or None, partial(_begin, keeper)), artifacts(ev)
     seconds = {"load": loaded - started, "warm_up": history.warm_up, "train": history.seconds}
     seconds["evaluate"] = time.perf_counter() - trained
     engine = history.engine + " resumed" * (history.resumed > 0 and any(map(history.engine.__contains__, UNPROMISED)))
@@ -134,7 +140,8 @@ def run(
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info |= {"metrics": metric_versions(), "resumed": history.resumed}
+    info |= {"metrics": metric_versions(metrics), "resumed": history.resumed}
+    info["modalities"] = [asdict(modality) for modality in material.modalities]
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
 
@@ -159,28 +166,27 @@ def evaluation(
 
 
 def evaluate_again(
-    spec: RunSpec, store: Store, device: torch.device, data_dir: Path, cache_dir: Path, keeper: Keeper
-) -> RunResult:
-    """Score a stored run by the metrics registered since, from its weights, without training; keep its other rows."""
-    folder = store.folder(spec)
-    record = read_run(folder)
+    spec: RunSpec, store: Store, device: torch.device, data_dir: Path, cache_dir: Path, keeper: Keeper,
+    metrics: Sequence[str] = (),
+) -> RunResult:  # fmt: skip
+    """Score a stored run by the ``metrics`` (or all) that it lacks, from its weights; keep its other rows."""
+    run = StoredRun.read(store.folder(spec))
+    record = run.record
     material = open_material(spec, data_dir, cache_dir)
     model = build_model(spec, material.modalities, device)
-    weights = read_arrays(folder, record, "model.safetensors")
+    weights = run.arrays("model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    current, stored = metric_versions(), record["metrics"]
+    current, stored = metric_versions(metrics), record["metrics"]
     new = [name for name in current if stored.get(name) != current[name]]
     if record["dataset_hash"] != material.data.hash[:16]:
-        raise BenchError("the data are not those it was trained on; --overwrite always trains it again on these")
+        raise BenchError("The data differ from those that the run was trained on. Retrain it with --overwrite always.")
     facts = provenance(
         spec, material.data, material.presence, ev, record["threads"], record["steps"] // spec.train.epochs,
         record["engine"],
     )  # fmt: skip
-    old = [r for r in store.rows(folder) if r["metric"] not in new]
+    old = [r for r in run.rows() if r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in OWN}
-    kept = read_arrays(folder, record, "artifacts.npz")
     rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new, partial(_begin, keeper)))]
-    log = read_file(folder, record, "log.txt").decode() if "log.txt" in record["files"] else ""
     info["metrics"] = {**stored, **current}
-    return RunResult(spec, rows, store.history(folder), info, weights, kept, log=log)
+    return RunResult(spec, rows, run.history(), info, weights, run.arrays("artifacts.npz"), log=run.log)

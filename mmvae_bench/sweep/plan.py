@@ -13,7 +13,8 @@ from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, TrainSpec, grid
-from mmvae_bench.store.store import Store, read_run
+from mmvae_bench.store.run import StoredRun, run_checksum
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
 
 REPEATED: dict[Overwrite, set[RunStatus]] = {  # statuses that each value of --overwrite trains
@@ -35,7 +36,7 @@ class PlannedRun:
         status: State of the run.
         reason: Why it is skipped, failed or broken.
         spec: Full description; None only if the model cannot be imported (the run is then skipped).
-        stamp: Checksum of the stored result, taken before its status was read. Only that result may be replaced.
+        checksum: Checksum of the stored result, taken before its status was read. Only that result may be replaced.
     """
 
     dataset: str
@@ -45,12 +46,12 @@ class PlannedRun:
     status: RunStatus
     reason: str = ""
     spec: RunSpec | None = None
-    stamp: str = ""
+    checksum: str = ""
 
     @property
     def title(self) -> str:
-        """Short text for people: ``mopoe on mnist_street, missing split 0.5, seed 0``."""
-        return f"{self.label} on {self.dataset}, missing {self.missing}, seed {self.seed}"
+        """Short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
+        return f"{self.label} on {self.dataset}, {self.missing.text}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Plan:
             {
                 "dataset": entry.dataset,
                 "label": entry.label,
-                "missing": str(entry.missing),
+                "missing": entry.missing.text,
                 "seed": entry.seed,
                 "reason": entry.reason,
             }
@@ -322,23 +323,23 @@ def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterato
                 yield PlannedRun(label, model.label, hole, seed, RunStatus.SKIPPED, model.broken)
         return
     for spec in grid([data.base(model.component, request)], request.holes, request.seeds):
-        stamp = store.stamp(spec)  # before the status is read: a result published later is not this plan's to replace
+        checksum = run_checksum(store.folder(spec))  # first: only the result seen here may be replaced
         status, reason = _stored(spec, store)
         obstacle = "" if status == RunStatus.DONE else data.obstacle(model, spec)
         if obstacle:
             status, reason = RunStatus.SKIPPED, obstacle
-        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec, stamp)
+        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec, checksum)
 
 
 def _stored(spec: RunSpec, store: Store) -> tuple[RunStatus, str]:
     """Return the status of a run in the store, and why it failed or cannot be read."""
-    found = RunStatus(store.status(spec))
+    found = store.status(spec)
     if found == RunStatus.ABSENT:
         return RunStatus.TO_RUN, ""
     try:
-        record = read_run(store.folder(spec))
+        run = StoredRun.read(store.folder(spec))
     except NewerSchema as error:
         return RunStatus.SKIPPED, str(error)
     except BenchError as error:
         return RunStatus.BROKEN, str(error)
-    return (RunStatus.DONE, "") if found == RunStatus.DONE else (RunStatus.FAILED, str(record.get("error", "")))
+    return (RunStatus.DONE, "") if found == RunStatus.DONE else (RunStatus.FAILED, run.error)

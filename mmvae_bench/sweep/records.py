@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
-from mmvae_bench.store.store import SCHEMA, RunResult
+from mmvae_bench.store.run import SCHEMA, RunResult
 from mmvae_bench.sweep.environment import processor
 
 # Variables that change how libraries round.
@@ -36,9 +36,9 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
     return RunResult(spec, [row(spec, {}, Score("", None, reason=reason), status="failed")], error=reason)
 
 
-def metric_versions() -> dict[str, int]:
-    """Name and version of every registered metric that can be imported."""
-    found = {name: known_metric(name) for name in metrics.registry.names()}
+def metric_versions(names: Sequence[str] = ()) -> dict[str, int]:
+    """Name and version of the named metrics, or of every registered one, that can be imported."""
+    found = {name: known_metric(name) for name in names or metrics.registry.names()}
     return {name: known.version for name, known in found.items() if known}
 
 
@@ -62,8 +62,9 @@ def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "")
         "model": spec.model.name,
         "model_options": canonical_json(dict(spec.model.options)),
         "label": spec.model.label,
-        "missing_scheme": spec.missing.scheme + ("" if spec.missing.incomplete == "keep" else ",drop"),
+        "missing_scheme": spec.missing.scheme,
         "missing_ratio": spec.missing.ratio,
+        "incomplete": spec.missing.incomplete,
         "seed": spec.seed,
         "precision": spec.precision,
         "epochs": spec.train.epochs,

@@ -1,14 +1,19 @@
 """What was asked for: a grid of runs, from a suite file and from the command line, checked but not resolved."""
 
 import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
+import platformdirs
+
+from mmvae_bench import metrics
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import Incomplete, Missing, Optimiser, check_precision
+from mmvae_bench.spec import SCHEMES, Incomplete, Missing, Optimiser, check_precision
 
 Overwrite = Literal["never", "failed", "always"]
 MOST = 10**9  # of whatever is counted; a larger number is a slip
@@ -75,6 +80,8 @@ class Request:
                 raise BenchError(f"a likelihood's scale or weight is a positive number, not {value} for '{name}'")
         if max(self.seeds) >= 2**63:
             raise BenchError(f"a seed is less than 2^63, not {max(self.seeds)}")
+        if "mask" in self.schemes:  # belongs to a user's own arrays
+            raise BenchError(f"no missing scheme 'mask'; write one of {SCHEMES}")
         _ = self.holes
 
     @property
@@ -95,8 +102,9 @@ class Settings:
         overwrite: ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all.
         compiled: Whether steps go through ``torch.compile``.
         checkpoint_seconds: Between two checkpoints of a run.
-        backend: What runs are sent to: joblib's ``loky`` processes here, or a cluster of ``dask`` or ``ray``.
+        backend: What runs are sent to: joblib's ``loky`` processes here, or a ``dask`` cluster.
         address: Of the cluster; empty starts one here.
+        metrics: Names of the metrics that are scored now; empty means all.
     """
 
     device: str = "auto"
@@ -108,18 +116,31 @@ class Settings:
     overwrite: Overwrite = "failed"
     compiled: bool = False
     checkpoint_seconds: float = 60.0
-    backend: Literal["loky", "dask", "ray"] = "loky"
+    backend: Literal["loky", "dask"] = "loky"
     address: str = ""
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in self.metrics:
+            metrics.registry.check(name)
         if not 0 <= self.checkpoint_seconds < math.inf:
             raise BenchError(f"--checkpoint-seconds is a number from 0 up, not {self.checkpoint_seconds}")
         if self.address and self.backend == "loky":
-            raise BenchError("--address is that of a cluster; say which kind with --backend dask or ray")
+            raise BenchError("--address is that of a cluster: add --backend dask.")
         for key in ("jobs", "threads"):
             value = getattr(self, key)
             if value != "auto" and not 1 <= value <= MOST:
                 raise BenchError(f"--{key} is at least 1{' and at most a billion' * (value > 1)}, not {value}")
+
+
+def data_folder(given: str | Path | None) -> Path:
+    """The folder of data sets' files: the one given, that of ``MMVAE_BENCH_DATA``, or ``data``."""
+    return Path(given or os.environ.get("MMVAE_BENCH_DATA") or "data")
+
+
+def cache_folder(given: str | Path | None) -> Path:
+    """The folder of what is derived: the one given, that of ``MMVAE_BENCH_CACHE``, or the user's cache."""
+    return Path(given or os.environ.get("MMVAE_BENCH_CACHE") or platformdirs.user_cache_dir("mmvae-bench"))
 
 
 def ratios(texts: Sequence[str]) -> tuple[float, ...]:
@@ -167,3 +188,15 @@ def seed_numbers(count: int | None, listed: Sequence[str]) -> tuple[int, ...] | 
     except ValueError:
         raise BenchError(f"seeds are whole numbers, not '{', '.join(listed)}'") from None
     return numbers if count is None else tuple(range(count))
+
+
+def shard_numbers(text: str) -> tuple[int, int]:
+    """Read ``3/8``: the third of eight parts.
+
+    Raises:
+        BenchError: If there is no such part.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise BenchError(f"--shard is I/N with I from 1 to N, such as 1/8, not '{text}'")
+    return int(found[1]), int(found[2])

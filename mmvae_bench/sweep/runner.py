@@ -1,7 +1,7 @@
 """Plan -> prepare what is shared -> send runs to workers until each is stored -> the exit code.
 
-Several commands may work on one folder at the same time: each run is claimed by whoever starts it (``claims``), and who
-finds it claimed goes on to the next and comes back.
+Several commands may work on one folder at the same time: whoever starts a run locks it, and whoever finds it locked
+goes on to the next and comes back.
 """
 
 import os
@@ -9,25 +9,24 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError, described
 from mmvae_bench.spec import RunSpec, RunStatus
-from mmvae_bench.store import publish
-from mmvae_bench.store.claims import Watch
-from mmvae_bench.store.run import steadily
-from mmvae_bench.store.store import Store, read_run
+from mmvae_bench.store.publish import restore
+from mmvae_bench.store.run import StoredRun, steadily
+from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 from mmvae_bench.sweep.backends import WorkerDied, cluster, results
 from mmvae_bench.sweep.environment import cores
+from mmvae_bench.sweep.estimate import estimate_each
 from mmvae_bench.sweep.plan import Plan
 from mmvae_bench.sweep.progress import Board
 from mmvae_bench.sweep.request import Settings
 from mmvae_bench.sweep.signals import Stops
 from mmvae_bench.sweep.worker import Command, Outcome, Task, work
 
-VAIN = 3  # rounds
+VAIN = 3  # rounds in which workers died and no run was begun, after which the command gives up
 LOOK = 1.0  # seconds between two looks at runs that other processes have
 
 
@@ -41,9 +40,10 @@ class Sweep:
         settings: How.
 
     Attributes:
-        stored: Runs that are done; ``failed`` are not.
-        unwritable: Why results cannot be written any more, or empty.
-        code: The exit code of the signal that asked to stop, or 0.
+        stored: number of runs that are done.
+        failed: number of runs that failed.
+        unwritable: reason why results cannot be written any more, or empty.
+        code: exit code of the signal that asked to stop, or 0.
     """
 
     def __init__(self, tasks: list[Task], jobs: int, store: Store, settings: Settings) -> None:
@@ -52,14 +52,11 @@ class Sweep:
         self.unwritable = ""
         self._left = {task.spec.run_id: task for task in tasks}
         self._command = Command(nonce(), os.getpid())
-        self._watch = Watch(store.claims)
-        self._in_vain = 0  # rounds in which workers died and nothing was begun
+        self._in_vain = 0
         self._suspects: set[str] = set()  # a process died while they were under way: they go on one at a time
 
     def run(self) -> None:
         """Do what is left, and wait for what others do, until nothing is left or we are asked to stop."""
-        from mmvae_bench.sweep.estimate import estimate_each
-
         if not self._left:
             return
         each = estimate_each((task.spec for task in self._left.values()), self.store)
@@ -92,12 +89,8 @@ class Sweep:
             self.unwritable = error.strerror or str(error)
 
     def _free(self) -> list[Task]:
-        """What can be started now: the runs that nobody has, suspects alone."""
-        free = []
-        for name, task in self._left.items():
-            holder, over = self._watch.look(name)
-            if over:
-                free.append(Task(task.spec, task.train, task.seen, holder))
+        """Return what can be started now: the runs that nobody has, suspects alone."""
+        free = [task for name, task in self._left.items() if not UnderWay(self.store.root, name).taken]
         calm = [task for task in free if task.spec.run_id not in self._suspects]
         return calm or free[:1]
 
@@ -117,8 +110,8 @@ class Sweep:
             self._in_vain = 0 if ours or outcomes else self._in_vain + 1
             if self._in_vain == VAIN:
                 raise BenchError(
-                    f"worker processes die before they begin a run ({death}): is there too little memory, or is the "
-                    "installation broken? Then run the same command again"
+                    f"Worker processes die before they begin a run ({death}). Is there too little memory, or is the "
+                    "installation broken? Then run the same command again."
                 ) from death
             board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
 
@@ -129,28 +122,28 @@ class Sweep:
             yield task
 
     def _take(self, outcome: Outcome, board: Board) -> None:
-        if outcome.how == "unwritable":
+        if outcome.how == RunStatus.UNWRITABLE:
             if not self.unwritable:
                 self.unwritable = outcome.sentence
                 self._ask()
             return
-        if outcome.how in ("busy", "stopped"):
+        if outcome.how in (RunStatus.BUSY, RunStatus.STOPPED):
             return
         del self._left[outcome.run_id]
-        self.stored += outcome.how == "done"
-        self.failed += outcome.how == "failed"
+        self.stored += outcome.how == RunStatus.DONE
+        self.failed += outcome.how == RunStatus.FAILED
         board.finish(outcome.run_id, outcome.sentence)
 
     def _is_ours(self, name: str) -> bool:
-        holder = self.store.claims.holder(name)
-        return holder is not None and holder.runner == self._command.nonce
+        owner = UnderWay(self.store.root, name).owner()
+        return owner is not None and owner.command == self._command.nonce
 
     def _wait(self, board: Board) -> None:
-        """Until a run is nobody's; what others published is seen when it is claimed."""
+        """Wait until another process lets go of a run; what it published is seen when we lock the run."""
         time.sleep(LOOK)
-        holders = sorted({str(holder) for name in self._left if (holder := self._watch.look(name)[0])})
         if not self._free():
-            board.say(f"waiting for {len(self._left)} runs of {', '.join(holders)}")
+            owners = {str(owner) for name in self._left if (owner := UnderWay(self.store.root, name).owner())}
+            board.say(f"waiting for {len(self._left)} runs of {', '.join(sorted(owners)) or 'another process'}")
         while self._goes_on and not self._free():
             time.sleep(LOOK)
 
@@ -171,8 +164,8 @@ def run_plan(plan: Plan, settings: Settings) -> int:
         return _run(plan, settings, store)
     except OSError as error:
         raise BenchError(
-            f"results cannot be written under '{store.root}' any more ({error.strerror or error}): what is stored is "
-            "safe; mend that and run the same command again"
+            f"Cannot write to '{store.root}' any more ({error.strerror or error}). Finished runs are safe. Fix the "
+            "problem and rerun the same command."
         ) from error
 
 
@@ -180,7 +173,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     store.write_plan(plan.name, plan.record())
     if settings.overwrite != "always":  # there what is stored says nothing of what is under way
         _tidy(plan, store)
-    seen = {entry.spec.run_id: entry.stamp for entry in plan.entries if entry.spec}
+    seen = {entry.spec.run_id: entry.checksum for entry in plan.entries if entry.spec}
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
@@ -204,14 +197,15 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
 
 
 def _tidy(plan: Plan, store: Store) -> None:
-    """Remove what processes that died after publishing a run left of it: a claim, a checkpoint."""
-    left = {path.name for part in ("claims", "work") for path in (store.root / part).glob("*")}
-    stored = [entry.spec for entry in plan.entries if entry.spec and entry.status == RunStatus.DONE]
-    for spec in stored:
-        if spec.run_id in left and (claim := store.claims.take(spec.run_id)):
-            with claim:
-                publish.restore(store.folder(spec))
-                UnderWay(store.root, spec.run_id).clear()
+    """Remove the work on stored runs, left by processes that died after they had published them."""
+    left = {path.stem for path in (store.root / "work").glob("*")}
+    for spec in [entry.spec for entry in plan.entries if entry.spec and entry.status == RunStatus.DONE]:
+        if spec.run_id in left:
+            under_way = UnderWay(store.root, spec.run_id)
+            with under_way.locked() as ours:
+                if ours:
+                    restore(store.folder(spec))
+                    under_way.clear()
 
 
 def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[RunSpec], bool]:
@@ -228,7 +222,7 @@ def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[
     try:
         sentences.update(results(calls, min(jobs, len(groups)), settings, processes=True))
     except WorkerDied as death:
-        raise BenchError(f"a process died while preparing {names} ({death}): is there too little memory?") from death
+        raise BenchError(f"A process died while it prepared {names} ({death}). Is there too little memory?") from death
     good: list[RunSpec] = []
     for group, own in groups.items():
         if sentences[group]:
@@ -253,11 +247,11 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
     """Whether a stored run was scored before some metric was registered."""
     from mmvae_bench.sweep.records import metric_versions
 
-    if settings.overwrite == "never" or store.status(spec) != "done":
+    if settings.overwrite == "never" or store.status(spec) != RunStatus.DONE:
         return False
-    nothing: dict[str, Any] = {}
-    scored = steadily(store.folder(spec), read_run, nothing).get("metrics", {})
-    return any(scored.get(name) != number for name, number in metric_versions().items())
+    run = steadily(store.folder(spec), StoredRun.read)
+    scored = run.record.get("metrics", {}) if run else {}
+    return any(scored.get(name) != number for name, number in metric_versions(settings.metrics).items())
 
 
 def count_jobs(settings: Settings) -> int:

@@ -1,6 +1,9 @@
 """Suites: TOML files that say which runs make which table. They hold names and numbers, and no code."""
 
+import re
 import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -44,20 +47,56 @@ def load_suite(name_or_path: str) -> Request:
         BenchError: If there is no such suite, or if a key or a value of its file cannot be read.
     """
     values = _parse(name_or_path, _read(name_or_path))
-    for key, value in values.items():
-        _check(name_or_path, key, value)
-    several = values.keys() & {"models", "datasets", "scheme", "missing", "incomplete"}
-    lists: dict[str, Any] = {key: _tuple(values.pop(key)) for key in several}
-    if "scheme" in lists:
-        lists["schemes"] = lists.pop("scheme")
-    if "missing" in lists:
-        lists["missing"] = tuple(map(float, lists["missing"]))
-    listed = [str(seed) for seed in _tuple(values.pop("seed_list", []))]
     try:
-        seeds = seed_numbers(values.pop("seeds", None), listed)
-        return Request(name=Path(name_or_path).stem, seeds=seeds or (0,), **lists, **values)
+        return replace(Request(name=Path(name_or_path).stem), **_fields(values))
     except BenchError as error:
         raise BenchError(f"suite '{name_or_path}': {error}") from error
+
+
+def make_request(asked: Mapping[str, Any], suite: str | None = None, name: str | None = None) -> Request:
+    """Return what a suite asks for, or the defaults, with the values of ``asked`` in place of its own.
+
+    Args:
+        asked: Values by the keys of a suite's file; None leaves the suite's.
+        suite: As in :func:`load_suite`. By default ``quick``, unless models or data sets are asked for.
+        name: Name of the plan. Default: the suite's, or ``custom``.
+
+    Raises:
+        BenchError: If there is no such suite, or if a key or a value cannot be meant.
+    """
+    values = {key: value for key, value in asked.items() if value is not None}
+    suite = suite or ("" if {"models", "datasets"} & values.keys() else "quick")
+    base = load_suite(suite) if suite else Request()
+    if name is not None and not re.fullmatch(r"\w[\w-]{,99}", name):
+        raise BenchError(f"A plan's name consists of at most 100 letters, digits, '_' and '-', not '{name}'.")
+    return replace(base, name=name or base.name, **_fields(values))
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a :class:`Request` that keys of a suite's file stand for.
+
+    Raises:
+        BenchError: If a key is unknown, or a value has another type than the key's.
+    """
+    plain = {key: _plain(value) for key, value in values.items()}
+    for key, value in plain.items():
+        _check(key, value)
+    count, listed = plain.pop("seeds", None), [str(seed) for seed in _tuple(plain.pop("seed_list", []))]
+    seeds = seed_numbers(count, listed)
+    several = plain.keys() & {"models", "datasets", "scheme", "missing", "incomplete"}
+    fields = plain | {key: _tuple(plain[key]) for key in several} | ({"seeds": seeds} if seeds else {})
+    if "scheme" in fields:
+        fields["schemes"] = fields.pop("scheme")
+    if "missing" in fields:
+        fields["missing"] = tuple(map(float, fields["missing"]))
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    """Arrays, ranges and tuples as lists, and NumPy's numbers as Python's: what TOML could have said."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple, range)) else value
 
 
 def _read(name_or_path: str) -> str:
@@ -82,11 +121,10 @@ def _parse(name: str, text: str) -> dict[str, Any]:
         raise BenchError(f"the suite '{name}' is not valid TOML: {error}") from error
 
 
-def _check(suite: str, key: str, value: object) -> None:
+def _check(key: str, value: object) -> None:
     """Refuse an unknown key, and a value of another type than the key's."""
     if key not in KINDS:
-        hint = near_hint(key, KINDS)
-        raise BenchError(f"the suite '{suite}' has an unknown key '{key}'; {hint}Known: {', '.join(KINDS)}")
+        raise BenchError(f"unknown key '{key}'; {near_hint(key, KINDS)}Known: {', '.join(KINDS)}")
     kind, types = KINDS[key]
     items = value if isinstance(value, list) else [value]
     if kind == TABLE:
@@ -94,7 +132,7 @@ def _check(suite: str, key: str, value: object) -> None:
     else:
         fits = "list" in kind if isinstance(value, list) else not kind.startswith("a list")
     if not fits or any(type(item) not in types for item in items):
-        raise BenchError(f"the suite '{suite}': '{key}' is {kind}, not {value!r}")
+        raise BenchError(f"'{key}' is {kind}, not {value!r}")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

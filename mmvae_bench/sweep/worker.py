@@ -1,5 +1,6 @@
-"""One run in a worker process: claimed, trained or scored, published once, released; whatever happens is an outcome."""
+"""One run in a worker process: locked, trained or scored, published once, and unlocked, whatever happens."""
 
+import errno
 import os
 import time
 import traceback
@@ -7,17 +8,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from mmvae_bench.errors import DataError, Stopped, TrainingFailed
-from mmvae_bench.spec import RunSpec
-from mmvae_bench.store import publish
-from mmvae_bench.store.claims import Claim, Holder
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.spec import RunSpec, RunStatus
+from mmvae_bench.store.publish import restore
+from mmvae_bench.store.run import RunResult, run_checksum
+from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import EVERY, UnderWay
 from mmvae_bench.sweep.request import Settings
 
-DEATHS = 3  # of processes, in one run, after which it is given up: dask forgives as many
+CRASHES = 3  # worker processes that may crash in one run before it is given up; dask allows as many
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Command:
     """The command that workers work for.
 
     Attributes:
-        nonce: Its name in claims and in the request to stop.
-        pid: Its process.
+        nonce: identifies the command in the notes of its runs and in the request to stop.
+        pid: number of its process.
     """
 
     nonce: str
     pid: int
 
     def request(self, results_dir: Path) -> Path:
-        """The file whose presence asks its workers to stop."""
-        return results_dir / "claims" / f"{self.nonce}.stop"
+        """Path of the file whose presence asks its workers to stop."""
+        return results_dir / "work" / f"{self.nonce}.stop"
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,14 @@ class Task:
     """A run to be done.
 
     Attributes:
-        train: Or only to be scored by the metrics registered since.
-        seen: The stamp of what was stored when it was planned: anything else is another process's work.
-        expired: Whose claim on it has expired.
+        spec: which run.
+        train: True to train it, False to score it by the metrics registered since.
+        seen: checksum of what was stored when the run was planned; any other result comes from another process.
     """
 
     spec: RunSpec
     train: bool
     seen: str
-    expired: Holder | None = None
 
 
 @dataclass(frozen=True)
@@ -58,60 +57,66 @@ class Outcome:
     """How a task ended.
 
     Attributes:
-        how: ``busy``: another process has the run; ``stopped``: on request; ``unwritable``: the results folder takes
-            no files, and ``sentence`` is why.
-        sentence: For people.
+        run_id: which run.
+        how: done, failed, busy, stopped or unwritable (``sentence`` is the reason).
+        sentence: text for people.
     """
 
     run_id: str
-    how: Literal["done", "failed", "busy", "stopped", "unwritable"]
+    how: RunStatus
     sentence: str = ""
 
 
 def work(task: Task, settings: Settings, command: Command) -> Outcome:
     """Do a task, unless another process has it or did it."""
     spec, store = task.spec, Store(settings.results_dir)
+    under_way, folder = UnderWay(store.root, spec.run_id), store.folder(spec)
     try:
-        if command.request(store.root).exists():  # it was sent before the command was asked to stop
-            return Outcome(spec.run_id, "stopped")
-        claim = store.claims.take(spec.run_id, command.nonce, task.expired)
-        if claim is None:
-            return Outcome(spec.run_id, "busy")
-        with claim:
-            publish.restore(store.folder(spec))
-            stamp, how = store.stamp(spec), store.status(spec)
-            if stamp != task.seen and how in ("done", "failed"):
-                UnderWay(store.root, spec.run_id).clear()
+        if command.request(store.root).exists():  # the task was sent before the command was asked to stop
+            return Outcome(spec.run_id, RunStatus.STOPPED)
+        with under_way.locked() as ours:
+            if not ours:
+                return Outcome(spec.run_id, RunStatus.BUSY)
+            restore(folder)
+            how = store.status(spec)
+            if run_checksum(folder) != task.seen and how in (RunStatus.DONE, RunStatus.FAILED):
+                under_way.clear()
                 return Outcome(spec.run_id, how, f"{spec.title}: {how} by another process")
-            return _claimed(replace(task, seen=stamp), settings, command, store, claim)
+            outcome = _locked(task, settings, command, store, under_way)
+            under_way.leave()
+            return outcome
     except OSError as error:
-        return Outcome(spec.run_id, "unwritable", error.strerror or str(error))
+        under_way.leave()
+        return Outcome(spec.run_id, RunStatus.UNWRITABLE, error.strerror or str(error))
 
 
-def _claimed(task: Task, settings: Settings, command: Command, store: Store, claim: Claim) -> Outcome:
-    """Do a task whose run is ours."""
-    spec, under_way = task.spec, UnderWay(settings.results_dir, task.spec.run_id)
-    under_way.start()
-    under_way.say(f"{spec.title}: taken by {claim.holder}" + (f", from {claim.before}" if claim.before else ""))
+def _locked(task: Task, settings: Settings, command: Command, store: Store, under_way: UnderWay) -> Outcome:
+    """Do a task whose run this process has locked."""
+    spec, owner = task.spec, under_way.start(command.nonce)
+    under_way.say(f"{spec.title}: taken by {owner}")
     try:
-        another = claim.before is not None and claim.before.runner == command.nonce
-        if (deaths := under_way.deaths(command.nonce, another=another)) >= DEATHS:
-            raise TrainingFailed(f"{deaths} processes died of it, one after the other (killed for their memory?)")
-        halt = Halt(claim, command.request(store.root), command.pid)
+        if owner.crashes >= CRASHES:
+            raise TrainingFailed(f"{CRASHES} processes died of it, one after the other (killed for their memory?)")
+        halt = Halt(under_way.folder, command.request(store.root), command.pid)
         result = _result(task, settings, command, store, under_way, halt)
     except Stopped as why:
         under_way.say(f"stopped: {why}")
-        return Outcome(spec.run_id, "stopped", f"{spec.title}: stopped: {why}")
+        return Outcome(spec.run_id, RunStatus.STOPPED, f"{spec.title}: stopped: {why}")
     except Exception as error:
         under_way.say(traceback.format_exc())
         if not task.train:
             under_way.clear()
             if isinstance(error, DataError):
-                return Outcome(spec.run_id, "done", f"{spec.title}: stored; new metrics would need its data: {error}")
-            sentence = f"{spec.title}: new metrics failed: {error}; its stored scores are kept"
-            return Outcome(spec.run_id, "failed", sentence)
+                sentence = f"{spec.title}: stored; new metrics would need its data: {error}"
+                return Outcome(spec.run_id, RunStatus.DONE, sentence)
+            return _not_scored(spec, error)
         result = _failure(spec, error)
-    return _published(result, task, store, claim, under_way)
+    return _published(result, task, store, under_way)
+
+
+def _not_scored(spec: RunSpec, error: Exception) -> Outcome:
+    """Tell that a stored run could not be scored by further metrics."""
+    return Outcome(spec.run_id, RunStatus.FAILED, f"{spec.title}: new metrics failed: {error}; its scores are kept")
 
 
 def _failure(spec: RunSpec, error: Exception) -> RunResult:
@@ -120,25 +125,26 @@ def _failure(spec: RunSpec, error: Exception) -> RunResult:
     return records.failed(spec, error)
 
 
-def _published(result: RunResult, task: Task, store: Store, claim: Claim, under_way: UnderWay) -> Outcome:
-    """Publish a result, if the run is still ours, and tell how it went."""
+def _published(result: RunResult, task: Task, store: Store, under_way: UnderWay) -> Outcome:
+    """Publish a result, and tell how it went."""
     spec, result = task.spec, replace(result, log=result.log + under_way.log())
+    if not under_way.folder.exists():  # a results folder that is gone must not come back with one run in it
+        raise FileNotFoundError(errno.ENOENT, "the folder is gone", str(store.root))
     try:
-        published = store.publish(result, task.seen, claim.held)
-    except (TypeError, ValueError) as error:  # a plug-in's value that is no JSON or no array
+        store.publish(result)
+    except (TypeError, ValueError) as error:  # a plug-in's value that is not JSON or not an array
         under_way.say(traceback.format_exc())
         if not task.train:
             under_way.clear()
-            return Outcome(spec.run_id, "failed", f"{spec.title}: new metrics failed: {error}; its scores are kept")
-        return _published(_failure(spec, error), task, store, claim, under_way)
-    if published is None and not (result.error and claim.held()):
-        return Outcome(spec.run_id, "busy")  # it was taken over, or published, while we were away
+            return _not_scored(spec, error)
+        return _published(_failure(spec, error), task, store, under_way)
     under_way.clear()
     if result.error:
-        return Outcome(spec.run_id, "failed", f"{spec.title}: failed: {result.error}")
+        where = f"; traceback in '{store.folder(spec) / 'log.txt'}'"
+        return Outcome(spec.run_id, RunStatus.FAILED, f"{spec.title}: failed: {result.error}{where}")
     seconds, lack = result.info["seconds"], result.info.get("engine_remark", "")
     sentence = f"{spec.title}: trained in {seconds['train']:.0f} s, scored in {seconds['evaluate']:.0f} s"
-    return Outcome(spec.run_id, "done", f"{sentence}; {lack}" if lack else sentence)
+    return Outcome(spec.run_id, RunStatus.DONE, f"{sentence}; {lack}" if lack else sentence)
 
 
 def _result(
@@ -168,9 +174,11 @@ def _result(
                 if task.train:
                     return execute.run(
                         spec, at.device, settings.threads, settings.data_dir, settings.cache_dir,
-                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled,
+                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled, metrics=settings.metrics,
                     )  # fmt: skip
-                return execute.evaluate_again(spec, store, at.device, settings.data_dir, settings.cache_dir, keeper)
+                return execute.evaluate_again(
+                    spec, store, at.device, settings.data_dir, settings.cache_dir, keeper, settings.metrics
+                )
             except torch.OutOfMemoryError as error:
                 if not at.crowded():
                     why = str(error).splitlines()[0]
@@ -182,32 +190,33 @@ def _result(
 
 
 class Halt:
-    """Asked at each step whether a run must stop; looks at most every :data:`EVERY` seconds.
+    """Asked at each step whether a run must stop; looks at the disk at most every :data:`EVERY` seconds.
 
     Args:
-        claim: The run's.
+        folder: The folder of the run's work.
         request: The file whose presence asks all runs of a command to stop.
-        command: The process of that command; if it is our parent and dies, we stop.
+        command: The process of that command. If it is our parent and dies, the run stops.
+        now: The clock, in seconds.
     """
 
-    def __init__(self, claim: Claim, request: Path, command: int, now: Callable[[], float] = time.monotonic) -> None:
-        self.claim, self.request, self.now = claim, request, now
+    def __init__(self, folder: Path, request: Path, command: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.folder, self.request, self.now = folder, request, now
         self._command = command if os.getppid() == command else 0
         self._next = 0.0
         self._why = ""
 
     def __call__(self) -> str:
-        """Why the run must stop, or empty."""
+        """Return why the run must stop, or an empty text."""
         if not self._why and self.now() >= self._next:
             self._next = self.now() + EVERY
             self._why = self._look()
         return self._why
 
     def _look(self) -> str:
-        if self.claim.lost:
-            return "the results folder is gone, or another process has taken the run over"
         if self._command and os.getppid() != self._command:
             return "its command is gone"
         with suppress(OSError):  # a folder that cannot be read asks for nothing
+            if not self.folder.exists():
+                return "its results folder is gone"
             return "asked to" if self.request.exists() else ""
         return ""

@@ -19,7 +19,8 @@ from mmvae_bench.cli.app import main
 from mmvae_bench.cli.options import MultiValue, expand
 from mmvae_bench.datasets.base import Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import Settings
 
 FLAGS = ("--models", "--missing")
@@ -168,7 +169,7 @@ def test_without_arguments_the_quick_suite_runs(ran):
     assert run().exit_code == 0
     assert ran.plan.name == "quick"
     assert {e.dataset for e in ran.plan.entries} == {"mnist_street", "captioned_shapes"}
-    assert {str(e.missing) for e in ran.plan.entries} == {"none", "split 0.5"}
+    assert {e.missing.text for e in ran.plan.entries} == {"complete", "split 0.5"}
 
 
 def test_flags_override_the_suite(ran, tmp_path):
@@ -232,8 +233,8 @@ def test_a_dry_run_prints_every_run_and_touches_nothing(ran, tmp_path):
     result = run("--models", "mvae", "mopoe", "--datasets", "present", "absent", "--dry-run")
     assert result.exit_code == 0
     assert ran.plan is None
-    assert "to run         mvae on present, missing none, seed 0\n" in result.stdout
-    assert "skipped        mopoe on absent, missing none, seed 0 [1]\n" in result.stdout
+    assert "to run         mvae on present, complete, seed 0\n" in result.stdout
+    assert "skipped        mopoe on absent, complete, seed 0 [1]\n" in result.stdout
     assert "[1] 2 runs skipped: put it at data/absent.bin\n" in result.stderr
     assert "4 runs: 2 to run, 2 skipped; about " in result.stdout
     assert list(tmp_path.iterdir()) == []
@@ -250,7 +251,7 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
     result = run("--datasets", "absent", *dry)
     assert result.exit_code == 2
     assert "put it at data/absent.bin" in result.stderr
-    assert "Error: nothing could run; the reasons are above\n" in result.stderr
+    assert "Error: Nothing could run; the reasons are above.\n" in result.stderr
     assert ran.plan is None
 
 
@@ -395,7 +396,7 @@ def test_report_builds_the_last_plan_or_the_one_named(reported, tmp_path, monkey
     assert missing.exit_code == 2
     assert "no runs of 'other' under 'results'; there are quick" in missing.stderr
     (tmp_path / "file").write_text("")
-    assert "choose another --out" in call("report", "--out", "file").stderr
+    assert "Choose another --out." in call("report", "--out", "file").stderr
 
 
 def test_report_before_any_run_says_what_to_do(reported, tmp_path):

@@ -27,7 +27,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.presence import Missing
 from mmvae_bench.registry import Registry
 from mmvae_bench.spec import canonical_json
-from mmvae_bench.store.run import read_arrays, read_file, read_run
+from mmvae_bench.store.run import StoredRun
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import KINDS, load_suite
@@ -295,12 +295,12 @@ def contents(store: Store) -> dict[str, Any]:
             found[name] = read()
 
     def arrays(name: str) -> Any:
-        return {key: (a.dtype.str, a.tolist()) for key, a in read_arrays(folder, read_run(folder), name).items()}
+        return {key: (a.dtype.str, a.tolist()) for key, a in StoredRun.read(folder).arrays(name).items()}
 
-    reads("record", lambda: canonical_json(read_run(folder)))
+    reads("record", lambda: canonical_json(StoredRun.read(folder).record))
     reads("scores", lambda: store.scores([folder.name]).to_csv())
-    reads("history", lambda: store.history(folder))
-    reads("log", lambda: read_file(folder, read_run(folder), "log.txt"))
+    reads("history", lambda: StoredRun.read(folder).history())
+    reads("log", lambda: StoredRun.read(folder).file("log.txt"))
     reads("weights", lambda: arrays("model.safetensors"))
     reads("artifacts", lambda: arrays("artifacts.npz"))
     return found

@@ -12,10 +12,11 @@ from hypothesis.extra.numpy import arrays
 from mmvae_bench.datasets.captioned_shapes.grammar import CaptionJudge, Grammar
 from mmvae_bench.datasets.words import EOS
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics import attributes, coherence, registry
+from mmvae_bench.metrics import attributes, registry
 from mmvae_bench.metrics.attributes import Read, agreement, chance_of_draws, chance_of_rows, combined, right
 from mmvae_bench.metrics.coherence import accuracy
 from mmvae_bench.metrics.evaluate import evaluate
+from mmvae_bench.metrics.priors import DRAW, PRIOR_SAMPLES
 
 COUNTS = (2, 5)  # attributes of the ten classes of the world: k // 5 and k % 5
 NAMES = {"half": ("low", "high"), "rest": tuple("01234")}
@@ -124,7 +125,7 @@ def test_true_attributes_score_one_everywhere(attributed):
     for score in evaluate(attributed(), BOTH):
         assert score.value == 1
         assert score.ceiling == 1
-        assert score.n == (coherence.PRIOR_SAMPLES if score.prior else 500)
+        assert score.n == (PRIOR_SAMPLES if score.prior else 500)
         assert score.chance == pytest.approx(CHANCE[score.metric], abs=0.01)
 
 
@@ -150,8 +151,8 @@ def test_a_caption_that_is_no_sentence_has_attributes_but_is_not_strictly_right(
     assert values["attributes_strict", "a", "b"] == pytest.approx(0.8)
     assert values["attributes_features", "a", "b"] == 1
     assert values["attributes_strict", "b", "a"] == 1
-    draws = coherence.PRIOR_SAMPLES
-    assert values["attributes_strict", "", "a+b"] == pytest.approx(1 - 100 * draws / coherence.DRAW / draws)
+    draws = PRIOR_SAMPLES
+    assert values["attributes_strict", "", "a+b"] == pytest.approx(1 - 100 * draws / DRAW / draws)
     assert values["attributes_features", "", "a+b"] == 1
 
 
@@ -205,7 +206,7 @@ def test_cross_scores_of_unimodal_models_are_marked(attributed):
     ev.model.cross_is_chance = True
     for score in evaluate(ev, BOTH):
         crossed = not score.variant and not score.prior
-        assert score.reason.startswith("chance control") == crossed
+        assert score.control == crossed
 
 
 def test_a_model_without_a_prior_is_skipped_there_and_scored_under_the_aggregate(attributed):

@@ -52,7 +52,7 @@ def test_a_blind_model_agrees_as_shuffled_pairs_do_and_says_so(cache_dir):
             assert score.value is None and score.reason == "no prior here"
         elif not score.prior:
             assert abs(score.value - score.chance) < 5 * score.se
-            assert score.reason.startswith("chance control")
+            assert score.control
 
 
 def test_the_value_is_the_cosine_of_the_projections(cache_dir):

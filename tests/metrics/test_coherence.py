@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics import coherence, registry
+from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.coherence import (
     accuracy,
     agreement_by_chance,
@@ -19,6 +19,7 @@ from mmvae_bench.metrics.coherence import (
     normalised_entropy,
 )
 from mmvae_bench.metrics.evaluate import evaluate
+from mmvae_bench.metrics.priors import PRIOR_SAMPLES
 
 classes = arrays(np.int64, st.integers(2, 40), elements=st.integers(0, 5))
 
@@ -124,8 +125,8 @@ def test_agreement_compares_with_what_the_oracle_sees_in_the_source(world):
 def test_cross_scores_of_unimodal_models_keep_their_value_and_are_marked(world):
     ev = world("copy")
     ev.model.cross_is_chance = True
-    assert all(s.reason.startswith("chance control") and s.value == 1 for s in scores(ev, "cross_coherence"))
-    assert not any(s.reason for s in scores(ev, "self_coherence"))
+    assert all(s.control and s.value == 1 for s in scores(ev, "cross_coherence"))
+    assert not any(s.control for s in scores(ev, "self_coherence"))
 
 
 def test_joint_coherence_of_a_shared_latent_is_one_under_both_priors(world):
@@ -133,7 +134,7 @@ def test_joint_coherence_of_a_shared_latent_is_one_under_both_priors(world):
     assert [(s.prior, s.variant) for s in found] == [(p, v) for p in ("model", "aggregate") for v in ("", "entropy")]
     for agreement, spread in (found[:2], found[2:]):
         assert agreement.value == 1
-        assert agreement.n == coherence.PRIOR_SAMPLES
+        assert agreement.n == PRIOR_SAMPLES
         assert agreement.chance == pytest.approx(0.1, abs=0.01)
         assert agreement.ceiling == 1
         assert spread.value > 0.99

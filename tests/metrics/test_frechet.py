@@ -140,9 +140,9 @@ def test_what_has_no_features_or_no_prior_is_skipped_with_the_reason(world):
 def test_across_modalities_that_never_met_it_is_a_chance_control(world):
     ev = world()
     ev.model.cross_is_chance = True
-    marked = {bool(s.given) and s.given != s.target for s in scores(ev) if s.reason.startswith("chance control")}
+    marked = {bool(s.given) and s.given != s.target for s in scores(ev) if s.control}
     assert marked == {True}
-    assert sum(bool(s.reason) for s in scores(ev)) == 2
+    assert sum(s.control for s in scores(ev)) == 2
 
 
 def test_features_that_are_not_finite_are_a_failure(world):

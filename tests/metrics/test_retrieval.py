@@ -51,13 +51,13 @@ def test_a_model_that_knows_finds_every_partner_in_both_directions():
     where = [(s.variant, s.given, s.target) for s in scores if s.metric == "retrieval_recall"]
     ways = (("picture", "caption"), ("caption", "picture"))
     assert where == [(k, *way) for way in ways for k in ("1", "5", "10")]
-    assert all(s.value == 1 and s.n == 100 and s.reason == "" for s in scores)
+    assert all(s.value == 1 and s.n == 100 and not s.control for s in scores)
     assert [s.chance for s in scores] == [0.01, 0.05, 0.1] * 2 + [50.5] * 2
 
 
 def test_a_blind_model_scores_by_chance_and_is_marked():
     scores = evaluate(captioned(Blind()), NAMES)
-    assert all(s.reason.startswith("chance control") for s in scores)
+    assert all(s.control for s in scores)
     for s in scores:
         spread = 5 * np.sqrt(s.chance * (1 - s.chance) / 100) if s.metric == "retrieval_recall" else 20
         assert abs(s.value - s.chance) < spread

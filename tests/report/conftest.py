@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store.store import COLUMNS, RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import COLUMNS, Store
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}
 SKILL = {"meme": 0.6, "mvae": 0.25, "mmvae": 0.55, "mopoe": 0.5, "mmvm": 0.58, "unimodal": 0.1}
 CLASSES = 10
-CONTROL = "chance control: the modalities' latents never met in training"
 
 
 def spec(model: str, dataset: str = "mnist_street", ratio: float = 0.0, seed: int = 0, **changes: Any) -> RunSpec:
@@ -43,11 +43,12 @@ def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: An
         "schema": 1, "run_id": run.run_id, "config_id": run.config_id, "dataset": run.dataset.name,
         "dataset_options": {}, "subset": "", "model": run.model.name, "model_options": dict(run.model.options),
         "label": run.model.label, "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio,
+        "incomplete": run.missing.incomplete,
         "complete_fraction": 1 - run.missing.ratio, "seed": run.seed, "metric": metric, "metric_version": 1,
         "variant": "", "prior": "", "given": "", "target": "", "value": value, "se": None, "n": 1000, "chance": None,
-        "ceiling": None, "higher_is_better": True, "status": "ok", "reason": "", "dataset_hash": "d" * 16,
-        "oracle_hash": "o" * 16, "embedding_hash": "", "device": "cpu", "precision": "fp32", "engine": "eager",
-        "threads": 1,        "package_version": "0.1.0", "n_params": 1234567, "epochs": 20, "steps": 780,
+        "ceiling": None, "higher_is_better": True, "status": "ok", "control": False, "reason": "",
+        "dataset_hash": "d" * 16, "oracle_hash": "o" * 16, "embedding_hash": "", "device": "cpu", "precision": "fp32",
+        "engine": "eager", "threads": 1, "package_version": "0.1.0", "n_params": 1234567, "epochs": 20, "steps": 780,
     }  # fmt: skip
     assert set(known) == set(COLUMNS)
     return {**known, **fields}
@@ -66,7 +67,7 @@ def class_scores(run: RunSpec) -> list[dict[str, Any]]:
     rng = np.random.default_rng(int(run.run_id[:8], 16))
     skill = SKILL[run.model.name] * (1 - 0.4 * run.missing.ratio)
     names, rows = list(run.likelihoods), []
-    control = CONTROL if run.model.name == "unimodal" else ""
+    control = run.model.name == "unimodal"
 
     def near(value: float) -> float:
         return float(np.clip(value + 0.02 * rng.standard_normal(), 0.02, 0.99))
@@ -74,7 +75,7 @@ def class_scores(run: RunSpec) -> list[dict[str, Any]]:
     for (a, b), variant in product([names, names[::-1]], ("micro", "macro")):
         level = near(0.1 if control else 0.2 + skill * (1.1 if a == names[-1] else 0.8))
         rows.append(row(run, "cross_coherence", level, variant=variant, given=a, target=b, chance=0.113, ceiling=0.97,
-                        reason=control))  # fmt: skip
+                        control=control))  # fmt: skip
         rows.append(row(run, "self_coherence", near(0.9), variant=variant, given=a, target=a, chance=0.113))
     for name in names:
         rows.append(row(run, "oracle_accuracy", 0.97, target=name, chance=0.113))
@@ -100,11 +101,11 @@ def class_scores(run: RunSpec) -> list[dict[str, Any]]:
 def attribute_scores(run: RunSpec) -> list[dict[str, Any]]:
     """Those of data whose attributes are read."""
     skill, (a, b), rows = SKILL[run.model.name] * (1 - 0.4 * run.missing.ratio), run.likelihoods, []
-    reason = CONTROL if run.model.name == "unimodal" else ""
+    control = run.model.name == "unimodal"
     for metric, chance in (("attributes_strict", 0.011), ("attributes_features", 0.33)):
         for given, target, level in ((a, b, 0.7), (b, a, 0.9)):
-            value = chance if reason else chance + level * skill * (1 - chance) + 0.001 * run.seed
-            rows.append(row(run, metric, value, given=given, target=target, chance=chance, reason=reason))
+            value = chance if control else chance + level * skill * (1 - chance) + 0.001 * run.seed
+            rows.append(row(run, metric, value, given=given, target=target, chance=chance, control=control))
             rows.append(row(run, metric, 0.9, variant="self", given=target, target=target, chance=chance))
         rows.append(row(run, metric, 0.5 * skill, prior="aggregate", target=f"{a}+{b}", chance=chance))
         why = {"status": "skipped", "reason": "it has no such prior"} if run.model.name == "meme" else {}
@@ -116,18 +117,19 @@ def attribute_scores(run: RunSpec) -> list[dict[str, Any]]:
 def caption_scores(run: RunSpec) -> list[dict[str, Any]]:
     """Those of pictures with captions and no class on both sides."""
     skill, (a, b), rows = SKILL[run.model.name] * (1 - 0.4 * run.missing.ratio), run.likelihoods, []
-    reason, note = CONTROL if run.model.name == "unimodal" else "", "first reduced by PCA"
+    control, note = run.model.name == "unimodal", "first reduced by PCA"
     words = {"embedding_hash": "e" * 16}
     for metric in ("cross_coherence", "linear_probe"):
         rows.append(row(run, metric, status="skipped", reason="no class is on both sides of this split"))
     for variant in ("mean oracle", "sif oracle"):
         for given, target, level in ((a, b, 0.3), (b, a, 0.35)):
-            value = 0.0 if reason else level * skill + 0.002 * run.seed
+            value = 0.0 if control else level * skill + 0.002 * run.seed
             where = {
                 "given": given,
                 "target": target,
                 "variant": variant,
-                "reason": f"{reason}; {note}" if reason else note,
+                "control": control,
+                "reason": note,
                 **words,
             }
             rows.append(row(run, "cca", value, chance=0.004, ceiling=0.22, **where))
@@ -136,11 +138,11 @@ def caption_scores(run: RunSpec) -> list[dict[str, Any]]:
         rows.append(row(run, "cca_ground_truth", 0.22, variant=variant, target=f"{a}+{b}", chance=0.004, **words))
     for given, target in ((a, b), (b, a)):
         for k in (1, 5, 10):
-            value = k / 1000 if reason else k / 1000 + 0.01 * k * skill
+            value = k / 1000 if control else k / 1000 + 0.01 * k * skill
             rows.append(row(run, "retrieval_recall", value, variant=str(k), given=given, target=target,
-                            chance=k / 1000, reason=reason))  # fmt: skip
+                            chance=k / 1000, control=control))  # fmt: skip
         rows.append(row(run, "retrieval_median_rank", 500 - 400 * skill, given=given, target=target, chance=500.5,
-                        higher_is_better=False, reason=reason))  # fmt: skip
+                        higher_is_better=False, control=control))  # fmt: skip
     for variant, value in (("bleu", 0.1), ("chrf", 0.3)):
         rows.append(row(run, "caption_quality", value + 0.1 * skill, variant=variant, given=a, target=b, chance=0.1))
     rows.append(row(run, "relatedness_auroc", 0.5 + 0.4 * skill, given=a, target=b, chance=0.5))

@@ -18,9 +18,11 @@ from mmvae_bench.report.figures.exemplars import Exemplar
 from mmvae_bench.report.figures.samples import embeddings, grids
 from mmvae_bench.report.figures.style import STYLE, Plot, save
 from mmvae_bench.report.select import select
+from mmvae_bench.spec import Missing
 from mmvae_bench.store.store import Store
 
 Arrays = dict[str, Any]
+HALF = Missing(0.5)
 
 
 @pytest.fixture
@@ -29,14 +31,11 @@ def arrays(factory: Any) -> Arrays:
     return made
 
 
-def draw(*rows: Arrays, label: str = "mvae", second: str = "split 0.5") -> list[Plot]:
+def draw(*rows: Arrays, label: str = "mvae", second: Missing = HALF) -> list[Plot]:
     """The figures of one model, complete and with holes."""
-    scheme, _, ratio = second.rpartition(" ")
-    where = [("none", 0.0), (scheme, float(ratio))]
+    shown = [Exemplar(m, 0, {label: row}) for m, row in zip((Missing(), second), rows, strict=False)]
     with mpl.rc_context(STYLE):
-        return list(
-            captions([Exemplar(*w, 0, {label: row}) for w, row in zip(where, rows, strict=False)], "cub", "cub")
-        )
+        return list(captions(shown, "cub", "cub"))
 
 
 def said(figure: Figure) -> list[Text]:
@@ -79,7 +78,7 @@ def test_a_row_has_the_pair_and_what_is_made_of_each_side(arrays: Arrays) -> Non
 def test_nothing_overlaps_and_all_fits_the_page(arrays: Arrays, caption: str) -> None:
     long = {k: np.array([caption, *v[1:]]) if v.dtype.kind == "U" else v for k, v in arrays.items()}
     label = "meme[pseudo=128,batches=pure,likelihood=10.0,WWWWWWWWWWWW] " * 4
-    hard = draw(long, arrays, label=label, second="independent:keep=image,drop 0.9375")
+    hard = draw(long, arrays, label=label, second=Missing(0.9375, "independent:keep=image", "drop"))
     for plot in (*draw(long), *hard):
         assert overlaps(plot.figure) == []
         assert plot.figure.get_figwidth() <= WIDEST + 1e-9
@@ -123,13 +122,13 @@ def test_pictures_have_grids_and_captions_tables(factory: Any, arrays: Arrays) -
     digits = factory.artifacts(factory.spec("mvae"))
     assert draw(digits) == []
     for rows, count in ((digits, 1), (arrays, 0)):
-        assert len(list(grids([Exemplar("none", 0.0, 0, {"mvae": rows})], "x", "x"))) == count
+        assert len(list(grids([Exemplar(Missing(), 0, {"mvae": rows})], "x", "x"))) == count
 
 
 @pytest.mark.parametrize(("label", "colours"), [(-1, 2), (3, 1)])
 def test_without_classes_modalities_differ_in_colour(arrays: Arrays, label: int, colours: int) -> None:
     plain = {**arrays, "tsne/label": np.full(600, label)}
-    (plot,) = embeddings([Exemplar("none", 0.0, 0, {"mvae": plain})], "cub", "cub", ["image", "caption"])
+    (plot,) = embeddings([Exemplar(Missing(), 0, {"mvae": plain})], "cub", "cub", ["image", "caption"])
     clouds = plot.figure.findobj(PathCollection)
     assert len(clouds) == 2
     assert len({tuple(cloud.get_facecolor()[0]) for cloud in clouds}) == colours

@@ -9,7 +9,8 @@ import pytest
 
 from mmvae_bench.report.build import build_report
 from mmvae_bench.report.render import latex, markdown
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 
 ATTACK = (
     """"><script>alert(1)</script>'><img src=x onerror="alert(2)"><svg/onload=alert(3)> {{ 7 * 7 }} &lt;b&gt; $x$"""

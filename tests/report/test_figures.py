@@ -18,11 +18,12 @@ from mmvae_bench.report.figures.samples import grids
 from mmvae_bench.report.figures.style import Look, palette, save, save_all
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.spec import Missing
 
 
 @pytest.fixture
 def rows(factory: Any) -> list[Exemplar]:
-    return [Exemplar("none", 0.0, 0, {name: factory.artifacts(factory.spec(name)) for name in ("meme", "mvae")})]
+    return [Exemplar(Missing(), 0, {name: factory.artifacts(factory.spec(name)) for name in ("meme", "mvae")})]
 
 
 def test_figures_are_the_same_and_in_order_whoever_writes_them(
@@ -74,7 +75,7 @@ def test_a_matrix_is_drawn_in_the_order_of_its_labels(rows: list[Exemplar]) -> N
 
 def test_many_classes_have_no_labels() -> None:
     many = np.abs(np.subtract.outer(np.arange(30.0), np.arange(30.0))) + 1
-    (plot,) = class_matrices([Exemplar("none", 0.0, 0, {"mvae": {"w2class/a+b": many}})], "x", "x")
+    (plot,) = class_matrices([Exemplar(Missing(), 0, {"mvae": {"w2class/a+b": many}})], "x", "x")
     heat = next(ax for ax in plot.figure.axes if ax.get_xlabel() == "b")
     assert not heat.get_xticklabels()
 
@@ -91,12 +92,12 @@ def test_a_band_does_not_set_the_axis() -> None:
 
 def many(count: int, *texts: str) -> Table:
     """Scores of some entrants at two ratios: entrant i has i hundredths, and twice as many where rows are missing."""
-    columns = [c for text in texts or ["a → b"] for c in (Column(text, "none", 0.0), Column(text, "split", 0.5))]
+    columns = [c for text in texts or ["a → b"] for c in (Column(text, Missing()), Column(text, Missing(0.5)))]
     cells = {
         f"model {i}": {
             c: Cell(summarise(x), dict(enumerate(x)))
             for c in columns
-            for x in [[0.01 * (i + spread) * (1 + (c.ratio > 0)) for spread in (-30, 0, 30)]]
+            for x in [[0.01 * (i + spread) * (1 + (c.missing.ratio > 0)) for spread in (-30, 0, 30)]]
         }
         for i in range(count)
     }
@@ -122,7 +123,7 @@ def test_many_entrants_have_a_row_each_and_few_a_line() -> None:
 @pytest.mark.parametrize("entrants", [2, 25])
 def test_titles_of_panels_side_by_side_do_not_meet(entrants: int) -> None:
     table = many(entrants, *(f"m{i}+m{i + 1}+m{i + 2}+m{i + 3} → m0" for i in range(1, 5)))
-    schemes = [replace(table, scheme=f"independent:keep=m0{end}") for end in ("", ",drop")]
+    schemes = [replace(table, scheme=f"independent:keep=m0{end}") for end in ("", " (incomplete rows dropped)")]
     with mpl.rc_context(figures.STYLE):
         (plot,) = curves(schemes, palette(list(table.cells)), {"data": "data"})
         plot.figure.draw_without_rendering()

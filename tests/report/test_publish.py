@@ -78,7 +78,7 @@ def test_what_is_within_5_points_of_chance_is_no_comparison(script, factory, tmp
 def test_chance_controls_do_not_make_a_comparison(script, factory, tmp_path) -> None:
     store = stored(factory, tmp_path / "r", 0.14)
     run = factory.spec("unimodal")
-    where = {"given": "mnist", "target": "street", "variant": "micro", "chance": 0.1, "reason": "chance control: x"}
+    where = {"given": "mnist", "target": "street", "variant": "micro", "chance": 0.1, "control": True}
     factory.publish(store, run, [factory.row(run, "cross_coherence", 0.9, **where)])
     plan = store.read_plan("toy")
     store.write_plan("toy", {**plan, "run_ids": [*plan["run_ids"], run.run_id]})

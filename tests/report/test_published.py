@@ -12,7 +12,7 @@ from mmvae_bench.report.build import build_report
 from mmvae_bench.report.published import Beside, Published, beside, parsed, published, published_notes, settings
 from mmvae_bench.report.select import select
 from mmvae_bench.report.words import METRICS
-from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
+from mmvae_bench.spec import Component, RunSpec, TrainSpec
 from mmvae_bench.store.store import Store
 
 SHARES = {"cross_coherence", "joint_coherence", "linear_probe", "attributes_strict", "attributes_features"}
@@ -101,10 +101,8 @@ def test_names_are_ours() -> None:
             assert side.split("+") == [name for name in names if name in side.split("+")]
         for part in p.variant.split() if p.metric in METRICS else ():
             assert part.isdigit() or part == "iw500" or part in METRICS[p.metric].variants
-        scheme, dropped = p.scheme.removesuffix(",drop"), p.scheme.endswith(",drop")
-        hole = Missing(p.ratio, scheme, "drop" if dropped else "keep")
-        assert (hole.scheme, hole.ratio) == (scheme, p.ratio)
-        assert hole.modality in (None, *names)
+        assert (p.missing.scheme, p.missing.ratio) == (p.scheme.removesuffix(",drop"), p.ratio)
+        assert p.missing.modality in (None, *names)
         if p.model in models.registry.names():
             ours = {key: text for key, text in parsed(p.model_options).items() if key != "learn_prior"}
             resolve(models.registry.get(p.model), Named(p.model, ours))
@@ -208,7 +206,7 @@ def test_several_published_values_stand_beside_one_run(factory: Any, tmp_path: P
 def test_schemes_are_the_papers_subscripts(factory: Any, tmp_path: Path, scheme: str) -> None:
     (one,) = shown(factory, tmp_path, meme_run(factory, ratio=0.75, scheme=scheme))
     assert one.published.value == {"split": 0.503, "only:svhn": 0.323, "only:mnist": 0.485}[scheme]
-    assert one.condition == f"{scheme} 0.75"
+    assert one.run.missing.text == f"{scheme} 0.75"
 
 
 def test_the_mean_over_sets_of_views_is_matched_and_the_level_of_shapes_too(factory: Any, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.report.words import definition, is_main, is_ranked, metric_title
 from mmvae_bench.spec import RunSpec
+from mmvae_bench.store.run import current
 from mmvae_bench.store.store import Store
 
 Factory = Any
@@ -47,10 +48,8 @@ def test_cells_equal_pandas_by_hand(made: Any) -> None:
     rows = rows[
         (rows["metric"] == "cross_coherence") & (rows["variant"] == "micro") & (rows["dataset"] == "mnist_street")
     ]
-    for (model, given, scheme, ratio), part in rows.groupby(["label", "given", "missing_scheme", "missing_ratio"]):
-        column = next(
-            c for c in table.columns if c.text.startswith(f"{given} →") and (c.scheme, c.ratio) == (scheme, ratio)
-        )
+    for (model, given, ratio), part in rows.groupby(["label", "given", "missing_ratio"]):
+        (column,) = (c for c in table.columns if c.text.startswith(f"{given} →") and c.missing.ratio == ratio)
         score = table.cells[model][column].score
         assert score.mean == pytest.approx(part["value"].mean())
         assert score.sd == pytest.approx(part["value"].std())
@@ -74,9 +73,9 @@ def test_best_respects_direction_and_marks_ties(factory: Factory, stored: Any, h
     values = {"mvae": 0.8001, "mmvae": 0.8004, "mopoe": 0.2, "unimodal": 0.99 if higher else 0.01}
     runs = []
     for model, value in values.items():
-        reason = factory.CONTROL if model == "unimodal" else ""
         run = factory.spec(model)
-        runs.append((run, [factory.row(run, "strange", value, higher_is_better=higher, reason=reason)]))
+        row = factory.row(run, "strange", value, higher_is_better=higher, control=model == "unimodal")
+        runs.append((run, [row]))
     table = one(build_tables(*_framed(stored(*runs))), "strange")
     marked = {label for label, row in table.cells.items() if row[table.columns[0]].best}
     assert marked == best  # equal at three digits; the chance control is never best
@@ -196,6 +195,21 @@ def test_results_from_before_there_were_embeddings_are_read(factory: Factory, st
     assert one(build_tables(*_framed(selection)), "linear_probe", "mean").seeds == 2
 
 
+@pytest.mark.parametrize(
+    ("reason", "scheme", "now"),
+    [
+        ("", "split", ("", "split", "keep", False)),
+        ("PCA", "split,drop", ("PCA", "split", "drop", False)),
+        ("chance control: x", "none", ("", "none", "keep", True)),
+        ("chance control: x; PCA", "only:a,drop", ("PCA", "only:a", "drop", True)),
+    ],
+)
+def test_rows_from_before_the_columns_control_and_incomplete_are_read(reason: str, scheme: str, now: Any) -> None:
+    row = {"run_id": "x", "value": 0.5, "reason": reason, "missing_scheme": scheme}
+    assert current(row) == {**row, **dict(zip(("reason", "missing_scheme", "incomplete", "control"), now, strict=True))}
+    assert current(current(row)) == current(row)
+
+
 def test_one_label_for_two_configurations_is_told_apart(factory: Factory, stored: Any) -> None:
     small, large = factory.spec("mvae", options={"k": 1}), factory.spec("mvae", options={"k": 30}, latent_dim=20)
     selection = stored(*((run, [factory.row(run, "strange", 0.5)]) for run in (small, large)))
@@ -226,7 +240,7 @@ def test_dropping_incomplete_rows_is_another_column(factory: Factory, stored: An
         for t in build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs))))
         for c in t.columns
     }
-    assert {c.condition for c in table_columns} == {"split 0.5", "split,drop 0.5"}
+    assert {c.missing.text for c in table_columns} == {"split 0.5", "split 0.5 (incomplete rows dropped)"}
 
 
 def test_limited_data_is_another_data_set(factory: Factory, stored: Any) -> None:
@@ -239,7 +253,7 @@ def test_every_scheme_has_ratio_zero(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae"), *(factory.spec("mvae", ratio=0.5, scheme=s) for s in ("split", "only:mnist"))]
     tables = build_tables(*_framed(stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs))))
     assert [t.scheme for t in tables] == ["split", "only:mnist"]
-    assert all(t.columns[0].ratio == 0 for t in tables)
+    assert all(t.columns[0].missing.ratio == 0 for t in tables)
 
 
 def test_three_modalities_are_averaged_over_directions_by_size(factory: Factory, stored: Any) -> None:

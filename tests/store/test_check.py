@@ -1,8 +1,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,12 +8,12 @@ from click.testing import CliRunner, Result
 
 from mmvae_bench.cli.app import main
 from mmvae_bench.store import run as run_folder
+from mmvae_bench.store.check import WAY_OUT
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 from tests.stored import damage, fail, plan, publish, row, rows, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
-SCHEMA1 = Path(__file__).parents[1] / "schema1"
 
 
 @pytest.fixture
@@ -71,11 +69,11 @@ def test_without_a_fault_the_code_is_0_and_all_is_counted(store):
 def test_a_file_that_is_missing_cut_or_changed_is_named(store, name):
     folder = store.folder(RUN)
     damage(folder, name)
-    assert f"'{folder}' cannot be used: {name} was changed after it was written; move the folder away" in fault()
+    assert f"Cannot use the results in '{folder}': {name} was changed after it was written. Move the folder" in fault()
     os.truncate(folder / name, 3)
-    assert f"'{folder}' cannot be used: {name} is cut off or missing; move" in fault()
+    assert f"Cannot use the results in '{folder}': {name} is cut off or missing. Move" in fault()
     (folder / name).unlink()
-    assert f"'{folder}' cannot be used: {name} is cut off or missing; move" in fault()
+    assert f"Cannot use the results in '{folder}': {name} is cut off or missing. Move" in fault()
 
 
 def test_each_changed_file_has_a_line(store):
@@ -92,15 +90,15 @@ def test_a_spec_or_a_record_that_was_edited_is_seen(store):
     path = store.folder(RUN) / "run.json"
     text = path.read_text()
     path.write_text(text.replace('"seed": 0', '"seed": 7'))
-    assert f"'{path.parent}' cannot be used: its spec was edited; move" in fault()
+    assert f"Cannot use the results in '{path.parent}': its spec was edited. Move" in fault()
     path.write_text(text.replace('"Xeon"', '"Epyc"'))
-    assert f"'{path.parent}' cannot be used: run.json was changed after it was written; move" in fault()
+    assert f"Cannot use the results in '{path.parent}': run.json was changed after it was written. Move" in fault()
 
 
 def test_a_newer_schema_is_named(store):
     path = store.folder(RUN) / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    assert f"'{path}' was written by a newer mmvae-bench" in fault() and "upgrade mmvae-bench" in fault()
+    assert f"'{path}' was written by a newer mmvae-bench" in fault() and "Upgrade mmvae-bench" in fault()
 
 
 def test_a_folder_at_the_wrong_place_is_named(store):
@@ -108,7 +106,7 @@ def test_a_folder_at_the_wrong_place_is_named(store):
     moved = folder.parent.with_name("mopoe")
     moved.mkdir()
     folder.rename(moved / folder.name)
-    assert f"'{moved / folder.name}' is a run of mvae on pairs; move it to runs/pairs/mvae/" in fault()
+    assert f"'{moved / folder.name}' is a run of mvae on pairs. Move it to runs/pairs/mvae/" in fault()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "artifacts.npz", "history.csv"])
@@ -125,26 +123,26 @@ def test_what_cannot_be_read_is_a_fault_though_its_checksum_fits(store, name):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"dataset": "cub"}, "its dataset is 'cub', its run's is 'pairs'"),
-        ({"model": "mopoe"}, "its model is 'mopoe', its run's is 'mvae'"),
-        ({"seed": 5}, "its seed is 5, its run's is 0"),
-        ({"label": "mopoe"}, "its label 'mopoe' is none of mvae"),
-        ({"label": "mvae[alpha=1]"}, "its label 'mvae[alpha=1]' is none of mvae"),
-        ({"label": None}, "its label None is none of mvae"),
+        ({"dataset": "cub"}, "column `dataset` is 'cub', its run has 'pairs'"),
+        ({"model": "mopoe"}, "column `model` is 'mopoe', its run has 'mvae'"),
+        ({"seed": 5}, "column `seed` is 5, its run has 0"),
+        ({"label": "mopoe"}, "label 'mopoe' is not one of mvae"),
+        ({"label": "mvae[alpha=1]"}, "label 'mvae[alpha=1]' is not one of mvae"),
+        ({"label": None}, "label None is not one of mvae"),
         ({"colour": "red"}, "unknown columns: 'colour'"),
-        ({"value": "high"}, "its value is no finite number: 'high'"),
-        ({"value": True}, "its value is no finite number: True"),
-        ({"se": "low"}, "its se is no finite number: 'low'"),
+        ({"value": "high"}, "column `value` is not a finite number: 'high'"),
+        ({"value": True}, "column `value` is not a finite number: True"),
+        ({"se": "low"}, "column `se` is not a finite number: 'low'"),
         ({"status": "odd"}, "unknown status 'odd'"),
-        ({"status": "skipped"}, "its status is 'skipped', and it has a value"),
-        ({"value": None}, "its status is 'ok', and it has no value"),
+        ({"status": "skipped"}, "status is 'skipped', but the row has a value"),
+        ({"value": None}, "status is 'ok', but the row has no value"),
     ],
 )
 def test_a_row_that_does_not_fit_is_named(store, fields, sentence):
     folder = store.folder(RUN)
     shutil.rmtree(folder)
     publish(store, RUN, [row(RUN, "other"), row(RUN, **fields)])
-    assert fault() == f"'{folder}/scores.jsonl', row 2: {sentence}; move the folder away and run the same command again"
+    assert fault() == f"'{folder}/scores.jsonl', row 2: {sentence}. {WAY_OUT}"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
@@ -160,7 +158,7 @@ def test_rows_of_another_run_are_a_fault(store):
     folder = store.folder(RUN)
     shutil.copy(store.folder(OTHER) / "scores.jsonl", folder / "scores.jsonl")
     reseal(folder)
-    assert fault().startswith(f"'{folder}/scores.jsonl' was edited and is no record; move")
+    assert fault().startswith(f"'{folder}/scores.jsonl' was edited and is not a record. Move")
 
 
 def test_the_same_score_twice_is_a_fault_and_rows_of_one_fault_share_a_line(store):
@@ -173,51 +171,39 @@ def test_the_same_score_twice_is_a_fault_and_rows_of_one_fault_share_a_line(stor
 # --- what is left over ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [".table.1.tmp", "plans/.a.json.1.tmp", "claims/.1.2.tmp", "runs/pairs/mvae/.1.tmp"])
+@pytest.mark.parametrize("path", [".table.1.tmp", "plans/.a.json.1.tmp", "runs/pairs/mvae/.1.tmp"])
 def test_what_is_half_written_is_named(store, path):
     (store.root / path).mkdir(parents=True)
-    assert fault() == f"'results/{path}' is half written: if nothing runs here now, delete it"
+    assert fault() == f"'results/{path}' is half written. If no command runs here now, delete it."
 
 
 def test_folders_of_replaced_runs_are_named(store):
     folder = store.folder(RUN)
-    room = folder.with_name(f"{folder.name}.0.old")
-    shutil.copytree(folder, room / folder.name)
-    assert fault() == f"'{room}' is left of a run that was replaced: delete it"
-    shutil.rmtree(folder)
-    store.collate()
-    assert fault() == f"'{room}' holds a run that was being replaced: the same run command puts it back"
-    room.rename(folder.with_suffix(".broken2"))
-    assert fault().startswith(f"'{folder}.broken2' was broken and has been replaced: delete it")
-
-
-def test_claims_of_the_living_and_the_dead_are_named(store):
-    with store.claims.take(RUN.run_id):
-        result = CliRunner().invoke(main, ["check-results"])
-    assert f"fault: 'results/claims/{RUN.run_id}' is held by process {os.getpid()} on " in result.stdout
-    assert ", which may be at work: let it end\n" in result.stdout
-    die = "from pathlib import Path; from mmvae_bench.store.claims import Claims; Claims(Path('results')).take"
-    subprocess.run([sys.executable, "-c", f"{die}('{RUN.run_id}')"], check=True)
-    assert fault().endswith(", which is gone: the next run of it takes it over")
+    aside = folder.with_name(f".{folder.name}.replaced")
+    shutil.copytree(folder, aside)
+    assert fault().startswith(f"'{aside}' was being replaced when a process died.")
+    aside.rename(folder.with_suffix(".broken2"))
+    assert fault().startswith(f"'{folder}.broken2' was broken and has been replaced. Delete it")
 
 
 def test_work_on_a_stored_run_is_left_over_and_that_of_others_is_not(store):
     for run in (RUN, spec(2)):
         UnderWay(store.root, run.run_id).checkpoint.parent.mkdir(parents=True)
-    assert fault() == f"'results/work/{RUN.run_id}' is the work on a run that is stored: delete it"
-    with store.claims.take(RUN.run_id):  # it is scored again
-        result = CliRunner().invoke(main, ["check-results"])
-    assert len(faults(result)) == 1 and "is held by" in result.stdout
+    assert fault() == f"'results/work/{RUN.run_id}' is the work on a run that is stored. Delete it."
+    under_way = UnderWay(store.root, RUN.run_id)
+    with under_way.locked():  # it is scored again
+        under_way.start("c")
+        assert fault().startswith(f"'results/work/{RUN.run_id}' is in use by process {os.getpid()} on ")
 
 
 def test_a_plan_that_cannot_be_read_is_a_fault_and_runs_that_it_lacks_are_not(store):
     plan(store, RUN, spec(2), name="more")
     result = check()
     assert (result.exit_code, result.stdout.splitlines()[0]) == (
-        0, "note: 'results/plans/more.json': 1 of 2 runs are not stored"
+        0, "note: 'results/plans/more.json': 1 of 2 runs are not stored."
     )  # fmt: skip
     (store.root / "plans" / "more.json").write_text("{")
-    assert fault().startswith("cannot read 'results/plans/more.json'") and "delete it and run the suite" in fault()
+    assert fault().startswith("Cannot read 'results/plans/more.json'") and "Delete it and run the suite" in fault()
 
 
 # --- the table of all -------------------------------------------------------------------------------------------------
@@ -230,7 +216,7 @@ def test_a_table_that_does_not_agree_with_the_runs_is_a_fault(store):
     narrow = store.scores()[["seed"]].to_csv(index=False)
     for wrong in (text.replace(",0.25,", ",0.26,", 1), cut, short, narrow, ""):
         path.write_text(wrong)
-        assert fault() == "'results/scores.csv' does not agree with the runs: the same run command writes it anew"
+        assert fault() == "'results/scores.csv' does not agree with the runs. The same run command writes it again."
     path.write_text(text)
     publish(store, spec(2))
     assert "does not agree" in fault()
@@ -245,33 +231,14 @@ def test_a_table_of_an_older_version_may_have_fewer_columns(store):
 def test_no_table_is_no_fault(store):
     (store.root / "scores.csv").unlink()
     assert check().exit_code == 0
-    assert "note: there is no 'results/scores.csv': the same run command writes it anew" in check().stdout
+    assert "note: There is no 'results/scores.csv'. The same run command writes it again." in check().stdout
 
 
-# --- schema 1, and bad input ------------------------------------------------------------------------------------------
-
-
-def test_runs_of_schema_1_are_valid_and_counted(store):
-    result = check(SCHEMA1)
-    assert result.exit_code == 0
-    assert "note: 1 run of schema 1: only the sizes of their files are known\n" in result.stdout
-    assert result.stdout.endswith("1 run, 36 rows, 0 faults\n")
-    assert "schema 1" not in check().stdout
-
-
-def test_in_schema_1_what_cannot_be_read_is_still_seen(tmp_path):
-    root = tmp_path / "old"
-    shutil.copytree(SCHEMA1, root)
-    (folder,) = Store(root).folders()
-    names = ("artifacts.npz", "model.safetensors")
-    for name in names:
-        (folder / name).write_bytes(b"x" * (folder / name).stat().st_size)
-    found = faults(check(root))
-    assert all(line.startswith(f"cannot read '{folder}/{name}'") for line, name in zip(found, names, strict=True))
+# --- bad input --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("root", ["nowhere", "plans"])
 def test_a_folder_without_results_is_bad_input(store, root):
     result = CliRunner().invoke(main, ["check-results", "--results-dir", root])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"Error: there are no results in '{root}'" in result.stderr
+    assert f"Error: There are no results in '{root}'" in result.stderr

@@ -1,8 +1,5 @@
 import json
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +7,8 @@ from click.testing import CliRunner, Result
 
 from mmvae_bench.cli.app import main
 from mmvae_bench.store import merge as copying
-from mmvae_bench.store import publish as publishing
-from mmvae_bench.store.store import Store, read_run
+from mmvae_bench.store.run import StoredRun
+from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 from tests.stored import VERSIONS, damage, fail, plan, publish, row, rows, snapshot, spec
 
@@ -40,7 +37,7 @@ def counts(result: Result) -> str:
 
 
 def value(store: Store) -> float:
-    return store.rows(store.folder(RUN))[0]["value"]
+    return StoredRun.read(store.folder(RUN)).rows()[0]["value"]
 
 
 def names(store: Store) -> list[str]:
@@ -57,10 +54,10 @@ def test_absent_runs_are_copied_with_the_files_that_the_record_names(here, there
     result = merge("there")
     assert (result.exit_code, counts(result)) == (0, "1 copied, 0 the same, 0 preferred, 0 left out")
     copied = here.folder(RUN)
-    assert {path.name for path in copied.iterdir()} == {*read_run(folder)["files"], "run.json"}
+    assert {path.name for path in copied.iterdir()} == {*StoredRun.read(folder).record["files"], "run.json"}
     assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in copied.iterdir())
     assert names(here) == sorted([RUN.run_id, OTHER.run_id])  # no temporary is left
-    assert here.claims.held() == {}
+    assert not list((here.root / "work").iterdir())
 
 
 def test_what_is_copied_is_in_the_collated_table_and_a_second_merge_does_nothing(here, there):
@@ -84,8 +81,8 @@ def test_several_folders_join_and_what_two_of_them_have_is_copied_once(here, the
 
 def test_a_run_that_changes_between_reading_and_copying_is_left_out(here, there, monkeypatch):
     folder = publish(there, RUN)
-    restore = publishing.restore
-    monkeypatch.setattr(copying.publish, "restore", lambda target: (restore(target), damage(folder)))
+    restore = copying.restore
+    monkeypatch.setattr(copying, "restore", lambda target: (restore(target), damage(folder)))
     result = merge("there")
     assert (result.exit_code, counts(result)) == (1, "0 copied, 0 the same, 0 preferred, 1 left out")
     assert "model.safetensors was changed after it was written" in result.stderr
@@ -94,50 +91,19 @@ def test_a_run_that_changes_between_reading_and_copying_is_left_out(here, there,
 
 def test_a_run_that_appears_while_merging_is_not_replaced(here, there, monkeypatch):
     publish(there, RUN)
-    restore = publishing.restore
-    monkeypatch.setattr(
-        copying.publish, "restore", lambda target: (restore(target), publish(here, RUN, rows(RUN, 0.9)))
-    )
+    restore = copying.restore
+    monkeypatch.setattr(copying, "restore", lambda target: (restore(target), publish(here, RUN, rows(RUN, 0.9))))
     result = merge("there")
     assert result.exit_code == 1 and "has changed since it was compared" in result.stderr
     assert value(here) == 0.9
 
 
-def test_a_run_that_is_taken_over_while_it_is_copied_is_left_to_the_other(here, there, monkeypatch):
-    publish(there, RUN)
-    put = publishing.put
-
-    def steal(*args, **more):
-        (held,) = (here.claims.root / RUN.run_id).glob("*.json")
-        held.rename(held.with_name("thief.json"))
-        return put(*args, **more)
-
-    monkeypatch.setattr(copying.publish, "put", steal)
-    result = merge("there")
-    assert result.exit_code == 1 and "merge again" in result.stderr
-    assert here.status(RUN) == "absent" and names(here) == []
-
-
-def test_a_copy_that_another_has_cleared_away_is_left_out(here, there, monkeypatch):
-    publish(there, RUN)
-
-    def gone(path):
-        shutil.rmtree(path.parent)
-        raise FileNotFoundError
-
-    monkeypatch.setattr(copying, "sync", gone)
-    result = merge("there")
-    assert result.exit_code == 1 and "merge again" in result.stderr
-
-
 def test_a_replacement_that_was_cut_off_here_is_restored_and_not_replaced(here, there):
     publish(there, RUN, rows(RUN, 0.9))
     folder = publish(here, RUN)
-    room = folder.with_name(f"{folder.name}.0.old")
-    room.mkdir()
-    folder.rename(room / folder.name)
+    folder.rename(folder.with_name(f".{folder.name}.replaced"))
     result = merge("there")
-    assert result.exit_code == 1 and "merge again" in result.stderr
+    assert result.exit_code == 1 and "Merge again" in result.stderr
     assert value(here) == 0.5 and names(here) == [RUN.run_id]
 
 
@@ -159,7 +125,7 @@ def test_a_full_disk_is_a_sentence(here, there, monkeypatch):
     monkeypatch.setattr(copying, "sync", full)
     result = merge("there")
     assert result.exit_code == 2
-    assert "Error: cannot write under 'results' (No space left on device); what was copied is whole" in result.stderr
+    assert "Error: Cannot write to 'results' (No space left on device). What was copied is whole" in result.stderr
     assert names(here) == []
 
 
@@ -182,10 +148,10 @@ def test_other_values_under_the_same_conditions_are_a_conflict_and_nothing_is_co
     result = merge("there", *prefer)
     assert result.exit_code == 2
     assert (
-        f"mvae on pairs, missing none, seed 0 ({RUN.run_id}): other rows; largest difference 0.125, in accuracy a->b: "
-        "0.5 in 'results', 0.625 in 'there'\n" in result.stderr
+        f"mvae on pairs, complete, seed 0 ({RUN.run_id}): different rows; largest difference 0.125, in "
+        "accuracy a->b: 0.5 in 'results', 0.625 in 'there'\n" in result.stderr
     )
-    assert "Error: nothing was copied: the folders differ in 1 run, and not only" in result.stderr
+    assert "Error: Nothing was copied: the folders differ in 1 run, though versions" in result.stderr
     assert snapshot(here.root) == before
 
 
@@ -222,8 +188,8 @@ def test_other_conditions_are_refused_until_it_is_said_whose_runs_win(here, ther
     publish(there, RUN, rows(RUN, 0.75, **fields), info=info)
     before = snapshot(here.root)
     result = merge("there")
-    assert result.exit_code == 2 and "say whose win: --prefer DIR" in result.stderr
-    assert ": other " in result.stderr and "other rows" not in result.stderr
+    assert result.exit_code == 2 and "Choose which to keep: --prefer DIR" in result.stderr
+    assert ": different " in result.stderr and "other rows" not in result.stderr
     assert "largest difference 0.25, in accuracy a->b: 0.5 in 'results', 0.75 in 'there'" in result.stderr
     assert snapshot(here.root) == before
     ours = merge("there", "--prefer", "results")
@@ -244,7 +210,7 @@ def test_equal_rows_of_other_versions_are_not_the_same(here, there):
 def test_what_differs_is_named(here, there):
     publish(here, RUN)
     publish(there, RUN, rows(RUN, device="cuda"), info={"versions": {**VERSIONS, "torch": "2.15.0"}})
-    assert "other device (cpu, cuda), versions torch (2.11.0, 2.15.0); all 2 common values are equal" in (
+    assert "different device (cpu, cuda), versions torch (2.11.0, 2.15.0); all 2 common values are equal" in (
         merge("there").stderr
     )
 
@@ -265,7 +231,7 @@ def test_a_preferred_folder_without_the_run_decides_nothing(here, there):
     publish(here, OTHER)
     assert merge("there", "third", "--prefer", "results").exit_code == 2
     assert counts(merge("there", "third", "--prefer", "third")) == "0 copied, 0 the same, 1 preferred, 0 left out"
-    assert here.rows(here.folder(RUN))[0]["device"] == "cuda"
+    assert StoredRun.read(here.folder(RUN)).rows()[0]["device"] == "cuda"
 
 
 # --- failed runs ------------------------------------------------------------------------------------------------------
@@ -291,7 +257,7 @@ def test_of_two_failures_ours_stays(here, there):
     fail(here, RUN, "ours")
     fail(there, RUN, "theirs")
     assert merge("there").exit_code == 0
-    assert read_run(here.folder(RUN))["error"] == "ours"
+    assert StoredRun.read(here.folder(RUN)).error == "ours"
 
 
 def test_a_failure_is_copied_where_nothing_is_and_a_result_elsewhere_wins(here, there):
@@ -312,7 +278,9 @@ def test_a_broken_run_there_is_named_and_left_out(here, there, name):
     publish(there, OTHER)
     result = merge("there")
     assert (result.exit_code, counts(result)) == (1, "1 copied, 0 the same, 0 preferred, 1 left out")
-    assert result.stderr.startswith((f"left out: the results in '{broken}'", f"left out: cannot read '{broken}"))
+    assert result.stderr.startswith(
+        (f"left out: Cannot use the results in '{broken}'", f"left out: Cannot read '{broken}")
+    )
     assert (here.status(RUN), here.status(OTHER)) == ("absent", "done")
 
 
@@ -320,7 +288,7 @@ def test_a_run_at_the_wrong_place_is_left_out(here, there):
     folder = publish(there, RUN)
     folder.parent.rename(folder.parent.with_name("mopoe"))
     result = merge("there")
-    assert result.exit_code == 1 and "is a run of mvae on pairs; move it to runs/pairs/mvae/" in result.stderr
+    assert result.exit_code == 1 and "is a run of mvae on pairs. Move it to runs/pairs/mvae/" in result.stderr
     assert here.folders() == []
 
 
@@ -343,7 +311,7 @@ def test_a_broken_run_here_that_is_nowhere_whole_is_named(here, there):
     publish(there, OTHER)
     result = merge("there")
     assert result.exit_code == 1 and counts(result).startswith("1 copied")
-    assert f"scores.csv' is not written anew: the results in '{folder}' cannot be used" in result.stderr
+    assert f"scores.csv' is not written anew: Cannot use the results in '{folder}'" in result.stderr
 
 
 def test_a_run_of_a_newer_version_is_neither_taken_nor_replaced(here, there):
@@ -365,32 +333,21 @@ def test_a_run_that_a_living_process_has_is_left_out(here, there):
     publish(there, RUN)
     publish(there, OTHER)
     here.root.mkdir()
-    with here.claims.take(RUN.run_id):
+    under_way = UnderWay(here.root, RUN.run_id)
+    with under_way.locked():
+        under_way.start("c")
         result = merge("there")
     assert (result.exit_code, counts(result)) == (1, "1 copied, 0 the same, 0 preferred, 1 left out")
     assert f"its run is under way in 'results', by process {os.getpid()} on" in result.stderr
     assert here.status(RUN) == "absent"
 
 
-def test_a_claim_whose_process_is_gone_is_taken_over(here, there):
+def test_the_run_is_locked_while_it_is_copied(here, there, monkeypatch):
     publish(there, RUN)
-    here.root.mkdir()
-    die = "from pathlib import Path; from mmvae_bench.store.claims import Claims; Claims(Path('results')).take"
-    subprocess.run([sys.executable, "-c", f"{die}('{RUN.run_id}')"], check=True)
-    assert here.claims.holder(RUN.run_id).gone
-    assert merge("there").exit_code == 0
-    assert here.status(RUN) == "done" and here.claims.held() == {}
-
-
-def test_the_run_is_held_while_it_is_copied(here, there, monkeypatch):
-    publish(there, RUN)
-    held = []
-    put = publishing.put
-    monkeypatch.setattr(
-        copying.publish, "put", lambda *args, **more: held.extend(here.claims.held()) or put(*args, **more)
-    )
+    taken = []
+    monkeypatch.setattr(copying, "place", lambda target, *_, **__: taken.append(UnderWay(here.root, target.name).taken))
     merge("there")
-    assert held == [RUN.run_id]
+    assert taken == [True] and not UnderWay(here.root, RUN.run_id).taken
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -441,14 +398,8 @@ def test_a_plan_that_is_none_is_left_out(here, there, changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     result = merge("there")
     assert result.exit_code == 1
-    assert "left out: 'there/plans/custom.json' is no plan that this version knows; delete it" in result.stderr
+    assert "left out: 'there/plans/custom.json' is not a plan that this version knows. Delete it" in result.stderr
     assert not (here.root / "plans").exists() and here.status(RUN) == "done"
-
-
-def test_plans_and_runs_of_schema_1_are_merged(here):
-    result = merge(str(Path(__file__).parents[1] / "schema1"))
-    assert (result.exit_code, counts(result)) == (0, "1 copied, 0 the same, 0 preferred, 0 left out")
-    assert here.read_plan("custom")["run_ids"] == [folder.name for folder in here.folders()]
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -457,11 +408,11 @@ def test_plans_and_runs_of_schema_1_are_merged(here):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["there", "nowhere"], "there are no results in 'nowhere': it has no folder 'runs'"),
+        (["there", "nowhere"], "There are no results in 'nowhere': it has no folder 'runs'"),
         (["results"], "'results' cannot be merged into itself"),
         (["results/../results"], "cannot be merged into itself"),
-        (["there", "--prefer", "nowhere"], "--prefer is one of the folders that are merged, 'results', 'there', not"),
-        (["there", "--results-dir", "file/below"], "choose another --results-dir"),
+        (["there", "--prefer", "nowhere"], "--prefer names one of the merged folders, 'results', 'there', not"),
+        (["there", "--results-dir", "file/below"], "Choose another --results-dir"),
         ([], "Missing argument 'DIR...'"),
     ],
 )

@@ -1,16 +1,20 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
-from mmvae_bench.store import publish
-from mmvae_bench.store.store import COLUMNS, SCHEMA, RunResult, Store, read_run
+from mmvae_bench.store.publish import restore
+from mmvae_bench.store.run import SCHEMA, RunResult, StoredRun
+from mmvae_bench.store.store import COLUMNS, Store
 
 SPEC = RunSpec(
     dataset=Component("mnist_street", 1, {}),
@@ -54,9 +58,9 @@ def test_a_published_run_reads_back(store):
     assert folder == store.root / "runs" / "mnist_street" / "mvae" / SPEC.run_id
     assert store.status(SPEC) == "done"
     assert store.folders() == [folder]
-    run = read_run(folder)
-    assert (run["status"], run["rate"], run["spec"]) == ("done", 100.0, SPEC.to_dict())
-    assert set(run["files"]) == {"scores.jsonl", "history.csv", "model.safetensors", "artifacts.npz"}
+    run = StoredRun.read(folder)
+    assert (run.done, run.record["rate"], run.spec) == (True, 100.0, SPEC)
+    assert set(run.record["files"]) == {"scores.jsonl", "history.csv", "model.safetensors", "artifacts.npz"}
     assert [p.name for p in folder.parent.iterdir()] == [SPEC.run_id]  # no temporary left
 
 
@@ -89,7 +93,7 @@ def test_the_record_holds_no_nan(store):
 def test_a_failed_run_is_never_a_result_and_is_replaced(store):
     store.publish(result(error="the loss is NaN", rows=[]))
     assert store.status(SPEC) == "failed"
-    assert read_run(store.folder(SPEC))["error"] == "the loss is NaN"
+    assert StoredRun.read(store.folder(SPEC)).error == "the loss is NaN"
     assert len(store.scores()) == 0
     store.publish(result())
     assert store.status(SPEC) == "done"
@@ -104,8 +108,8 @@ def test_a_folder_cut_off_names_itself_and_the_way_out(store, name, fault):
     else:
         os.truncate(folder / name, (folder / name).stat().st_size // 2)
     assert store.status(SPEC) == "broken"
-    for read in (store.scores, lambda: read_run(folder)):
-        with pytest.raises(BenchError, match="move the folder away, or let the same run command") as raised:
+    for read in (store.scores, lambda: StoredRun.read(folder)):
+        with pytest.raises(BenchError, match=r"Move the folder elsewhere, or rerun the same command") as raised:
             read()
         assert str(folder) in str(raised.value)
         assert name in str(raised.value)
@@ -117,7 +121,7 @@ def test_a_record_that_is_none_is_said_to_be(store, text):
     (folder / "run.json").write_text(text)
     assert store.status(SPEC) == "broken"
     with pytest.raises(BenchError, match=r"run\.json|its spec was edited"):
-        read_run(folder)
+        StoredRun.read(folder)
 
 
 def test_an_edited_spec_is_seen(store):
@@ -126,7 +130,7 @@ def test_an_edited_spec_is_seen(store):
     run["spec"]["seed"] = 5
     (folder / "run.json").write_text(json.dumps(run))
     with pytest.raises(BenchError, match="its spec was edited"):
-        read_run(folder)
+        StoredRun.read(folder)
 
 
 def test_a_broken_folder_is_kept_beside_its_replacement(store):
@@ -149,32 +153,6 @@ def test_what_another_process_left_half_written_is_ignored(store):
     assert store.status(SPEC) == "done"
 
 
-def test_a_folder_of_schema_1_is_read():
-    """One that an older version wrote, before files had checksums."""
-    old = Store(Path(__file__).parents[1] / "schema1")
-    (folder,) = old.folders()
-    assert read_run(folder)["schema"] == 1
-    frame = old.scores()
-    assert len(frame) == 36 and set(frame.schema) == {1}
-    assert set(frame.engine) == {"eager"} and list(frame.columns) == list(COLUMNS)
-    assert old.history(folder)[-1]["epoch"] == 2
-    assert old.read_plan()["run_ids"] == [folder.name]
-
-
-def test_rows_from_before_precision_and_engine_have_what_was_meant(tmp_path):
-    shutil.copytree(Path(__file__).parents[1] / "schema1", tmp_path / "old")
-    (folder,) = Store(tmp_path / "old").folders()
-    rows = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
-    for row in rows:
-        del row["precision"], row["engine"]
-    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    record = json.loads((folder / "run.json").read_text())
-    record["files"]["scores.jsonl"] = (folder / "scores.jsonl").stat().st_size
-    (folder / "run.json").write_text(json.dumps(record))
-    frame = Store(tmp_path / "old").scores()
-    assert set(frame.precision) == {"fp32"} and set(frame.engine) == {"eager"}
-
-
 @pytest.mark.parametrize("name", ["scores.jsonl", "run.json"])
 def test_one_flipped_bit_is_seen(store, name):
     folder = store.publish(result())
@@ -187,45 +165,70 @@ def test_one_flipped_bit_is_seen(store, name):
         store.scores()
 
 
-def test_what_is_replaced_must_be_what_was_seen(store):
-    store.publish(result(error="NaN", rows=[]))
-    seen = store.stamp(SPEC)
-    assert store.publish(result(), seen)
-    assert store.publish(result(info={"rate": 2.0}), seen) is None
-    assert store.publish(result(), "") is None
-    assert read_run(store.folder(SPEC))["rate"] == 100.0
-    assert [p.name for p in store.folder(SPEC).parent.iterdir()] == [SPEC.run_id]
-
-
-def test_who_lost_the_run_publishes_nothing(store):
-    answers = iter([True, False])
-    assert store.publish(result(), held=lambda: next(answers)) is None
-    assert store.folders() == []
-    assert store.publish(result(), held=lambda: False) is None
-    assert not list(store.folder(SPEC).parent.iterdir())
+def test_a_failure_never_takes_the_place_of_a_result(store):
+    folder = store.publish(result())
+    assert store.publish(result(error="NaN", rows=[])) is None
+    assert StoredRun.read(folder).done
 
 
 def test_a_replacement_that_was_cut_off_is_undone_or_finished(store):
     folder = store.publish(result())
-    room = folder.with_name(f"{folder.name}.0.old")
-    room.mkdir()
-    folder.rename(room / folder.name)  # killed between the two renames
+    aside = folder.with_name(f".{folder.name}.replaced")
+    folder.rename(aside)  # killed between the two renames
     folder.with_name(f".{folder.name}.abc.tmp").mkdir()
-    publish.restore(folder)
+    assert store.folders() == []
+    restore(folder)
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
-    shutil.copytree(folder, room / folder.name)  # killed after them
-    publish.restore(folder)
+    shutil.copytree(folder, aside)  # killed after them
+    restore(folder)
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
-def test_a_folder_that_was_moved_away_by_hand_stays_where_it_is(store):
-    folder = store.publish(result())
-    folder.rename(folder.with_suffix(".old"))
-    publish.restore(folder)
-    assert store.status(SPEC) == "absent"
-    assert store.publish(result())
-    publish.restore(folder)
-    assert sorted(p.suffix for p in folder.parent.iterdir()) == ["", ".old"]
+@settings(deadline=None, max_examples=60)
+@given(at=st.integers(0, 60), name=st.sampled_from(["done", "failed", "broken"]))
+def test_a_death_at_any_system_call_of_a_replacement_leaves_a_run_that_can_be_read(tmp_path_factory, at, name):
+    """Each call that changes the disk is a step, and the process dies before one of them."""
+    store = Store(tmp_path_factory.mktemp("root"))
+    folder = store.publish(result(error="NaN" if name == "failed" else "", info={"rate": 1.0}))
+    if name == "broken":
+        (folder / "history.csv").write_text("mine")
+    with dying(at):
+        store.publish(result(info={"rate": 2.0}))
+    restore(folder)
+    if name == "broken" and store.status(SPEC) != "done":
+        assert store.status(SPEC) in ("broken", "absent")
+    else:
+        assert StoredRun.read(folder).record["rate"] in (1.0, 2.0)
+    kept = [path for path in folder.parent.iterdir() if (path / "history.csv").read_text() == "mine"]
+    assert name != "broken" or len(kept) == 1, "what was edited is never lost"
+    assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
+    store.publish(result(info={"rate": 3.0}))
+    assert StoredRun.read(folder).record["rate"] == 3.0
+
+
+class Died(BaseException):
+    """The process is no more: nothing that follows is done."""
+
+
+@contextmanager
+def dying(at: int) -> Iterator[None]:
+    """Let the process die before its system call number ``at`` that changes the disk; nothing follows."""
+    left = [at]
+    names = ("mkdir", "rename", "unlink", "rmdir", "open")
+    with pytest.MonkeyPatch.context() as patch:
+        for each in names:
+            original = getattr(os, each)
+
+            def call(*args, original=original, **more):
+                writes = original.__name__ != "open" or (len(args) > 1 and args[1] & os.O_CREAT)
+                left[0] -= writes
+                if left[0] < 0 and writes:
+                    raise Died
+                return original(*args, **more)
+
+            patch.setattr(os, each, call)
+        with suppress(Died):
+            yield
 
 
 def test_a_result_of_a_newer_version_is_not_replaced(store):
@@ -252,17 +255,17 @@ def test_a_table_that_was_read_before_a_run_was_published_is_written_again(store
 
 
 def test_plans_are_kept_by_name_and_the_last_is_the_default(store):
-    with pytest.raises(BenchError, match=r"no runs under .*; first: mmvae-bench run"):
+    with pytest.raises(BenchError, match=r"There are no runs under .*\. First: mmvae-bench run"):
         store.read_plan()
     store.write_plan("one", {"run_ids": ["a" * 16]})
     store.write_plan("two", {"run_ids": ["b" * 16]})
     os.utime(store.root / "plans" / "one.json", (0, 0))
     assert store.read_plan()["name"] == "two"
     assert store.read_plan("one")["run_ids"] == ["a" * 16]
-    with pytest.raises(BenchError, match=r"no runs of 'three' under .*; there are one, two"):
+    with pytest.raises(BenchError, match=r"There are no runs of 'three' under .* There are one, two"):
         store.read_plan("three")
     (store.root / "plans" / "two.json").write_text("{")
-    with pytest.raises(BenchError, match=r"cannot read .*two\.json.*delete it and run the suite again"):
+    with pytest.raises(BenchError, match=r"Cannot read .*two\.json.*Delete it and run the suite again"):
         store.read_plan("two")
 
 
@@ -270,7 +273,7 @@ def test_plans_are_kept_by_name_and_the_last_is_the_default(store):
 def test_a_root_that_cannot_be_written_to_is_said_before_any_work(tmp_path, make):
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(BenchError, match=r"cannot write results under .*choose another --results-dir"):
+        with pytest.raises(BenchError, match=r"Cannot write results under .*Choose another --results-dir"):
             Store(root).check_writable(make=make)
 
 

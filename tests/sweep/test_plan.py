@@ -8,7 +8,8 @@ from mmvae_bench.datasets.base import Built, Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError, Unsupported
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import Missing
-from mmvae_bench.store.store import RunResult, Store
+from mmvae_bench.store.run import RunResult
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.estimate import OTHER_RATE, RATES, estimate
 from mmvae_bench.sweep.plan import Plan, Request, make_plan
 from mmvae_bench.types import Modality
@@ -83,8 +84,8 @@ def test_the_grid_has_each_run_once_and_ratio_0_once(store):
     asked = {"missing": (0.0, 0.5), "schemes": ("split", "only:left"), "seeds": (0, 1), "models": ("mvae", "mvae[k=1]")}
     plan = plan_of(store, **asked)
     assert len(plan.entries) == 3 * 2  # mvae[k=1] is mvae: its default
-    assert [str(e.missing) for e in plan.entries[::2]] == ["none", "split 0.5", "only:left 0.5"]
-    assert plan.entries[0].title == "mvae on pairs, missing none, seed 0"
+    assert [e.missing.text for e in plan.entries[::2]] == ["complete", "split 0.5", "only:left 0.5"]
+    assert plan.entries[0].title == "mvae on pairs, complete, seed 0"
 
 
 def test_rate_optimiser_scales_and_weights_take_the_protocols_place(store):
@@ -132,7 +133,7 @@ def test_a_model_that_cannot_is_skipped_with_its_reason(store):
     ]
     first = plan.entries[0].spec
     assert plan.record()["run_ids"] == [first.run_id]
-    assert plan.record()["titles"] == {first.run_id: "picky on pairs, missing none, seed 0"}
+    assert plan.record()["titles"] == {first.run_id: "picky on pairs, complete, seed 0"}
 
 
 def test_absent_data_does_not_stop_the_others(store):

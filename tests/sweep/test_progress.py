@@ -3,8 +3,7 @@
 import pytest
 
 from mmvae_bench.store.work import UnderWay
-from mmvae_bench.sweep import progress
-from mmvae_bench.sweep.progress import Board, state
+from mmvae_bench.sweep.progress import Board, progress
 
 
 def note(root, name: str, epoch: int, command: str = "ours") -> None:
@@ -28,21 +27,25 @@ def test_only_runs_of_this_command_that_are_not_done_are_shown(tmp_path):
 def test_the_time_left_counts_from_when_work_was_first_seen(tmp_path, monkeypatch):
     """Neither imports before it, nor the epochs that a resumed run brings along."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     board = Board({"a": 1.0, "b": 1.0}, tmp_path, "ours")
+    monkeypatch.setattr(board._bars, "get_time", lambda: now[0])
+
+    def summary() -> str:
+        board._show(board._notes())
+        return board._summary()
+
+    assert summary() == "0 of 2 runs done"
     now[0] = 160.0
-    note(tmp_path, "a", 0)
-    assert board._summary(board._notes()) == "0 of 2 runs done"
     note(tmp_path, "a", 5)
-    assert board._summary(board._notes()) == "0 of 2 runs done"
+    assert summary() == "0 of 2 runs done"
     now[0] = 170.0
     note(tmp_path, "a", 6)
-    assert board._summary(board._notes()) == "0 of 2 runs done, 2 min 20 s left"  # 10 s a tenth, 14 tenths left
+    assert summary() == "0 of 2 runs done, 0:02:20 left"  # 10 s a tenth, 14 tenths left
     board.finish("a", "done")
     now[0] = 210.0
-    assert board._summary(board._notes()) == "1 of 2 runs done, 1 min 40 s left"
+    assert summary() == "1 of 2 runs done, 0:01:40 left"
 
 
 @pytest.mark.parametrize(("epoch", "words"), [(0, "epoch 0/10"), (3, "epoch 3/10, loss 1.25"), (10, "scoring")])
 def test_a_run_is_somewhere_in_its_epochs_or_scored(epoch, words):
-    assert state({"epoch": epoch, "epochs": 10, "loss": 1.25}) == words
+    assert progress({"epoch": epoch, "epochs": 10, "loss": 1.25}) == words

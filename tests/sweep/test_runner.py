@@ -16,7 +16,6 @@ from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.models.mvae import MVAE
-from mmvae_bench.store.claims import _write
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.request import Request, Settings
@@ -122,7 +121,7 @@ def test_a_resumed_run_of_an_engine_that_promises_no_bits_is_marked(settings, mo
     settings = replace(settings, compiled=True)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "mmvae_bench.store.publish.write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+            "mmvae_bench.store.store.write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
         )
         with pytest.raises(BenchError, match="No space left"):
             run(settings, models=("mvae",))
@@ -134,12 +133,11 @@ def test_a_resumed_run_of_an_engine_that_promises_no_bits_is_marked(settings, mo
 def test_what_a_process_left_that_died_after_publishing_is_removed(settings):
     _, store = run(settings, models=("mvae",))
     name = store.folders()[0].name
-    claim = store.claims.take(name)
-    _write(claim.path, replace(claim.holder, pid=2**22 + 1), 0)  # no such process
     (store.root / "work" / name).mkdir()
     (store.root / "work" / name / "log.txt").write_text("")
+    (store.root / "work" / f"{name}.lock").write_text("")
     assert run(settings, models=("mvae",))[0] == 0
-    assert not [*(store.root / "work").iterdir(), *(store.root / "claims").iterdir()]
+    assert not list((store.root / "work").iterdir())
 
 
 def test_a_folder_cut_off_in_the_middle_is_kept_aside_and_run_again(settings):

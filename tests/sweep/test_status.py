@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,25 @@ def note(store: Store, run, epoch: int, loss: float = 1.5, checkpoint: bool = Tr
         under_way.checkpoint.write_text("")
 
 
+@contextmanager
+def taken(store: Store, *runs):
+    """Have runs, as a worker has them."""
+    with ExitStack() as stack:
+        for run in runs:
+            under_way = UnderWay(store.root, run.run_id)
+            assert stack.enter_context(under_way.locked())
+            under_way.start("c")
+        yield
+
+
 def die_with(store: Store, run) -> int:
-    """Let another process claim a run and die; return its number."""
-    code = "from pathlib import Path; from mmvae_bench.store.claims import Claims; Claims(Path('results')).take"
-    process = subprocess.Popen([sys.executable, "-c", f"{code}('{run.run_id}')"])
+    """Let another process take a run and die; return its number."""
+    code = (
+        "from pathlib import Path; from mmvae_bench.store.work import UnderWay\n"
+        f"under_way = UnderWay(Path('results'), '{run.run_id}')\n"
+        "with under_way.locked(): under_way.start('c'); import os; os._exit(0)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
     assert process.wait(60) == 0
     return process.pid
 
@@ -59,29 +75,27 @@ def test_runs_that_are_done_under_way_failed_and_left_are_counted(store):
     publish(store, RUNS[0])
     fail(store, RUNS[1])
     note(store, RUNS[2], 5)
-    with store.claims.take(RUNS[2].run_id):
+    with taken(store, RUNS[2]):
         found = status().stdout.splitlines()
     assert found[0] == "Plan 'custom': Six runs"
     assert found[1].startswith("1 done, 1 under way, 1 failed, 3 left")
 
 
-def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_its_age(store):
+def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_since_when(store):
     plan(store, *RUNS)
     note(store, RUNS[0], 5)
-    with store.claims.take(RUNS[0].run_id) as claim:
-        old = claim.path.stat().st_mtime - 40
-        os.utime(claim.path, (old, old))
-        result = CliRunner().invoke(main, ["status"])
-    assert "Under way:\n" in result.stdout
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("  ")]
-    start = f"  {RUNS[0].title}: epoch 5/20, loss 1.50; process {os.getpid()} on {os.uname().nodename}, renewed "
-    assert line.startswith(start) and line.removeprefix(start) in ("40 s ago", "41 s ago", "42 s ago")
+    with taken(store, RUNS[0]):
+        found = lines()
+    assert "Under way:" in found
+    (line,) = [line for line in found if line.startswith("  ")]
+    start = f"  {RUNS[0].title}: epoch 5/20, loss 1.50; process {os.getpid()} on {os.uname().nodename}, since 20"
+    assert line.startswith(start) and line.endswith(" UTC")
 
 
 def test_a_run_that_has_only_begun_is_starting_and_one_that_is_scored_is_scoring(store):
     plan(store, *RUNS)
     note(store, RUNS[1], 20)
-    with store.claims.take(RUNS[0].run_id), store.claims.take(RUNS[1].run_id):
+    with taken(store, RUNS[0], RUNS[1]):
         text = CliRunner().invoke(main, ["status"]).stdout
     assert f"  {RUNS[0].title}: starting; process" in text  # the plan has its title
     assert f"  {RUNS[1].title}: scoring; process" in text
@@ -94,7 +108,7 @@ def test_a_run_whose_process_died_is_left_and_says_who_it_was(store):
     found = lines()
     assert found[1] == "0 done, 0 under way, 0 failed, 2 left"
     assert found[2:] == [
-        "Interrupted; the same run command goes on from their checkpoints:",
+        "Interrupted; the same run command resumes them from their checkpoints:",
         f"  {RUNS[0].title}: epoch 7/20, loss 1.50; process {pid} on {os.uname().nodename}, died",
         "To go on: mmvae-bench run --models mvae",
     ]
@@ -129,7 +143,7 @@ def test_broken_runs_are_counted(store):
 def test_a_stored_run_that_is_scored_again_is_under_way(store):
     plan(store, RUNS[0])
     publish(store, RUNS[0])
-    with store.claims.take(RUNS[0].run_id):
+    with taken(store, RUNS[0]):
         text = CliRunner().invoke(main, ["status"]).stdout
     assert "0 done, 1 under way" in text
 
@@ -144,7 +158,7 @@ def test_the_time_left_is_the_mean_of_the_done_times_what_is_left(store):
     assert lines()[1].endswith("4 left; about 80 s left, one run after the other (rough: from the mean of those done)")
     note(store, RUNS[2], 5)
     note(store, RUNS[3], 15)
-    with store.claims.take(RUNS[2].run_id), store.claims.take(RUNS[3].run_id):
+    with taken(store, RUNS[2], RUNS[3]):
         text = CliRunner().invoke(main, ["status"]).stdout
     assert "2 left; about 30 s left, 2 runs at a time (rough" in text  # 20 s x (4 - 1/4 - 3/4) / 2
 
@@ -179,7 +193,7 @@ def test_the_command_to_go_on_is_whole(store):
 def test_without_a_plan_all_runs_are_meant(store):
     publish(store, RUNS[0])
     note(store, RUNS[1], 3)
-    with store.claims.take(RUNS[2].run_id):
+    with taken(store, RUNS[2]):
         text = CliRunner().invoke(main, ["status"]).stdout
     assert text.startswith("All runs under 'results'\n1 done, 1 under way, 0 failed, 1 left; about")
     assert f"  {RUNS[1].title}: epoch 3/20" in text and f"  {RUNS[2].run_id}: starting" in text
@@ -190,7 +204,7 @@ def test_a_plan_of_an_older_version_without_titles_is_read(store):
     fail(store, RUNS[0])
     note(store, RUNS[1], 3)
     found = lines()
-    assert "  mvae on pairs, missing none, seed 0: the loss is NaN" in found  # of its spec, which has no label
+    assert "  mvae on pairs, complete, seed 0: the loss is NaN" in found  # of its spec, which has no label
     assert f"  {RUNS[1].title}: epoch 3/20, loss 1.50" in found
 
 

@@ -56,7 +56,7 @@ def test_a_paper_s_own_settings_can_be_written_down(write):
     request = load_suite(write(text + "scales = {mnist = 0.75}\nweights = {mnist = 4}"))
     assert (request.learning_rate, request.optimiser) == (1, "amsgrad")
     assert (request.scales, request.weights) == ({"mnist": 0.75}, {"mnist": 4})
-    assert list(map(str, request.holes)) == ["none", "split 0.5", "split 0.5 (incomplete rows dropped)"]
+    assert [hole.text for hole in request.holes] == ["complete", "split 0.5", "split 0.5 (incomplete rows dropped)"]
 
 
 def test_an_empty_file_is_the_defaults(write):

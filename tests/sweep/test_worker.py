@@ -1,5 +1,6 @@
-"""One task: what becomes of a run, of its folder and of its claim, whatever happens to the process or beside it."""
+"""One task: what becomes of a run, of its folder and of its lock, whatever happens to the process or beside it."""
 
+import errno
 import os
 import signal
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmvae_bench.errors import BenchError, TrainingFailed
+from mmvae_bench.errors import BenchError
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
@@ -16,7 +17,7 @@ from mmvae_bench.sweep import runner as sweep
 from mmvae_bench.sweep import signals as stops
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.request import Request
-from mmvae_bench.sweep.worker import DEATHS, Command, Halt, Task, work
+from mmvae_bench.sweep.worker import CRASHES, Command, Halt, Task, work
 from tests.sweep.test_runner import DATA, run
 
 COMMAND = Command("ours", os.getpid())
@@ -39,19 +40,21 @@ def made(task: Task, **changes) -> RunResult:
     return RunResult(task.spec, [], info={"seconds": {"train": 1.0, "evaluate": 1.0}}, **changes)
 
 
-def test_a_run_that_was_taken_over_is_left_to_the_thief_whatever_comes_of_it_here(task, settings, store, monkeypatch):
-    """Also its failure, and the thief's checkpoint."""
+def test_a_run_that_another_process_has_is_left_alone(task, settings, store):
+    under_way = UnderWay(store.root, task.spec.run_id)
+    with under_way.locked() as ours:
+        assert ours and under_way.taken
+        assert work(task, settings, COMMAND).how == "busy"
+    assert not under_way.taken and not list((store.root / "work").iterdir())
 
-    def robbed(*_arguments, **_more):
-        thief = store.claims.take(task.spec.run_id, expired=store.claims.holder(task.spec.run_id))
-        assert thief
-        UnderWay(store.root, task.spec.run_id).checkpoint.write_text("the thief's")
-        raise TrainingFailed("the loss is NaN")
 
-    monkeypatch.setattr(execute, "run", robbed)
-    assert work(task, settings, COMMAND).how == "busy"
-    assert UnderWay(store.root, task.spec.run_id).checkpoint.read_text() == "the thief's"
-    assert store.status(task.spec) == "absent"
+def test_a_file_system_without_locks_is_a_sentence_that_names_the_way_out(task, settings, store, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("filelock._unix.fcntl.flock", refuse)
+    outcome = work(task, settings, COMMAND)
+    assert outcome.how == "unwritable" and "no locks" in outcome.sentence and "--shard" in outcome.sentence
 
 
 def test_a_value_that_is_no_json_fails_its_run_and_no_other(task, settings, store, monkeypatch):
@@ -69,38 +72,40 @@ def test_a_run_whose_stored_failure_was_removed_meanwhile_is_done(task, settings
 
 
 def test_a_task_that_was_sent_before_the_command_was_asked_to_stop_does_nothing(task, settings, store):
-    store.claims.root.mkdir()
+    COMMAND.request(store.root).parent.mkdir()
     COMMAND.request(store.root).touch()
     assert work(task, settings, COMMAND).how == "stopped"
-    assert not (store.root / "work").exists()
+    assert list((store.root / "work").iterdir()) == [COMMAND.request(store.root)]
 
 
-def test_deaths_count_only_while_a_run_does_not_get_on(task, store):
+def test_crashes_count_only_while_a_run_does_not_get_on(task, store):
     under_way = UnderWay(store.root, task.spec.run_id)
-    under_way.start()
-    assert [under_way.deaths("ours", another=True) for _ in range(DEATHS)] == [1, 2, 3]
-    assert under_way.deaths("ours", another=False) == DEATHS
-    assert under_way.deaths("another", another=False) == 0
-    under_way.checkpoint.write_text("")  # it went on before it died again
-    assert under_way.deaths("ours", another=False) == 0
-    assert under_way.deaths("ours", another=True) == 1
+    under_way.folder.mkdir(parents=True)
+    assert [under_way.start("ours").crashes for _ in range(CRASHES + 1)] == [0, 1, 2, CRASHES]
+    under_way.checkpoint.write_text("")  # it went on before it crashed again
+    assert under_way.start("ours").crashes == 1
+    assert under_way.start("ours").crashes == 2
+    assert under_way.start("another").crashes == 0
+    under_way.leave()
+    assert under_way.start("another").crashes == 0, "a process that stopped in order did not crash"
 
 
-def test_a_run_must_stop_when_it_is_lost_when_its_command_is_gone_and_when_it_is_asked(task, store, monkeypatch):
-    claim, now = store.claims.take(task.spec.run_id), [0.0]
-    halt = Halt(claim, COMMAND.request(store.root), os.getppid(), lambda: now[0])
+def test_a_run_must_stop_when_its_folder_or_command_is_gone_and_when_it_is_asked(task, store, monkeypatch):
+    under_way, now, asked = UnderWay(store.root, task.spec.run_id), [0.0], COMMAND.request(store.root)
+    under_way.folder.mkdir(parents=True)
+    halt = Halt(under_way.folder, asked, os.getppid(), lambda: now[0])
     assert halt() == ""
     monkeypatch.setattr(os, "getppid", lambda: 1)
     assert halt() == "", "it looks twice a second"
     now[0] += 1
     assert halt() == "its command is gone"
-    own = Halt(claim, COMMAND.request(store.root), os.getpid(), lambda: now[0])  # in the command's own process
+    own = Halt(under_way.folder, asked, os.getpid(), lambda: now[0])  # in the command's own process
     assert own() == ""
-    COMMAND.request(store.root).touch()
+    asked.touch()
     now[0] += 1
     assert own() == "asked to"
-    claim.lost = True
-    assert "another process has taken the run over" in Halt(claim, COMMAND.request(store.root), 0, lambda: now[0])()
+    under_way.clear()
+    assert Halt(under_way.folder, asked, 0, lambda: now[0])() == "its results folder is gone"
 
 
 def test_who_listens_no_more_does_not_keep_us_from_stopping(monkeypatch):
@@ -142,5 +147,5 @@ def test_workers_that_die_before_they_begin_are_a_sentence_after_three_rounds(se
 
 def test_a_folder_that_cannot_hold_a_plan_is_a_sentence(settings, store):
     (store.root / "plans").write_text("")
-    with pytest.raises(BenchError, match="cannot be written under"):
+    with pytest.raises(BenchError, match="Cannot write to"):
         run(settings, models=("mvae",))

@@ -95,7 +95,7 @@ def _parts(rows: Sequence[Exemplar], label: str) -> list[Part]:
 
 def _columns(rows: Sequence[Exemplar], label: str, key: str) -> list[tuple[str, Texts | Pixels]]:
     """One column a missing pattern."""
-    found = [(row.text, _entries(row.arrays[label].get(key))) for row in rows]
+    found = [(row.missing.text, _entries(row.arrays[label].get(key))) for row in rows]
     return [(text, entries) for text, entries in found if entries is not None]
 
 

@@ -34,7 +34,7 @@ def curves(tables: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[st
 
 def _swept(table: Table) -> bool:
     """Whether there is a missing ratio to draw against."""
-    return len({column.ratio for column in table.columns}) > 1
+    return len({column.missing.ratio for column in table.columns}) > 1
 
 
 def _crowded(schemes: Sequence[Table]) -> bool:
@@ -68,10 +68,10 @@ def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
 
 def _curve(ax: Axes, table: Table, text: str, looks: Mapping[str, Look]) -> None:
     """One panel: a line a model, its seeds as dots, a band where there are enough of them."""
-    columns = sorted((c for c in table.columns if c.text == text), key=lambda c: c.ratio)
-    ratios = sorted({c.ratio for c in columns})
+    columns = sorted((c for c in table.columns if c.text == text), key=lambda c: c.missing.ratio)
+    ratios = sorted({c.missing.ratio for c in columns})
     for number, (label, row) in enumerate(table.cells.items()):
-        points = [(c.ratio if len(ratios) > 1 else number, row[c]) for c in columns if row[c].score]
+        points = [(c.missing.ratio if len(ratios) > 1 else number, row[c]) for c in columns if row[c].score]
         _line(ax, points, looks[label])
     draw_chance(ax, columns, table.chance)
     if words(table.metric).ceiling:
@@ -118,7 +118,7 @@ def draw_chance(
     ax: Axes, columns: list[Column], chance: Mapping[Column, tuple[float, float]], dash: str = "--"
 ) -> None:
     """Chance (or a ceiling): a line where it is one number, else the middle of its range over models."""
-    known = [(c.ratio, sum(chance[c]) / 2) for c in columns if c in chance]
+    known = [(c.missing.ratio, sum(chance[c]) / 2) for c in columns if c in chance]
     if len({round(value, 6) for _, value in known}) == 1:
         ax.axhline(known[0][1], color="black", linewidth=0.9, linestyle=dash, zorder=1)
     elif known:

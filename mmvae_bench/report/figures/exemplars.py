@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mmvae_bench.report.select import Run
-from mmvae_bench.report.words import condition_text
+from mmvae_bench.spec import Missing
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -21,40 +21,34 @@ class Exemplar:
         arrays: Model label -> its artifacts.
     """
 
-    scheme: str
-    ratio: float
+    missing: Missing
     seed: int
     arrays: dict[str, Arrays]
-
-    @property
-    def text(self) -> str:
-        """``complete`` or ``split 0.5``."""
-        return condition_text(self.scheme, self.ratio)
 
 
 def exemplars(runs: Sequence[Run], group: str, labels: Sequence[str]) -> list[Exemplar]:
     """The panel rows of a data set's figures: its lowest ratio and, if another, its highest (of the first scheme)."""
-    own = [run for run in runs if run.group == group and (run.folder / "artifacts.npz").exists()]
+    own = [run for run in runs if run.group == group and (run.stored.folder / "artifacts.npz").exists()]
     if not own:
         return []
-    ratios = [run.ratio for run in own]
-    rows = [_exemplar([run for run in own if run.ratio == ratio], labels) for ratio in (min(ratios), max(ratios))]
-    return rows[: 1 + (min(ratios) < max(ratios))]
+    ratios = sorted({run.missing.ratio for run in own})
+    ends = dict.fromkeys((ratios[0], ratios[-1]))
+    return [_exemplar([run for run in own if run.missing.ratio == ratio], labels) for ratio in ends]
 
 
 def _exemplar(runs: list[Run], labels: Sequence[str]) -> Exemplar:
-    scheme = runs[0].scheme
-    runs = [run for run in runs if run.scheme == scheme]
+    missing = runs[0].missing
+    runs = [run for run in runs if run.missing == missing]
     by_seed = {seed: {run.label: run for run in runs if run.seed == seed} for seed in sorted({r.seed for r in runs})}
     most = max(len(found) for found in by_seed.values())
     seed = next(seed for seed, found in by_seed.items() if len(found) == most)
     found = by_seed[seed]
-    return Exemplar(scheme, runs[0].ratio, seed, {name: found[name].artifacts() for name in labels if name in found})
+    return Exemplar(missing, seed, {name: found[name].artifacts() for name in labels if name in found})
 
 
 def describe_rows(rows: Sequence[Exemplar]) -> str:
     """Return the text ``Rows: complete (seed 0), split 0.5 (seed 0).`` for captions."""
-    listed = ", ".join(f"{row.text} (seed {row.seed})" for row in rows)
+    listed = ", ".join(f"{row.missing.text} (seed {row.seed})" for row in rows)
     return f"{'Rows' if len(rows) > 1 else 'Runs'}: {listed}."
 
 

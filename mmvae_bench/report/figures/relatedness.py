@@ -28,7 +28,7 @@ def histograms(rows: Sequence[Exemplar], group: str, looks: Mapping[str, Look], 
         for line, row in zip(axes, rows, strict=True):
             for ax, label in zip(line, labels, strict=True):
                 _histogram(ax, row, label, pair, looks[label].colour)
-            line[0].set_ylabel(f"{row.text}\ndensity")
+            line[0].set_ylabel(f"{row.missing.text}\ndensity")
         for ax, label in zip(axes[0], labels, strict=True):
             ax.set_title(label)
         a, _, b = pair.partition("+")
@@ -120,7 +120,7 @@ def draw_matrices(
         heat.set_yticks(places, [str(leaf) for leaf in names_of])
         heat.tick_params(length=0, labelsize=6.5)
         heat.set_xlabel(names[1] if i == len(rows) - 1 else "")
-        heat.set_ylabel(f"{rows[i].text}\n{names[0]}" if label == labels[0] else "")
+        heat.set_ylabel(f"{rows[i].missing.text}\n{names[0]}" if label == labels[0] else "")
     if image is not None:
         figure.colorbar(image, ax=list(axes.ravel()), label="distance / mean distance", shrink=0.6, aspect=30)
 

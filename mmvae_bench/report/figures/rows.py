@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from mmvae_bench.report.figures.style import COLOURS, MARKERS, legend_below, new_figure
 from mmvae_bench.report.tables import Column, Table
-from mmvae_bench.report.words import condition_text, words
+from mmvae_bench.report.words import words
 
 PANEL = 2.4  # inches wide
 ROW = 0.17  # inches high
@@ -55,8 +55,8 @@ def _marks(ax: Axes, table: Table, column: Column, number: int) -> None:
 
 def _handles(tables: Sequence[Table]) -> list[Line2D]:
     """The legend: missing patterns, then chance and ceiling."""
-    ratios = list(dict.fromkeys(column.ratio for column in tables[0].columns))
-    names = [condition_text(tables[0].scheme if len(tables) == 1 else "", ratio).strip() for ratio in ratios]
+    patterns = list(dict.fromkeys(column.missing for column in tables[0].columns))
+    names = [m.text if len(tables) == 1 or m.ratio == 0 else f"{m.ratio:g}" for m in patterns]
     found = [
         Line2D([], [], color=COLOURS[i], marker=MARKERS[i], markersize=4, linestyle="", label=name)
         for i, name in enumerate(names)

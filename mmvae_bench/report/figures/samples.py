@@ -21,7 +21,7 @@ Strip = tuple[str, Pixels | None]  # a text and a row of pictures; None = a gap
 def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
     """One figure a model: columns are classes; below each source what is generated from it."""
     for number, label in enumerate(panels(rows, "grid/")):
-        blocks = [(row.text, _strips(row.arrays.get(label, {}))) for row in rows]
+        blocks = [(row.missing.text, _strips(row.arrays.get(label, {}))) for row in rows]
         blocks = [(text, strips) for text, strips in blocks if strips]
         if not blocks:
             continue  # nothing in it is a picture
@@ -103,7 +103,7 @@ def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequ
     for line, row in zip(axes, rows, strict=True):
         for ax, label in zip(line, labels, strict=True):
             _embedding(ax, row.arrays.get(label, {}), shown)
-        line[0].set_ylabel(row.text)
+        line[0].set_ylabel(row.missing.text)
     for ax, label in zip(axes[0], labels, strict=True):
         ax.set_title(label)
     legend_below(figure, _legend(shown, modalities), 12)

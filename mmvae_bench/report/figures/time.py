@@ -10,6 +10,7 @@ from mmvae_bench.report.figures.curves import draw_chance
 from mmvae_bench.report.figures.style import Look, Plot, legend_right, new_figure
 from mmvae_bench.report.select import Run
 from mmvae_bench.report.tables import Column, Table
+from mmvae_bench.spec import Missing
 
 TIMED = (  # metric and variant: the first that a data set has
     ("attributes_strict", ""),
@@ -33,12 +34,12 @@ def against_time(
             yield _against_time(found, seconds, looks, f"{slug[group]}-time", _steps(runs, group))
 
 
-def _seconds(runs: Sequence[Run]) -> dict[tuple[str, str, float], float]:
+def _seconds(runs: Sequence[Run]) -> dict[tuple[str, Missing], float]:
     """Mean training seconds of each model and missing pattern."""
-    taken: dict[tuple[str, str, float], list[float]] = {}
+    taken: dict[tuple[str, Missing], list[float]] = {}
     for run in runs:
         if seconds := run.train_seconds:
-            taken.setdefault((run.label, run.scheme, run.ratio), []).append(seconds)
+            taken.setdefault((run.label, run.missing), []).append(seconds)
     return {key: float(np.mean(values)) for key, values in taken.items()}
 
 
@@ -51,19 +52,19 @@ def _steps(runs: Sequence[Run], group: str) -> str:
 
 def _against_time(
     tables: Sequence[Table],
-    seconds: Mapping[tuple[str, str, float], float],
+    seconds: Mapping[tuple[str, Missing], float],
     looks: Mapping[str, Look],
     name: str,
     budget: str,
 ) -> Plot:
     columns = list(dict.fromkeys(column for table in tables for column in _ends(table)))
     texts = list(dict.fromkeys(column.text for column in columns))
-    conditions = list(dict.fromkeys(column.condition for column in columns))
+    conditions = list(dict.fromkeys(column.missing.text for column in columns))
     figure = new_figure(1.6 + 2.7 * len(texts), 2.7)
     axes = figure.subplots(1, len(texts), squeeze=False, sharey=True)[0]
     for ax, text in zip(axes, texts, strict=True):
         for column in (c for c in columns if c.text == text):
-            _points(ax, column, tables, seconds, looks, FILLS[conditions.index(column.condition) % len(FILLS)])
+            _points(ax, column, tables, seconds, looks, FILLS[conditions.index(column.missing.text) % len(FILLS)])
         draw_chance(ax, [c for c in columns if c.text == text], tables[0].chance)
         ax.set(title=text, xlabel="training time [s]")
         ax.set_xlim(0, 1.08 * max(seconds.values()))
@@ -82,21 +83,21 @@ def _against_time(
 
 def _ends(table: Table) -> list[Column]:
     """Ratio 0 and the highest one: more would not be told apart."""
-    ratios = {column.ratio for column in table.columns}
-    return [column for column in table.columns if column.ratio in (0, max(ratios))]
+    ratios = {column.missing.ratio for column in table.columns}
+    return [column for column in table.columns if column.missing.ratio in (0, max(ratios))]
 
 
 def _points(
     ax: Axes,
     column: Column,
     tables: Sequence[Table],
-    seconds: Mapping[tuple[str, str, float], float],
+    seconds: Mapping[tuple[str, Missing], float],
     looks: Mapping[str, Look],
     fill: str,
 ) -> None:
     table = next(t for t in tables if column in t.columns)
     for label, row in table.cells.items():
-        time, score = seconds.get((label, column.scheme, column.ratio)), row[column].score
+        time, score = seconds.get((label, column.missing)), row[column].score
         if time is not None and score:
             look = looks[label]
             ax.plot(time, score.mean, look.marker, color=look.colour, fillstyle=fill, markersize=6)

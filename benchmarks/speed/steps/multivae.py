@@ -1,45 +1,46 @@
-"""PyPI ``multivae`` on the same nets: its models, Adam with its defaults; it gets its batch as ready float tensors."""
+"""The step of PyPI's ``multivae`` on the same nets: its models, Adam's defaults, a batch of ready float tensors."""
 
 import torch
-from counting import Work
 from multivae.data.datasets.base import DatasetOutput
 from multivae.models import MMVAE, MVAE, MMVAEConfig, MoPoE, MoPoEConfig, MVAEConfig
 from multivae.models.base import BaseDecoder, BaseEncoder, ModelOutput
 from tasks import LEARNING_RATE, TASKS, floats
 from torch import Tensor, nn
 
+from steps import Work
+
 CLASSES = {"mvae": (MVAE, MVAEConfig), "mopoe": (MoPoE, MoPoEConfig), "mmvae": (MMVAE, MMVAEConfig)}
 
 
 class Encoder(BaseEncoder):
-    """Our encoder, answering as theirs do."""
+    """Our encoder behind multivae's interface."""
 
     def __init__(self, net: nn.Module, latent_dim: int) -> None:
         super().__init__()
         self.net, self.latent_dim = net, latent_dim
 
     def forward(self, x: Tensor) -> ModelOutput:
-        """Mean and log-variance."""
+        """Return mean and log-variance."""
         mean, log_variance = self.net(x).chunk(2, -1)
         return ModelOutput(embedding=mean, log_covariance=log_variance)
 
 
 class Decoder(BaseDecoder):
-    """Our decoder, answering as theirs do; pixels pass a sigmoid as in our models."""
+    """Our decoder behind multivae's interface; pixels pass a sigmoid, as in our models."""
 
     def __init__(self, net: nn.Module, latent_dim: int, pixels: bool) -> None:
         super().__init__()
         self.net, self.latent_dim, self.pixels = net, latent_dim, pixels
 
     def forward(self, z: Tensor) -> ModelOutput:
-        """The reconstruction, with the axes that z leads with."""
+        """Return the reconstruction, with the leading axes of z."""
         x = self.net(z.reshape(-1, self.latent_dim))
         x = x.sigmoid() if self.pixels else x
         return ModelOutput(reconstruction=x.reshape(*z.shape[:-1], *x.shape[1:]))
 
 
 def build(name: str) -> Work:
-    """One step of a task: forward, backward and update, as multivae's trainer does them."""
+    """Return a step of a task: forward, backward and update, as in multivae's trainer."""
     task = TASKS[name]
     torch.manual_seed(0)
     networks = task.networks()

@@ -1,4 +1,4 @@
-"""Our side: the engine's own step, from stored bytes to updated weights, with any of its switches."""
+"""The engine's own step, from stored bytes to updated weights, with any of its switches."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,7 +6,6 @@ from itertools import count
 from typing import Any
 
 import torch
-from counting import Unavailable, Work
 from tasks import LEARNING_RATE, TASKS, rows
 from torch import Tensor
 
@@ -18,26 +17,27 @@ from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import MultimodalBatch
+from steps import Unavailable, Work
 
 CPU = torch.device("cpu")
-ROWS = 64  # batches an epoch
+ROWS = 64  # batches per epoch
 SWITCHES = ("bf16", "torch-layers", "compiled", "half", "dense")
 _entered: list[Any] = []  # contexts that last as long as the process
 
 
 class Dense(Feed):
-    """Batches whose absent entries are computed like present ones."""
+    """Batches in which absent entries are computed like present ones."""
 
     def batch(self, epoch: Epoch, rows: Tensor) -> MultimodalBatch:
-        """The batch of some rows."""
+        """Return the batch of some rows."""
         return replace(super().batch(epoch, rows), positions=lambda _where: None)
 
 
 def build(name: str) -> Work:
-    """A task and its switches, joined by ``+``: ``mopoe+bf16``.
+    """Return the step of a task with switches, joined by ``+``: ``mopoe+bf16``.
 
     ``torch-layers``: without the engine's own layers. ``compiled``: fused by torch.compile. ``half``: half of the rows
-    show one modality alone; ``dense``: and are computed like the others.
+    have one modality only. ``dense``: absent entries are computed like present ones.
     """
     key, *switches = name.split("+")
     assert set(switches) <= set(SWITCHES), switches
@@ -59,7 +59,7 @@ def build(name: str) -> Work:
     step = Step(model, LEARNING_RATE, mode)
     way = Static(step, feed, 1) if mode.static else Plain(step, feed)
     steps = _endless(way)
-    counted = None if mode.compiled else networks  # hooks and counters would compile it anew
+    counted = None if mode.compiled else networks  # hooks and counters would trigger another compilation
     return Work(lambda: next(steps), task.batch, counted)
 
 

@@ -1,26 +1,28 @@
-"""MEME's published training step, written plainly: one decode after another, fp32, Adam with its defaults.
+"""MEME's published training step, written plainly: decodes one by one, fp32, Adam with its defaults.
 
-A direction s -> t, for a batch of pairs: z ~ q(z | s); a = log p(t | z); b = log p(s | z); KL(q(z | s) || q(z | t)) in
-closed form; a second pass of the encoder of s gives ten more z, and c = log q(t | s) is the mean density of t over all
-eleven; w = exp(a - c) without gradient; the loss is -(w (b - a - KL) + 10 c). Both directions are added.
+For a direction s -> t of a batch of pairs: z ~ q(z | s), a = log p(t | z), b = log p(s | z), and
+KL(q(z | s) || q(z | t)) in closed form. A second pass through the encoder of s gives ten more z;
+c = log q(t | s) is the log of the mean density of t over all eleven. With w = exp(a - c), without gradient, the loss is
+-(w (b - a - KL) + 10 c). The losses of both directions are added.
 """
 
 import math
 
 import torch
 import torch.nn.functional as F
-from counting import Work
 from tasks import LEARNING_RATE, TASKS, floats
 from torch import Tensor
 from torch.distributions import Laplace, Normal, kl_divergence
 
-EXTRA = 10
-WEIGHT = 10.0
-SMALLEST = {"mnist": 1e-3, "svhn": 1e-4}  # posterior scale
+from steps import Work
+
+EXTRA = 10  # samples for log q(t | s), beyond the first
+WEIGHT = 10.0  # of log q(t | s)
+SMALLEST = {"mnist": 1e-3, "svhn": 1e-4}  # lower bound of a posterior's scale
 
 
 def build(name: str) -> Work:
-    """The step on the authors' nets."""
+    """Return the step on the authors' nets."""
     task = TASKS[name]
     torch.manual_seed(0)
     networks = task.networks().train()

@@ -1,17 +1,17 @@
-"""The nets alone: as many encodes and decodes as a task's bound needs, backward from fixed gradients, nothing else."""
+"""The nets alone: the encodes and decodes that a task's bound needs, and backward from fixed gradients."""
 
 from contextlib import nullcontext
 
 import torch
-from counting import Work
 from tasks import TASKS, floats
 from torch import Tensor
 
 from mmvae_bench.engine.layers import speed_up
+from steps import Work
 
 
 def build(name: str) -> Work:
-    """Forward and backward of a task's nets with the engine's layers; ``+bf16`` leaves outputs, too, in bf16."""
+    """Return forward and backward of a task's nets, with the engine's layers; with ``+bf16`` outputs stay in bf16."""
     key, *switches = name.split("+")
     task = TASKS[key]
     encodes, decodes = task.bare

@@ -1,0 +1,168 @@
+"""What the commands do, as functions."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmvae_bench.errors import BenchError
+from mmvae_bench.store.store import Store
+from mmvae_bench.sweep.environment import check_device
+from mmvae_bench.sweep.request import Request, Settings, cache_folder, data_folder, shard_numbers
+from mmvae_bench.sweep.suites import KINDS, make_request
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmvae_bench.report.build import ReportResult
+    from mmvae_bench.sweep.plan import Plan
+
+Several = str | Sequence[str] | None
+
+
+def run(
+    models: Several = None, datasets: Several = None, missing: float | Sequence[float] | None = None,
+    seeds: int | Sequence[int] | None = None, *, suite: str | None = None, name: str | None = None,
+    metrics: Several = None, scheme: Several = None, incomplete: Several = None, nets: str | None = None,
+    epochs: int | None = None, batch_size: int | None = None, learning_rate: float | None = None,
+    optimiser: str | None = None, latent_dim: int | None = None, scales: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None, limit_train: int | None = None, limit_test: int | None = None,
+    precision: str | None = None, overwrite: str = "failed", device: str = "auto", jobs: int | str = "auto",
+    threads: int = 1, compiled: bool = False, checkpoint_seconds: float = 60.0, backend: str = "loky",
+    address: str = "", shard: str = "", results_dir: str | Path = "results", data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+) -> "pd.DataFrame":  # fmt: skip
+    """Train and score every model of a grid, or of a suite, as ``mmvae-bench run`` does; return the scores.
+
+    Arguments are the command's flags (``mmvae-bench run --help`` describes them) with underscores, except: ``seeds`` is
+    a number of seeds or a sequence of them, and several values are a list. What is stored is not repeated.
+
+    Returns:
+        The scores of the plan's runs, a row each; of a failed run one row with its reason.
+
+    Raises:
+        BenchError: If an argument cannot be meant, or nothing could run.
+        KeyboardInterrupt: If it was interrupted; the same call continues from the last checkpoints.
+    """
+    flags = locals()
+    settings = make_settings(flags)
+    plan, code = start(make_request(grid_of(flags), suite, name), settings, shard)
+    if code > 2:
+        raise KeyboardInterrupt
+    return Store(settings.results_dir).scores(spec.run_id for spec in plan.own)
+
+
+def make_settings(flags: Mapping[str, Any]) -> Settings:
+    """Return how to run, from the flags of ``run``: those that change no number."""
+    known = {field.name: flags[field.name] for field in fields(Settings)}
+    folders = {
+        "results_dir": Path(flags["results_dir"]),
+        "data_dir": data_folder(flags["data_dir"]),
+        "cache_dir": cache_folder(flags["cache_dir"]),
+    }
+    metrics = flags["metrics"] or ()
+    return Settings(**{**known, **folders, "metrics": (metrics,) if isinstance(metrics, str) else tuple(metrics)})
+
+
+def grid_of(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to run, from the flags of ``run``: the keys of a suite's file."""
+    grid = {key: flags.get(key) for key in KINDS if key != "title"}
+    if not isinstance(grid["seeds"], int | None):
+        grid["seeds"], grid["seed_list"] = None, grid["seeds"]
+    return grid
+
+
+def start(request: Request, settings: Settings, shard: str = "", *, dry_run: bool = False) -> "tuple[Plan, int]":
+    """Plan what is asked for, print the plan, and run it; return the plan and the exit code of the command ``run``.
+
+    Args:
+        request: What to run.
+        settings: How to run it.
+        shard: Which part of the plan: ``3/8``. Empty means all.
+        dry_run: Print every run, and stop.
+
+    Raises:
+        BenchError: If nothing could run, or something that is asked for cannot be had.
+    """
+    check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
+    from mmvae_bench.sweep.plan import make_plan
+    from mmvae_bench.sweep.runner import run_plan
+
+    store = Store(settings.results_dir)
+    store.check_writable(make=not dry_run)
+    plan = make_plan(request, store, settings.data_dir)
+    if shard:
+        plan = plan.shard(*shard_numbers(shard))
+    _show(plan, settings, store, every=dry_run)
+    code = plan.exit_code(settings.overwrite)
+    if code == 2:
+        raise BenchError("Nothing could run; the reasons are above.")
+    return plan, code if dry_run else run_plan(plan, settings)
+
+
+def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> None:
+    """Print the plan: every run or the counts alone, what stands in the way of some, and the time it may take."""
+    from mmvae_bench.sweep.estimate import estimate
+    from mmvae_bench.sweep.runner import count_jobs
+
+    click.echo(f"Plan '{plan.name}'" + (f": {plan.title}" if plan.title else ""))
+    reasons = Counter((entry.status, entry.reason) for entry in plan.entries if entry.reason)
+    number = {why: f" [{position}]" for position, why in enumerate(reasons, 1)}
+    for entry in plan.entries if every else ():
+        click.echo(f"  {entry.status:<14} {entry.title}{number.get((entry.status, entry.reason), '')}")
+    for (status, reason), count in reasons.items():
+        where = number[status, reason].strip()
+        click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
+    counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
+    todo = plan.todo(settings.overwrite)
+    time = estimate(todo, store).text(min(count_jobs(settings), max(1, len(todo))))
+    click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
+
+
+def load_scores(results_dir: str | Path = "results", suite: str | None = None) -> "pd.DataFrame":
+    """Return the scores of all stored runs, or of one plan's, a row each.
+
+    Args:
+        results_dir: Folder of the results.
+        suite: Name of the plan. Default: all runs.
+
+    Raises:
+        BenchError: If nothing is stored, or a run's folder was edited.
+    """
+    store = Store(Path(results_dir))
+    return store.scores(store.read_plan(suite)["run_ids"] if suite or not store.folders() else None)
+
+
+def build_report(
+    results_dir: str | Path = "results", out: str | Path = "reports", suite: str | None = None, public: bool = False
+) -> Path:
+    """Write tables, figures and a page of a plan's stored runs, as ``mmvae-bench report`` does; return the page's path.
+
+    Args:
+        results_dir: Folder of the results.
+        out: Folder of the reports.
+        suite: Name of the plan. Default: the one that was run last.
+        public: Leave out pictures of data that may not be published.
+
+    Raises:
+        BenchError: If nothing is stored, or the report cannot be written.
+    """
+    return write_report(results_dir, out, suite, public=public).page
+
+
+def write_report(
+    results_dir: str | Path, out: str | Path, suite: str | None, *, public: bool = False
+) -> "ReportResult":
+    """Write a report as :func:`build_report` does; return all that was written."""
+    store, folder = Store(Path(results_dir)), Path(out)
+    plan = store.read_plan(suite)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"Cannot write the report to '{out}' ({error.strerror}). Choose another --out.") from error
+    from mmvae_bench.report.build import build_report as build
+
+    return build(store, plan, folder, public=public)
