@@ -20,8 +20,8 @@ from mmvae_bench.disk import built_once
 from mmvae_bench.options import Scalar
 from mmvae_bench.spec import canonical_json
 
-LAYOUT = 2  # of a cache folder; another one is another key
-FACTS = ("label", "item", "attributes")  # of rows, beside their entries
+LAYOUT = 2  # version of the cache folder's layout, part of the key
+FACTS = ("label", "item", "attributes")  # arrays of rows besides their entries
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,12 @@ class Data:
     """A data set's arrays, read-only and memory-mapped.
 
     Attributes:
-        singles: As in :class:`~mmvae_bench.datasets.base.Built`: what the oracle trains on, if not the training rows.
-        subset: Empty for the complete official data.
+        train: training rows.
+        test: test rows.
+        singles: modality -> (entries, labels) that its oracle is trained on, if not on the training rows.
+        subset: empty for the complete official data.
         hash: SHA-256 of all arrays and vocabularies, recorded with every score.
-        vocabularies: Modality -> its words by id, where that was computed from the data.
+        vocabularies: modality -> words by id, where they are computed from the data.
     """
 
     train: Rows
@@ -44,14 +46,14 @@ class Data:
 
 
 def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: Path, cache_dir: Path) -> Data:
-    """Return the arrays of ``dataset``, built on first use and whenever a source file's content has changed.
+    """Return the arrays of ``dataset``, built on first use and whenever the content of a source file has changed.
 
     Args:
-        dataset: The data set.
-        name: Its registered name.
-        options: All its options, resolved.
-        data_dir: Where its files are; only read.
-        cache_dir: Where ``datasets/<name>-<key>/`` is made, under a lock.
+        dataset: the data set.
+        name: its registered name.
+        options: all its options, resolved.
+        data_dir: folder of its files; only read.
+        cache_dir: root of the cache; the arrays are in ``datasets/<name>-<key>/``.
 
     Raises:
         DataError: If source files are absent or corrupt.
@@ -67,7 +69,7 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
 
 
 def _content(path: Path) -> str:
-    """What a source's content is known by."""
+    """Return a checksum of a source."""
     if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead
         files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
         facts = [[file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in files]
@@ -76,7 +78,7 @@ def _content(path: Path) -> str:
 
 
 def _flat(built: Built) -> dict[str, NDArray[Any]]:
-    """All arrays by the names of their files."""
+    """Return all arrays by the names of their files."""
     arrays: dict[str, NDArray[Any]] = {}
     for split, rows in (("train", built.train), ("test", built.test)):
         for name, x in rows.x.items():
@@ -90,7 +92,7 @@ def _flat(built: Built) -> dict[str, NDArray[Any]]:
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], vocabularies: Mapping[str, Sequence[str]]) -> str:
-    """SHA-256 over names, types, shapes and bytes."""
+    """Return the SHA-256 of names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
@@ -139,7 +141,7 @@ def _read(folder: Path) -> Data | None:
 
 
 def _map(path: Path, facts: Mapping[str, Any]) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)  # "r" is what torch warns of; no copy either
+    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)  # torch warns of "r"; neither copies
     if array.dtype.str != facts["dtype"] or list(array.shape) != facts["shape"]:
         raise ValueError(f"{path} is not the array that was stored")
     return array
@@ -157,7 +159,7 @@ def _rows(split: str, arrays: Mapping[str, NDArray[Any]]) -> Rows:
 
 
 def array_hash(*arrays: Entries | NDArray[np.int64]) -> str:
-    """SHA-256 of shapes, types and values."""
+    """Return the SHA-256 of shapes, types and values."""
     digest = hashlib.sha256()
     for array in chain.from_iterable((a.entries, a.index) if isinstance(a, Repeated) else (a,) for a in arrays):
         digest.update(f"{array.shape}{array.dtype.str}".encode())

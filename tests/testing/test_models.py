@@ -462,10 +462,10 @@ def a_function(networks):
         (Untyped, "options", "option k has no type"),
         (option(list[int], [2]), "options", "which cannot be typed; use bool, int"),
         (option(int, 2.5), "options", "default 2.5, which cannot be typed"),
-        (option(Positive, 0), "options", "is at least 1, not '0'"),
-        (option(Literal["a", "b"], "c"), "options", "is one of a, b, not 'c'"),
+        (option(Positive, 0), "options", "must be at least 1, not '0'"),
+        (option(Literal["a", "b"], "c"), "options", "must be one of a, b, not 'c'"),
         (option(int, None), "options", "default None, which cannot be typed"),
-        (option(str, "a,b"), "options", "cannot be typed: cannot read the option 'b'"),
+        (option(str, "a,b"), "options", "cannot be typed: Cannot read the option 'b'"),
     ],
 )
 def test_a_declaration_that_breaks_a_rule_is_found(entry, check, sentence):
