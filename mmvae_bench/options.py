@@ -117,7 +117,7 @@ def coerce(text: str, hint: Any, what: str) -> Scalar:
     if get_origin(hint) is Annotated:
         kind, *notes = get_args(hint)
         bounded = coerce(text, kind, what)
-        for bound, holds, words in _bounds(notes):
+        for bound, holds, words in bounds(notes):
             if bounded is not None and not holds(bounded, bound):
                 raise BenchError(f"{what} must be {words} {bound}, not '{text}'.")
         return bounded
@@ -154,7 +154,7 @@ BOUNDS: Mapping[type[object], tuple[str, Callable[[Any, Any], bool], str]] = {
 }
 
 
-def _bounds(notes: Iterable[Any]) -> Iterator[tuple[Any, Callable[[Any, Any], bool], str]]:
+def bounds(notes: Iterable[Any]) -> Iterator[tuple[Any, Callable[[Any, Any], bool], str]]:
     """Yield the bounds in an annotation, those of ``Interval`` included: value, comparison and words."""
     for note in notes:
         for one in note if isinstance(note, GroupedMetadata) else (note,):

@@ -1,4 +1,4 @@
-"""The command line. Everything heavy is imported inside the commands: --help and list answer at once."""
+"""The command line. Heavy modules are imported inside the commands, so that --help and list are fast."""
 
 from mmvae_bench.cli.app import main
 

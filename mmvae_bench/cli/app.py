@@ -1,4 +1,4 @@
-"""The commands. Everything heavy is imported inside them: --help and list answer at once."""
+"""The group of commands, its errors and exit codes. Heavy modules are imported inside the commands."""
 
 import signal
 import sys
@@ -18,17 +18,17 @@ from mmvae_bench.cli.results import check_results, compare, merge, report, statu
 from mmvae_bench.cli.run import run
 from mmvae_bench.errors import BenchError, BenchWarning
 
-INTERRUPTED = "Interrupted; what is finished is stored, and the same command goes on from there."
+INTERRUPTED = "Interrupted. Finished runs are stored; rerun the same command to continue."
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 class Bench(click.Group):
-    """The group of commands; what goes wrong in one of them is a sentence and an exit code."""
+    """The group of commands. An error in one of them is one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: 2 for bad input, 130 and 143 for SIGINT and SIGTERM."""
+        """Run the command. Exit codes: 2 for bad input, 130 for SIGINT, 143 for SIGTERM."""
         try:
-            with _manners():
+            with _signals_and_warnings():
                 return super().invoke(ctx)
         except BenchError as error:
             click.echo(f"Error: {error}", err=True)
@@ -39,8 +39,8 @@ class Bench(click.Group):
 
 
 @contextmanager
-def _manners() -> Iterator[None]:
-    """SIGTERM leaves with 143 after cleaning up; our own warnings are sentences, others as Python prints them."""
+def _signals_and_warnings() -> Iterator[None]:
+    """Clean up and exit with 143 on SIGTERM; print warnings of this package as sentences."""
     show = warnings.showwarning
     in_main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, _terminate) if in_main else None

@@ -15,30 +15,41 @@ if TYPE_CHECKING:
     from mmvae_bench.testing import Check
 
 
-@click.command("check", short_help="Check that a model or a data set, of ours or of a plug-in, conforms.")
+@click.command("check", short_help="Check that a model or a data set conforms.")
 @click.argument("name")
+@click.option("--latent-dim", type=click.IntRange(min=1), help="Latent dimensions of the example models. Default: 3.")
 @data_option
 @click.pass_context
-def check_name(ctx: click.Context, name: str, data_dir: Path) -> None:
-    """Check what every model or data set must hold on NAME, perhaps with options: 'mmvae[k=3]'.
+def check_name(ctx: click.Context, name: str, latent_dim: int | None, data_dir: Path) -> None:
+    """Check the rules of every model or data set on NAME, perhaps with options: 'mmvae[k=3]'.
 
-    A line for each check that passes; the first rule that is broken ends it, with exit code 1. A data set is built
+    Print one line per check: what holds, or what is broken. Exit with 1 if any rule is broken. A data set is built
     from its files, which must be there.
     """
     from mmvae_bench.options import parse_named
 
-    passed = 0
-    for check in _checks(parse_named(name), data_dir):
-        if fault := _fault(check):
-            click.echo(f"Error: {name} does not conform: {check.name}: {fault}", err=True)
-            ctx.exit(1)
-        passed += 1
-        click.echo(f"{check.name:<16} {check.covers}")
-    click.echo(f"{name} conforms: {passed} checks")
+    faults: list[str] = []
+    checks = 0
+    try:
+        for checks, check in enumerate(_checks(parse_named(name), latent_dim, data_dir), 1):  # noqa: B007
+            fault = _fault(check)
+            if not fault:
+                click.echo(f"{check.name:<16} {check.covers}")
+            elif fault not in faults:  # if a model cannot be made, all its checks say so
+                click.echo(f"Error: {name} does not conform: {check.name}: {fault}", err=True)
+            faults += [fault] if fault else []
+    except BenchError as error:
+        if not faults:
+            raise
+        click.echo(f"Error: The other checks of {name} cannot be made: {error}", err=True)
+    if faults:
+        click.echo(f"{name} does not conform: {len(faults)} of {checks} checks fail")
+        ctx.exit(1)
+    click.echo(f"{name} conforms: {checks} checks")
 
 
-def _checks(named: "Named", data_dir: Path) -> Iterator["Check"]:
-    """The checks of a name, lazily: options are read once those of the class have passed.
+def _checks(named: "Named", latent_dim: int | None, data_dir: Path) -> Iterator["Check"]:
+    """Yield the checks of a name. Options are read once the class itself has been checked.
 
     Raises:
         BenchError: If nothing has that name, if it cannot be imported, or if an option is unknown or does not fit.
@@ -50,22 +61,26 @@ def _checks(named: "Named", data_dir: Path) -> Iterator["Check"]:
     if not kinds:
         hint = near_hint(named.name, [name for names in known.values() for name in names])
         lists = "; ".join(f"{kind}s: {', '.join(names)}" for kind, names in known.items())
-        raise BenchError(f"no model or data set '{named.name}'; {hint}Known {lists}.")
+        raise BenchError(f"There is no model or data set '{named.name}'. {hint[:1].upper()}{hint[1:]}Known {lists}.")
+    if latent_dim and "model" not in kinds:
+        raise BenchError(f"'{named.name}' is a data set, which has no latent dimensions. Leave out --latent-dim.")
     if "model" in kinds:
-        yield from _model_checks(named)
+        yield from _model_checks(named, latent_dim)
     if "data set" in kinds:
         yield from _dataset_checks(named, data_dir)
 
 
-def _model_checks(named: "Named") -> Iterator["Check"]:
+def _model_checks(named: "Named", latent_dim: int | None) -> Iterator["Check"]:
     from mmvae_bench import models
     from mmvae_bench.models.base import MultimodalVAE
     from mmvae_bench.options import resolve
     from mmvae_bench.testing import declared_checks, model_checks
+    from mmvae_bench.testing.examples import LATENT
 
     entry = models.registry.get(named.name)
     yield from declared_checks(entry, MultimodalVAE)
-    yield from model_checks(partial(entry, **resolve(entry, named)))  # type: ignore[arg-type]
+    factory = partial(entry, **resolve(entry, named))  # type: ignore[arg-type]
+    yield from model_checks(factory, latent_dim=latent_dim or LATENT)
 
 
 def _dataset_checks(named: "Named", data_dir: Path) -> Iterator["Check"]:
@@ -80,10 +95,10 @@ def _dataset_checks(named: "Named", data_dir: Path) -> Iterator["Check"]:
 
 
 def _fault(check: "Check") -> str:
-    """The rule that is broken, or what the checked code raised instead of an answer; empty if all is well.
+    """Return the rule that is broken, or what the checked code raised; empty if the check passes.
 
     Raises:
-        BenchError: A sentence with a way out, such as a file that is not there.
+        BenchError: If the check cannot be made, for example if a file is missing.
     """
     from mmvae_bench.testing import Broken
 

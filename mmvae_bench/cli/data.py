@@ -1,7 +1,6 @@
 """Commands about data sets, registered names and this machine: ``data``, ``list``, ``env``."""
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -10,11 +9,11 @@ import click
 
 from mmvae_bench.cli.options import cache_option, data_option
 from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.options import bounds, declared_options, parse_named, resolve
 from mmvae_bench.registry import Registry
 
 WITH_OPTIONS = ("models", "datasets", "nets")
 TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "none"}
-BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # attributes of annotated_types' bounds
 
 
 @click.command("list", short_help="Print registered names and what they are.")
@@ -29,7 +28,9 @@ def list_names(what: str, options: bool) -> None:
 
         _columns(list_suites())
         return
-    registry: Registry[Any] = import_module(f"mmvae_bench.{what}").registry
+    from mmvae_bench import datasets, metrics, models, nets
+
+    registry: Registry[Any] = {"models": models, "datasets": datasets, "nets": nets, "metrics": metrics}[what].registry
     if not options:
         _columns({name: _summary(registry, name) for name in registry.names()})
         return
@@ -52,8 +53,6 @@ def _summary(registry: Registry[Any], name: str) -> str:
 
 def _options(factory: Any, name: str) -> Iterator[str]:
     """One line per option of a registered thing."""
-    from mmvae_bench.options import declared_options
-
     declared = declared_options(factory, name)
     width = max(map(len, declared), default=0)
     for key, (parameter, hint) in declared.items():
@@ -67,9 +66,8 @@ def _options(factory: Any, name: str) -> Iterator[str]:
 def _type(hint: Any) -> str:
     """Type of an option with its bounds or choices, for people."""
     if get_origin(hint) is Annotated:
-        kind, *bounds = get_args(hint)
-        limits = [f", {word} {getattr(b, key)}" for b in bounds for key, word in BOUNDS.items() if hasattr(b, key)]
-        return _type(kind) + "".join(limits)
+        kind, *notes = get_args(hint)
+        return _type(kind) + "".join(f", {words} {value}" for value, _, words in bounds(notes))
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(map(_type, get_args(hint)))
     if get_origin(hint) is Literal:
@@ -91,13 +89,26 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
+@click.option(
+    "--from", "files", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="FILE",
+    help="A file that you got by hand: it is copied, and nothing is downloaded. May be repeated.",
+)  # fmt: skip
 @data_option
-def fetch(name: str, data_dir: Path) -> None:
-    """Download the official files of data set NAME and verify them."""
+def fetch(name: str, files: tuple[Path, ...], data_dir: Path) -> None:
+    """Download the official files of data set NAME and verify them, or copy files that you have."""
     dataset = _dataset(name)
-    dataset.fetch(data_dir)
-    dataset.sources(data_dir)
-    click.echo(f"The files of {name} are in '{data_dir}'.")
+    if files:
+        dataset.take(files, data_dir)
+    else:
+        dataset.fetch(data_dir)
+    try:
+        dataset.sources(data_dir)
+    except DataError as missing:
+        if not files:
+            raise
+        click.echo(f"Still missing: {missing}")
+    else:
+        click.echo(f"The files of {name} are in '{data_dir}'.")
 
 
 @data.command()
@@ -119,7 +130,6 @@ def check(name: str, data_dir: Path) -> None:
 def _dataset(text: str) -> Any:
     """Data set of a name with options, as typed."""
     from mmvae_bench import datasets
-    from mmvae_bench.options import parse_named, resolve
 
     named = parse_named(text)
     return datasets.make(named.name, resolve(datasets.registry.get(named.name), named))

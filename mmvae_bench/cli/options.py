@@ -1,25 +1,22 @@
-"""Several values after one flag: ``--models mvae mmvae``, which click does not read by itself."""
+"""Options that several commands share, and several values after one flag: ``--models mvae mmvae``."""
 
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import platformdirs
-
-if TYPE_CHECKING:
-    pass
 
 
 class MultiValue(click.Command):
     """A command whose repeatable options (``multiple=True``) also take several values after one flag.
 
-    What was typed is kept in ``ctx.meta["typed"]``.
+    The arguments as typed are kept in ``ctx.meta["typed"]``.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Expand the values to repeated flags, then parse as click does."""
+        """Repeat the flag before each of its values, then parse as click does."""
         ctx.meta["typed"] = tuple(args)
         options = [option for option in self.params if isinstance(option, click.Option) and option.multiple]
         flags = {flag for option in options for flag in option.opts}
@@ -55,29 +52,32 @@ def _is_value(arg: str) -> bool:
 
 
 class Folder(click.Path):
-    """A folder that may be there or not; one that cannot be is refused before anybody looks into it."""
+    """A folder, which may be absent; a path that cannot be a folder is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path."""
+        """Return the path."""
         path: Any = super().convert(value, param, ctx)
         try:
-            (path / ("x" * 200)).exists()  # there must be room for names below it
+            (path / ("x" * 200)).exists()  # names below it must not be too long either
         except OSError as error:
-            self.fail(f"'{value}' cannot be a folder here ({error.strerror})", param, ctx)
+            self.fail(f"'{value}' cannot be a folder here ({error.strerror}).", param, ctx)
         return path
 
 
 FOLDER = Folder(path_type=Path)
 data_option = click.option(
     "--data-dir", type=FOLDER, default="data", show_default=True, envvar="MMVAE_BENCH_DATA", show_envvar=True,
-    help="Files of data sets; only 'data fetch' writes there.",
+    help="Folder of data files; only 'data fetch' writes to it.",
 )  # fmt: skip
 cache_option = click.option(
     "--cache-dir", type=FOLDER, default=lambda: platformdirs.user_cache_dir("mmvae-bench"), envvar="MMVAE_BENCH_CACHE",
-    show_default="the user's cache", show_envvar=True, help="What is derived: generated data, classifiers that judge.",
+    show_default="the user's cache", show_envvar=True, help="Folder of generated data and of classifiers for scores.",
 )  # fmt: skip
-plan_option = click.option(  # a suite's file names the plan by its stem
-    "--suite", metavar="NAME", help="Which plan; the one that was run last by default.",
+plan_option = click.option(  # a path of a suite's file stands for the plan of that name
+    "--suite", metavar="NAME", help="Name of the plan. Default: the last one that was run.",
     callback=lambda _ctx, _param, name: Path(name).stem if name and name.endswith(".toml") else name,
 )  # fmt: skip
-results_option = click.option("--results-dir", type=FOLDER, default="results", show_default=True, help="Stored runs.")
+results_option = click.option(
+    "--results-dir", type=FOLDER, default="results", show_default=True,
+    help="Folder of stored runs.",
+)  # fmt: skip

@@ -19,10 +19,7 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 @click.option("--missing", multiple=True, metavar="RATIO...", help="Shares of incomplete rows, in [0, 1). Default: 0.")
 @click.option("--scheme", multiple=True, metavar="SCHEME...", help="split (default), only:NAME, independent, ...")
 @click.option(
-    "--incomplete",
-    multiple=True,
-    metavar="keep|drop...",
-    help="Train on incomplete rows (keep), or not (drop).",
+    "--incomplete", multiple=True, metavar="keep|drop...", help="Train on incomplete rows, or leave them out."
 )
 @click.option("--seeds", type=int, metavar="N", help="Number of seeds: 0 to N-1. Default: 1.")
 @click.option("--seed-list", multiple=True, metavar="SEED...", help="Seeds by number, in place of --seeds.")
@@ -42,11 +39,7 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Precision of networks in training. Default: fp32.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: minutes at first, then faster.")
 @click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:i]",
-    help="auto and cuda mean all GPUs.",
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda (all GPUs) or cuda:i."
 )
 @click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Number of runs at a time.")
 @click.option("--threads", type=int, default=1, show_default=True, help="CPU threads per run.")

@@ -1,4 +1,4 @@
-"""The conformance suite, for us and for plug-ins: what every registered model and data set must hold.
+"""The conformance suite: rules for every registered model and data set, of ours or of a plug-in.
 
 ``check_model(MyModel)`` raises AssertionError with a sentence that says which rule is broken; on the command line it is
 ``mmvae-bench check NAME``. ::
@@ -16,7 +16,7 @@ from pathlib import Path
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.testing.datasets import dataset_checks
-from mmvae_bench.testing.examples import KINDS, Factory
+from mmvae_bench.testing.examples import KINDS, LATENT, Factory
 from mmvae_bench.testing.models import model_checks
 from mmvae_bench.testing.rules import Broken, Check, declared_checks
 
@@ -24,29 +24,32 @@ __all__ = ["KINDS", "Broken", "Check", "check_dataset", "check_model", "dataset_
            "model_checks"]  # fmt: skip
 
 
-def check_model(factory: Factory, kinds: Sequence[str] = ("pixels", "mixed"), m: Sequence[int] = (2, 5)) -> None:
+def check_model(
+    factory: Factory, kinds: Sequence[str] = ("pixels", "mixed"), m: Sequence[int] = (2, 5), latent_dim: int = LATENT
+) -> None:
     """Check a model over kinds of data, numbers of modalities and patterns of absence.
 
     Args:
         factory: The model's class, that with options (``functools.partial``), or a function of networks alone.
-        kinds: Of :data:`KINDS`, or ``mixed``.
+        kinds: Kinds of data: of :data:`KINDS`, or ``mixed``.
         m: Numbers of modalities.
+        latent_dim: Latent dimensions.
 
     Raises:
         AssertionError: Says what is broken, and where.
     """
     entry = factory.func if isinstance(factory, partial) else factory
     declared = declared_checks(entry, MultimodalVAE) if isinstance(entry, type) else []
-    for check in (*declared, *model_checks(factory, kinds, m)):
+    for check in (*declared, *model_checks(factory, kinds, m, latent_dim)):
         check.run()
 
 
 def check_dataset(dataset: Dataset, data_dir: Path) -> None:
-    """Check that a data set builds what it declares, twice the same.
+    """Check that a data set builds what it declares, and the same each time.
 
     Args:
-        dataset: With its options.
-        data_dir: Where its files are; only read.
+        dataset: A data set with its options.
+        data_dir: Folder of its files; only read.
 
     Raises:
         AssertionError: Says what is broken.

@@ -1,4 +1,4 @@
-"""What every data set must hold: it builds what it declares, the same anywhere, from the files that it names."""
+"""Checks of a data set: it builds what it declares, the same anywhere, from the files that it names."""
 
 import hashlib
 import json
@@ -33,56 +33,68 @@ from mmvae_bench.types import Modality
 
 @dataclass(frozen=True)
 class Trial:
-    """A data set under trial, made and built when first asked for."""
+    """A data set that is checked, made and built when first asked for.
+
+    Attributes:
+        make: Returns the data set.
+        data_dir: Folder of its files; only read.
+    """
 
     make: Callable[[], Dataset]
     data_dir: Path
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set."""
+        """Data set with its options."""
         return self.make()
 
     @cached_property
     def returned(self) -> object:
-        """What ``build`` returns, be it what it should or not."""
+        """Result of the first ``build``, of whatever type."""
         return self.dataset.build(self.data_dir)
 
     @property
     def built(self) -> Built:
-        """Its rows."""
+        """Rows of the data set."""
         must(isinstance(self.returned, Built), f"build() returns a {type(self.returned).__name__}, not a Built")
         return cast(Built, self.returned)
 
     @property
     def splits(self) -> Mapping[str, Rows]:
-        """Both splits by name."""
+        """Rows of each split by name."""
         return {"train": self.built.train, "test": self.built.test}
 
     @property
     def modalities(self) -> list[Modality]:
-        """The modalities with their vocabularies, declared or computed."""
+        """Modalities with their vocabularies, declared or computed."""
         known = self.built.vocabularies
         return [replace(m, vocabulary=known.get(m.name, m.vocabulary)) for m in self.dataset.modalities]
 
 
-Rule = tuple[str, str, Callable[[Trial], None]]  # name, what it covers, the rule itself
+def dataset_checks(make: Callable[[], Dataset], data_dir: Path) -> list[Check]:
+    """Return the checks of a data set, in the order in which a broken one is best understood.
 
-
-def row_rules() -> list[Rule]:
-    """The rules about rows, in the order in which a broken one is best understood."""
-    return [
-        ("rows", "both splits have arrays of the declared shapes and types, values that fit the likelihood, and words "
-                 "that are words", _rows),
+    Args:
+        make: Returns the data set.
+        data_dir: Folder of its files; only read.
+    """
+    trial = Trial(make, data_dir)
+    rules: list[tuple[str, str, Callable[[Trial], None]]] = [
+        ("modalities", "two at least; their names, likelihoods and types fit together", _modalities),
+        ("sources", "the files that it reads are named and there, and reading them changes nothing", _sources),
+        ("rows", "arrays of the declared shapes and types, values that fit the likelihood, ids of known words", _rows),
         ("labels", "labels, items and attributes as declared; each class, and no item, is in both splits", _labels),
         ("splits", "at most half of the test rows are copies of training rows", _splits),
-        ("singles", "what oracles train on instead of training rows is declared as those, and no copy of test rows",
-                    _singles),
-    ]  # fmt: skip
+        ("singles", "entries for oracles are declared as training rows are, and are not copies of test rows", _singles),
+        ("nets", "its protocol's nets can be made, and take and give its entries", _nets),
+        ("judges", "each reads true test entries as classes", _judges),
+        ("repeatable", "other builds, at another time and under another hash seed, give the same rows", _repeatable),
+    ]
+    return [Check(name, covers, partial(rule, trial)) for name, covers, rule in rules]
 
 
 def fingerprints(built: Built) -> dict[str, str]:
-    """A digest of everything that is built, by what it is."""
+    """Return a digest of each part that is built, by its name."""
     found = {"the subset": built.subset}
     for split, rows in (("train", built.train), ("test", built.test)):
         found |= {f"{split} {name}": array_hash(x) for name, x in rows.x.items()}
@@ -95,7 +107,7 @@ def fingerprints(built: Built) -> dict[str, str]:
 def _rows(trial: Trial) -> None:
     words = [m.name for m in trial.dataset.modalities if m.is_text]
     for name in trial.built.vocabularies:
-        must(name in words, f"a vocabulary is given for {name!r}, which is no modality of word ids")
+        must(name in words, f"a vocabulary is given for {name!r}, which is not a modality of word ids")
     for split, rows in trial.splits.items():
         must(isinstance(rows, Rows), f"{split} is a {type(rows).__name__}, not Rows")
         must(list(rows.x) == [m.name for m in trial.modalities], f"{split} lists its modalities in another order")
@@ -169,7 +181,7 @@ def _splits(trial: Trial) -> None:
 
 
 def _singles(trial: Trial) -> None:
-    """An oracle reads classes, or all attributes where there are any: so do the labels of singles."""
+    """Check the entries that oracles train on; their labels are classes, or attributes if there are any."""
     modalities, data = {m.name: m for m in trial.modalities}, trial.dataset
     singles: Mapping[str, Any] = trial.built.singles or {}
     for name, pair in singles.items():
@@ -191,18 +203,19 @@ def _singles(trial: Trial) -> None:
 
 
 def _keys(*modalities: Stored | Repeated) -> list[bytes]:
-    """A digest of each row's entries: equal where they are, and small where those are pictures."""
+    """Return a digest of the entries of each row."""
     digests = []
     for x in modalities:
-        each = [hashlib.sha256(entry.tobytes()).digest() for entry in (x.entries if isinstance(x, Repeated) else x)]
-        digests.append([each[i] for i in x.index] if isinstance(x, Repeated) else each)
+        entries, index = (x.entries, x.index) if isinstance(x, Repeated) else (x, range(len(x)))
+        each = [hashlib.sha256(entry.tobytes()).digest() for entry in entries]
+        digests.append([each[i] for i in index])
     return [b"".join(row) for row in zip(*digests, strict=True)]
 
 
 def _copies(rows: Sequence[bytes], others: Sequence[bytes]) -> bool:
-    """Whether more than half of ``rows`` are among ``others``, of which three in four are unlike each other.
+    """Return whether more than half of ``rows`` are among ``others``, and three in four of these are distinct.
 
-    Where there are few values, as in captions of one word, rows recur by chance, and do so on one side as well.
+    Otherwise there are few values, as in captions of one word, and rows recur by chance.
     """
     count = Counter(others)
     there = sum(row in count for row in rows)
@@ -224,26 +237,7 @@ except Exception:
     print("{}")
 else:
     print(json.dumps(fingerprints(dataset.build(Path(data_dir)))))
-"""  # in a new process; nothing where the data set cannot be made there
-
-
-def dataset_checks(make: Callable[[], Dataset], data_dir: Path) -> list[Check]:
-    """The checks of a data set.
-
-    Args:
-        make: Gives the data set.
-        data_dir: Where its files are; only read.
-    """
-    trial = Trial(make, data_dir)
-    rules: list[Rule] = [
-        ("modalities", "two at least; their names, likelihoods and types fit together", _modalities),
-        ("sources", "the files that it reads are named and there, and reading them changes nothing", _sources),
-        *row_rules(),
-        ("nets", "its protocol's nets can be made, and take and give its entries", _nets),
-        ("judges", "each reads true test entries as classes", _judges),
-        ("repeatable", "other builds, at another time and under another hash seed, give the same rows", _repeatable),
-    ]
-    return [Check(name, covers, partial(rule, trial)) for name, covers, rule in rules]
+"""  # in a new process; prints no digests if the data set cannot be made there
 
 
 def _modalities(trial: Trial) -> None:
@@ -283,7 +277,7 @@ def _listing(folder: Path) -> set[tuple[Path, int]]:
 
 @contextmanager
 def _opened() -> Iterator[set[str]]:
-    """The files opened meanwhile by Python code; what a C library opens by itself is not heard of."""
+    """Collect the files that Python code opens meanwhile; files opened by a C library are not seen."""
     files: set[str] = set()
     _listeners().append(files)
     try:
@@ -294,7 +288,7 @@ def _opened() -> Iterator[set[str]]:
 
 @cache
 def _listeners() -> list[set[str]]:
-    """Who is told of opened files: an audit hook stays as long as the process does, so there is one, mostly idle."""
+    """Return the sets that opened files are added to: an audit hook cannot be removed, so there is one per process."""
     listeners: list[set[str]] = []
 
     def hook(event: str, args: tuple[object, ...]) -> None:
@@ -306,7 +300,7 @@ def _listeners() -> list[set[str]]:
 
 
 def _unnamed(opened: Iterable[Path], named: Iterable[Path], data_dir: Path) -> list[str]:
-    """The opened files below ``data_dir`` that are not named, nor below what is; Python's own there are no data."""
+    """Return the opened files in ``data_dir`` that are neither named nor in a named folder, without Python's own."""
     folder, environment = _places([data_dir]), Path(sys.prefix)
     known = _places([*named, *([environment] if _inside(environment, folder) else [])])
     data = (path for path in opened if path.suffix not in (".py", ".pyc") and not _inside(path, known))
@@ -318,7 +312,7 @@ def _places(paths: Iterable[Path]) -> set[Path]:
 
 
 def _inside(path: Path, places: set[Path]) -> bool:
-    """Whether a path, as it is written or with its links followed, is one of ``places`` or below one."""
+    """Return whether a path, as written or with links followed, is one of ``places`` or below one."""
     return any(not places.isdisjoint((p, *p.parents)) for p in _places([path]))
 
 
@@ -341,7 +335,7 @@ def _nets(trial: Trial) -> None:
 def _judges(trial: Trial) -> None:
     classes, test = len(trial.dataset.classes or ()), trial.built.test
     for name, judge in trial.dataset.judges({m.name: m.vocabulary for m in trial.modalities}).items():
-        must(name in test.x, f"judges() names '{name}', which is no modality")
+        must(name in test.x, f"judges() names '{name}', which is not a modality")
         x = to_device(test.x[name][:JUDGED], torch.device("cpu"))
         said = judge.predict(x)
         proper = said.shape == (len(x),) and said.min() >= 0 and said.max() <= classes
@@ -355,7 +349,7 @@ def _repeatable(trial: Trial) -> None:
         patch.object(time, "time_ns", lambda: clock_ns() + LATER * 10**9),
     ):
         again = fingerprints(trial.dataset.build(trial.data_dir))
-    _equal(first, again, "differs between two builds, at two times: draw from named seeds alone")
+    _equal(first, again, "differs between two builds, at two times: draw from named seeds only")
     if other := _in_a_new_process(trial.dataset, trial.data_dir):
         _equal(first, other, "differs in a process with another hash seed: sets have no order, and hash() is no seed")
 
@@ -366,7 +360,7 @@ def _equal(first: dict[str, str], other: dict[str, str], differs: str) -> None:
 
 
 def _in_a_new_process(dataset: Dataset, data_dir: Path) -> dict[str, str]:
-    """What a build under another hash seed gives; empty where class and options cannot be handed over by name."""
+    """Return the digests of a build under another hash seed; empty if class or options cannot be passed by name."""
     made: Any = type(dataset)
     module, name = made.__module__, made.__qualname__
     if getattr(sys.modules.get(module), name, None) is not made or not is_dataclass(made):

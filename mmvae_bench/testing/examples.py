@@ -1,10 +1,10 @@
-"""Tiny data and models that the conformance suite tries things on."""
+"""Tiny data and models that the conformance suite tries models on."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from itertools import product
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ from mmvae_bench.types import Modality, MultimodalBatch
 Factory = Callable[..., MultimodalVAE]  # of networks, and perhaps of options by keyword
 
 LATENT, ROWS = 3, 6
-SAMPLES = 16  # K of a likelihood
 SCHEMES = ("split", "split:fixed", "only:a", "independent", "independent:keep=b")
 RATIOS = (0.5, 1 - 1 / 16)
+HIDDEN = ((float("nan"), -1), (float("inf"), 2**40), (1e30, 1))  # values, and what stands for them among word ids
 
 KINDS: dict[str, Modality] = {
     "pixels": Modality("", (1, 3, 3), "laplace", 0.75),
@@ -33,31 +33,9 @@ KINDS: dict[str, Modality] = {
 
 
 def example_modalities(kind: str, m: int) -> list[Modality]:
-    """M modalities ``a``, ``b``, ... of one of :data:`KINDS`, or of all kinds in turn for ``mixed``."""
+    """Return M modalities ``a``, ``b``, ... of one of :data:`KINDS`, or of all kinds in turn for ``mixed``."""
     each = list(KINDS.values()) if kind == "mixed" else [KINDS[kind]]
-    return [replace(k, name=name) for name, k in ((chr(ord("a") + i), each[i % len(each)]) for i in range(m))]
-
-
-def untrained(factory: Factory, modalities: Sequence[Modality], seed: int = 0, layers: int = 1) -> MultimodalVAE:
-    """A tiny seeded model, not initialised from data; linear without hidden layers."""
-    torch.manual_seed(seed)
-    return factory(nets.registry.get("mlp")(modalities, LATENT, hidden=5, layers=layers))
-
-
-def example_model(factory: Factory, modalities: Sequence[Modality], layers: int = 1) -> MultimodalVAE:
-    """A tiny seeded model, initialised from random entries."""
-    model = untrained(factory, modalities, layers=layers)
-    model.initialise(lambda name, n: _random_entries(modalities[model.names.index(name)], n))
-    return model
-
-
-def accepted(factory: Factory, modalities: Sequence[Modality], layers: int = 1) -> MultimodalVAE | None:
-    """The same, or None where the model refuses complete rows of such data."""
-    ask = getattr(getattr(factory, "func", factory), "unsupported", None)
-    if ask and ask(modalities, Missing()) is not None:
-        return None
-    model = example_model(factory, modalities, layers)
-    return model if model.unsupported(modalities, Missing()) is None else None
+    return [replace(each[i % len(each)], name=ascii_lowercase[i]) for i in range(m)]
 
 
 def _random_entries(m: Modality, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -67,27 +45,29 @@ def _random_entries(m: Modality, n: int, generator: torch.Generator | None = Non
 
 
 def example_batch(modalities: Sequence[Modality], present: Tensor, seed: int = 1) -> MultimodalBatch:
-    """Random entries for every row, also behind what is hidden."""
+    """Return random entries for every row, also behind what is hidden."""
     generator = torch.Generator().manual_seed(seed)
     x = {m.name: _random_entries(m, present.shape[1], generator) for m in modalities}
     return MultimodalBatch(x, present)
 
 
-def spoiled(batch: MultimodalBatch, value: float, word: int) -> MultimodalBatch:
-    """The batch with a value (in captions a word id) in every hidden entry."""
+def spoiled(batch: MultimodalBatch) -> MultimodalBatch:
+    """Return the batch with a value of :data:`HIDDEN` in each hidden entry, the next one in each row."""
     x = {name: entries.clone() for name, entries in batch.x.items()}
     for name, entries in x.items():
-        entries[~batch.where(name)] = value if entries.is_floating_point() else word
+        for b in (~batch.where(name)).nonzero().flatten().tolist():
+            value, word = HIDDEN[b % len(HIDDEN)]
+            entries[b] = value if entries.is_floating_point() else word
     return MultimodalBatch(x, batch.present)
 
 
 def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
-    """Presence under every scheme and ratio, of single rows, and with rows that have nothing at all.
+    """Presence under every scheme and ratio, of single rows, and with rows in which nothing is present.
 
     Yields:
-        What it is, for people; the :class:`Missing` under which it occurs; Bool[M, B].
+        A description; the :class:`Missing` under which it occurs; Bool[M, B].
     """
-    names = tuple(chr(ord("a") + i) for i in range(m))
+    names = tuple(ascii_lowercase[:m])
     split, everything = Missing(0.5, "split"), torch.ones(m, ROWS, dtype=torch.bool)
     for scheme, ratio in product(SCHEMES, RATIOS):
         missing = Missing(ratio, scheme)
@@ -105,57 +85,72 @@ def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
     yield "complete rows, and rows with nothing present", Missing(), padded
 
 
-@dataclass(frozen=True)
+@dataclass
 class Case:
-    """A model on one kind and number of modalities, both of which it takes."""
+    """A factory of models, an example that it takes, and a model of it.
 
+    Attributes:
+        factory: Makes the model from networks.
+        where: Description of the example.
+        modalities: Modalities of the example.
+        latent_dim: L.
+        layers: Hidden layers of the networks; 0 makes them linear.
+        model: A model, initialised from random entries.
+        complete: Four complete rows.
+    """
+
+    factory: Factory
     where: str
     modalities: Sequence[Modality]
-    model: MultimodalVAE
+    latent_dim: int = LATENT
+    layers: int = 1
+    model: MultimodalVAE = field(init=False)
+    complete: MultimodalBatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model = self.untrained()
+        self.model.initialise(lambda name, n: _random_entries(self.modalities[self.model.names.index(name)], n))
+        everything = torch.ones(len(self.modalities), 4, dtype=torch.bool)
+        self.complete = example_batch(self.modalities, everything)
+
+    def untrained(self, seed: int = 0) -> MultimodalVAE:
+        """Return a tiny seeded model, not initialised from data."""
+        torch.manual_seed(seed)
+        return self.factory(nets.registry.get("mlp")(self.modalities, self.latent_dim, hidden=5, layers=self.layers))
 
     @property
-    def complete(self) -> MultimodalBatch:
-        """Four complete rows."""
-        return example_batch(self.modalities, torch.ones(len(self.modalities), 4, dtype=torch.bool))
+    def has_beta(self) -> bool:
+        """Whether beta is among the model's options."""
+        return "beta" in inspect.signature(self.factory).parameters
 
     def batches(self) -> Iterator[tuple[str, MultimodalBatch]]:
-        """A batch of every pattern that the model does not refuse, and what it is."""
+        """Yield a description and a batch of every pattern that the model does not refuse."""
         for what, missing, present in patterns(len(self.modalities)):
             if self.model.unsupported(self.modalities, missing) is None:
                 yield f"{self.where}, {what}", example_batch(self.modalities, present)
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A factory of models and the examples that it is tried on; models are made when first asked for."""
-
-    factory: Factory
-    kinds: Sequence[str]
-    m: Sequence[int]
-
-    @cached_property
-    def cases(self) -> list[Case]:
-        """The model on every example that it takes."""
-        found = []
-        for kind, m in product(self.kinds, self.m):
-            modalities = example_modalities(kind, m)
-            if (model := accepted(self.factory, modalities)) is not None:
-                found.append(Case(f"{kind} x {m}", modalities, model))
-        tried = f"{' or '.join(self.kinds)} x {' or '.join(map(str, self.m))}"
-        must(found, f"unsupported() refuses complete rows of every example: {tried}")
-        return found
+def accepts(factory: Factory, modalities: Sequence[Modality]) -> bool:
+    """Return whether a model takes complete rows of such data, asked before one is made."""
+    ask = getattr(getattr(factory, "func", factory), "unsupported", None)
+    return ask is None or ask(modalities, Missing()) is None
 
 
-def has_beta(factory: Factory) -> bool:
-    """Whether beta is among the model's options."""
-    return "beta" in inspect.signature(factory).parameters
+def cases(factory: Factory, kinds: Sequence[str], m: Sequence[int], latent_dim: int) -> list[Case]:
+    """Return the cases of a model: every kind and number of modalities that it takes.
 
-
-Rule = tuple[str, str, Callable[[Case], None]]  # its name, what it covers, and what holds for a case
+    Raises:
+        Broken: If it takes none.
+    """
+    examples = {f"{kind} x {number}": example_modalities(kind, number) for kind, number in product(kinds, m)}
+    found = [Case(factory, where, each, latent_dim) for where, each in examples.items() if accepts(factory, each)]
+    tried = f"{' or '.join(kinds)} x {' or '.join(map(str, m))}"
+    must(found, f"unsupported() refuses complete rows of every example: {tried}")
+    return found
 
 
 def undefined(what: Callable[[], object]) -> object:
-    """What it returns, or why it does not."""
+    """Return what a call returns, or the :class:`Undefined` that it raises."""
     try:
         return what()
     except Undefined as reason:
@@ -164,13 +159,13 @@ def undefined(what: Callable[[], object]) -> object:
 
 
 def total(model: MultimodalVAE, batch: MultimodalBatch, seed: int = 2) -> Tensor:
-    """The loss on fixed noise."""
+    """Return the loss on fixed noise."""
     torch.manual_seed(seed)
     return model.train().loss(batch).total.detach()
 
 
 def step(model: MultimodalVAE, batch: MultimodalBatch) -> tuple[Tensor, Tensor]:
-    """Loss and gradient on fixed noise; zeros where a parameter has no gradient."""
+    """Return loss and gradient on fixed noise; zeros for parameters without a gradient."""
     torch.manual_seed(2)
     model.train().zero_grad()
     loss = model.loss(batch).total
@@ -178,3 +173,8 @@ def step(model: MultimodalVAE, batch: MultimodalBatch) -> tuple[Tensor, Tensor]:
         loss.backward()  # type: ignore[no-untyped-call]
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     return loss.detach(), torch.cat([g.flatten() for g in grads])
+
+
+def same_step(model: MultimodalVAE, batch: MultimodalBatch, other: MultimodalBatch) -> bool:
+    """Return whether two batches give the same loss and gradient on the same noise."""
+    return all(torch.equal(a, b) for a, b in zip(step(model, batch), step(model, other), strict=True))

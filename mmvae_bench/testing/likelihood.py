@@ -1,4 +1,4 @@
-"""What every model must hold when its likelihood is scored (protocol 18): finite, and that of a model that is known."""
+"""Checks of scored likelihoods (protocol 18): finite, and equal to the closed form if there is one."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,134 +9,115 @@ from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, standard
-from mmvae_bench.testing.examples import (
-    LATENT,
-    SAMPLES,
-    Case,
-    Factory,
-    accepted,
-    example_batch,
-    example_modalities,
-    spoiled,
-    undefined,
-)
-from mmvae_bench.testing.rules import must
+from mmvae_bench.testing.examples import Case, accepts, example_modalities, spoiled, undefined
+from mmvae_bench.testing.rules import Broken, must
 from mmvae_bench.types import Modality, MultimodalBatch
 
+SAMPLES = 16  # K
 SLACK = math.log(10)  # an estimate of p(x) may exceed it: by ten, with a tenth of the proposal from the prior
 MANY, SEEDS = 1000, 12  # K and repetitions of an estimate that is compared with the truth
 ENOUGH = 25  # effective samples of an estimate that another is compared with: its log is off by 1 / (2 ENOUGH)
 
 
-def standard_prior(model: MultimodalVAE) -> Diagonal:
-    """N(0, I) of the model's family: a prior that every model takes (protocol 17)."""
-    return standard(model.family, torch.zeros(1, LATENT))
+def standard_prior(case: Case) -> Diagonal:
+    """N(0, I) of the model's family, a prior that every model takes (protocol 17)."""
+    return standard(case.model.family, torch.zeros(1, case.latent_dim))
 
 
 @torch.no_grad()
 def log_likelihood(
-    model: MultimodalVAE, batch: MultimodalBatch, generator: Generator | None = None, *, own_prior: bool = False
+    case: Case, batch: MultimodalBatch, generator: Generator | None = None, *, own_prior: bool = False
 ) -> Estimate:
-    """log p(x_A) on fixed noise; under :func:`standard_prior`, or the model's own."""
-    prior = None if own_prior else standard_prior(model)
-    return model.eval().log_likelihood(batch, SAMPLES, generator or Generator().manual_seed(3), prior)
+    """Return log p(x_A) on fixed noise, under :func:`standard_prior` or the model's own."""
+    prior = None if own_prior else standard_prior(case)
+    return case.model.eval().log_likelihood(batch, SAMPLES, generator or Generator().manual_seed(3), prior)
 
 
 @torch.no_grad()
 def finite(case: Case) -> None:
-    """Estimates of log p(x_A) and log p(x_t | x_s) that could be ones, and know nothing of what is hidden."""
+    """Check that estimates of log p(x_A) and log p(x_t | x_s) are possible values, and ignore what is hidden."""
     model, batch = case.model.eval(), case.complete
     for given in [*((name,) for name in batch.names), batch.names]:
         most = sum(_most(m) + SLACK for m in case.modalities if m.name in given)
         for own in (False, True):
             of = f"of {'+'.join(given)} under {'its own' if own else 'a given'} prior: {case.where}"
-            found, other = _shown_and_spoiled(partial(log_likelihood, model, own_prior=own), batch.given(*given))
-            must(own or isinstance(found, Estimate), f"log_likelihood() must take a prior that is given: {found}")
-            _estimate(found, batch.size, of)
-            if isinstance(found, Estimate):
+            found = _estimate(partial(log_likelihood, case, own_prior=own), batch.given(*given), of)
+            must(own or found, f"log_likelihood() must take a prior that is given {of}")
+            if found:
                 must((found.log_p <= most).all(), f"log p(x) {of} exceeds {most:.1f}, the most that p(x | z) can give")
-            must(_same(found, other), f"a hidden value reached log p(x) {of}")
     for source, target in zip(batch.names, reversed(batch.names), strict=True):
         if source != target:
-            of = f"of {target} given {source}: {case.where}"
             ask = partial(model.log_conditional, given=[source], target=target, k=SAMPLES)
-            found, other = _shown_and_spoiled(ask, batch.given(source, target))
-            _estimate(found, batch.size, of)
-            must(_same(found, other), f"a hidden value reached log p(x) {of}")
+            _estimate(ask, batch.given(source, target), f"of {target} given {source}: {case.where}")
 
 
-def _shown_and_spoiled(ask: Callable[[MultimodalBatch], Estimate], shown: MultimodalBatch) -> list[object]:
-    """What is answered on the same noise, from whichever generator, with other values behind what is hidden too."""
+def _estimate(ask: Callable[[MultimodalBatch], Estimate], shown: MultimodalBatch, of: str) -> Estimate | None:
+    """Return a checked answer, the same with other values behind what is hidden; None if it is undefined."""
     found = []
-    for batch in (shown, spoiled(shown, math.nan, -1)):
-        torch.manual_seed(3)
+    for batch in (shown, spoiled(shown)):
+        torch.manual_seed(3)  # the noise is the same from whichever generator
         found.append(undefined(partial(ask, batch)))
-    return found
-
-
-def _same(found: object, other: object) -> bool:
-    if isinstance(found, Estimate) and isinstance(other, Estimate):
-        return torch.equal(found.log_p, other.log_p) and torch.equal(found.ess, other.ess)
-    return isinstance(found, Undefined) and isinstance(other, Undefined)
-
-
-def _estimate(found: object, rows: int, of: str) -> None:
-    if isinstance(found, Undefined):
-        return
-    must(isinstance(found, Estimate), f"log p(x) is an Estimate, not {type(found).__name__}, {of}")
-    if isinstance(found, Estimate):
-        must(found.log_p.shape == found.ess.shape == (rows,), f"an Estimate's log_p and ess are [B], {of}")
-        must(torch.isfinite(found.log_p).all(), f"log p(x) is not finite {of}")
-        within = (found.ess > 0.99) & (found.ess < SAMPLES * 1.01)
-        must(within.all(), f"an effective sample size lies in [1, K], which it does not {of}")
+    answer, other = found
+    if isinstance(answer, Undefined):
+        must(isinstance(other, Undefined), f"a hidden value reached log p(x) {of}")
+        return None
+    if not isinstance(answer, Estimate):
+        raise Broken(f"log p(x) is an Estimate, not {type(answer).__name__}, {of}")
+    must(
+        answer.log_p.shape == answer.ess.shape == shown.present.shape[1:], f"an Estimate's log_p and ess are [B], {of}"
+    )
+    must(torch.isfinite(answer.log_p).all(), f"log p(x) is not finite {of}")
+    within = (answer.ess > 0.99) & (answer.ess < SAMPLES * 1.01)
+    must(within.all(), f"an effective sample size lies in [1, K], which it does not {of}")
+    same = isinstance(other, Estimate) and torch.equal(answer.log_p, other.log_p) and torch.equal(answer.ess, other.ess)
+    must(same, f"a hidden value reached log p(x) {of}")
+    return answer
 
 
 def _most(m: Modality) -> float:
-    """The largest log p(x_m | z) there is: the density at its mode."""
+    """Return the largest possible log p(x_m | z): the density at its mode."""
     size = math.prod(m.shape)
     modes = {"laplace": -size * math.log(2 * m.scale), "normal": -size * math.log(m.scale * math.sqrt(2 * math.pi))}
     return modes.get(m.likelihood, 0.0)
 
 
 @torch.no_grad()
-def exact(factory: Factory, case: Case) -> None:
-    """Estimates of p(x_A) and p(x_t | x_s) are right on average, where N(b + W m, sigma^2 I + W S W^T), z ~ N(m, S).
+def exact(case: Case) -> None:
+    """Check that estimates are right on average if decoders are linear: x_A ~ N(b + W m, sigma^2 I + W S W^T).
 
-    Under a model's own prior single modalities alone are asked for: of several, each may have a latent of its own.
+    z ~ N(m, S) is given. Under a model's own prior only single modalities are compared, with the same prior given: of
+    several, each may have a latent of its own.
     """
-    modalities = example_modalities("real", len(case.modalities))
-    model = accepted(factory, modalities, layers=0)
-    if model is None:
+    m = len(case.modalities)
+    if not accepts(case.factory, example_modalities("real", m)):
         return
-    model.eval()
-    batch = example_batch(modalities, torch.ones(len(modalities), 4, dtype=torch.bool))
-    first, second, where = *batch.names[:2], f"real x {len(modalities)}"
-    shift, law = torch.full((1, LATENT), 0.5), partial(_closed_form, model, modalities, batch)
+    linear = Case(case.factory, f"real x {m}", example_modalities("real", m), case.latent_dim, layers=0)
+    model, batch = linear.model.eval(), linear.complete
+    first, second, law = *batch.names[:2], partial(_closed_form, linear)
+    shift = torch.full((1, case.latent_dim), 0.5)
     for prior in (DiagonalNormal(0 * shift, 2 * shift), DiagonalNormal(shift, shift)):
-        linear = f"{where}, linear in z ~ N({prior.loc[0, 0]:g}, {prior.scale[0, 0]:g}^2)"
+        where = f"{linear.where}, linear in z ~ N({prior.loc[0, 0]:g}, {prior.scale[0, 0]:g}^2)"
         for given in (batch.names[:1], batch.names):
             ask = partial(model.log_likelihood, batch.given(*given), MANY, prior=prior)
-            _unbiased(ask, law(given, prior), f"of {'+'.join(given)}, {linear}")
+            _unbiased(ask, law(given, prior), f"of {'+'.join(given)}, {where}")
         ask = partial(model.log_conditional, batch.given(first, second), [first], second, MANY, prior=prior)
-        true = law([first, second], prior) - law([first], prior)
-        _unbiased(ask, true, f"of {second} given {first}, {linear}")
+        _unbiased(ask, law([first, second], prior) - law([first], prior), f"of {second} given {first}, {where}")
     own = undefined(model.prior)
     for name in () if isinstance(own, Undefined) else batch.names:
         ask = partial(model.log_likelihood, batch.given(name), MANY)
-        _as_given(ask, own, f"of {name}, {where}, under its own prior")
+        _as_given(ask, own, f"of {name}, {linear.where}, under its own prior")
 
 
 def _estimates(ask: Callable[..., Estimate]) -> list[Estimate]:
-    """What is answered on the noise of each seed; nothing where it is undefined."""
+    """Return the answers on the noise of each seed; none if they are undefined."""
     found = [undefined(partial(ask, generator=Generator().manual_seed(seed))) for seed in range(SEEDS)]
     return [estimate for estimate in found if isinstance(estimate, Estimate)]
 
 
 def _unbiased(ask: Callable[..., Estimate], true: Tensor, of: str) -> None:
-    """The mean of estimates is the truth within 6 standard errors.
+    """Check that the mean of estimates is the truth within 6 standard errors.
 
     A quotient of two is off by half its variance, which is less than that for any standard deviation below 3.
     """
@@ -148,7 +129,7 @@ def _unbiased(ask: Callable[..., Estimate], true: Tensor, of: str) -> None:
 
 
 def _as_given(ask: Callable[..., Estimate], own: object, of: str) -> None:
-    """The model's own prior gives what it gives as an argument, in rows where that is reliable: it may lie anywhere."""
+    """Check that a model's own prior gives the same as an argument, in rows where the estimate is reliable."""
     if found := _estimates(ask):
         given = _estimates(partial(ask, prior=own))
         difference = torch.stack([a.log_p - b.log_p for a, b in zip(found, given, strict=True)])
@@ -158,17 +139,15 @@ def _as_given(ask: Callable[..., Estimate], own: object, of: str) -> None:
         must(not far.any(), f"log p(x) {of}, is {off:.2f} nats from that where it is given")
 
 
-def _closed_form(
-    model: MultimodalVAE, modalities: Sequence[Modality], batch: MultimodalBatch, names: Sequence[str],
-    prior: DiagonalNormal,
-) -> Tensor:  # fmt: skip
-    """log p(x_A) of every row, [B]; A is ``names``."""
-    means = model.decode(torch.cat([torch.zeros(1, LATENT), torch.eye(LATENT)]), names)
+def _closed_form(case: Case, names: Sequence[str], prior: DiagonalNormal) -> Tensor:
+    """Return log p(x_A) of every row, [B]; A is ``names``."""
+    latent = case.latent_dim
+    means = case.model.decode(torch.cat([torch.zeros(1, latent), torch.eye(latent)]), names)
     mean = torch.cat([means[name] for name in names], -1)  # [1 + L, sum of D_m]
     b, w = mean[0], (mean[1:] - mean[0]).T
-    noise = torch.cat([torch.full(m.shape, m.scale) for m in modalities if m.name in names])
+    noise = torch.cat([torch.full(m.shape, m.scale) for m in case.modalities if m.name in names])
     covariance = torch.diag(noise**2) + w * prior.scale[0] ** 2 @ w.T
-    x = torch.cat([batch.x[name] for name in names], -1)
+    x = torch.cat([case.complete.x[name] for name in names], -1)
     law = MultivariateNormal(b + w @ prior.loc[0], covariance)
     log_p: Tensor = law.log_prob(x)  # type: ignore[no-untyped-call]
     return log_p

@@ -333,7 +333,7 @@ def test_an_interrupt_is_130_and_sigterm_143(ran):
     ran.code = KeyboardInterrupt()
     result = run("--datasets", "present")
     assert result.exit_code == 130
-    assert "what is finished is stored" in result.stderr
+    assert "Finished runs are stored" in result.stderr
     handler = signal.getsignal(signal.SIGTERM)
     ran.code = SystemExit(143)  # what the handler raises
     assert run("--datasets", "present").exit_code == 143

@@ -1,8 +1,9 @@
-"""Whatever is typed, written into a suite or done to stored files: one sentence or the right result, no traceback."""
+"""Any arguments, suite files and damaged stored files give one sentence or the right result, never a traceback."""
 
 import contextlib
 import inspect
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from mmvae_bench.sweep.suites import KINDS, load_suite
 from tests import stored
 from tests.engine.test_step import feed, made
 
+MORE = int(os.environ.get("MMVAE_BENCH_FUZZ", "1"))  # times as many examples, to search longer by hand
 COMMON = settings(deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
 
 
@@ -141,16 +143,12 @@ def call(*args: str) -> None:
         assert result.stderr.count("Error: ") == 1, result.stderr
 
 
-def run_dry(args: list[str]) -> None:
+@given(run_arguments())
+@settings(COMMON, max_examples=400 * MORE)
+def test_any_arguments_of_a_dry_run_are_a_plan_or_a_sentence(args):
     with empty_folder() as folder:
         call("run", "--dry-run", *args)
         assert list(folder.iterdir()) == []
-
-
-@given(run_arguments())
-@settings(COMMON, max_examples=400)
-def test_any_arguments_of_a_dry_run_are_a_plan_or_a_sentence(args):
-    run_dry(args)
 
 
 @pytest.mark.parametrize(
@@ -171,13 +169,6 @@ def test_a_number_that_nothing_can_have_is_a_sentence(typed):
         result = CliRunner().invoke(main, ["run", "--dry-run", *given, *typed.split()])
         assert result.exit_code == 2 and result.stderr.count("Error: ") == 1
         assert list(folder.iterdir()) == []
-
-
-@pytest.mark.slow
-@given(run_arguments())
-@settings(COMMON, max_examples=1500)
-def test_any_arguments_of_a_dry_run_are_a_plan_or_a_sentence_tried_longer(args):
-    run_dry(args)
 
 
 # --- the other commands ----------------------------------------------------------------------------------------------
@@ -201,7 +192,7 @@ def other_arguments(draw: st.DrawFn) -> list[str]:
 
 
 @given(other_arguments())
-@settings(COMMON, max_examples=200)
+@settings(COMMON, max_examples=200 * MORE)
 def test_any_arguments_of_the_other_commands_are_answered_or_a_sentence(args):
     with empty_folder() as folder:
         shutil.copytree(a_store(), folder / "results")
@@ -243,7 +234,9 @@ SUITES = st.one_of(
 )  # fmt: skip
 
 
-def load_and_plan(content: bytes) -> None:
+@given(SUITES)
+@settings(COMMON, max_examples=400 * MORE)
+def test_any_file_is_a_suite_or_a_sentence(content):
     with empty_folder() as folder:
         Path("own.toml").write_bytes(content)
         try:
@@ -252,19 +245,6 @@ def load_and_plan(content: bytes) -> None:
             make_plan(request, Store(folder / "results"), folder)
         except BenchError as error:
             sentence(error)
-
-
-@given(SUITES)
-@settings(COMMON, max_examples=400)
-def test_any_file_is_a_suite_or_a_sentence(content):
-    load_and_plan(content)
-
-
-@pytest.mark.slow
-@given(SUITES)
-@settings(COMMON, max_examples=1500)
-def test_any_file_is_a_suite_or_a_sentence_tried_longer(content):
-    load_and_plan(content)
 
 
 # --- stored runs -----------------------------------------------------------------------------------------------------
@@ -336,7 +316,10 @@ def damaged(draw: st.DrawFn, content: bytes, other: bytes) -> bytes:
     }[kind]
 
 
-def read_what_is_damaged(name: str, data: st.DataObject) -> None:
+@pytest.mark.parametrize("name", FILES)
+@given(st.data())
+@settings(COMMON, max_examples=50 * MORE)
+def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all(name, data):
     with copied() as (store, folder):
         whole = contents(store)
         assert len(whole) == len(FILES)
@@ -350,27 +333,12 @@ def read_what_is_damaged(name: str, data: st.DataObject) -> None:
         assert store.status(stored.spec(0)) in ("done", "broken", "newer")
 
 
-@pytest.mark.parametrize("name", FILES)
-@given(st.data())
-@settings(COMMON, max_examples=50)
-def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all(name, data):
-    read_what_is_damaged(name, data)
-
-
 def test_a_schema_number_that_flipped_is_neither_read_nor_replaced():
     with copied() as (store, folder):
         record = folder / "run.json"
         record.write_bytes(record.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
         assert store.status(stored.spec(0)) == "newer"
         assert not contents(store)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
-@given(st.data())
-@settings(COMMON, max_examples=300)
-def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all_tried_longer(name, data):
-    read_what_is_damaged(name, data)
 
 
 JSON = st.recursive(
@@ -419,7 +387,7 @@ def answers(store: Store, *commands: str) -> None:
 
 
 @given(st.data())
-@settings(COMMON, max_examples=150)
+@settings(COMMON, max_examples=150 * MORE)
 def test_an_edited_record_of_a_run_is_the_same_or_refused(data):
     with copied() as (store, folder), empty_folder():
         whole = contents(store)
@@ -444,7 +412,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 @given(st.data())
-@settings(COMMON, max_examples=100)
+@settings(COMMON, max_examples=100 * MORE)
 def test_an_edited_record_whose_checksum_fits_is_read_or_refused_in_a_sentence(data):
     with copied() as (store, folder), empty_folder():
         record = json.loads((folder / "run.json").read_text())
@@ -458,7 +426,7 @@ def test_an_edited_record_whose_checksum_fits_is_read_or_refused_in_a_sentence(d
 
 
 @given(st.data())
-@settings(COMMON, max_examples=100)
+@settings(COMMON, max_examples=100 * MORE)
 def test_an_edited_or_damaged_plan_is_read_or_refused_in_a_sentence(data):
     with copied() as (store, _), empty_folder():
         path = store.root / "plans" / "custom.json"
@@ -497,7 +465,10 @@ def a_checkpoint() -> bytes:
     return path.read_bytes()
 
 
-def restore_what_is_damaged(content: bytes) -> None:
+@given(st.data())
+@settings(COMMON, max_examples=150 * MORE)
+def test_a_damaged_checkpoint_starts_afresh_and_touches_nothing(data):
+    content = data.draw(damaged(a_checkpoint(), (a_store() / "scores.csv").read_bytes()))
     with empty_folder() as folder:
         (folder / "checkpoint").write_bytes(content)
         said: list[str] = []
@@ -512,16 +483,3 @@ def restore_what_is_damaged(content: bytes) -> None:
         assert at == Position()
         after = own.arrays()
         assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
-
-
-@given(st.data())
-@settings(COMMON, max_examples=150)
-def test_a_damaged_checkpoint_starts_afresh_and_touches_nothing(data):
-    restore_what_is_damaged(data.draw(damaged(a_checkpoint(), (a_store() / "scores.csv").read_bytes())))
-
-
-@pytest.mark.slow
-@given(st.data())
-@settings(COMMON, max_examples=800)
-def test_a_damaged_checkpoint_starts_afresh_and_touches_nothing_tried_longer(data):
-    restore_what_is_damaged(data.draw(damaged(a_checkpoint(), (a_store() / "scores.csv").read_bytes())))

@@ -64,7 +64,7 @@ def test_options_have_a_line_each_with_type_bounds_and_default(plugin):
         "    k     whole number or none; default none",
     ]
     assert "    estimator  one of iwae, stl, dreg, elbo; default stl" in found
-    assert "the model 'bad' cannot be imported" in found[found.index("bad  (plug-in: no_such_module:X)") + 1]
+    assert "The model 'bad' cannot be imported" in found[found.index("bad  (plug-in: no_such_module:X)") + 1]
     assert "    m            one of 2, 3, 4, 5; default 5" in lines("datasets", "--options")
     assert "    of  one of meme, mopoe, mmvm; no default" in lines("nets", "--options")
 

@@ -15,7 +15,8 @@ from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.testing import check_dataset, dataset_checks
 from mmvae_bench.types import Modality
-from tests.testing.test_models import Small, broken
+from tests.cli.test_check import Small
+from tests.testing.test_models import broken
 
 
 def found_up_to(check: str, data: type[Dataset], data_dir: Path) -> dict[str, str]:
@@ -31,86 +32,39 @@ def changed(built: Built, **facts: object) -> Built:
 # --- classes that break one rule -------------------------------------------------------------------------------------
 
 
-class SameNames(Small):
-    modalities = property(lambda self: (LinearGaussian.modalities.fget(self)[0],) * 2)
+def data_with(**members) -> type[Small]:
+    return type("Changed", (Small,), members)
 
 
-class NoScale(Small):
-    modalities = property(lambda self: [replace(m, scale=0.0) for m in LinearGaussian.modalities.fget(self)])
+def declaring(change) -> type[Small]:
+    """Modalities changed from a sequence of them."""
+    return data_with(modalities=property(lambda self: change(LinearGaussian.modalities.fget(self))))
 
 
-class NotThere(Small):
-    def sources(self, data_dir):
-        return [data_dir / "rows.bin"]
+def writes(self, data_dir):
+    (data_dir / "notes.txt").touch()
+    return Small.build(self, data_dir)
 
 
-class Writes(Small):
-    def build(self, data_dir):
-        (data_dir / "notes.txt").touch()
-        return super().build(data_dir)
+class Judge:
+    accuracy, hash = None, ""
+
+    def predict(self, x):
+        return np.full(len(x), 1)
 
 
-class Wide(Small):
-    def build(self, data_dir):
-        built = super().build(data_dir)
-        return changed(built, x={name: x.astype(np.float64) for name, x in built.train.x.items()})
+CLASSES = [
+    (declaring(lambda known: (known[0],) * 2), "modalities", "two modalities with different names"),
+    (declaring(lambda known: [replace(m, scale=0.0) for m in known]), "modalities", "x0 has scale 0.0"),
+    (data_with(sources=lambda _, data_dir: [data_dir / "rows.bin"]), "sources", "'rows.bin', which is not there"),
+    (data_with(build=writes), "sources", "writes to the data folder, which is only read: notes.txt"),
+    (data_with(classes=("odd", "even")), "labels", "train has classes but no int64 labels"),
+    (data_with(protocol=replace(Small().protocol, nets="linaer")), "nets", "preset 'linaer' is not registered"),
+    (data_with(judges=lambda self, vocabularies: {"x0": Judge()}), "judges", "does not give a class"),
+]
 
 
-class NotANumber(Small):
-    def build(self, data_dir):
-        built = super().build(data_dir)
-        built.test.x["x1"][3] = np.nan
-        return built
-
-
-class NoLabels(Small):
-    classes = ("odd", "even")
-
-
-class BothSides(Small):
-    def build(self, data_dir):
-        built = super().build(data_dir)
-        test = replace(built.test, item=np.arange(len(built.test)))
-        return replace(changed(built, item=np.arange(len(built.train))), test=test)
-
-
-class NoNets(Small):
-    protocol = property(lambda self: replace(LinearGaussian.protocol.fget(self), nets="linaer"))
-
-
-class BadJudge(Small):
-    def judges(self, vocabularies):
-        class Judge:
-            accuracy, hash = None, ""
-
-            def predict(self, x):
-                return np.full(len(x), 1)
-
-        return {"x0": Judge()}
-
-
-class Restless(Small):
-    def build(self, data_dir):
-        built = super().build(data_dir)
-        return changed(built, label=np.random.default_rng().integers(10**9, size=len(built.train)))
-
-
-@pytest.mark.parametrize(
-    ("data", "check", "sentence"),
-    [
-        (SameNames, "modalities", "two modalities with different names"),
-        (NoScale, "modalities", "x0 has scale 0.0"),
-        (NotThere, "sources", "'rows.bin', which is not there"),
-        (Writes, "sources", "writes to the data folder, which is only read: notes.txt"),
-        (Wide, "rows", "train x0 is float64, not float32"),
-        (NotANumber, "rows", "test x1 has values that are not finite"),
-        (NoLabels, "labels", "train has classes but no int64 labels"),
-        (BothSides, "labels", "an item has rows in both splits"),
-        (NoNets, "nets", "preset 'linaer' is not registered"),
-        (BadJudge, "judges", "does not give a class"),
-        (Restless, "repeatable", "the label of train differs between two builds"),
-    ],
-)
+@pytest.mark.parametrize(("data", "check", "sentence"), CLASSES)
 def test_a_data_set_that_breaks_one_rule_fails_that_check(data, check, sentence, tmp_path):
     found = found_up_to(check, data, tmp_path)
     assert list(found) == [check] and sentence in found[check], found
@@ -171,7 +125,7 @@ class Coloured(Told):
 BASES = [Told, ByItem, Floats, Coloured]
 
 
-def built_by(base: type[Told], change) -> type[Told]:
+def built_by(base: type[Dataset], change) -> type[Dataset]:
     return type("Changed", (base,), {"build": lambda self, data_dir: change(base.build(self, data_dir))})
 
 
@@ -185,6 +139,15 @@ def shown(built: Built, **x: object) -> Built:
 
 def picture(rows: Rows):
     return rows.x["picture"]
+
+
+def one_nan(built: Built) -> Built:
+    built.test.x["x1"][3] = np.nan
+    return built
+
+
+def shared_items(built: Built) -> Built:
+    return changed(on_test(built, item=np.arange(len(built.test))), item=np.arange(len(built.train)))
 
 
 def single(built: Built, pictures: object, labels: object) -> Built:
@@ -209,6 +172,13 @@ def more_singles(built: Built) -> Built:
 
 
 RULES = [
+    (Small, lambda b: changed(b, x={n: x.astype(np.float64) for n, x in b.train.x.items()}), "rows", "is float64"),
+    (Small, one_nan, "rows", "test x1 has values that are not finite"),
+    (Small, shared_items, "labels", "an item has rows in both splits"),
+    (
+        Small, lambda b: changed(b, label=np.random.default_rng().integers(10**9, size=len(b.train))),
+        "repeatable", "the label of train differs between two builds",
+    ),
     (Told, lambda b: None, "sources", "build() returns nothing"),
     (Told, lambda b: (b.train, b.test), "rows", "build() returns a tuple, not a Built"),
     (Told, lambda b: replace(b, test=dict(b.test.x)), "rows", "test is a dict, not Rows"),
@@ -221,8 +191,8 @@ RULES = [
     (Floats, lambda b: shown(b, picture=picture(b.test) * np.float32(255)), "rows", "test picture has values outside"),
     (Floats, lambda b: shown(b, picture=picture(b.test) - np.float32(0.5)), "rows", "test picture has values outside"),
     (Told, lambda b: shown(b, caption=np.zeros((20, 2), np.int16)), "rows", "test caption is nothing but padding"),
-    (Told, lambda b: replace(b, vocabularies={"text": SPECIALS}), "rows", "'text', which is no modality of word ids"),
-    (Told, lambda b: replace(b, vocabularies={"picture": SPECIALS}), "rows", "'picture', which is no modality of word"),
+    (Told, lambda b: replace(b, vocabularies={"text": SPECIALS}), "rows", "'text', which is not a modality of"),
+    (Told, lambda b: replace(b, vocabularies={"picture": SPECIALS}), "rows", "'picture', which is not a modality of"),
     (Told, lambda b: on_test(b, label=np.zeros(20, np.int64)), "labels", "test has no row of class 'even'"),
     (Told, lambda b: changed(b, attributes=np.zeros((40, 1), int)), "labels", "train has attributes, and the data set"),
     (Coloured, lambda b: changed(b, attributes=b.train.attributes + 1), "labels", "train has values of attributes"),
@@ -243,7 +213,7 @@ RULES = [
     (Coloured, lambda b: single(b, picture(b.train), b.train.label), "singles", "']'s attributes are not [N, A]"),
     (Told, lambda b: single(b, picture(b.test)[:8], b.test.label[:8]), "singles", "more than half of singles"),
     (Told, more_singles, "singles", "more than half of singles['picture'] or of test picture are in both"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("base", "change", "check", "sentence"), RULES)
