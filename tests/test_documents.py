@@ -108,7 +108,7 @@ def test_the_three_uses_of_the_readme_work_in_an_empty_folder(tmp_path):
     found = dict(part.split("\n", 1) for part in DOCUMENTS["README.md"].split("\n## "))
     commands = re.search(r"```\n(.*?)```", found["Compare published models"], re.DOTALL)[1]
     commands = commands.replace("mmvae-bench", f"{sys.executable} -m mmvae_bench")
-    small = "--epochs 1 --limit-train 200 --limit-test 100"
+    small = "--epochs 1 --limit-train 200 --limit-test 100 --metrics cross_coherence"
     (tmp_path / "compare.sh").write_text("set -e\n" + commands.replace("--name my_first", f"--name my_first {small}"))
     for name, part in (("my_model.py", "Add your model"), ("my_data.py", "Use your own data from Python")):
         (tmp_path / name).write_text(re.search(r"```python\n(.*?)```", found[part], re.DOTALL)[1])
