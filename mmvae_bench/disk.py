@@ -1,17 +1,20 @@
-"""Writing so that nobody ever reads half of it: not a reader beside us, not another writer, not we after a crash.
+"""Atomic file writes: no reader, concurrent writer or restart ever sees a partial file. And the cache's lock.
 
-Everything is written under a temporary name, synced, and renamed. Renames within a folder are atomic on local disks
-and on NFS; hard links, locks and clocks, on which shared file systems differ, are not needed.
+A file is written under a temporary name, synced and renamed: within a folder that is atomic on local disks and on NFS.
 """
 
 import contextlib
 import json
 import os
 import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmvae_bench.errors import BenchError
+
+Read = TypeVar("Read")
+Made = TypeVar("Made")
 
 
 def nonce() -> str:
@@ -83,3 +86,53 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
 def refuse(constant: str) -> float:
     """NaN and infinity, which Python's reader takes and JSON does not have."""
     raise ValueError(f"{constant} is no JSON")
+
+
+def built_once(
+    cache_dir: Path, path: Path, read: Callable[[], Read | None], make: Callable[[], Made],
+    write: Callable[[Made], None],
+) -> Read:  # fmt: skip
+    """Return a cached value; where it is absent or damaged, one process makes it while the others wait for its lock.
+
+    Args:
+        cache_dir: root of the cache; locks are in its folder ``locks``.
+        path: file or folder of the value, below a folder of ``cache_dir`` that is made if it is absent.
+        read: returns the value, or None where it is absent or damaged.
+        make: computes what is to be written; its errors pass through.
+        write: writes that to ``path``, atomically.
+
+    Raises:
+        BenchError: If the cache cannot be written, or does not return what was written.
+    """
+    from filelock import FileLock
+
+    found = read()
+    if found is not None:
+        return found
+    with contextlib.ExitStack() as held:
+        with _cache_errors(cache_dir):
+            for folder in (cache_dir / "locks", path.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(cache_dir / "locks" / f"{path.parent.name}-{path.stem}.lock"))
+        found = read()  # another process may have written it in the meantime
+        if found is None:
+            made = make()
+            with _cache_errors(cache_dir):
+                write(made)
+            found = read()
+    if found is None:
+        raise BenchError(
+            f"What was just written to {path} cannot be read back. Check that disk, or choose another --cache-dir."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _cache_errors(cache_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(
+            f"The cache {cache_dir} cannot be written ({error.strerror or error}). "
+            "Choose another place with --cache-dir or MMVAE_BENCH_CACHE."
+        ) from error

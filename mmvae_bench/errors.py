@@ -1,23 +1,23 @@
-"""Errors that are sentences with the way out. The command line prints them and exits with code 2."""
+"""Errors whose messages say what failed, why, and what to do. The command line prints them and exits with code 2."""
 
 import difflib
 from collections.abc import Collection
 
 
 class BenchError(Exception):
-    """Bad input: one clear sentence that says what to do. Never shown with a traceback."""
+    """Bad input. The message says what to do; it is shown without a traceback."""
 
 
 class NewerSchema(BenchError):
-    """A run was written by a newer version of this package: nothing is wrong with it, but we cannot read it."""
+    """A run was written by a newer version of this package: it is valid, but this version cannot read it."""
 
 
 class DataError(BenchError):
-    """A data set's files are absent, truncated or not what they should be."""
+    """The files of a data set are absent, truncated or different from what is expected."""
 
 
 class BenchWarning(UserWarning):
-    """One clear sentence about something that was left out. The command line prints it without a location."""
+    """One sentence about something that was left out. The command line prints it without a location."""
 
 
 class Undefined(Exception):
@@ -29,15 +29,15 @@ class Unsupported(Exception):
 
 
 class TrainingFailed(Exception):
-    """A run's training broke (a NaN loss, say). The run is recorded as failed with this message."""
+    """Training failed, for example with a NaN loss. The run is recorded as failed with this message."""
 
 
 class Stopped(Exception):
-    """A run was asked to stop before its end; its checkpoint is kept. Its message is who asked."""
+    """A run was asked to stop before its end; its checkpoint is kept. The message names who asked."""
 
 
 def described(error: Exception) -> str:
-    """What was raised: a sentence of ours as it is, else its type and what it says."""
+    """Return the message of a :class:`BenchError` as it is, and type and message of any other exception."""
     name, text = type(error).__name__, str(error)
     if not text.strip():
         return name
@@ -45,11 +45,11 @@ def described(error: Exception) -> str:
 
 
 def in_a_line(error: Exception) -> str:
-    """The same in one line, for the middle of a sentence."""
-    return " ".join(described(error).split())
+    """Return :func:`described` in one line without its full stop, for the middle of a sentence."""
+    return " ".join(described(error).split()).rstrip(".")
 
 
 def near_hint(name: str, known: Collection[str]) -> str:
-    """A question with the names nearest to ``name``, at most three, for the middle of a sentence; empty if none is."""
+    """Return a question with at most three names near to ``name``, followed by a space; empty if there are none."""
     near = difflib.get_close_matches(name, known, n=3)
     return f"did you mean {' or '.join(near)}? " if near else ""

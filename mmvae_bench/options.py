@@ -1,18 +1,18 @@
 """Names with options, as typed: ``mmvae[estimator=iwae,k=30]`` or ``mmvae:k=30:estimator=iwae``.
 
-A registered thing's options are the keyword-only parameters of its constructor; their annotations say what
-they are, and how small they may be, so there is nothing else to declare.
+The options of a registered class or function are its keyword-only parameters. Their annotations give type and bounds.
 """
 
 import inspect
 import math
+import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 
 from mmvae_bench.errors import BenchError, in_a_line
 
@@ -44,16 +44,16 @@ def parse_named(text: str) -> Named:
     """
     match = re.fullmatch(r"\s*([\w.-]+)(?:\[(.*)\]|:(.*))?\s*", text)
     if not match:
-        raise BenchError(f"cannot read '{text}': write name, 'name[key=value,...]' or name:key=value")
+        raise BenchError(f"Cannot read '{text}'. Write name, 'name[key=value,...]' or name:key=value.")
     name, inside, after = match.groups()
     pairs = [pair for pair in (inside or "").split(",") if pair] or [p for p in (after or "").split(":") if p]
     options: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals and value):
-            raise BenchError(f"cannot read the option '{pair}' of '{text}': write key=value")
+            raise BenchError(f"Cannot read the option '{pair}' of '{text}'. Write key=value.")
         if key in options:
-            raise BenchError(f"the option '{key}' is given twice in '{text}'; keep one")
+            raise BenchError(f"The option '{key}' is given twice in '{text}'. Keep one.")
         options[key] = value
     return Named(name, options)
 
@@ -83,8 +83,8 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     """Return all options of ``factory``: those of ``named`` coerced to their types, defaults for the rest.
 
     Args:
-        factory: A class or function whose keyword-only parameters are its options.
-        named: What the user typed.
+        factory: class or function whose keyword-only parameters are its options.
+        named: name and options as the user typed them.
 
     Raises:
         BenchError: If an option is unknown or its value does not fit its type.
@@ -92,15 +92,15 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     declared = declared_options(factory, named.name)
     for key in named.options:
         if key not in declared:
-            have = f"it has {', '.join(declared)}" if declared else "it has none"
-            raise BenchError(f"'{named.name}' has no option '{key}'; {have}")
+            have = f"Its options are {', '.join(declared)}." if declared else "It has no options."
+            raise BenchError(f"'{named.name}' has no option '{key}'. {have}")
     resolved: dict[str, Scalar] = {}
     for key, (parameter, hint) in declared.items():
         what = f"{named.name}[{key}]"
         if key in named.options:
             resolved[key] = coerce(named.options[key], hint, what)
         elif parameter.default is inspect.Parameter.empty:
-            raise BenchError(f"{what} has no default; write '{named.name}[{key}=...]'")
+            raise BenchError(f"{what} has no default. Write '{named.name}[{key}=...]'.")
         elif getattr(hint, "__origin__", hint) is float and parameter.default is not None:
             resolved[key] = float(parameter.default)  # a default written 1 and a typed 1.0 are the same run
         else:
@@ -109,18 +109,18 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
 
 
 def coerce(text: str, hint: Any, what: str) -> Scalar:
-    """Turn ``text`` into the type that ``hint`` says: bool, int, float, str, a Literal, one at least ``Ge``, or None.
+    """Turn ``text`` into the type of an annotation: bool, int, float, str, Literal, one of these or None, or bounded.
 
     Raises:
-        BenchError: If it does not fit; ``what`` names the option in the message.
+        BenchError: If it does not fit, or is outside its bounds; ``what`` names the option.
     """
     if get_origin(hint) is Annotated:
-        kind, *bounds = get_args(hint)
-        bounded: Any = coerce(text, kind, what)
-        for bound in bounds:
-            if isinstance(bound, Ge) and bounded < bound.ge:
-                raise BenchError(f"{what} is at least {bound.ge}, not '{text}'")
-        return cast(Scalar, bounded)
+        kind, *notes = get_args(hint)
+        bounded = coerce(text, kind, what)
+        for bound, holds, words in _bounds(notes):
+            if bounded is not None and not holds(bounded, bound):
+                raise BenchError(f"{what} must be {words} {bound}, not '{text}'.")
+        return bounded
     if get_origin(hint) in (Union, UnionType):
         arms = get_args(hint)
         if text.lower() == "none" and type(None) in arms:
@@ -129,7 +129,7 @@ def coerce(text: str, hint: Any, what: str) -> Scalar:
     if get_origin(hint) is Literal:
         choices = {str(choice): choice for choice in get_args(hint)}
         if text not in choices:
-            raise BenchError(f"{what} is one of {', '.join(choices)}, not '{text}'")
+            raise BenchError(f"{what} must be one of {', '.join(choices)}, not '{text}'.")
         choice: Scalar = choices[text]
         return choice
     try:
@@ -143,4 +143,21 @@ def coerce(text: str, hint: Any, what: str) -> Scalar:
         return value
     except (KeyError, ValueError):
         kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(hint, str(hint))
-        raise BenchError(f"{what} takes {kind}, not '{text}'") from None
+        raise BenchError(f"{what} takes {kind}, not '{text}'.") from None
+
+
+BOUNDS: Mapping[type[object], tuple[str, Callable[[Any, Any], bool], str]] = {
+    Ge: ("ge", operator.ge, "at least"),
+    Gt: ("gt", operator.gt, "more than"),
+    Le: ("le", operator.le, "at most"),
+    Lt: ("lt", operator.lt, "less than"),
+}
+
+
+def _bounds(notes: Iterable[Any]) -> Iterator[tuple[Any, Callable[[Any, Any], bool], str]]:
+    """Yield the bounds in an annotation, those of ``Interval`` included: value, comparison and words."""
+    for note in notes:
+        for one in note if isinstance(note, GroupedMetadata) else (note,):
+            if known := BOUNDS.get(type(one)):
+                name, holds, words = known
+                yield getattr(one, name), holds, words

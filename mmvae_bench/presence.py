@@ -1,8 +1,8 @@
-"""What is hidden in training: from a :class:`~mmvae_bench.spec.Missing` to presence. The only place that hides.
+"""Presence of entries in training, drawn from a :class:`~mmvae_bench.spec.Missing`. Entries are hidden only here.
 
-Presence is drawn on base rows and depends on (data set, seed), never on the model; the holes of a lower ratio lie
-inside those of a higher one (protocol 1-4). Multiplied pairs (``dm``) come afterwards, among complete rows only. Where
-several rows show one picture, its rows are complete together: no picture of an incomplete row is in a complete one.
+Presence is drawn on base rows and depends on (data set, seed), never on the model; entries hidden at a ratio are also
+hidden at any higher one (protocol 1-4). Multiplied pairs (``dm``) are formed afterwards, among complete rows only. Rows
+that show the same picture are complete together: no picture of an incomplete row is in a complete one.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,16 @@ from mmvae_bench.spec import Missing
 
 @dataclass(frozen=True)
 class Presence:
-    """The holes of one run over N base rows of M modalities.
+    """Presence of the entries of one run: N base rows of M modalities.
 
     Attributes:
-        missing: What to hide.
-        names: The modalities, in order.
+        missing: ratio, scheme and treatment of incomplete rows.
+        names: names of the modalities, in order.
         rows: N.
-        dataset: Registered name; with ``seed`` it seeds every draw.
-        item: What each row shows, [N], where several may show the same: ratios are then shares of items.
-        given: Bool[M, N], which entries there are, where nothing is drawn: the scheme ``mask``.
+        dataset: registered name; with ``seed`` it seeds every draw.
+        seed: seed of the run.
+        item: item that each row shows, [N], where several rows may show the same; ratios are then shares of items.
+        given: presence of each entry, Bool[M, N], under the scheme ``mask``, which draws nothing; else None.
     """
 
     missing: Missing
@@ -44,7 +45,7 @@ class Presence:
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
-        """Which rows keep all modalities in every epoch, [N]."""
+        """Mask of the rows that have all modalities in every epoch, [N]."""
         if self.given is not None:
             return np.asarray(self.given.all(0))
         if self.missing.scheme.startswith("independent"):
@@ -56,7 +57,7 @@ class Presence:
         return kept[of]
 
     def at(self, epoch: int) -> NDArray[np.bool_]:
-        """Bool[M, N]: which entries are shown in an epoch. Only ``split`` changes with the epoch."""
+        """Return the presence in an epoch, Bool[M, N]. Only ``split`` changes with the epoch."""
         if self.given is not None:
             return self.given
         kind, _, argument = self.missing.scheme.partition(":")
@@ -70,23 +71,23 @@ class Presence:
         return shown
 
     def ever(self) -> NDArray[np.bool_]:
-        """Bool[M, N]: which entries a run may see at all: under ``split``, both sides of an incomplete row in turn."""
+        """Return the entries shown in any epoch, Bool[M, N]; under ``split`` all those of the rows trained on."""
         shown = np.ones((len(self.names), self.rows), dtype=bool) if self.missing.scheme == "split" else self.at(0)
         return shown & (self.complete | (self.missing.incomplete == "keep"))
 
     def trained(self) -> NDArray[np.intp]:
-        """The rows trained on: all, or with ``drop`` the complete ones."""
+        """Return the rows trained on: all, or with ``drop`` the complete ones."""
         return np.arange(self.rows) if self.missing.incomplete == "keep" else np.flatnonzero(self.complete)
 
-    def partners(self, label: NDArray[np.int64], name: str, turn: int) -> NDArray[np.intp]:
-        """Which row's entry of modality ``name`` each row shows in turn 0, 1, ... of ``dm`` pairings, [N].
+    def partners(self, label: NDArray[np.int64], name: str, pairing: int) -> NDArray[np.intp]:
+        """Return the row whose entry of modality ``name`` each row shows in pairing 0, 1, ... of ``dm``, [N].
 
-        Turn 0 is the base pairing. In others complete rows of a class are permuted among themselves, by a key that
-        depends on the data set alone, so that no entry of an incomplete row occurs in a complete one.
+        Pairing 0 is the base pairing. In others the complete rows of a class are permuted, by a key that depends on the
+        data set alone, so that no entry of an incomplete row occurs in a complete one.
         """
         partner = np.arange(self.rows)
-        if turn:
-            key = _generator("pairs", self.dataset, name, turn).random(self.rows)
+        if pairing:
+            key = _generator("pairs", self.dataset, name, pairing).random(self.rows)
             for c in np.unique(label):
                 own = np.flatnonzero(self.complete & (label == c))
                 partner[own] = own[np.argsort(key[own])]
@@ -94,23 +95,23 @@ class Presence:
 
     @cached_property
     def _items(self) -> tuple[int, NDArray[np.intp]]:
-        """How many items there are, and the number of each row's, [N]; without repetition each row is its own."""
+        """The number of items, and the item of each row, [N]; without repetition each row is its own item."""
         if self.item is None:
             return self.rows, np.arange(self.rows)
         found, of = np.unique(self.item, return_inverse=True)
         return len(found), of
 
     def _side(self, epoch: int) -> NDArray[np.intp]:
-        """The one modality that each incomplete row shows, uniform, [N]."""
+        """Draw the one modality that each incomplete row shows, uniformly, [N]."""
         return _generator("side", self.dataset, self.seed, epoch).integers(len(self.names), size=self.rows)
 
     @cached_property
     def _independent(self) -> NDArray[np.bool_]:
-        """u[m, item] is drawn once; m is absent where u < ratio; where all would be, the largest u stays."""
+        """Presence under ``independent``: m is absent where u[m, item] < ratio; where all are, the largest u stays."""
         items, of = self._items
         u = _generator("mask", self.dataset, self.seed).random((len(self.names), items))
         kept = np.array([[name == self.missing.modality] for name in self.names])
-        u = np.where(kept, 1.0, u)  # never dropped, so never in need of a last one either
+        u = np.where(kept, 1.0, u)  # never dropped, and always the largest
         last = np.arange(len(self.names))[:, None] == u.argmax(0)
         shown: NDArray[np.bool_] = (u >= self.missing.ratio) | last
         return shown[:, of]

@@ -1,8 +1,7 @@
-"""One generic, lazy registry for models, data sets, nets, metrics and likelihoods.
+"""A lazy registry of models, data sets, nets, metrics or likelihoods by name.
 
-In-tree entries are ``name -> "module:attribute"`` and imported when first asked for, so listing them costs
-nothing. Plug-ins are entry points of the registry's group: listed from package metadata without being
-imported, imported when named (or by ``all``). ::
+In-tree entries are ``name -> "module:attribute"`` and are imported when first used. Plug-ins are entry points of the
+registry's group: they are listed from package metadata, and imported when they are named (or by ``all``). ::
 
     registry = Registry("model", {"mvae": "mmvae_bench.models.mvae:MVAE"}, group="mmvae_bench.models")
 
@@ -27,7 +26,13 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names of one kind of thing (``kind``, in the singular, is used in messages)."""
+    """Entries of one kind by name.
+
+    Args:
+        kind: the kind in the singular, for messages: ``model``.
+        builtin: name -> ``module:attribute`` of the in-tree entries.
+        group: group of entry points that plug-ins use, or None.
+    """
 
     def __init__(self, kind: str, builtin: Mapping[str, str], group: str | None = None) -> None:
         self.kind = kind
@@ -42,8 +47,8 @@ class Registry(Generic[T]):
             taken = self._lazy.get(point.name) or (found[point.name].value if point.name in found else None)
             if taken and taken != point.value:
                 warnings.warn(
-                    f"the {self.kind} '{point.name}' of {point.value} is refused: {taken} has that name already; "
-                    "rename one of them or uninstall its package",
+                    f"The {self.kind} '{point.name}' of {point.value} is ignored: {taken} has that name already. "
+                    "Rename one of them or uninstall its package.",
                     BenchWarning,
                     stacklevel=2,
                 )
@@ -52,10 +57,10 @@ class Registry(Generic[T]):
         return found
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that enters what it decorates under ``name``.
+        """Return a decorator that registers a class or function under ``name``.
 
         Raises:
-            BenchError: If the name is taken; names both.
+            BenchError: If the name is taken. The message names both.
         """
 
         def enter(item: T) -> T:
@@ -63,23 +68,23 @@ class Registry(Generic[T]):
             taken = self._loaded.get(name) or self._lazy.get(name) or (point.value if point else None)
             origin = f"{getattr(item, '__module__', '?')}:{getattr(item, '__qualname__', '?')}"
             if taken is not None and taken != origin:
-                raise BenchError(f"the {self.kind} name '{name}' is taken by {taken}; choose another for {origin}")
+                raise BenchError(f"The {self.kind} name '{name}' is taken by {taken}. Choose another for {origin}.")
             self._loaded[name] = item
             return item
 
         return enter
 
     def names(self) -> list[str]:
-        """All names, in-tree first, then what was registered here, then plug-ins; imports nothing."""
+        """Return all names: in-tree ones, those registered in this process, plug-ins. Imports nothing."""
         return list(dict.fromkeys([*self._lazy, *self._loaded, *self._plugins]))
 
     def plugin(self, name: str) -> str | None:
-        """Where a plug-in's name comes from, ``module:attribute``; None for all others. Imports nothing."""
+        """Return the ``module:attribute`` of a plug-in, or None for any other entry. Imports nothing."""
         point = self._plugins.get(name)
         return point.value if point and not self.in_tree(name) else None
 
     def in_tree(self, name: str) -> bool:
-        """Whether a name is ours: no plug-in's, and not registered by a user's own code."""
+        """Return True for an entry of this package, False for plug-ins and for entries of a user's own code."""
         return name in self._lazy
 
     def summary(self, name: str) -> str:
@@ -99,11 +104,11 @@ class Registry(Generic[T]):
         """Return ``name`` if it is registered, without importing it.
 
         Raises:
-            BenchError: If it is unknown; suggests near names and lists all.
+            BenchError: If it is unknown. The message suggests near names and lists all.
         """
         if name in self.names():
             return name
-        raise BenchError(f"no {self.kind} '{name}'; {near_hint(name, self.names())}Known: {', '.join(self.names())}.")
+        raise BenchError(f"No {self.kind} '{name}'; {near_hint(name, self.names())}Known: {', '.join(self.names())}.")
 
     def get(self, name: str) -> T:
         """Return the entry of ``name``, importing it on first use.
@@ -124,7 +129,7 @@ class Registry(Generic[T]):
             except Exception as error:  # a plug-in may raise anything at import
                 where = target or self._plugins[name].value
                 raise BenchError(
-                    f"the {self.kind} '{name}' cannot be imported from {where}: {in_a_line(error)}"
+                    f"The {self.kind} '{name}' cannot be imported from {where}: {in_a_line(error)}."
                 ) from error
         return self._loaded[name]
 

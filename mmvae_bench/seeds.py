@@ -1,4 +1,4 @@
-"""Seeds have names: what shares a name shares its random numbers, and nothing else does."""
+"""Named seeds: two uses of randomness share their numbers if and only if they share the name."""
 
 import hashlib
 
@@ -6,11 +6,11 @@ import hashlib
 def seed_for(*parts: str | int) -> int:
     """Return the 63-bit seed of a named use of randomness.
 
-    ``seed_for("mask", dataset, seed)`` gives every model of a seed the same holes,
-    ``seed_for("init", model, dataset, seed)`` gives each its own start.
+    With ``seed_for("mask", dataset, seed)`` all models of a seed get the same presence masks;
+    with ``seed_for("init", model, dataset, seed)`` each gets its own initial weights.
 
     Args:
-        parts: What the randomness is for and what it may depend on, in a fixed order.
+        parts: purpose of the random numbers and all that they may depend on, in a fixed order.
 
     Returns:
         An integer in [0, 2**63), the same on every machine and Python version.

@@ -1,7 +1,7 @@
-"""What a run is: frozen dataclasses, and the identity that follows from them.
+"""The specification of a run as frozen dataclasses, and the run's identity.
 
 ``run_id`` is the SHA-256 of the canonical JSON of a :class:`RunSpec`, all defaults resolved and types coerced;
-``config_id`` is the same without the seed. Nothing that changes no number (device, jobs, paths) is in a spec.
+``config_id`` is the same without the seed. A spec has no device, paths or number of jobs: they change no number.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
 
-PROTOCOL = 2  # of protocol.md's rules and of the order of data: a change of one changes every run's identity
+PROTOCOL = 2  # version of the rules in protocol.md and of the order of data: a change of either changes every run_id
 PRECISIONS = ("fp32", "bf16", "tf32")
 Optimiser = Literal["adam", "amsgrad"]
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "amsgrad")
@@ -43,11 +43,11 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Missing:
-    """What is hidden in training (protocol 2-4). Ratio 0 is canonically scheme ``none`` with everything kept.
+    """Entries hidden in training (protocol 2-4). Ratio 0 is always stored as scheme ``none`` with ``keep``.
 
     Attributes:
-        ratio: Share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1).
-        scheme: ``none`` or one of :data:`SCHEMES`; ``mask`` where a user's own data say which entries there are.
+        ratio: share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1).
+        scheme: ``none`` or one of :data:`SCHEMES`; ``mask`` if a user's own data determine which entries exist.
         incomplete: ``keep`` trains on all rows, ``drop`` on the complete ones alone for the same steps.
     """
 
@@ -57,13 +57,15 @@ class Missing:
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1 and self.scheme != "mask":
-            raise BenchError(f"a missing ratio lies in [0, 1), not {self.ratio}: some complete rows must remain")
+            raise BenchError(f"A missing ratio must lie in [0, 1), not {self.ratio}: some complete rows must remain.")
         if not re.fullmatch(r"none|mask|split(:fixed)?|only:\w+|independent(:keep=\w+)?", self.scheme):
-            raise BenchError(f"no missing scheme '{self.scheme}'; write one of {SCHEMES}")
+            raise BenchError(f"No missing scheme '{self.scheme}'. Write one of {SCHEMES}.")
         if self.incomplete not in ("keep", "drop"):
-            raise BenchError(f"incomplete rows are 'keep' or 'drop', not '{self.incomplete}'")
+            raise BenchError(f"Incomplete rows must be 'keep' or 'drop', not '{self.incomplete}'.")
         if self.scheme == "none" and self.ratio > 0:
-            raise BenchError(f"the scheme 'none' hides nothing, so it cannot have ratio {self.ratio}")
+            raise BenchError(
+                f"The scheme 'none' hides nothing, so it cannot have ratio {self.ratio}. Leave the ratio out."
+            )
         object.__setattr__(self, "ratio", float(self.ratio))
         if self.ratio == 0:
             object.__setattr__(self, "ratio", 0.0)  # -0.0 too
@@ -86,7 +88,7 @@ class Missing:
 
     @property
     def modality(self) -> str | None:
-        """The modality that the scheme names (always present), or None."""
+        """The modality that the scheme names, which is always present, or None."""
         found = re.fullmatch(r"only:(\w+)|independent:keep=(\w+)", self.scheme)
         return (found[1] or found[2]) if found else None
 
@@ -96,10 +98,10 @@ class TrainSpec:
     """The budget and the optimiser, the same for every model of a comparison (protocol 15).
 
     Attributes:
-        epochs: An epoch is ceil(N / batch_size) optimiser steps, N = all base training rows.
-        batch_size: Rows a step.
-        learning_rate: Adam's.
-        optimiser: ``amsgrad`` is Adam with the largest second moment so far (Reddi et al. 2018), as in MMVAE's code.
+        epochs: number of epochs of ceil(N / batch_size) optimiser steps, N = all base training rows.
+        batch_size: rows per step.
+        learning_rate: learning rate of Adam.
+        optimiser: ``adam``, or ``amsgrad``: Adam with the largest second moment so far (Reddi et al. 2018), as MMVAE's.
     """
 
     epochs: int
@@ -109,25 +111,25 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < math.inf:
-            raise BenchError("epochs and batch size are at least 1 and the learning rate is positive")
+            raise BenchError("Epochs and batch size must be at least 1, and the learning rate positive and finite.")
         if self.optimiser not in OPTIMISERS:
-            raise BenchError(f"no optimiser '{self.optimiser}'; write one of {', '.join(OPTIMISERS)}")
+            raise BenchError(f"No optimiser '{self.optimiser}'. Write one of {', '.join(OPTIMISERS)}.")
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
 
 
 def check_precision(precision: str) -> None:
-    """Refuse a precision that does not exist, whatever the device.
+    """Raise unless a precision exists; whether a device has it is checked by :func:`mmvae_bench.engine.mode.check`.
 
     Raises:
         BenchError: If it is not one of :data:`PRECISIONS`.
     """
     if precision not in PRECISIONS:
-        raise BenchError(f"no precision '{precision}'; write one of {', '.join(PRECISIONS)}")
+        raise BenchError(f"No precision '{precision}'. Write one of {', '.join(PRECISIONS)}.")
 
 
 @dataclass(frozen=True)
 class Component:
-    """A registered thing with its version and all its options, resolved. ``label`` is what the user typed."""
+    """A registered model, data set or nets preset: version, all options resolved, and the label that the user typed."""
 
     name: str
     version: int
@@ -137,11 +139,12 @@ class Component:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training and its evaluation: everything that its numbers depend on.
+    """One training and its evaluation: all that its numbers depend on.
 
     Attributes:
-        likelihoods: For each modality its likelihood's name, scale and weight.
-        limit_train: Number of training rows used, or None for all; ``limit_test`` likewise.
+        likelihoods: modality -> name, scale and weight of its likelihood.
+        limit_train: number of training rows used, or None for all.
+        limit_test: number of test rows used, or None for all.
     """
 
     dataset: Component
@@ -159,17 +162,17 @@ class RunSpec:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "RunSpec":
-        """The spec whose :meth:`to_dict` is ``plain``; labels, which it lacks, are the bare names.
+        """Return the spec whose :meth:`to_dict` is ``plain``. Its labels are the bare names.
 
         Raises:
-            BenchError: If it is no spec's.
+            BenchError: If it is not the record of a spec.
         """
         try:
             parts = {part: Component(**plain[part], label=plain[part]["name"]) for part in ("dataset", "model", "nets")}
             train, missing = TrainSpec(**plain["train"]), Missing(**plain["missing"])
             return cls(**{**plain, **parts, "train": train, "missing": missing})
         except (KeyError, TypeError, ValueError) as error:
-            raise BenchError(f"this is no run's spec ({error!r})") from error
+            raise BenchError(f"This is not the spec of a run ({error!r}).") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON values, without labels."""
@@ -185,12 +188,12 @@ class RunSpec:
 
     @property
     def config_id(self) -> str:
-        """The identity without the seed: what is averaged over seeds shares it."""
+        """The identity without the seed: runs that are averaged over seeds share it."""
         return _digest({key: value for key, value in self.to_dict().items() if key != "seed"})
 
     @property
     def title(self) -> str:
-        """A short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
+        """A text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
         return f"{self.model.label} on {self.dataset.label}, {self.missing.text}, seed {self.seed}"
 
 

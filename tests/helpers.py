@@ -1,7 +1,12 @@
-"""Tiny models and batches that tests build by hand."""
+"""Tiny models, batches and files that tests build by hand, and the folder of real data."""
 
+import os
+import struct
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -9,6 +14,7 @@ from mmvae_bench import models, nets
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.types import Modality, MultimodalBatch
 
+REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 NAMES = ["meme", "mmvae", "mmvm", "mopoe", "mvae", "unimodal"]
 SHAPE = (1, 2, 3)
 
@@ -49,3 +55,14 @@ def gradient(made: MultimodalVAE, loss: Tensor) -> Tensor:
     return torch.cat(
         [(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(grads, made.parameters(), strict=True)]
     )
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skip a test without this file or folder of real data."""
+    return pytest.mark.skipif(not (REAL / name).exists(), reason=f"no {name} in {REAL}; set MMVAE_BENCH_TEST_DATA")
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write a file in MNIST's format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes())

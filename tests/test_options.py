@@ -1,6 +1,7 @@
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from annotated_types import Gt, Interval, Lt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,8 @@ class Thing:
         text: str = "a",
         least: Positive = 1,
         weight: Weight = 1,
+        share: Annotated[float, Gt(0), Lt(1)] | None = None,
+        level: Annotated[int, Interval(ge=1, le=5)] = 1,
     ) -> None: ...
 
 
@@ -43,7 +46,7 @@ def test_both_forms_say_the_same(text):
     "text", ["", "mmvae[", "mmvae[k]", "mmvae[k=]", "mmvae:k", "a b", "mmvae[k=1]x", "pkg.mod:Class"]
 )
 def test_what_cannot_be_read_is_said(text):
-    with pytest.raises(BenchError, match="cannot read"):
+    with pytest.raises(BenchError, match="Cannot read"):
         parse_named(text)
 
 
@@ -66,12 +69,13 @@ def test_commas_split_outside_brackets_only(named, data):
 
 def test_defaults_are_resolved_and_given_options_coerced():
     defaults = {"k": 10, "beta": 1.0, "looser": True, "estimator": "dreg", "limit": None, "text": "a"}
-    defaults |= {"least": 1, "weight": 1.0}
+    defaults |= {"least": 1, "weight": 1.0, "share": None, "level": 1}
     assert resolve(Thing, Named("thing")) == defaults
-    typed = Named("thing", {"k": "3", "beta": "2", "looser": "no", "estimator": "iwae", "limit": "none", "text": "1"})
+    typed = Named("thing", {"k": "3", "beta": "2", "looser": "no", "estimator": "iwae", "limit": "none", "text": "1",
+                            "share": "0.5", "level": "5"})  # fmt: skip
     assert resolve(Thing, typed) == {
         "k": 3, "beta": 2.0, "looser": False, "estimator": "iwae", "limit": None, "text": "1",
-        "least": 1, "weight": 1.0,
+        "least": 1, "weight": 1.0, "share": 0.5, "level": 5,
     }  # fmt: skip
 
 
@@ -89,12 +93,16 @@ def test_a_default_and_the_same_value_typed_have_the_same_type():
         ("beta", "nan", "takes a number"),
         ("beta", "inf", "takes a number"),
         ("looser", "maybe", "takes true or false"),
-        ("least", "0", r"thing\[least\] is at least 1, not '0'"),
-        ("weight", "-0.1", "is at least 0.0"),
+        ("least", "0", r"thing\[least\] must be at least 1, not '0'"),
+        ("weight", "-0.1", "must be at least 0.0"),
         ("weight", "nan", "takes a number"),
-        ("estimator", "x", "is one of iwae, dreg, not 'x'"),
+        ("share", "0", r"thing\[share\] must be more than 0, not '0'"),
+        ("share", "1.0", "must be less than 1, not '1.0'"),
+        ("level", "0", "must be at least 1"),
+        ("level", "6", "must be at most 5, not '6'"),
+        ("estimator", "x", "must be one of iwae, dreg, not 'x'"),
         ("limit", "x", "takes a whole number"),
-        ("first", "1", "has no option 'first'; it has k, beta"),
+        ("first", "1", "has no option 'first'. Its options are k, beta"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(option, value, sentence):
@@ -104,7 +112,7 @@ def test_a_wrong_option_is_one_sentence(option, value, sentence):
 
 def test_an_option_without_default_must_be_given():
     assert resolve(Needy, Named("needy", {"k": "1"})) == {"k": 1}
-    with pytest.raises(BenchError, match=r"write 'needy\[k=\.\.\.\]'"):
+    with pytest.raises(BenchError, match=r"Write 'needy\[k=\.\.\.\]'"):
         resolve(Needy, Named("needy"))
 
 
@@ -115,7 +123,7 @@ def test_functions_and_classes_without_options_resolve():
 
     assert resolve(preset, Named("preset")) == {"hidden": 2}
     assert resolve(Bare, Named("bare")) == {}
-    with pytest.raises(BenchError, match="it has none"):
+    with pytest.raises(BenchError, match="It has no options"):
         resolve(Bare, Named("bare", {"k": "1"}))
 
 

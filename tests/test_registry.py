@@ -30,9 +30,9 @@ def test_a_name_is_imported_when_asked_for(registry):
 
 
 def test_an_unknown_name_suggests_near_ones_and_lists_all(registry):
-    with pytest.raises(BenchError, match=r"no thing 'rato'; did you mean ratio\? Known: ratio, broken\."):
+    with pytest.raises(BenchError, match=r"No thing 'rato'; did you mean ratio\? Known: ratio, broken\."):
         registry.get("rato")
-    with pytest.raises(BenchError, match="no thing 'zzz'; Known"):
+    with pytest.raises(BenchError, match="No thing 'zzz'; Known"):
         registry.check("zzz")
 
 
@@ -46,7 +46,7 @@ def test_registering_twice_names_both(registry):
     @registry.register("mine")
     class Mine: ...
 
-    with pytest.raises(BenchError, match=r"the thing name 'mine' is taken by .*Mine.*; choose another for .*:.*Other"):
+    with pytest.raises(BenchError, match=r"The thing name 'mine' is taken by .*Mine.*. Choose another for .*:.*Other"):
 
         @registry.register("mine")
         class Other: ...
@@ -74,7 +74,7 @@ def test_plugins_are_listed_without_being_imported_and_imported_when_named(monke
 
 def test_a_broken_plugin_is_one_sentence(monkeypatch):
     registry = plugged(monkeypatch, ("bad", "no_such_module:X"))
-    with pytest.raises(BenchError, match="the thing 'bad' cannot be imported from no_such_module:X"):
+    with pytest.raises(BenchError, match="The thing 'bad' cannot be imported from no_such_module:X"):
         registry.get("bad")
 
 
@@ -90,7 +90,7 @@ def test_a_plugin_may_decorate_what_it_also_declares(monkeypatch):
 )
 def test_a_clash_of_names_is_refused_naming_both(monkeypatch, points):
     registry = plugged(monkeypatch, *points)
-    with pytest.warns(BenchWarning, match=rf"of {points[-1][1]} is refused: .*:.* has that name"):
+    with pytest.warns(BenchWarning, match=rf"of {points[-1][1]} is ignored: .*:.* has that name"):
         names = registry.names()
     assert names.count(points[0][0]) == 1
     with warnings.catch_warnings():

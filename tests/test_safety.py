@@ -33,7 +33,7 @@ NAMES = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torc
 METHODS = {"extract", "extractall", "unpack_archive", "read_pickle", "to_pickle", "from_pretrained", "urlretrieve",
            "load_state_dict_from_url", "download_url", "download_and_extract_archive"}  # fmt: skip
 ONLY_IN = {  # dangerous by itself: one place is read with care
-    "tarfile": {"archives.py"}, "zipfile.ZipFile": {"archives.py"}, "lzma": {"archives.py"},
+    "tarfile": {"archives.py"}, "zipfile.ZipFile": set(), "lzma": {"archives.py"},
     "gzip": {"archives.py", "digits.py"}, "urllib.request": {"download.py"}, "http.client": {"download.py"},
     "importlib.import_module": {"registry.py", "cli.py", "sides.py", "scaling_point.py", "__main__.py"},
     "markupsafe": {"page.py"},

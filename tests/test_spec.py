@@ -104,13 +104,13 @@ def test_missing_text_says_ratio_and_scheme(ratio, scheme):
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.0, 2, float("nan"), float("inf")])
 def test_ratios_lie_in_0_1(ratio):
-    with pytest.raises(BenchError, match=r"lies in \[0, 1\)"):
+    with pytest.raises(BenchError, match=r"lie in \[0, 1\)"):
         Missing(ratio)
 
 
 @pytest.mark.parametrize("scheme", ["", "half", "only:", "only", "split:x", "independent:svhn", "split\n"])
 def test_unknown_schemes_list_the_known(scheme):
-    with pytest.raises(BenchError, match="write one of split"):
+    with pytest.raises(BenchError, match="Write one of split"):
         Missing(0.5, scheme)
 
 
@@ -152,5 +152,5 @@ def test_a_spec_is_read_back_from_its_record():
 
 @pytest.mark.parametrize("change", [{"colour": 1}, {"model": {}}, {"train": 5}, {"missing": {"ratio": "x"}}])
 def test_what_is_no_spec_is_said_to_be_none(change):
-    with pytest.raises(BenchError, match="this is no run's spec"):
+    with pytest.raises(BenchError, match="not the spec of a run"):
         RunSpec.from_dict(make_spec().to_dict() | change)

@@ -21,7 +21,7 @@ from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine.device import choose, peak_memory_mb, prepare
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode, check, choose_mode, narrowed
-from mmvae_bench.engine.share import Turn, place
+from mmvae_bench.engine.share import RandomState, place
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.engine.train import BURST, History, Progress, train
 from mmvae_bench.models.base import MultimodalVAE
@@ -169,17 +169,17 @@ class Bench:
         def run(seed: int) -> tuple[MultimodalVAE, History]:
             try:
                 with place(self.name) as at:
-                    turn = Turn(at.device)
-                    with turn():
+                    random = RandomState(at.device)
+                    with random():
                         model, feed = self.build(name, seed, missing, n)
 
                     def report(progress: Progress) -> None:
-                        at.settled()
+                        at.started()
                         if progress.epoch == 1:
                             line.wait()
 
                     spec = TrainSpec(EPOCHS, self.batch, LEARNING_RATE)
-                    return model, train(model, feed, spec, report, mode=mode, turn=turn)
+                    return model, train(model, feed, spec, report, mode=mode, random=random)
             except BaseException as error:
                 failures.append(error)
                 line.abort()  # wakes the threads that wait there

@@ -91,25 +91,13 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option(
-    "--from", "given", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="FILE",
-    help="Take this local file and download nothing. Repeatable.",
-)  # fmt: skip
 @data_option
-def fetch(name: str, given: tuple[Path, ...], data_dir: Path) -> None:
-    """Download and verify the official files of data set NAME, or take local copies of them."""
+def fetch(name: str, data_dir: Path) -> None:
+    """Download the official files of data set NAME and verify them."""
     dataset = _dataset(name)
-    dataset.fetch(data_dir, *([given] if given else []))  # fetch() of a plug-in may take no files
-    for path in given:
-        click.echo(f"Taken: {path}")
-    try:
-        dataset.sources(data_dir)
-    except DataError as missing:
-        if not given:
-            raise
-        click.echo(f"Still missing: {missing}")
-    else:
-        click.echo(f"The files of {name} are in '{data_dir}'.")
+    dataset.fetch(data_dir)
+    dataset.sources(data_dir)
+    click.echo(f"The files of {name} are in '{data_dir}'.")
 
 
 @data.command()

@@ -26,10 +26,10 @@ register = registry.register
 
 
 def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
-    """A data set with its options; its modalities are asked for once, so that a fault of theirs is seen here.
+    """Return a data set with its options. Its modalities and protocol are read once, so that their errors occur here.
 
     Raises:
-        BenchError: If its name is unknown, an option is refused, or a plug-in raised anything.
+        BenchError: If its name is unknown, an option is wrong, or a plug-in raises any exception.
     """
     factory = registry.get(name)
     try:
@@ -38,5 +38,5 @@ def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
     except BenchError:
         raise
     except Exception as error:
-        raise BenchError(f"the data set '{name}' cannot be made: {in_a_line(error)}") from error
+        raise BenchError(f"The data set '{name}' cannot be made: {in_a_line(error)}.") from error
     return dataset

@@ -1,4 +1,4 @@
-"""What a data set is: declared facts, and arrays of base rows built from files or from a seed."""
+"""The interface of data sets: declared facts, and arrays of base rows built from files or from a seed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ class Repeated:
     """The array ``entries[index]``, stored once where rows share entries: ten captions, one picture.
 
     Attributes:
-        entries: [n, *shape], perhaps memory-mapped.
-        index: Which entry each row has, [N], int64.
+        entries: distinct entries, [n, *shape], perhaps memory-mapped.
+        index: index of each row's entry, [N], int64.
     """
 
     entries: Stored
@@ -52,11 +52,11 @@ class Repeated:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the entries."""
+        """Type of the entries."""
         return self.entries.dtype
 
     def take(self, rows: NDArray[np.intp]) -> "Repeated":
-        """The rows of ``rows``, sharing the entries."""
+        """Return the rows with these indices; they share the entries."""
         return Repeated(self.entries, self.index[rows])
 
 
@@ -65,7 +65,13 @@ class Protocol:
     """The common protocol of a data set (protocol 15): the same for every model, overridable from the command line.
 
     Attributes:
-        nets: A nets preset with options, as typed: ``mlp[hidden=256]``.
+        nets: nets preset with options, as typed: ``mlp[hidden=256]``.
+        latent_dim: L.
+        epochs: number of epochs.
+        batch_size: rows per step.
+        learning_rate: learning rate of Adam.
+        rows: number of training rows, only for estimates of time.
+        cost: time per row relative to ``mnist_street`` with the same nets and model, only for estimates of time.
     """
 
     nets: str
@@ -73,25 +79,27 @@ class Protocol:
     epochs: int
     batch_size: int
     learning_rate: float
+    rows: int = 10_000
+    cost: float = 1.0
 
 
 class Judge(Interface):
-    """Says what an entry shows. A trained oracle is one, an exact reader another.
+    """A classifier of entries: a trained oracle or an exact reader.
 
     Attributes:
-        accuracy: Share of true test entries judged rightly; None where no test class was seen in training.
-        hash: Of what it judges by: scores by different judges are never averaged.
+        accuracy: share of true test entries judged correctly; None where no test class was seen in training.
+        hash: checksum of its weights or rules; scores by different judges are never averaged.
     """
 
     accuracy: float | None
     hash: str
 
     def predict(self, x: "Tensor") -> NDArray[np.int64]:
-        """The class of entries [N, *shape]: [N]; C, one past the last, where nothing can be read."""
+        """Return the classes [N] of entries [N, *shape]; C, one past the last, where none can be read."""
         ...
 
     def read(self, x: "Tensor") -> NDArray[np.int64]:
-        """The value of each attribute: [N, A]; one past its last where it cannot be read."""
+        """Return the values of all attributes, [N, A]; one past the last value where it cannot be read."""
         ...
 
 
@@ -100,11 +108,11 @@ class Rows:
     """N base rows: one-to-one pairs, complete. Nothing is hidden here.
 
     Attributes:
-        x: For each modality an array [N, *shape]: ``uint8`` pixels, ``float32``, or ``int16`` word ids; perhaps
-            memory-mapped, perhaps :class:`Repeated`.
-        label: Class of each row in 0..C-1, int64, or None.
-        item: What each row shows, int64: rows of one picture and never of two splits. None: each row its own.
-        attributes: The value of each of A attributes in each row, int64 [N, A], or None.
+        x: modality -> array [N, *shape]: ``uint8`` pixels, ``float32``, or ``int16`` word ids; perhaps memory-mapped,
+            perhaps :class:`Repeated`.
+        label: class of each row in 0..C-1, int64, or None.
+        item: item that each row shows, such as a picture, int64. No item is in two splits. None: each row is its own.
+        attributes: value of each of A attributes in each row, int64 [N, A], or None.
     """
 
     x: Mapping[str, "Stored | Repeated"]
@@ -117,11 +125,11 @@ class Rows:
 
     @property
     def items(self) -> NDArray[np.int64]:
-        """What each row shows, [N]: its item, or the row itself."""
+        """Item of each row, [N]: ``item``, or the row itself."""
         return np.arange(len(self)) if self.item is None else self.item
 
     def take(self, index: NDArray[np.intp]) -> "Rows":
-        """The rows of ``index``, copied; entries that are shared or memory-mapped are not."""
+        """Return the rows with these indices, copied, except shared or memory-mapped entries."""
         x = {name: _taken(values, index) for name, values in self.x.items()}
         facts = (self.label, self.item, self.attributes)
         return Rows(x, *(None if fact is None else fact[index] for fact in facts))
@@ -135,14 +143,14 @@ def _taken(values: "Stored | Repeated", index: NDArray[np.intp]) -> "Stored | Re
 
 @dataclass(frozen=True)
 class Built:
-    """What :meth:`Dataset.build` returns.
+    """The arrays that :meth:`Dataset.build` returns.
 
     Attributes:
-        subset: Empty for the complete official data, else what it is instead, such as ``svhn 8000+2000``; every row of
-            results carries it.
-        singles: Where the oracle should train on more or less than the pairs: modality -> (entries, labels). Others
-            train on the training rows.
-        vocabularies: Modality -> its words by id, where that is computed from the data.
+        train: training rows.
+        test: test rows.
+        subset: empty for the complete official data, else a text such as ``svhn 8000+2000`` that every score carries.
+        singles: modality -> (entries, labels) that its oracle is trained on. Other oracles use the training rows.
+        vocabularies: modality -> words by id, where they are computed from the data.
     """
 
     train: Rows
@@ -156,79 +164,80 @@ class Dataset(ABC):
     """A data set with its options: the keyword-only parameters of the constructor.
 
     Class attributes:
-        version: Bumped by whoever writes "Changes numbers:" about this data set.
-        summary: One line for ``list``, with the licence.
-        classes: Names of the C classes, or None where there are none.
-        related: What makes two rows related: their class, or the item that they show.
+        version: increased by every change of this data set's numbers.
+        summary: one line for ``list``, with the licence.
+        classes: names of the C classes, or None where there are none.
+        related: what makes two rows related: the same class, or the same item.
+        pairs: number of pairings of each complete row within its class (dm).
     """
 
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
     classes: tuple[str, ...] | None = None
     related: ClassVar[Literal["class", "item"]] = "class"
-    pairs: int = 1  # dm: how many times each complete row is paired within its class
+    pairs: int = 1
 
     @property
     @abstractmethod
     def modalities(self) -> Sequence["Modality"]:
-        """The modalities, in the order in which results name them."""
+        """The modalities, in the order of results."""
 
     @property
     @abstractmethod
     def protocol(self) -> Protocol:
-        """Nets, latent size, epochs, batch size and learning rate of the common protocol."""
+        """The common protocol."""
 
     @abstractmethod
     def build(self, data_dir: Path) -> Built:
         """Make the arrays, deterministically: from ``data_dir`` (read-only), or generated from a fixed seed.
 
         Raises:
-            DataError: If a file is truncated or not what it should be.
+            DataError: If a file is truncated or different from what is expected.
         """
 
     @property
     def may_be_shown(self) -> bool:
-        """Whether pictures made from it may be published."""
+        """True if pictures made from it may be published."""
         return True
 
     @property
     def attributes(self) -> Mapping[str, tuple[str, ...]] | None:
-        """Attribute -> its values."""
+        """Attribute -> its values, or None."""
         return None
 
     def judges(self, vocabularies: Mapping[str, tuple[str, ...]]) -> Mapping[str, Judge]:
-        """Exact judges of modalities that need no trained oracle."""
+        """Return exact judges of modalities that need no trained oracle."""
         return {}
 
     def sources(self, data_dir: Path) -> list[Path]:
-        """The files that :meth:`build` reads; their content is part of the cache's key. Empty for generated data.
+        """Return the files that :meth:`build` reads; the cache's key depends on them. Empty for generated data.
 
         Raises:
-            DataError: If one is not there: the sentence says which command or which file at which place would help.
+            DataError: If one is absent. The message names the command, or the file and its place.
         """
         return []
 
-    def fetch(self, data_dir: Path, given: Sequence[Path] = ()) -> None:
-        """Download the official files into ``data_dir`` and verify them, or take the ``given`` ones instead.
+    def fetch(self, data_dir: Path) -> None:
+        """Download the official files into ``data_dir`` and verify them.
 
         Raises:
-            DataError: If a download fails or a checksum differs, or a given file is not one of this data set's.
+            DataError: If a download fails or a checksum differs.
         """
-        raise BenchError("this data set is generated on first use: nothing to fetch")
+        raise BenchError("This data set is generated on first use: there is nothing to fetch.")
 
 
-ONE_IN = 20  # training items are validation items
+ONE_IN = 20  # one training item in 20 is a validation item
 
 
 def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split training rows into training and validation, 5 % (protocol 7), both in ascending order.
 
-    One random item of every twenty consecutive ones is validation with all its rows, whatever the run's seed; a limit
-    on the rows moves none from one side to the other.
+    One random item of every twenty consecutive ones is validation with all its rows. The draw does not depend on the
+    seed of the run; a limit on the rows moves no row to the other side.
 
     Args:
-        rows: Training rows; below 20 items there may be no validation row.
-        name: Of the data set, the only thing the draw depends on.
+        rows: training rows; below 20 items there may be no validation row.
+        name: name of the data set; the draw depends on it alone.
     """
     items, item = np.unique(rows.items, return_inverse=True)
     start = np.arange(0, len(items), ONE_IN)

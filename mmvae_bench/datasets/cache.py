@@ -4,25 +4,24 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Entries, Repeated, Rows, Stored
 from mmvae_bench.datasets.download import sha256
-from mmvae_bench.errors import BenchError
+from mmvae_bench.disk import built_once
 from mmvae_bench.options import Scalar
 from mmvae_bench.spec import canonical_json
 
-LAYOUT = 2  # of a cache folder; another one is another key
-FACTS = ("label", "item", "attributes")  # of rows, beside their entries
+LAYOUT = 2  # version of the cache folder's layout, part of the key
+FACTS = ("label", "item", "attributes")  # arrays of rows besides their entries
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,12 @@ class Data:
     """A data set's arrays, read-only and memory-mapped.
 
     Attributes:
-        singles: As in :class:`~mmvae_bench.datasets.base.Built`: what the oracle trains on, if not the training rows.
-        subset: Empty for the complete official data.
+        train: training rows.
+        test: test rows.
+        singles: modality -> (entries, labels) that its oracle is trained on, if not on the training rows.
+        subset: empty for the complete official data.
         hash: SHA-256 of all arrays and vocabularies, recorded with every score.
-        vocabularies: Modality -> its words by id, where that was computed from the data.
+        vocabularies: modality -> words by id, where they are computed from the data.
     """
 
     train: Rows
@@ -45,14 +46,14 @@ class Data:
 
 
 def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: Path, cache_dir: Path) -> Data:
-    """Return the arrays of ``dataset``, built on first use and whenever a source file's content has changed.
+    """Return the arrays of ``dataset``, built on first use and whenever the content of a source file has changed.
 
     Args:
-        dataset: The data set.
-        name: Its registered name.
-        options: All its options, resolved.
-        data_dir: Where its files are; only read.
-        cache_dir: Where ``datasets/<name>-<key>/`` is made, under a lock.
+        dataset: the data set.
+        name: its registered name.
+        options: all its options, resolved.
+        data_dir: folder of its files; only read.
+        cache_dir: root of the cache; the arrays are in ``datasets/<name>-<key>/``.
 
     Raises:
         DataError: If source files are absent or corrupt.
@@ -62,22 +63,13 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
     content = [_content(path) for path in dataset.sources(data_dir)]  # content alone: a moved file is the same file
     key = hashlib.sha256(canonical_json({**identity, "sources": content}).encode()).hexdigest()[:16]
     folder = cache_dir / "datasets" / f"{name}-{key}"
-    data = _read(folder)
-    if data is None:
-        with _locked(cache_dir, folder.name):
-            data = _read(folder)  # another process may have built it while we waited
-            if data is None:
-                _store(dataset.build(data_dir), folder, cache_dir)
-                data = _read(folder)
-    if data is None:
-        raise BenchError(
-            f"what was just written to {folder} cannot be read back; check that disk, or choose another --cache-dir"
-        )
-    return data
+    return built_once(
+        cache_dir, folder, partial(_read, folder), partial(dataset.build, data_dir), partial(_store, folder)
+    )
 
 
 def _content(path: Path) -> str:
-    """What a source's content is known by."""
+    """Return a checksum of a source."""
     if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead
         files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
         facts = [[file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in files]
@@ -85,32 +77,8 @@ def _content(path: Path) -> str:
     return sha256(path)
 
 
-@contextmanager
-def _cache_errors(cache_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BenchError(
-            f"the cache {cache_dir} cannot be written ({error.strerror or error}); choose another place with "
-            "--cache-dir or MMVAE_BENCH_CACHE"
-        ) from error
-
-
-@contextmanager
-def _locked(cache_dir: Path, what: str) -> Iterator[None]:
-    """Hold the lock ``cache_dir/locks/<what>.lock``, across processes."""
-    lock = FileLock(cache_dir / "locks" / f"{what}.lock")
-    with _cache_errors(cache_dir):
-        (cache_dir / "locks").mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _flat(built: Built) -> dict[str, NDArray[Any]]:
-    """All arrays by the names of their files."""
+    """Return all arrays by the names of their files."""
     arrays: dict[str, NDArray[Any]] = {}
     for split, rows in (("train", built.train), ("test", built.test)):
         for name, x in rows.x.items():
@@ -124,7 +92,7 @@ def _flat(built: Built) -> dict[str, NDArray[Any]]:
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], vocabularies: Mapping[str, Sequence[str]]) -> str:
-    """SHA-256 over names, types, shapes and bytes."""
+    """Return the SHA-256 of names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
@@ -135,28 +103,27 @@ def _digest(arrays: Mapping[str, NDArray[Any]], vocabularies: Mapping[str, Seque
     return digest.hexdigest()
 
 
-def _store(built: Built, folder: Path, cache_dir: Path) -> None:
+def _store(folder: Path, built: Built) -> None:
     """Write ``folder`` under a temporary name, then rename it; the caller holds its lock."""
     arrays = _flat(built)
     facts = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
     words = {name: list(vocabulary) for name, vocabulary in built.vocabularies.items()}
     meta = {"hash": _digest(arrays, words), "subset": built.subset, "arrays": facts, "vocabularies": words}
     part = folder.with_name(f".{folder.name}.part")
-    with _cache_errors(cache_dir):
-        shutil.rmtree(part, ignore_errors=True)  # of a builder that was killed
-        try:
-            part.mkdir(parents=True)
-            for name, array in arrays.items():
-                with (part / f"{name}.npy").open("wb") as file:
-                    np.save(file, array, allow_pickle=False)
-                    file.flush()
-                    os.fsync(file.fileno())  # else a power cut could leave the right size and wrong bytes
-            (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
-            if folder.exists():  # broken, or we would have read it
-                shutil.rmtree(folder)
-            part.replace(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+    try:
+        part.mkdir()
+        for name, array in arrays.items():
+            with (part / f"{name}.npy").open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut could leave the right size and wrong bytes
+        (part / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        if folder.exists():  # damaged, or it would have been read
+            shutil.rmtree(folder)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _read(folder: Path) -> Data | None:
@@ -174,7 +141,7 @@ def _read(folder: Path) -> Data | None:
 
 
 def _map(path: Path, facts: Mapping[str, Any]) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)  # "r" is what torch warns of; no copy either
+    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)  # torch warns of "r"; neither copies
     if array.dtype.str != facts["dtype"] or list(array.shape) != facts["shape"]:
         raise ValueError(f"{path} is not the array that was stored")
     return array
@@ -192,7 +159,7 @@ def _rows(split: str, arrays: Mapping[str, NDArray[Any]]) -> Rows:
 
 
 def array_hash(*arrays: Entries | NDArray[np.int64]) -> str:
-    """SHA-256 of shapes, types and values."""
+    """Return the SHA-256 of shapes, types and values."""
     digest = hashlib.sha256()
     for array in chain.from_iterable((a.entries, a.index) if isinstance(a, Repeated) else (a,) for a in arrays):
         digest.update(f"{array.shape}{array.dtype.str}".encode())

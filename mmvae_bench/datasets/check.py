@@ -1,4 +1,4 @@
-"""What ``mmvae-bench data check`` says about a data set's files."""
+"""The report of ``mmvae-bench data check`` on a data set's files."""
 
 import warnings
 from pathlib import Path
@@ -9,29 +9,29 @@ from mmvae_bench.datasets.base import Dataset, Rows
 from mmvae_bench.datasets.download import UNVERIFIED
 from mmvae_bench.errors import DataError
 
-MANY = 20  # classes; more are not counted one by one
+MANY = 20  # largest number of classes whose rows are listed one by one
 
 
 def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
-    """Read a data set from its files and say what was found: lines for people.
+    """Read a data set from its files and describe them in lines of text.
 
     Args:
-        dataset: The data set.
-        name: Its registered name.
-        data_dir: Where its files are; only read.
+        dataset: the data set.
+        name: its registered name.
+        data_dir: folder of its files; only read.
 
     Returns:
-        Which files were found, whether they are official, rows per class; or what is missing and how to get it.
+        Lines: the files, their subset if they are not official, rows per class; or what is missing and how to get it.
 
     Raises:
-        DataError: If a file is there but corrupt.
+        DataError: If a file is damaged.
     """
     try:
         sources = dataset.sources(data_dir)
     except DataError as missing:
         return [f"{name}: incomplete", f"  {missing}"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a subset: the first line says it
+        warnings.simplefilter("ignore")  # about a subset: the first line states it
         built = dataset.build(data_dir)
     what = "generated, no files" if not sources else "complete and official"
     if built.subset:

@@ -1,15 +1,14 @@
-"""The official files of MNIST and SVHN: finding, checking, reading and downloading them."""
+"""The official files of MNIST and SVHN: find, check, read and download them."""
 
 import gzip
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.download import Pinned, download, sha256
+from mmvae_bench.datasets.download import Pinned, disk_errors, download, sha256
 from mmvae_bench.errors import DataError
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # [N, *shape], digits [N]
@@ -25,7 +24,7 @@ SVHN_MD5 = {
     "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
     "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
 }
-# As published: size and SHA-256. MNIST's are in tensorflow_datasets/url_checksums/mnist.txt, SVHN's SHA-256 in
+# Size and SHA-256 as published. MNIST's are in tensorflow_datasets/url_checksums/mnist.txt, SVHN's SHA-256 in
 # torchvision's prototype data set (svhn.py).
 MNIST_AT = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
 SVHN_AT = ("http://ufldl.stanford.edu/housenumbers/",)  # no https there
@@ -40,49 +39,61 @@ PINS = {
 SVHN_FOLDERS = ("", "svhn", "SVHN", "svhn_10k")  # below data_dir, searched in this order
 
 
-def fetch_command(name: str, data_dir: Path) -> str:
-    """What a user types to get the files of a data set."""
-    return f"mmvae-bench data fetch {name} --data-dir {data_dir}"
+def existing(paths: Sequence[Path], name: str, data_dir: Path, otherwise: str) -> list[Path]:
+    """Return ``paths`` if all of them exist.
+
+    Raises:
+        DataError: If not: names the absent ones, the command that downloads them, and what to do ``otherwise``.
+    """
+    if absent := [str(path) for path in paths if not path.is_file()]:
+        command = f"mmvae-bench data fetch {name} --data-dir {data_dir}"
+        raise DataError(f"{name} needs {', '.join(absent)}. Run {command} to download them, or {otherwise}.")
+    return list(paths)
 
 
 def md5(path: Path) -> str:
-    """The MD5 of a file's content, by which the official files are known."""
+    """Return the MD5 of a file's content, by which official files are recognised."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def svhn_folder(data_dir: Path) -> Path | None:
-    """The first folder of :data:`SVHN_FOLDERS` that holds a file of SVHN, or None."""
+    """Return the first folder of :data:`SVHN_FOLDERS` that contains a file of SVHN, or None."""
     folders = (data_dir / name for name in SVHN_FOLDERS)
     return next((folder for folder in folders if any((folder / name).is_file() for name in SVHN_MD5)), None)
 
 
-def check_mnist(name: str, data_dir: Path) -> None:
-    """Raise :class:`DataError` unless the four files of MNIST are there and official; data set ``name`` reads them."""
-    for file, digest in MNIST_MD5.items():
-        path = data_dir / file
+def read_official_mnist(name: str, data_dir: Path) -> tuple[Images, Images]:
+    """Read the training and the test images of MNIST for data set ``name``.
+
+    Raises:
+        DataError: If a file is absent or not official.
+    """
+    paths = [data_dir / file for file in MNIST_MD5]
+    for path, digest in zip(paths, MNIST_MD5.values(), strict=True):
         if not path.is_file() or md5(path) != digest:
             raise DataError(
-                f"{path} is absent, truncated or not the official MNIST file (its MD5 differs): "
-                f"{fetch_command(name, data_dir)} replaces it"
+                f"{path} is absent, truncated or not the official MNIST file (its MD5 differs). "
+                f"Run mmvae-bench data fetch {name} --data-dir {data_dir}, which replaces it."
             )
+    return read_mnist(paths[0], paths[1]), read_mnist(paths[2], paths[3])
 
 
 def read_mnist(images: Path, labels: Path) -> Images:
     """Read two IDX files: images [N, 1, 28, 28] and their digits.
 
     Raises:
-        DataError: If they are not what their names say.
+        DataError: If they are damaged or do not belong together.
     """
-    # torchvision's reader, but not its class: that one prefers an old, unchecked processed/training.pt if there is one
+    # Not torchvision's class, which prefers an old, unchecked processed/training.pt
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     try:
         x, y = read_image_file(str(images)).numpy(), read_label_file(str(labels)).numpy()
-    except Exception as error:  # of broken bytes; no two errors are the same
-        raise DataError(f"{images} or {labels.name} is no IDX file: delete both and fetch MNIST again") from error
+    except Exception as error:  # readers raise many exceptions on damaged files
+        raise DataError(f"{images} or {labels.name} is not an IDX file. Delete both and fetch MNIST again.") from error
     if x.shape != (len(y), 28, 28):
-        raise DataError(f"{images} and {labels.name} do not belong together: delete both and fetch MNIST again")
+        raise DataError(f"{images} and {labels.name} do not belong together. Delete both and fetch MNIST again.")
     return x[:, None], y
 
 
@@ -94,66 +105,59 @@ def read_svhn(path: Path) -> Images:
     """
     from scipy.io import loadmat
 
-    way_out = "delete it and run mmvae-bench data fetch mnist_svhn, or put the official file there"
+    way_out = "Delete it and run mmvae-bench data fetch mnist_svhn, or put the official file there."
     try:
         content = loadmat(path, variable_names=["X", "y"])
         x, y = content["X"], np.asarray(content["y"]).ravel()
-    except Exception as error:  # SciPy's reader raises nearly anything on broken bytes
-        raise DataError(f"{path} is truncated or no SVHN file ({type(error).__name__}: {error}); {way_out}") from error
+    except Exception as error:  # readers raise many exceptions on damaged files
+        raise DataError(
+            f"{path} is truncated or not an SVHN file ({type(error).__name__}: {error}). {way_out}"
+        ) from error
     if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.isin(y, np.arange(1, 11)).all():
         raise DataError(
             f"{path} must hold X, uint8, 32x32x3xN, and y, N labels 1..10, not {x.dtype} {x.shape} and {len(y)} labels "
-            f"{sorted(set(y.tolist()))[:12]}; {way_out}"
+            f"{sorted(set(y.tolist()))[:12]}. {way_out}"
         )
     return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), y.astype(np.int64) % 10
 
 
 def fetch_mnist(data_dir: Path) -> None:
-    """Download what is not there yet, or is there with another content, into ``MNIST/raw`` below ``data_dir``.
+    """Download files that are absent or have a different content into ``MNIST/raw`` below ``data_dir``.
 
     Raises:
         DataError: If a download fails.
     """
-    with _disk_errors(data_dir):
+    with disk_errors(data_dir):
         for name, digest in MNIST_MD5.items():
             if not (data_dir / name).is_file() or md5(data_dir / name) != digest:
                 _unpack(data_dir / name)
 
 
 def fetch_svhn(data_dir: Path) -> None:
-    """Download what is not there yet, into ``svhn`` below ``data_dir`` or where its other file is.
+    """Download absent files into ``svhn`` below ``data_dir``, or into the folder of the other file.
 
     Raises:
-        DataError: If a download fails or a file with another content is in the way.
+        DataError: If a download fails, or a file has a different content.
     """
-    with _disk_errors(data_dir):
+    with disk_errors(data_dir):
         folder = svhn_folder(data_dir)
-        if folder is None or folder.name == "svhn_10k":  # a cut of the official data: svhn comes before it
+        if folder is None or folder.name == "svhn_10k":  # a subset of the official data, read after svhn
             folder = data_dir / "svhn"
         for name, digest in SVHN_MD5.items():
             path = folder / name
             if not path.is_file():
                 download(_pinned(name, SVHN_AT), path)
             elif md5(path) != digest:
-                raise DataError(f"{path} is truncated or not the official SVHN file: move it away and fetch again")
-
-
-@contextmanager
-def _disk_errors(data_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        place = error.filename or data_dir
-        raise DataError(f"{place} cannot be read or written ({error}); mend that and run it again") from error
+                raise DataError(f"{path} is truncated or not the official SVHN file. Move it away and fetch again.")
 
 
 def _unpack(path: Path) -> None:
-    """Unpack the archive beside ``path``, downloaded unless it is there."""
+    """Unpack the archive beside ``path``, downloaded if it is absent."""
     packed, part = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.part")
     pinned = _pinned(packed.name, MNIST_AT)
     if not packed.is_file() or sha256(packed) != pinned.sha256:
         download(pinned, packed)
-    part.write_bytes(gzip.decompress(packed.read_bytes()))  # what is pinned is no bomb
+    part.write_bytes(gzip.decompress(packed.read_bytes()))  # its content is pinned
     part.replace(path)
 
 

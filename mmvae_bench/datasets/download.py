@@ -1,6 +1,6 @@
-"""Downloads that go on where they stopped, of files whose checksum is pinned.
+"""Resumable downloads of files whose checksum is pinned.
 
-Plain urllib: torchvision's downloader and pooch start a file afresh after a break.
+By urllib: the downloaders of torchvision and pooch do not resume.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ from mmvae_bench.errors import DataError
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
 
-UNVERIFIED = "unverified"  # ends the subset of data that is complete, but no checksum says that it is the official one
+UNVERIFIED = "unverified"  # last word of the subset of complete data without a checksum of the official ones
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """A file as its publisher published it.
+    """A published file.
 
     Attributes:
-        urls: Where it is, tried in order.
-        size: In bytes.
-        sha256: Of its content, in hexadecimal. That it is pinned is why a mirror may be plain http.
+        urls: addresses, tried in order; plain http is allowed since the content is pinned.
+        size: size in bytes.
+        sha256: SHA-256 of the content, in hexadecimal.
     """
 
     urls: Sequence[str]
@@ -45,16 +45,26 @@ class Pinned:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal; a file that has not changed since is not read again.
+    """Return the SHA-256 of a file's content, in hexadecimal; an unchanged file is not read again.
 
     Raises:
         DataError: If the file cannot be read.
     """
-    try:
+    with disk_errors(path):
         facts = path.stat()
         return _known(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError inside into a :class:`DataError` that names its file, or ``path``."""
+    try:
+        yield
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); mend that and run it again") from error
+        place, why = error.filename or path, error.strerror or error
+        raise DataError(
+            f"{place} cannot be read or written ({why}). Fix that and run the same command again."
+        ) from error
 
 
 @cache
@@ -68,25 +78,25 @@ def _sha256(path: Path) -> str:
 
 
 def download(pinned: Pinned, path: Path) -> str:
-    """Bring a file to ``path``; what a broken attempt left in ``<path>.part`` is kept, and the next goes on from it.
+    """Download a file to ``path``. A broken download stays in ``<path>.part``; the next one resumes it.
 
-    The source is asked for the rest by HTTP Range. One that sends the whole file instead, or another file's rest (the
-    checksum tells), is read again from its first byte.
+    The source is asked for the rest by HTTP Range. If it sends the whole file instead, or the rest of a different file
+    (wrong checksum), the file is read again from its first byte.
 
     Args:
-        pinned: What it must be.
-        path: Where; made whole under another name, synced to disk and renamed.
+        pinned: addresses, size and checksum.
+        path: target; written under a temporary name, synced to disk and renamed.
 
     Returns:
-        Which of the urls gave it, or its last bytes.
+        The address that sent the last bytes.
 
     Raises:
-        DataError: If no source has it: says why of each, and where to put a copy obtained by hand.
+        DataError: If every source fails. The message gives each reason, and the place for a copy obtained by hand.
     """
     failures = []
-    try:
+    part = path.with_name(f"{path.name}.part")
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
         for url in pinned.urls:
             try:
                 _bring(url, pinned, part)
@@ -94,30 +104,28 @@ def download(pinned: Pinned, path: Path) -> str:
                 return url
             except _Failed as error:
                 failures.append(f"{url}: {error}")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror or error}); mend that and run it again") from error
     raise DataError(
-        f"{path.name} cannot be downloaded ({'; '.join(failures)}): run the same command again, which goes on where it "
-        f"stopped, or get the file by hand ({pinned.size:,} bytes, SHA-256 {pinned.sha256}) and put it at {path}"
+        f"{path.name} cannot be downloaded ({'; '.join(failures)}). Run the same command again, which resumes the "
+        f"download, or get the file by hand ({pinned.size:,} bytes, SHA-256 {pinned.sha256}) and put it at {path}."
     )
 
 
 class _Failed(Exception):
-    """Why a source did not give the file."""
+    """A source did not send the file. The message says why."""
 
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """What goes wrong inside is the source's failure; an OSError anywhere else is the disk's."""
+    """Turn errors inside into failures of the source; an OSError anywhere else is an error of the disk."""
     try:
         yield
     except (OSError, HTTPException, ValueError) as error:
-        what = error.reason if type(error) is URLError else error  # its own text wraps the reason's
+        what = error.reason if type(error) is URLError else error
         raise _Failed(" ".join(str(what).split()) or type(error).__name__) from error
 
 
 class _OnlyHttp(HTTPRedirectHandler):
-    """Follows redirects to http and https alone; urllib would go on to ftp."""
+    """Follows redirects to http and https alone; urllib would also follow them to ftp."""
 
     def redirect_request(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> Any:
         _check_scheme(newurl)
@@ -126,14 +134,14 @@ class _OnlyHttp(HTTPRedirectHandler):
 
 def _check_scheme(url: str) -> None:
     if urlsplit(url).scheme not in ("https", "http"):
-        raise _Failed(f"'{url}' is no https address")
+        raise _Failed(f"'{url}' is not an https address")
 
 
 def _bring(url: str, pinned: Pinned, part: Path) -> None:
-    """Complete ``part`` from ``url``, verified."""
+    """Complete ``part`` from ``url`` and verify it."""
     _check_scheme(url)
     resumed = part.exists() and part.stat().st_size > 0
-    for attempt in range(1 + resumed):  # the second after a rest that did not fit
+    for attempt in range(1 + resumed):  # the second after a rest with a wrong checksum
         if attempt:
             part.unlink()
         _append(url, pinned, part)
@@ -142,14 +150,14 @@ def _bring(url: str, pinned: Pinned, part: Path) -> None:
         if size == pinned.size and _sha256(part) == pinned.sha256:
             return
     part.unlink()
-    raise _Failed(f"it is another file (its SHA-256 is not {pinned.sha256[:12]}...)")
+    raise _Failed(f"it is a different file (its SHA-256 is not {pinned.sha256[:12]}...)")
 
 
 def _append(url: str, pinned: Pinned, part: Path) -> None:
-    """Ask for what ``part`` lacks, and write what comes."""
+    """Download the rest of ``part``."""
     start = part.stat().st_size if part.exists() else 0
     if start >= pinned.size:
-        return  # nothing lacks: the checksum decides
+        return  # complete: the checksum decides
     headers = {"User-Agent": f"mmvae-bench/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -158,13 +166,13 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
         opened = cast(HTTPResponse, build_opener(_OnlyHttp).open(request, timeout=TIMEOUT))
     with opened as answer:
         sent = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", "")) if answer.status == 206 else None
-        start = int(sent[1]) if sent else 0  # 200: it ignores Range, and sends all
+        start = int(sent[1]) if sent else 0  # 200: the server ignores Range and sends all
         length = answer.length if answer.length is not None else pinned.size - start
-        if start + length != pinned.size:  # a page that says sorry must not replace a gigabyte that is right
-            raise _Failed(f"it is another file, of {start + length:,} bytes")
+        if start + length != pinned.size:  # an error page must not replace a partial download
+            raise _Failed(f"it is a different file, of {start + length:,} bytes")
         with part.open("r+b" if part.exists() else "wb") as file:
             if start > file.seek(0, os.SEEK_END):
-                raise _Failed("it sent another part of the file than it was asked for")
+                raise _Failed("it sent a part of the file that was not requested")
             file.seek(start)
             file.truncate()
             _copy(answer, file, length, part.stem)

@@ -1,4 +1,4 @@
-"""Linear-Gaussian modalities: everything that a model approximates is known exactly here (protocol 19)."""
+"""Linear-Gaussian modalities: all posteriors and likelihoods are known exactly (protocol 19)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 TEST_ROWS = 1000
-# Values are rounded to this grid: another machine's last bits then give the same bytes, hence the same data hash.
+# Values are rounded to this grid, so that they have the same bytes and hash on machines whose last bits differ.
 GRID = 2.0**-16
 
 
 @dataclass(frozen=True)
 class Expert:
-    """p(x_m | z) read as a density of z: N(z; weight x_m + bias, covariance), what an exact encoder outputs.
+    """p(x_m | z) as a density of z: N(z; weight x_m + bias, covariance), the output of an exact encoder.
 
     Attributes:
-        weight: [L, D_m].
-        bias: [L].
-        covariance: [L, L]; diagonal unless the data set is ``rotated``.
+        weight: matrix [L, D_m].
+        bias: vector [L].
+        covariance: matrix [L, L]; diagonal unless the data set is ``rotated``.
     """
 
     weight: Array
@@ -37,7 +37,7 @@ class Expert:
     covariance: Array
 
     def mean(self, x: NDArray[np.floating]) -> Array:
-        """The means [N, L] of x_m [N, D_m]."""
+        """Return the means [N, L] of x_m [N, D_m]."""
         return np.asarray(x, np.float64) @ self.weight.T + self.bias
 
 
@@ -46,9 +46,9 @@ class LinearGaussianModel:
     """z ~ N(0, I_L) and x_m = W_m z + b_m + sigma_m eps, with its exact posteriors and densities, in float64.
 
     Attributes:
-        weight: W_m of each modality, [D_m, L], of full column rank.
-        bias: b_m, [D_m].
-        scale: sigma_m > 0.
+        weight: modality -> W_m, [D_m, L], of full column rank.
+        bias: modality -> b_m, [D_m].
+        scale: modality -> sigma_m > 0.
     """
 
     weight: Mapping[str, Array]
@@ -56,7 +56,7 @@ class LinearGaussianModel:
     scale: Mapping[str, float]
 
     def sample(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
-        """Draw n rows: every x_m, [n, D_m]."""
+        """Draw n rows: modality -> x_m, [n, D_m]."""
         z = rng.standard_normal((n, next(iter(self.weight.values())).shape[1]))
         return {
             name: z @ w.T + self.bias[name] + self.scale[name] * rng.standard_normal((n, len(w)))
@@ -64,13 +64,13 @@ class LinearGaussianModel:
         }
 
     def expert(self, name: str) -> Expert:
-        """N(z; mu_m, sigma_m^2 (W_m^T W_m)^-1), proportional to p(x_m | z); p(z) times those of A is p(z | x_A)."""
+        """Return N(z; mu_m, sigma_m^2 (W_m^T W_m)^-1), proportional to p(x_m | z) as a function of z."""
         w = self.weight[name]
         inverse = np.asarray(np.linalg.inv(w.T @ w), np.float64)
         return Expert(inverse @ w.T, -inverse @ w.T @ self.bias[name], self.scale[name] ** 2 * inverse)
 
     def posterior(self, x: Mapping[str, NDArray[np.floating]]) -> tuple[Array, Array]:
-        """The mean [N, L] and the covariance [L, L] of p(z | x_A), A = the keys of ``x`` (one at least), x_m [N, D_m].
+        """Return mean [N, L] and covariance [L, L] of p(z | x_A), A = the keys of ``x`` (at least one), x_m [N, D_m].
 
         The covariance is the same for every row.
         """
@@ -85,7 +85,7 @@ class LinearGaussianModel:
         return evidence @ covariance, covariance
 
     def log_likelihood(self, x: Mapping[str, NDArray[np.floating]]) -> Array:
-        """log p(x_A) of every row, [N]: Bayes' rule, read at the posterior's mean."""
+        """Return log p(x_A) of every row, [N]: Bayes' rule at the posterior's mean."""
         mean, covariance = self.posterior(x)
         log_p: Array = _log_normal(mean, 1.0) + 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
         for name, value in x.items():
@@ -94,22 +94,22 @@ class LinearGaussianModel:
 
 
 def _log_normal(difference: Array, scale: float) -> Array:
-    """Log density of N(0, scale^2 I) at [N, D]: [N]."""
+    """Return the log density of N(0, scale^2 I) at [N, D]: [N]."""
     log_p: Array = -0.5 * np.square(difference / scale) - np.log(scale * np.sqrt(2 * np.pi))
     return np.asarray(log_p.sum(-1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearGaussian(Dataset):
-    """A test bench, not a benchmark: ``x0``, ``x1``, ... are linear in one latent, so all densities are exact.
+    """Data for tests: modalities ``x0``, ``x1``, ... that are linear in one latent, so that all densities are exact.
 
     Attributes:
-        m: Number of modalities, 2..5.
-        dim: Size of each, at least ``latent``.
+        m: number of modalities, 2..5.
+        dim: size of each, at least ``latent``.
         latent: L.
-        rotated: W_m^T W_m is diagonal unless this is set: then no diagonal Normal encoder is exact.
+        rotated: True if W_m^T W_m is not diagonal; then no diagonal Normal encoder is exact.
         noise: sigma_m of every modality.
-        rows: Number of training rows.
+        rows: number of training rows.
     """
 
     summary = "linear-Gaussian modalities with exact posteriors and likelihoods; generated"
@@ -123,34 +123,34 @@ class LinearGaussian(Dataset):
 
     def __post_init__(self) -> None:
         if not 2 <= self.m <= 5:
-            raise BenchError(f"linear_gaussian[m] lies in 2..5, not {self.m}")
+            raise BenchError(f"linear_gaussian[m] must lie in 2..5, not {self.m}.")
         if not 1 + self.rotated <= self.latent <= self.dim:
             raise BenchError(
-                f"linear_gaussian needs latent >= 1 (2 if rotated) and dim >= latent, not {self.latent} and {self.dim}"
+                f"linear_gaussian needs latent >= 1 (2 if rotated) and dim >= latent, not {self.latent} and {self.dim}."
             )
         if self.dim > 10_000 or self.rows * self.dim > 10**8:
             raise BenchError(
-                "linear_gaussian draws all rows in memory: dim is at most 10,000 and rows x dim 100,000,000, "
-                f"not {self.dim} and {self.rows} x {self.dim}"
+                "linear_gaussian draws all rows in memory: dim must be at most 10,000 and rows x dim 100,000,000, "
+                f"not {self.dim} and {self.rows} x {self.dim}."
             )
         if not (self.rows >= 1 and 0 < self.noise < np.inf):
-            raise BenchError("linear_gaussian needs at least one row and a positive, finite noise")
+            raise BenchError("linear_gaussian needs at least one row and a positive, finite noise.")
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """``x0``, ``x1``, ...: generated, so there is nothing else to call them."""
+        """``x0``, ``x1``, ..., [dim] each."""
         from mmvae_bench.types import Modality
 
         return tuple(Modality(f"x{i}", (self.dim,), "normal", self.noise, dtype="float32") for i in range(self.m))
 
     @property
     def protocol(self) -> Protocol:
-        """Linear nets, in which the true model lies."""
+        """Linear nets, which can represent the true model."""
         return Protocol(nets="linear", latent_dim=self.latent, epochs=50, batch_size=128, learning_rate=1e-2)
 
     @cached_property
     def model(self) -> LinearGaussianModel:
-        """The true model. Modality i of given sizes is the same whatever ``m``, ``noise`` and ``rows`` are."""
+        """The true model. Modality i does not depend on ``m``, ``noise`` and ``rows``."""
         draws = {f"x{i}": self._draw(i) for i in range(self.m)}
         return LinearGaussianModel(
             {name: w for name, (w, _) in draws.items()}, {name: b for name, (_, b) in draws.items()},
@@ -158,11 +158,11 @@ class LinearGaussian(Dataset):
         )  # fmt: skip
 
     def build(self, data_dir: Path) -> Built:
-        """Draw training rows and 1,000 test rows; nothing is read."""
+        """Draw training rows and 1,000 test rows."""
         return Built(self._rows("train", self.rows), self._rows("test", TEST_ROWS))
 
     def _draw(self, i: int) -> tuple[Array, Array]:
-        """W_i [D, L] and b_i [D]: orthogonal columns of lengths .5 to 1.5, mixed by a rotation if asked for."""
+        """Draw W_i [D, L] and b_i [D]: orthogonal columns of lengths .5 to 1.5, mixed by a rotation if ``rotated``."""
         rng = np.random.default_rng(seed_for("linear_gaussian", "model", self.dim, self.latent, i))
         w = _orthonormal(rng, self.dim, self.latent) * rng.permutation(np.linspace(0.5, 1.5, self.latent))
         b = rng.standard_normal(self.dim)
@@ -174,6 +174,6 @@ class LinearGaussian(Dataset):
 
 
 def _orthonormal(rng: np.random.Generator, rows: int, columns: int) -> Array:
-    """Random orthonormal columns, [rows, columns]; the signs are fixed, which LAPACK leaves open."""
+    """Draw orthonormal columns, [rows, columns], with signs that do not depend on LAPACK."""
     q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
     return q * np.sign(np.diag(r))

@@ -1,4 +1,4 @@
-"""MNIST paired with street numbers (SVHN) by digit: the papers' data."""
+"""MNIST paired with street numbers (SVHN) by digit, as in the papers."""
 
 import re
 import warnings
@@ -15,16 +15,15 @@ from mmvae_bench.datasets.digits import (
     MNIST_MD5,
     SVHN_MD5,
     Images,
-    check_mnist,
-    fetch_command,
+    existing,
     fetch_mnist,
     fetch_svhn,
     md5,
-    read_mnist,
+    read_official_mnist,
     read_svhn,
     svhn_folder,
 )
-from mmvae_bench.errors import BenchError, BenchWarning, DataError
+from mmvae_bench.errors import BenchError, BenchWarning
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 class MnistSvhn(Dataset):
     """56,068 training and 10,000 test pairs of a handwritten digit and a house number of the same class.
 
-    Base rows are MEME's one-to-one pairs. SVHN is taken from the first of ``data_dir``, ``svhn``, ``SVHN`` and
-    ``svhn_10k`` that holds either of its files: both come from one folder, since other people's cuts may overlap.
+    Base rows are MEME's one-to-one pairs. SVHN is read from the first of ``data_dir``, ``svhn``, ``SVHN`` and
+    ``svhn_10k`` that contains one of its files; both come from one folder, since subsets made by others may overlap.
 
     Attributes:
         pairing: ``one_to_one``, or ``dm<N>``: complete training rows are paired N times within their class (MMVAE dm30,
@@ -51,7 +50,7 @@ class MnistSvhn(Dataset):
     def __post_init__(self) -> None:
         match = re.fullmatch(r"one_to_one|dm([1-9]\d{0,3})", self.pairing, re.ASCII)
         if not match:
-            raise BenchError(f"mnist_svhn[pairing] is one_to_one or dm<N>, N up to 9999, not '{self.pairing}'")
+            raise BenchError(f"mnist_svhn[pairing] must be one_to_one or dm<N>, N up to 9999, not '{self.pairing}'.")
         object.__setattr__(self, "pairs", int(match[1] or 1))
 
     @property
@@ -63,55 +62,46 @@ class MnistSvhn(Dataset):
 
     @property
     def protocol(self) -> Protocol:
-        """MEME's (protocol 15)."""
-        return Protocol(nets="conv", latent_dim=64, epochs=100, batch_size=128, learning_rate=5e-4)
+        """The protocol of MEME (protocol 15)."""
+        return Protocol(nets="conv", latent_dim=64, epochs=100, batch_size=128, learning_rate=5e-4, rows=56_000)
 
     @property
     def may_be_shown(self) -> bool:
-        """No: SVHN is for non-commercial use only."""
+        """False: SVHN is for non-commercial use only."""
         return False
 
     def sources(self, data_dir: Path) -> list[Path]:
         """The four files of MNIST and the two of SVHN, train before test."""
         mnist = [data_dir / name for name in MNIST_MD5]
         svhn = [(svhn_folder(data_dir) or data_dir / "svhn") / name for name in SVHN_MD5]
-        if missing := [str(path) for path in mnist + svhn if not path.is_file()]:
-            raise DataError(
-                f"mnist_svhn needs {', '.join(missing)}: {fetch_command('mnist_svhn', data_dir)} downloads what is "
-                "missing, or put it there yourself"
-            )
-        return mnist + svhn
+        return existing(mnist + svhn, "mnist_svhn", data_dir, "put them there yourself")
 
     def build(self, data_dir: Path) -> Built:
-        """Pair by digit, shuffle; singles are the full training splits."""
-        *mnist, svhn_train, svhn_test = self.sources(data_dir)
-        check_mnist("mnist_svhn", data_dir)
-        train = read_mnist(mnist[0], mnist[1]), read_svhn(svhn_train)
-        test = read_mnist(mnist[2], mnist[3]), read_svhn(svhn_test)
+        """Pair by digit and shuffle; singles are the full training splits."""
+        svhn = self.sources(data_dir)[-2:]
+        train, test = zip(read_official_mnist("mnist_svhn", data_dir), map(read_svhn, svhn), strict=True)
         subset = ""
-        if not all(md5(path) == SVHN_MD5[path.name] for path in (svhn_train, svhn_test)):
+        if not all(md5(path) == SVHN_MD5[path.name] for path in svhn):
             subset = f"svhn {len(train[1][1])}+{len(test[1][1])}"
             warnings.warn(
-                f"the SVHN files in {svhn_train.parent} are not the official ones: results carry the subset '{subset}'",
+                f"The SVHN files in {svhn[0].parent} are not the official ones: results carry the subset '{subset}'",
                 BenchWarning,
                 stacklevel=2,
             )
         return Built(_paired(*train), _paired(*test), subset, {"mnist": train[0], "svhn": train[1]})
 
-    def fetch(self, data_dir: Path, given: Sequence[Path] = ()) -> None:
-        """Download MNIST and SVHN, verified, keeping what is there."""
-        if given:
-            raise BenchError("mnist_svhn takes no --from: 'data check' says where files obtained by hand belong")
+    def fetch(self, data_dir: Path) -> None:
+        """Download the absent files of MNIST and SVHN and verify them."""
         fetch_mnist(data_dir)
         fetch_svhn(data_dir)
 
 
 def pair(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """MEME's pairs: of each digit the first min(n_a, n_b) of both, in order; then one shuffle that no run's seed moves.
+    """Pair as MEME does: of each digit the first min(n_a, n_b) of both, in order; then one fixed shuffle.
 
     Args:
-        a: Digits of one data set, [N_a].
-        b: Digits of the other, [N_b].
+        a: digits of one data set, [N_a].
+        b: digits of the other, [N_b].
 
     Returns:
         Indices [N] into both, N = sum of the minima.

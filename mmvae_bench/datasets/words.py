@@ -1,4 +1,4 @@
-"""Captions as word ids: what every text data set shares. No torch here."""
+"""Captions as word ids, for all text data sets. This module does not import torch."""
 
 import re
 from collections import Counter
@@ -11,33 +11,33 @@ from numpy.typing import NDArray
 PAD, UNK, EOS = 0, 1, 2
 SPECIALS = ("<pad>", "<unk>", "<eos>")
 
-# A word is a run of letters and digits, with apostrophes inside it; a mark is a token. Hyphens, slashes and all else
-# separate, as MMVAE's authors cleaned their captions ("off-white" is two words). No special can be such a token.
+# A word is a run of letters and digits, with apostrophes inside it; a punctuation mark is a token. All other characters
+# separate words, as in the captions of MMVAE's authors ("off-white" is two words). No token can equal a special.
 TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[.,;:!?]")
 
 
 def tokenise(caption: str) -> list[str]:
-    """The tokens of one caption in lower case: ``A bird's off-white wing.`` -> ``a bird's off white wing .``."""
+    """Return the tokens of a caption in lower case: ``A bird's off-white wing.`` -> ``a bird's off white wing .``."""
     return TOKEN.findall(caption.lower())
 
 
 def vocabulary(captions: Iterable[Sequence[str]], above: int = 3) -> tuple[str, ...]:
-    """The words by id: the specials, then what occurs more than ``above`` times, in order of first appearance.
+    """Return the words by id: the specials, then those more frequent than ``above``, in order of first appearance.
 
     Args:
-        captions: Tokens of the training captions.
-        above: 3 is MMVAE's number: words that occur three times are unknown.
+        captions: tokens of the training captions.
+        above: highest frequency of an unknown word; 3 as in MMVAE.
     """
-    count = Counter(word for caption in captions for word in caption)  # remembers the order of first appearance
+    count = Counter(word for caption in captions for word in caption)  # in order of first appearance
     return (*SPECIALS, *(word for word, n in count.items() if n > above))
 
 
 def encode(captions: Sequence[Sequence[str]], vocabulary: Sequence[str], length: int) -> NDArray[np.int16]:
-    """Tokens as ids: the first T-1 of a caption, ``<eos>``, then ``<pad>``; words not in ``vocabulary`` are ``<unk>``.
+    """Return ids: the first T-1 tokens of a caption, ``<eos>``, ``<pad>``; words not in ``vocabulary`` are ``<unk>``.
 
     Args:
-        captions: Tokens of N captions.
-        vocabulary: V words by id, the specials first; no more than int16 counts.
+        captions: tokens of N captions.
+        vocabulary: V words by id, the specials first, V < 32,768.
         length: T.
 
     Returns:
@@ -52,7 +52,7 @@ def encode(captions: Sequence[Sequence[str]], vocabulary: Sequence[str], length:
 
 
 def decode(ids: NDArray[np.integer[Any]], vocabulary: Sequence[str]) -> str:
-    """The words of a caption [T] up to the first ``<eos>``, without padding, joined by spaces."""
+    """Return the words of a caption [T] up to the first ``<eos>``, without padding, joined by spaces."""
     words = [int(i) for i in ids]
     end = words.index(EOS) if EOS in words else len(words)
     return " ".join(vocabulary[i] for i in words[:end] if i != PAD)

@@ -1,1 +1,1 @@
-"""Training, fast and repeatable: the only place that knows about speed."""
+"""Training, fast and repeatable: all that is done for speed is here."""

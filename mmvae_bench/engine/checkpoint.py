@@ -1,10 +1,9 @@
-"""Where a training stands, on disk: what is read back goes on as if nothing had happened, bit by bit.
+"""Checkpoints: a training that goes on from one ends with the same bits as one that was never stopped.
 
 A checkpoint is one safetensors file: weights and buffers, Adam's moments, the sums of the epoch's losses, the state of
-every random generator that training draws from, and, as JSON in its header, how many epochs and steps are done. The
-order of an epoch's rows and their holes are functions of (data set, seed, epoch), so a number is all that is kept of
-them. It is used only under the conditions it was written under: what they are is for the caller to say, and the engine
-that took the steps is added.
+every random generator that training draws from, and, as JSON in its header, the number of epochs and steps done. The
+order of an epoch's rows and their presence are functions of (data set, seed, epoch), so they are not stored. A
+checkpoint is used only under the conditions under which it was written: those that the caller gives, and the engine.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmvae_bench.disk import replace_file
-from mmvae_bench.engine.share import Turn
+from mmvae_bench.engine.share import RandomState
 from mmvae_bench.engine.step import Step
 from mmvae_bench.errors import Stopped
 from mmvae_bench.models.base import MultimodalVAE
@@ -29,13 +28,14 @@ from mmvae_bench.spec import canonical_json
 
 @dataclass
 class Position:
-    """How far a training is.
+    """Position of a training.
 
     Attributes:
-        epoch: Epochs done; ``step`` counts those of the one under way.
-        records: What the history has of each epoch.
-        seconds: Spent in the loop, by all processes that worked on it.
-        resumed: How often it went on from a checkpoint.
+        epoch: number of epochs done.
+        step: number of steps done of the current epoch.
+        records: record of each epoch in the history.
+        seconds: seconds in the loop, summed over all processes that trained this run.
+        resumed: number of times that training was resumed from a checkpoint.
     """
 
     epoch: int = 0
@@ -47,25 +47,25 @@ class Position:
 
 @dataclass(frozen=True)
 class Training:
-    """All that the next step depends on, beside the position."""
+    """All that the next step depends on besides the position."""
 
     model: MultimodalVAE
     step: Step
-    turn: Turn
+    random: RandomState
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Copies of it by name."""
+        """Return copies of it by name."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for number, parameter in enumerate(self.step.parameters):
             state = self.step.optimiser.state.get(parameter, {})
             tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
         if self.step.sums is not None:
             tensors["sums"] = self.step.sums
-        tensors |= {f"random.{name}": state for name, state in self.turn.states().items()}
+        tensors |= {f"random.{name}": state for name, state in self.random.states().items()}
         return {name: value.detach().cpu().contiguous().numpy().copy() for name, value in tensors.items()}
 
     def load(self, arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> None:
-        """Put it back, in place where it is there: a captured graph knows its addresses."""
+        """Restore it, in place where tensors exist: a captured graph uses their addresses."""
         device = self.step.parameters[0].device
         tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
         parts: dict[str, dict[str, torch.Tensor]] = {}
@@ -77,31 +77,31 @@ class Training:
             number, _, key = name.partition(".")
             parameter = self.step.parameters[int(number)]
             state = self.step.optimiser.state[parameter]
-            if key not in state:  # laid out as the parameter: fused Adam walks through their memory side by side
+            if key not in state:  # in the layout of the parameter: fused Adam reads both in the order of memory
                 state[key] = torch.empty_like(value, device=device) if key == "step" else torch.empty_like(parameter)
             state[key].copy_(value)
         if "sums" in tensors and self.step.sums is not None:
             self.step.sums.copy_(tensors["sums"])
         elif "sums" in tensors:
             self.step.names, self.step.sums = names, tensors["sums"].to(device)
-        self.turn.restore(parts["random"])
+        self.random.restore(parts["random"])
 
 
 SCHEMA = "1"
-UNPROMISED = ("compiled",)  # engines whose code is generated anew: what a resumed run then gives may differ in rounding
+UNPROMISED = ("compiled",)  # engines whose code is generated anew: a resumed run may differ in rounding
 
 
 class Keeper:
-    """Writes a run's checkpoints when they are due, reads the last one, and stops the run where it is asked to.
+    """Writes a run's checkpoints when they are due, restores the last one, and stops the run on request.
 
     Args:
-        path: Of the checkpoint; None keeps nothing.
-        every: Seconds between two.
-        halt: Why the run must stop now, or empty; asked at each step, so it must be cheap.
-        say: Told what happens, a sentence each.
+        path: file of the checkpoint; None writes none.
+        every: seconds between two checkpoints.
+        halt: returns why the run must stop now, or an empty text. It is called after each step, so it must be cheap.
+        say: receives a sentence on each event.
 
     Attributes:
-        conditions: What must be the same for the same numbers: name -> value.
+        conditions: name -> value of what must be equal for the same numbers.
     """
 
     def __init__(
@@ -111,23 +111,23 @@ class Keeper:
         self.path, self.every, self.halt, self.say = path, every, halt, say
         self.conditions: Mapping[str, str] = {}
         self._last = time.monotonic()
-        self._at: tuple[int, int] | None = None  # of the last checkpoint
+        self._at: tuple[int, int] | None = None  # epoch and step of the last checkpoint
 
     def restore(self, training: Training) -> Position:
-        """Load the last checkpoint, if there is one that fits, and return where it stands."""
+        """Load the last checkpoint if there is one under these conditions; return its position, or the start."""
         self._last = time.monotonic()
         if self.path is None or not self.path.exists():
             return Position()
         try:
             state, arrays = _read(self.path)
             at, names, conditions = Position(**state["position"]), tuple(state["names"]), dict(state["conditions"])
-        except Exception as error:  # whatever a damaged file makes a reader raise
+        except Exception as error:  # readers raise many exceptions on a damaged file
             self.say(f"its checkpoint cannot be read ({type(error).__name__}): started afresh")
             return Position()
         if differs := _differences(conditions, self._conditions(training)):
             self.say(f"its checkpoint is of other conditions ({differs}): started afresh")
             return Position()
-        training.load(arrays, names)  # what goes wrong here is no reason to start from half of it
+        training.load(arrays, names)  # outside the try: after an error here, the state would be partly loaded
         self._at = at.epoch, at.step
         at.resumed += 1
         self.say(f"resumed after {at.epoch} epochs and {at.step} steps")
@@ -137,7 +137,7 @@ class Keeper:
         """Write a checkpoint if one is due, or if the run must stop.
 
         Raises:
-            Stopped: If it must; says why.
+            Stopped: If the run must stop. The message says why.
         """
         why = self.halt()
         if why or self.due:
@@ -147,14 +147,11 @@ class Keeper:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for another checkpoint."""
+        """True if a checkpoint is due."""
         return self.path is not None and time.monotonic() - self._last >= self.every
 
     def save(self, training: Training, at: Position) -> None:
-        """Write a checkpoint, if the last one is of an earlier step.
-
-        One that cannot be written costs a restart some time and this run nothing.
-        """
+        """Write a checkpoint unless the last one is of this step. A failed write is reported, and the run goes on."""
         self._last = time.monotonic()
         if self.path is None or self._at == (at.epoch, at.step):
             return
@@ -177,18 +174,18 @@ class Keeper:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """State and arrays of a checkpoint.
+    """Read state and arrays of a checkpoint.
 
     Raises:
-        Exception: If it is not what was written.
+        Exception: If the file is damaged.
     """
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
         header = file.metadata()
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     if header["schema"] != SCHEMA or header["sha256"] != _digest(arrays, header["state"]):
-        raise ValueError("its checksum does not fit")
+        raise ValueError("wrong checksum or schema")
     return json.loads(header["state"]), arrays
 
 
@@ -201,7 +198,7 @@ def _digest(arrays: Mapping[str, NDArray[Any]], state: str) -> str:
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Which conditions are no longer what they were, in words; empty if none."""
+    """Describe the conditions that have changed; empty if none has."""
     return "; ".join(
         f"{name} was {before.get(name, 'not known')}, is {now.get(name, 'not known')}"
         for name in sorted({*before, *now})

@@ -1,4 +1,4 @@
-"""Choosing and preparing the device: fp32, one thread a run, deterministic algorithms, memory that is kept."""
+"""The device of a run and the settings of its process: threads, deterministic algorithms, precision, memory."""
 
 import ctypes
 import os
@@ -31,9 +31,9 @@ def choose(device: str) -> torch.device:
 
 
 def prepare(threads: int, precision: str = "fp32") -> None:
-    """Make the same command give the same numbers: set threads and deterministic algorithms for this process.
+    """Set threads, deterministic algorithms and TF32 for this process, so that the same command gives the same numbers.
 
-    With ``tf32`` GPUs multiply matrices in it, in training and scoring alike: it is a setting of the process.
+    TF32 is a setting of the process: GPUs then multiply matrices in it, in training and in scoring.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     torch.set_num_threads(threads)
@@ -45,21 +45,21 @@ def prepare(threads: int, precision: str = "fp32") -> None:
 
 
 def _keep_memory() -> None:
-    """Have glibc keep freed memory: by default each large tensor is fresh pages, zeroed by the kernel on first touch.
+    """Make glibc keep freed memory: by default each large tensor gets new pages, zeroed by the kernel on first touch.
 
-    A step frees and asks for the same sizes again and again; without this a convolution decoder runs at half its pace.
+    Each step frees and allocates the same sizes; without this setting a convolutional decoder is half as fast.
     """
     if sys.platform == "linux":
         try:
             mallopt = ctypes.CDLL(None).mallopt
-        except (OSError, AttributeError):  # another C library: nothing to set
+        except (OSError, AttributeError):  # another C library
             return
         mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory that was in use: of the process on a CPU, of the device's allocator on a GPU."""
+    """Return the peak memory in MiB: of the process on a CPU, of PyTorch's allocator on a GPU."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Training rows on the device: bytes stay bytes until a batch is made, an epoch is one permutation and index slices."""
+"""Training rows on the device, as stored, and batches of them: an epoch is one permutation and index slices."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from mmvae_bench.types import MultimodalBatch, to_values, zero_where_absent
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch's batches are cut from, on the device.
+    """Presence and pairing of an epoch, on the device.
 
     Attributes:
-        present: Bool[M, N]: which entries are shown.
-        partner: For each modality whose entries other rows lend in this epoch, whose entry each row shows, [N].
+        present: presence of each entry, Bool[M, N].
+        partner: modality -> row whose entry each row shows, [N]; only modalities that are paired anew.
     """
 
     present: Tensor
@@ -33,11 +33,11 @@ class Feed:
     """The batches of a run, the same for every model of a seed.
 
     Attributes:
-        x: For each modality all entries, on the device, as stored.
-        entry: Which entry a row has, for modalities whose entries several rows share.
-        label: Of the rows, on the host; used to pair within a class only.
-        order: Which rows each step sees.
-        pairs: dm, how many pairings of the complete rows take turns, an epoch each.
+        x: modality -> all entries, on the device, as stored.
+        entry: modality -> index of each row's entry, [N]; only modalities whose entries several rows share.
+        label: classes of the rows, on the host; used only to pair within a class.
+        order: rows of each step.
+        pairs: number of pairings of the complete rows (dm), one per epoch in turn.
     """
 
     x: dict[str, Tensor]
@@ -51,13 +51,13 @@ class Feed:
         cls, rows: Rows, presence: Presence, batch_size: int, device: torch.device, *,
         pairs: int = 1, pure: bool = False,
     ) -> "Feed":  # fmt: skip
-        """Copy the rows to the device once; on a CPU what is memory-mapped stays where it is, for all processes."""
+        """Copy the rows to the device once. On a CPU memory-mapped arrays are not copied: processes share them."""
         x, entry = {}, {}
         for name, values in rows.x.items():
             stored = values
             if isinstance(values, Repeated):
                 stored, index = values.entries, values.index
-                if device.type != "cpu":  # what no row shows need not travel
+                if device.type != "cpu":  # entries of no row are not copied
                     used, index = np.unique(index, return_inverse=True)
                     stored = stored[used]
                 entry[name] = torch.from_numpy(index).to(device)
@@ -66,26 +66,26 @@ class Feed:
 
     @property
     def device(self) -> torch.device:
-        """Where the entries are."""
+        """The device of the entries."""
         return next(iter(self.x.values())).device
 
     @property
     def presence(self) -> Presence:
-        """What is hidden."""
+        """The presence of the rows."""
         return self.order.presence
 
     @property
     def steps(self) -> int:
-        """Optimiser steps an epoch."""
+        """Number of optimiser steps per epoch."""
         return self.order.steps
 
     def start(self, number: int) -> Epoch:
-        """Upload what the batches of an epoch need beside their rows."""
+        """Copy presence and pairing of an epoch to the device."""
         partner = {name: torch.from_numpy(rows).to(self.device) for name, rows in self._partners(number).items()}
         return Epoch(torch.from_numpy(self.presence.at(number)).to(self.device), partner)
 
     def batch(self, epoch: Epoch, rows: Tensor) -> MultimodalBatch:
-        """The batch of some rows, [B]; a negative one is an empty slot. What is hidden is zero."""
+        """Return the batch of ``rows`` [B]; a negative number is an empty slot. Hidden entries are zero."""
         some = rows.clamp(min=0)
         shown = epoch.present[:, some] & (rows >= 0)
         x = {
@@ -97,24 +97,24 @@ class Feed:
         return MultimodalBatch(x, shown)
 
     def epoch(self, number: int, done: int = 0) -> Iterator[MultimodalBatch]:
-        """The batches of an epoch, one after the other, less the first ``done``."""
+        """Yield the batches of an epoch without the first ``done``."""
         epoch = self.start(number)
         for rows in self.order.epoch(number)[done:]:
             yield self.batch(epoch, torch.from_numpy(rows).to(self.device))
 
     def draw(self, name: str, n: int) -> Tensor:
-        """Return n entries of a modality that are present in training: for what is initialised from data."""
+        """Return n entries of a modality that are present in training, for initialisation from data."""
         seen = np.flatnonzero(self.presence.ever()[self.presence.names.index(name)])
         generator = np.random.default_rng(seed_for("draw", self.presence.dataset, self.presence.seed, name))
         rows = torch.from_numpy(generator.choice(seen, n, replace=n > len(seen)))
         return self._values(name, rows.to(self.x[name].device))
 
     def _values(self, name: str, rows: Tensor) -> Tensor:
-        """The entries of rows, as nets take them."""
+        """The entries of rows as inputs of nets."""
         return to_values(self.x[name][self.entry[name][rows] if name in self.entry else rows])
 
     def _partners(self, number: int) -> dict[str, NDArray[np.intp]]:
         if self.pairs == 1 or self.label is None:
             return {}
-        turn = number % self.pairs
-        return {name: self.presence.partners(self.label, name, turn) for name in self.presence.names[1:]}
+        pairing = number % self.pairs
+        return {name: self.presence.partners(self.label, name, pairing) for name in self.presence.names[1:]}

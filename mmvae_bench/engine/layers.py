@@ -1,8 +1,7 @@
-"""Faster ways through the same layers, on a CPU: another order of arithmetic, the same function and parameters.
+"""Faster forward functions of layers on a CPU: the same function and parameters, a different order of arithmetic.
 
-Maps lie channels-last. oneDNN runs three shapes of convolution far below its pace (benchmarks/speed): from or to a 1x1
-map, which is a matrix product in disguise, and a transposed one to few channels, whose forward is half as fast as that
-of the convolution it equals.
+Maps are channels-last. oneDNN is slow on three shapes of convolution (benchmarks/speed): from and to a 1x1 map, which
+are matrix products, and a transposed one to few channels, which is half as fast as the convolution that it equals.
 """
 
 from functools import partial
@@ -13,11 +12,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-FEW = 4  # output channels, up to which the sub-pixel form pays
+FEW = 4  # largest number of output channels for which the sub-pixel form is faster
 
 
 def speed_up(networks: nn.Module, device: torch.device) -> None:
-    """Give the layers that gain from it another forward, in place; parameters and their names stay as they are."""
+    """Replace the forward function of layers that become faster, in place; parameters and their names do not change."""
     if device.type != "cpu":
         return
     networks.to(memory_format=torch.channels_last)
@@ -45,7 +44,7 @@ def _to_point(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B
 
 
 def _from_point(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:
-    """A transposed convolution of 1x1 maps: x W, one row of W an input channel."""
+    """A transposed convolution of 1x1 maps: x W, one row of W per input channel."""
     if x.shape[2:] != (1, 1):
         return nn.ConvTranspose2d.forward(layer, x)
     w = layer.weight.permute(0, 2, 3, 1)  # [I, h, w, O]
@@ -61,7 +60,7 @@ def _doubled(layer: nn.ConvTranspose2d, x: Float[Tensor, "B I H W"]) -> Float[Te
 
 
 class _Doubled(torch.autograd.Function):
-    """Forward as a 3x3 convolution to 4 O channels and a pixel shuffle; backward the transposed convolution's own."""
+    """Forward: a 3x3 convolution to 4 O channels and a pixel shuffle. Backward: that of the transposed convolution."""
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # type: ignore[untyped-decorator]

@@ -1,4 +1,4 @@
-"""How a run is computed: the switches that change its speed, and what of them a machine can do."""
+"""Modes of computation: precision, compiler and CUDA graph, and which of them a machine supports."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from mmvae_bench.spec import check_precision
 
 
 def check(precision: str, device: torch.device) -> None:
-    """Refuse what the device cannot do.
+    """Raise unless the device supports the precision.
 
     Raises:
-        BenchError: If the precision is unknown, or TF32 is asked of anything but a GPU that has it.
+        BenchError: If the precision is unknown, or TF32 on a device without it.
     """
     check_precision(precision)
     if precision == "tf32" and not (device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8):
-        raise BenchError("tf32 needs an NVIDIA GPU of the Ampere generation or newer; write --precision fp32 or bf16")
+        raise BenchError("tf32 needs an NVIDIA GPU of the Ampere generation or newer. Write --precision fp32 or bf16.")
 
 
 @contextmanager
 def narrowed(networks: Networks, precision: str, device: torch.device) -> Iterator[None]:
-    """While this lasts, encoders and decoders compute in bf16 if so asked; what they return is fp32 again.
+    """Within this context encoders and decoders compute in bf16 if ``precision`` is bf16; they return fp32.
 
     (TF32 is a setting of the process: :func:`mmvae_bench.engine.device.prepare`.)
     """
@@ -51,12 +51,12 @@ def _in_bf16(compute: Callable[[str, Tensor], Tensor], device: str) -> Callable[
 
 @dataclass(frozen=True)
 class Mode:
-    """What an engine does to a step.
+    """How steps are computed.
 
     Attributes:
-        precision: Of the networks' products in training: ``fp32``, ``bf16`` or ``tf32``; part of a run's identity.
-        compiled: ``torch.compile`` fuses the loss; random draws stay those of the plain engine.
-        graphed: The whole step (batch, draws, forward, backward, update) is replayed as one CUDA graph.
+        precision: precision of the networks in training: ``fp32``, ``bf16`` or ``tf32``; part of a run's identity.
+        compiled: True to fuse the loss by ``torch.compile``; random draws are those of the plain engine.
+        graphed: True to replay the whole step (batch, draws, forward, backward, update) as one CUDA graph.
     """
 
     precision: str = "fp32"
@@ -65,25 +65,25 @@ class Mode:
 
     @property
     def static(self) -> bool:
-        """Whether all batches must have the same shapes."""
+        """True if all batches must have the same shapes."""
         return self.compiled or self.graphed
 
     @property
     def simpler(self) -> "Mode":
-        """What to try where this mode fails: without the compiler, then without the graph."""
+        """The mode to try where this one fails: without the compiler, then without the graph."""
         return replace(self, compiled=False, graphed=self.graphed and self.compiled)
 
     @property
     def label(self) -> str:
-        """For the record: ``eager``, ``compiled``, ``graph`` or ``compiled graph``."""
+        """Text for the record: ``eager``, ``compiled``, ``graph`` or ``compiled graph``."""
         return " ".join(["compiled"] * self.compiled + ["graph"] * self.graphed) or "eager"
 
 
 def choose_mode(device: torch.device, precision: str = "fp32", compiled: bool = False) -> tuple[Mode, str]:
-    """Return the fastest mode that keeps the numbers asked for, and a line on what could not be had, or nothing.
+    """Return the fastest mode of a precision, and a sentence on what is not available, or an empty text.
 
     Raises:
-        BenchError: If the device cannot have the precision.
+        BenchError: If the device does not support the precision.
     """
     check(precision, device)
     mode = Mode(precision, graphed=device.type == "cuda")
@@ -96,9 +96,9 @@ def choose_mode(device: torch.device, precision: str = "fp32", compiled: bool = 
 
 
 def _cannot_compile(device: torch.device) -> str:
-    """Why torch.compile does not work on this machine, or empty: it is tried on one addition."""
+    """Try torch.compile on one addition; return why it does not work here, or an empty text."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
-    except Exception as error:  # a missing compiler, headers or Triton: each has an exception of its own
+    except Exception as error:  # a missing compiler, header or Triton: each raises a different exception
         return (str(error).strip() or type(error).__name__).splitlines()[0]
     return ""

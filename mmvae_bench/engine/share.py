@@ -1,4 +1,4 @@
-"""Many runs in one process: whose random numbers are drawn, which GPU a run gets, and whether there is room on it."""
+"""Several runs in one process: their random numbers, the GPU of each, and whether its memory suffices for another."""
 
 import math
 import threading
@@ -14,11 +14,11 @@ from mmvae_bench.engine.device import choose
 _ONE_AT_A_TIME = threading.RLock()  # PyTorch's default generators belong to the process
 
 
-class Turn:
-    """A run's turn at the process's random numbers: it finds them as it left them, whatever its neighbours drew.
+class RandomState:
+    """The state of PyTorch's default generators as one run left it, whatever other runs have drawn since.
 
     Args:
-        device: Whose generator is kept beside the CPU's.
+        device: device of the run; on a GPU the state of its generator is kept too.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,7 +27,7 @@ class Turn:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Draw alone."""
+        """Draw from this state; runs in other threads wait."""
         with _ONE_AT_A_TIME:
             if self._state is not None:
                 torch.set_rng_state(self._state[0])
@@ -39,95 +39,93 @@ class Turn:
                 self._state = torch.get_rng_state(), torch.cuda.get_rng_state(self._cuda) if self._cuda else None
 
     def states(self) -> dict[str, torch.Tensor]:
-        """What its next draws depend on: the states of the generators, ``cpu`` and perhaps ``cuda``."""
+        """Return the states of the generators: ``cpu`` and, on a GPU, ``cuda``."""
         cpu, cuda = self._state or (torch.get_rng_state(), None)
         return {"cpu": cpu} if cuda is None else {"cpu": cpu, "cuda": cuda}
 
     def restore(self, states: Mapping[str, torch.Tensor]) -> None:
-        """Draw next what would have followed when :meth:`states` was asked."""
+        """Draw next what followed the call of :meth:`states`."""
         self._state = states["cpu"], states.get("cuda")
 
 
-class Room:
-    """Lets runs onto a device while there is memory for them: measured, not guessed.
+class MemoryGate:
+    """Admits runs to a device while measured free memory suffices.
 
-    The first run starts alone. Once it is at work, what it took is known, and others follow while the device has twice
-    the room that the hungriest so far took (a run's own peak comes later than its first steps).
+    The first run starts alone. Its first steps show how much memory it takes. Another run may start while twice the
+    largest such amount is free: twice, because the peak of a run comes later than its first steps.
 
     Args:
-        free: Bytes that the device has left now.
+        free: returns the free bytes of the device.
 
     Attributes:
-        sent: Runs inside and those that wait.
-        limit: The most runs at a time, once memory has run out.
+        assigned: number of runs on the device or waiting for it.
+        limit: largest number of runs at a time; lowered when memory has run out.
     """
 
     def __init__(self, free: Callable[[], int]) -> None:
-        self.sent = 0
+        self.assigned = 0
         self.limit = math.inf
         self._free = free
         self._changed = threading.Condition()
-        self._starting = 0
+        self._starting = False
         self._running = 0
-        self._most = 0
+        self._largest = 0
 
     @contextmanager
     def enter(self) -> Iterator[Callable[[], None]]:
-        """Wait for room; the run calls what it gets when its first steps are taken, so that the next may come."""
+        """Wait until a run may start. The run calls what it gets after its first steps, any number of times."""
         with self._changed:
-            self._changed.wait_for(self._has_room)
+            self._changed.wait_for(self._may_start)
             before = self._free()
-            self._starting, self._running = self._starting + 1, self._running + 1
-        started = False
+            self._starting, self._running = True, self._running + 1
+        taken: list[int] = []
 
-        def settled() -> None:
-            nonlocal started
+        def started() -> None:
             with self._changed:
-                if not started:
-                    started = True
-                    self._starting -= 1
-                    self._most = max(self._most, before - self._free())
+                if not taken:
+                    taken.append(before - self._free())
+                    self._starting, self._largest = False, max(self._largest, *taken)
                     self._changed.notify_all()
 
         try:
-            yield settled
+            yield started
         finally:
-            settled()
+            started()
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def crowded(self) -> bool:
-        """Say, from inside, that memory ran out: one run fewer is let in from now on. False if the run was alone."""
+    def out_of_memory(self) -> bool:
+        """Admit one run fewer from now on; called by a run whose memory ran out. Return False if it was alone."""
         with self._changed:
-            neighbours = self._running - 1
-            self.limit = max(1, min(self.limit, neighbours))
-        return neighbours > 0
+            others = self._running - 1
+            self.limit = max(1, min(self.limit, others))
+        return others > 0
 
-    def _has_room(self) -> bool:
-        """One run is at the door at a time, or its appetite could not be told from another's."""
+    def _may_start(self) -> bool:
+        """Runs start one at a time, so that the memory of each can be measured."""
         if self._running >= self.limit:
             return False
-        return not self._running or (not self._starting and self._free() >= 2 * self._most)
+        return not self._running or (not self._starting and self._free() >= 2 * self._largest)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is computed.
+    """The device of a run.
 
     Attributes:
-        settled: To be called when the first steps are taken.
-        crowded: To be called when memory runs out; whether it may fit with fewer neighbours.
+        started: to be called after the first steps.
+        out_of_memory: to be called when memory runs out; returns True if it may suffice with fewer runs beside.
     """
 
     device: torch.device
-    settled: Callable[[], None] = lambda: None
-    crowded: Callable[[], bool] = lambda: False
+    started: Callable[[], None] = lambda: None
+    out_of_memory: Callable[[], bool] = lambda: False
 
 
 @contextmanager
 def place(device: str) -> Iterator[Place]:
-    """A place for a run. On GPUs this waits for room on the one with the fewest runs, and the run gets a stream.
+    """Yield the device of a run. On GPUs: the one with the fewest runs, once its memory suffices, with a stream.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` (all GPUs) or ``cuda:<i>``.
@@ -137,31 +135,31 @@ def place(device: str) -> Iterator[Place]:
         yield Place(chosen)
         return
     indices = range(torch.cuda.device_count()) if device in ("auto", "cuda") else [chosen.index]
-    with _sent({index: _room(index) for index in indices}) as (index, room):
+    with _assigned({index: _gate(index) for index in indices}) as (index, gate):
         stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
-        with room.enter() as settled, torch.cuda.device(index), torch.cuda.stream(stream):
-            yield Place(torch.device("cuda", index), settled, room.crowded)
+        with gate.enter() as started, torch.cuda.device(index), torch.cuda.stream(stream):
+            yield Place(torch.device("cuda", index), started, gate.out_of_memory)
 
 
 @contextmanager
-def _sent(rooms: Mapping[int, Room]) -> Iterator[tuple[int, Room]]:
-    """The room to which the fewest runs were sent."""
+def _assigned(gates: Mapping[int, MemoryGate]) -> Iterator[tuple[int, MemoryGate]]:
+    """Yield the device to which the fewest runs are assigned, and its gate; the run counts there meanwhile."""
     with _ONE_AT_A_TIME:
-        index = min(rooms, key=lambda i: rooms[i].sent)
-        rooms[index].sent += 1
+        index = min(gates, key=lambda i: gates[i].assigned)
+        gates[index].assigned += 1
     try:
-        yield index, rooms[index]
+        yield index, gates[index]
     finally:
         with _ONE_AT_A_TIME:
-            rooms[index].sent -= 1
+            gates[index].assigned -= 1
 
 
 @cache
-def _room(index: int) -> Room:
-    return Room(partial(_free, index))
+def _gate(index: int) -> MemoryGate:
+    return MemoryGate(partial(_free, index))
 
 
 def _free(index: int) -> int:
-    """Bytes that the driver has left, and those that PyTorch holds without using them."""
+    """Bytes that are free on a GPU, including those that PyTorch holds without using them."""
     cached = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
     return int(torch.cuda.mem_get_info(index)[0]) + cached

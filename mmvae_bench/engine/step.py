@@ -1,4 +1,4 @@
-"""One optimiser step, and three ways to take it: plainly, fused by a compiler, or replayed as a CUDA graph."""
+"""One optimiser step, taken plainly, fused by a compiler, or replayed as a CUDA graph."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from torch import Tensor
 from mmvae_bench.engine.feed import Epoch, Feed
 from mmvae_bench.engine.mode import Mode
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.types import Loss, MultimodalBatch, positions
+from mmvae_bench.types import Loss, MultimodalBatch, indices_where
 
-WARM_UP = 3  # steps of a rehearsal: compilers compile, libraries choose kernels and make workspaces
+WARM_UP = 3  # steps before a capture: compilers compile, libraries choose kernels and allocate workspaces
 
 
 class Step:
-    """Forward, backward and Adam's update of a model; what is logged stays on the device until it is asked for.
+    """Forward, backward and Adam's update of a model. Loss and terms are summed on the device.
 
     Args:
-        model: On its device, initialised.
-        learning_rate: Adam's.
-        mode: ``compiled`` and ``graphed`` are read here.
-        amsgrad: Whether Adam divides by the largest second moment so far.
+        model: an initialised model, on its device.
+        learning_rate: learning rate of Adam.
+        mode: mode of computation; ``compiled`` and ``graphed`` are used here.
+        amsgrad: True if Adam divides by the largest second moment so far.
     """
 
     def __init__(self, model: MultimodalVAE, learning_rate: float, mode: Mode, *, amsgrad: bool = False) -> None:
@@ -51,7 +51,7 @@ class Step:
         self.sums += values
 
     def means(self, steps: int) -> dict[str, float]:
-        """Mean loss and terms of the last ``steps`` steps, which are then forgotten: the only wait for the device."""
+        """Return mean loss and terms of the last ``steps`` steps and reset the sums. Only this waits for the device."""
         sums = torch.zeros(0) if self.sums is None else self.sums
         values = (sums / steps).tolist()
         sums.zero_()
@@ -59,7 +59,7 @@ class Step:
 
 
 def _compiled(loss: Callable[[MultimodalBatch], Loss]) -> Callable[[MultimodalBatch], Loss]:
-    """The loss, fused, with the plain engine's random draws; rounding differs."""
+    """Return the loss fused, with the random draws of the plain engine. Rounding differs."""
     import torch._inductor.config as inductor
 
     inductor.fallback_random = True
@@ -68,31 +68,31 @@ def _compiled(loss: Callable[[MultimodalBatch], Loss]) -> Callable[[MultimodalBa
 
 
 class Plain:
-    """An epoch step by step: batches have the shapes they happen to have."""
+    """Epochs of batches whose shapes differ."""
 
     def __init__(self, step: Step, feed: Feed) -> None:
         self.step, self.feed = step, feed
 
     def epoch(self, number: int, done: int = 0) -> Iterator[None]:
-        """Take the steps of an epoch, less those that are ``done``, one each time it is asked to go on."""
+        """Take the steps of an epoch after the first ``done``, one per iteration."""
         for batch in self.feed.epoch(number, done):
             self.step(batch)
             yield
 
 
 class Static:
-    """An epoch in buffers of fixed shape, whose positions are found once: what compilers and graphs need.
+    """Epochs of batches in buffers of fixed shape, with fixed indices, as compilers and CUDA graphs need them.
 
-    Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows, its own positions and, if the
-    step's mode says so, its own CUDA graph; else the same steps are taken on the same buffers.
+    Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows, its own indices and, in a
+    graphed mode, its own CUDA graph.
 
     Args:
-        step: Takes the steps.
-        feed: Makes the batches.
-        epochs: Of the whole run: the slots must do for all of them.
+        step: the optimiser step.
+        feed: the batches.
+        epochs: number of epochs of the run: the slots suffice for all of them.
 
     Raises:
-        Exception: Whatever a compiler or a capture raises; the weights are then what they were.
+        Exception: Any error of a compiler or a capture; the weights are then unchanged.
     """
 
     def __init__(self, step: Step, feed: Feed, epochs: int) -> None:
@@ -101,14 +101,14 @@ class Static:
         first = feed.start(0)
         self.now = Epoch(first.present.clone(), {name: rows.clone() for name, rows in first.partner.items()})
         self.rows = [torch.zeros(len(own), dtype=torch.long, device=feed.device) for own in self.slots]
-        self.positions = [Positions(self._full(own), step.plain_loss) for own in self.slots]
+        self.indices = [FixedIndices(self._full(own), step.plain_loss) for own in self.slots]
         self.run = [self._take(kind) for kind in range(len(self.slots))]
         if step.mode.static:
-            with self._nothing_happened():
-                self.run = [self._rehearsed(take) for take in self.run]
+            with self._undone():
+                self.run = [self._warmed_up(take) for take in self.run]
 
     def epoch(self, number: int, done: int = 0) -> Iterator[None]:
-        """Take the steps of an epoch, less those that are ``done``, one each time it is asked to go on."""
+        """Take the steps of an epoch after the first ``done``, one per iteration."""
         upload = self.feed.start(number)
         self.now.present.copy_(upload.present)
         for name, rows in upload.partner.items():
@@ -123,20 +123,20 @@ class Static:
     def _take(self, kind: int) -> Callable[[], None]:
         def take() -> None:
             batch = self.feed.batch(self.now, self.rows[kind])
-            self.step(replace(batch, positions=self.positions[kind].again()))
+            self.step(replace(batch, indices_where=self.indices[kind].again()))
 
         return take
 
-    def _rehearsed(self, take: Callable[[], None]) -> Callable[[], None]:
-        """The step after a rehearsal, in which it is compiled; or captured as a CUDA graph, to be replayed."""
+    def _warmed_up(self, take: Callable[[], None]) -> Callable[[], None]:
+        """Return the step, compiled by taking it once, or captured as a CUDA graph."""
         if self.step.mode.graphed:
             return captured(take, self.feed.device)
         take()
         return take
 
     @contextmanager
-    def _nothing_happened(self) -> Iterator[None]:
-        """Weights, optimiser, sums and random numbers are afterwards, in place, what they were before any step."""
+    def _undone(self) -> Iterator[None]:
+        """Reset weights, optimiser, sums and random numbers afterwards, in place, as before any step."""
         parameters = self.step.parameters
         before = [p.detach().clone() for p in parameters]
         with torch.random.fork_rng([self.feed.device] if self.feed.device.type == "cuda" else []):
@@ -153,7 +153,7 @@ class Static:
             self.step.sums.zero_()
 
     def _full(self, slots: NDArray[np.int64]) -> MultimodalBatch:
-        """A batch whose every slot shows what it may show: its positions do for all."""
+        """A batch in which every slot shows all that it may show: its indices suffice for all batches."""
         bits = np.arange(len(self.feed.presence.names))[:, None]
         present = torch.from_numpy((slots >> bits & 1).astype(bool)).to(self.feed.device)
         batch = self.feed.batch(self.now, torch.zeros(len(slots), dtype=torch.long, device=self.feed.device))
@@ -161,7 +161,7 @@ class Static:
 
 
 def captured(take: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """A step as a CUDA graph, after a few that are really taken; what is returned replays it."""
+    """Take a few steps, capture one as a CUDA graph, and return the function that replays it."""
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -169,17 +169,17 @@ def captured(take: Callable[[], None], device: torch.device) -> Callable[[], Non
             take()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # no workspace of a neighbour's
+    with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):  # other threads may allocate
         take()
     return graph.replay
 
 
-class Positions:
-    """Where a step's masks hold, asked in the same order in each step: found once, known ever after.
+class FixedIndices:
+    """The indices that a loss asks for, found once on a full batch and repeated in the same order in each step.
 
     Args:
-        full: A batch with all its slots filled.
-        loss: What asks.
+        full: a batch with all its slots filled.
+        loss: the loss.
     """
 
     def __init__(self, full: MultimodalBatch, loss: Callable[[MultimodalBatch], Loss]) -> None:
@@ -187,15 +187,15 @@ class Positions:
         self.next = 0
         devices = [full.present.device] if full.present.is_cuda else []
         with torch.no_grad(), torch.random.fork_rng(devices):
-            loss(replace(full, positions=self._find))
+            loss(replace(full, indices_where=self._find))
 
     def again(self) -> Callable[[Tensor], Tensor | None]:
-        """What answers the masks of the next step."""
+        """Return the ``indices_where`` of the next step."""
         self.next = 0
         return self._known
 
     def _find(self, where: Tensor) -> Tensor | None:
-        self.found.append(positions(where))
+        self.found.append(indices_where(where))
         return self.found[-1]
 
     def _known(self, _where: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The loop: one step, many epochs, losses read once an epoch."""
+"""The training loop: one step, many epochs, losses read once per epoch."""
 
 import math
 import time
@@ -12,22 +12,22 @@ from mmvae_bench.engine.checkpoint import Keeper, Position, Training
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode, narrowed
-from mmvae_bench.engine.share import Turn
+from mmvae_bench.engine.share import RandomState
 from mmvae_bench.engine.step import Plain, Static, Step
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.spec import TrainSpec
 
-BURST = 32  # steps of a turn: a GPU's queue is fed by several runs in turn
+BURST = 32  # steps that a run takes before another run of the process takes its own: a GPU's queue stays full
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands, for people.
+    """Progress of a training, for people.
 
     Attributes:
-        epoch: Epochs done, of ``epochs``.
-        loss: Mean training loss of the last one.
+        epoch: number of epochs done, of ``epochs``.
+        loss: mean training loss of the last epoch.
     """
 
     epoch: int
@@ -37,14 +37,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class History:
-    """What training leaves beside the weights.
+    """Record of a training.
 
     Attributes:
-        epochs: For each epoch its mean loss and terms.
-        warm_up: Seconds before the first step, in which a step is compiled or captured.
-        seconds: Spent in the loop, neighbours' turns included; ``rows`` is the number of training rows seen.
-        engine: How steps were taken: the label of a :class:`Mode`; ``lack`` says what could not be had, or nothing.
-        resumed: How often it went on from a checkpoint; ``seconds`` are those of all processes.
+        epochs: mean loss and terms of each epoch.
+        warm_up: seconds before the first step, in which a step is compiled or captured.
+        seconds: seconds in the loop, including those of other runs of the process, summed over resumed processes.
+        rows: number of training rows seen.
+        engine: label of the :class:`Mode` in which steps were taken.
+        lack: sentence on a mode that failed, or an empty text.
+        resumed: number of times that training was resumed from a checkpoint.
     """
 
     epochs: list[dict[str, float]]
@@ -58,72 +60,77 @@ class History:
 
 def train(
     model: MultimodalVAE, feed: Feed, spec: TrainSpec, report: Callable[[Progress], None] = lambda _: None,
-    *, mode: Mode | None = None, turn: Turn | None = None, keeper: Keeper | None = None,
+    *, mode: Mode | None = None, random: RandomState | None = None, keeper: Keeper | None = None,
 ) -> History:  # fmt: skip
-    """Train in place with Adam for the given number of epochs; the last step is what is scored (protocol 7).
+    """Train in place with Adam for the given number of epochs; the last step is scored (protocol 7).
 
     Args:
-        model: On the feed's device, initialised.
-        feed: Its batches.
-        spec: Budget and learning rate.
-        report: Called after each epoch.
-        mode: How; plainly in fp32 by default.
-        turn: The run's random numbers, where others train in the same process.
-        keeper: Of its checkpoints; by default none are kept.
+        model: an initialised model, on the feed's device.
+        feed: the batches.
+        spec: number of epochs, batch size, optimiser and learning rate.
+        report: called after each epoch.
+        mode: mode of computation; plain fp32 by default.
+        random: random numbers of the run, if other runs train in the same process.
+        keeper: writes and restores checkpoints; none by default.
 
     Raises:
-        TrainingFailed: If the loss is not finite; says in which epoch.
+        TrainingFailed: If the loss is not finite.
         Stopped: If the keeper was told to stop.
     """
-    mode, turn, keeper = mode or Mode(), turn or Turn(feed.device), keeper or Keeper()
+    mode, random, keeper = mode or Mode(), random or RandomState(feed.device), keeper or Keeper()
     start = time.perf_counter()
     model.train()
     with narrowed(model.networks, mode.precision, feed.device):
-        with turn():
+        with random():
             step, way, lack = _prepare(model, feed, spec, mode)
-        training = Training(model, step, turn)
+        training = Training(model, step, random)
         at = keeper.restore(training)
-        ready = time.perf_counter()
-        clock = Clock(at.seconds)
+        warm_up, clock = time.perf_counter() - start, Clock(at.seconds)
         while at.epoch < spec.epochs:
-            steps = way.epoch(at.epoch, at.step)
-            while at.step < feed.steps:
-                with turn():
-                    for _ in range(min(BURST, feed.steps - at.step)):
-                        next(steps)
-                        at.step += 1
-                        if keeper.halt() or keeper.due:
-                            break
-                at.seconds = clock()
-                keeper.visit(training, at)
+            _take_steps(way, training, at, keeper, clock)
             means = step.means(feed.steps)
             at.records.append(_record(at, clock(), feed, means))
-            if not all(map(math.isfinite, means.values())):
-                bad = ", ".join(f"{name} = {value}" for name, value in means.items())
-                raise TrainingFailed(
-                    f"the loss is not finite in epoch {at.epoch + 1}: {bad}; try a smaller learning rate"
-                )
+            _check_finite(means, at.epoch + 1)
             at.epoch, at.step = at.epoch + 1, 0
             report(Progress(at.epoch, spec.epochs, means["loss"]))
         at.seconds = clock()
-        keeper.save(training, at)  # scoring may be long, too
-    rows = feed.presence.rows * spec.epochs
-    return History(at.records, ready - start, at.seconds, rows, step.mode.label, lack, at.resumed)
+        keeper.save(training, at)  # scoring may take long, too
+    return History(at.records, warm_up, at.seconds, feed.presence.rows * spec.epochs, step.mode.label, lack, at.resumed)
 
 
 class Clock:
-    """Seconds since it was made, added to those of before."""
+    """Seconds since its construction, plus ``before``."""
 
     def __init__(self, before: float) -> None:
         self._zero = time.perf_counter() - before
 
     def __call__(self) -> float:
-        """Read it."""
+        """Return the seconds."""
         return time.perf_counter() - self._zero
 
 
+def _take_steps(way: Plain | Static, training: Training, at: Position, keeper: Keeper, clock: Clock) -> None:
+    """Take the remaining steps of an epoch, :data:`BURST` at a time, and write checkpoints in between."""
+    steps, total = way.epoch(at.epoch, at.step), way.feed.steps
+    while at.step < total:
+        with training.random():
+            for _ in range(min(BURST, total - at.step)):
+                next(steps)
+                at.step += 1
+                if keeper.halt() or keeper.due:
+                    break
+        at.seconds = clock()
+        keeper.visit(training, at)
+
+
+def _check_finite(means: Mapping[str, float], epoch: int) -> None:
+    if not all(map(math.isfinite, means.values())):
+        bad = ", ".join(f"{name} = {value}" for name, value in means.items())
+        raise TrainingFailed(f"the loss is not finite in epoch {epoch}: {bad}; try a smaller learning rate")
+
+
 def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]) -> dict[str, float]:
-    """What the history keeps of the epoch that has just ended: seconds so far, rows a second, memory, losses."""
+    """Record of the epoch that has just ended: seconds so far, rows per second, peak memory, losses."""
     own = seconds - (at.records[-1]["seconds"] if at.records else 0.0)
     rate = feed.presence.rows / own if own > 0 else 0.0
     memory = peak_memory_mb(feed.device)
@@ -131,7 +138,7 @@ def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]
 
 
 def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> tuple[Step, Plain | Static, str]:
-    """The step, how epochs are taken, and why not as fast as asked for: what fails is left out of the mode."""
+    """Return the step, its epochs, and a sentence on what of the mode failed and was left out, or an empty text."""
     lack = ""
     make = partial(Step, model, spec.learning_rate, amsgrad=spec.optimiser == "amsgrad")
     while mode.static:
@@ -140,7 +147,7 @@ def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> t
             return step, Static(step, feed, spec.epochs), lack
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # compilers and captures fail in many ways; the plain step always works
+        except Exception as error:  # compilers and captures raise many exceptions; the plain step always works
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             lack = f"the engine '{mode.label}' does not work here ({why}); trained with '{mode.simpler.label}'"
             mode = mode.simpler

@@ -2,24 +2,23 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mmvae_bench.datasets.base import Entries, Judge
 from mmvae_bench.datasets.cache import Data, array_hash
-from mmvae_bench.errors import BenchError
+from mmvae_bench.disk import built_once, replace_file
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import Modality, to_values
 
@@ -211,29 +210,20 @@ def _load_or_train(
     content = array_hash(entries, labels, test_entries, test_labels)
     key = hashlib.sha256(f"{VERSION}:{name}:{seed}:{content}".encode()).hexdigest()[:16]
     weights = cache_dir / "oracles" / f"{key}.safetensors"
-    for folder in (weights.parent, cache_dir / "locks"):
-        folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir / "locks" / f"oracle-{key}.lock"):
-        stored = _read(weights, entries.shape[1:], words)
-        if stored:
-            return stored
+
+    def make() -> tuple[Oracle, float | None]:
         oracle = train_oracle(entries, labels, name, seed, words)
         seen, known = (a.reshape(len(a), -1)[:, 0] for a in (labels, test_labels))
-        accuracy = accuracy_on(oracle, test_entries, known, np.unique(seen))
-        _store(oracle, weights, {"dataset": dataset_name, "modality": name, "accuracy": accuracy})
-        made = _read(weights, entries.shape[1:], words)
-    if made is None:
-        raise BenchError(f"what was just written to {weights} cannot be read back; choose another --cache-dir")
-    return made
+        return oracle, accuracy_on(oracle, test_entries, known, np.unique(seen))
 
+    def write(made: tuple[Oracle, float | None]) -> None:
+        oracle, accuracy = made
+        meta = {"dataset": dataset_name, "modality": name, "accuracy": accuracy, "heads": oracle.heads}
+        replace_file(weights, save({key: value.contiguous() for key, value in oracle.state_dict().items()}))
+        # The .json comes last: where it is, the oracle is complete
+        replace_file(weights.with_suffix(".json"), json.dumps({**meta, "version": VERSION}) + "\n")
 
-def _store(oracle: Oracle, weights: Path, meta: Mapping[str, object]) -> None:
-    """Write under temporary names and rename; the ``.json`` comes last: where it is, the oracle is complete."""
-    draft = weights.with_suffix(f".{os.getpid()}.tmp")
-    save_file({name: value.contiguous() for name, value in oracle.state_dict().items()}, draft)
-    draft.replace(weights)
-    draft.write_text(json.dumps({**meta, "heads": oracle.heads, "version": VERSION}) + "\n")
-    draft.replace(weights.with_suffix(".json"))
+    return built_once(cache_dir, weights, partial(_read, weights, entries.shape[1:], words), make, write)
 
 
 def _read(weights: Path, shape: Sequence[int], words: int) -> Oracle | None:

@@ -4,21 +4,22 @@
 """
 
 import hashlib
-import os
+import io
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.words import EOS, PAD, SPECIALS, UNK
+from mmvae_bench.disk import built_once, replace_file
 from mmvae_bench.errors import Undefined
 from mmvae_bench.seeds import seed_for
 
@@ -148,23 +149,14 @@ def kept(cache_dir: Path | None, content: str, make: Callable[[], Arrays]) -> Ar
     if cache_dir is None:
         return make()
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
-    for folder in (cache_dir / "embeddings", cache_dir / "locks"):
-        folder.mkdir(parents=True, exist_ok=True)
     path = cache_dir / "embeddings" / f"{key}.npz"
-    with FileLock(cache_dir / "locks" / f"embedding-{key}.lock"):
-        found = _read(path)
-        if found is None:
-            found = make()
-            _store(path, found)
-        return found
 
+    def write(arrays: Arrays) -> None:
+        packed = io.BytesIO()
+        np.savez(packed, **arrays)  # type: ignore[arg-type]
+        replace_file(path, packed.getvalue())
 
-def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write under a temporary name and rename."""
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    draft.replace(path)
+    return built_once(cache_dir, path, partial(_read, path), make, write)
 
 
 def _read(path: Path) -> Arrays | None:

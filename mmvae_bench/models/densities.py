@@ -13,14 +13,14 @@ from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.probability.fusion import Experts
 from mmvae_bench.types import Modality, MultimodalBatch
 
-MIN_SCALE = 1e-4  # of a posterior; MEME's code clamps at 1e-3 or 1e-4, MMVAE's adds 1e-6
+MIN_SCALE = 1e-4  # smallest scale of a posterior; MEME's code clamps at 1e-3 or 1e-4, MMVAE's adds 1e-6
 
 
 class Densities(nn.Module):
-    """What networks say about rows, and what is absent left out.
+    """Encoder and decoder densities q(z | x_m) and p(x_m | z); absent entries are skipped.
 
     Args:
-        networks: Encoders and decoders.
+        networks: encoders and decoders.
     """
 
     family: type[Diagonal] = DiagonalNormal
@@ -33,12 +33,12 @@ class Densities(nn.Module):
         self._likelihoods = {m.name: likelihoods.registry.get(m.likelihood) for m in self.modalities}
 
     def encode(self, batch: MultimodalBatch) -> Experts:
-        """q(z | x_m) for every modality, batch shape [M, B]: finite also where an entry is absent, and not encoded."""
+        """Return q(z | x_m) of every modality, batch shape [M, B]; finite for absent entries, which are not encoded."""
         return Experts(self.expert(torch.stack([self._encoded(name, batch) for name in self.names])), batch.present)
 
     def _encoded(self, name: str, batch: MultimodalBatch) -> Float[Tensor, "B two_L"]:
-        """The encoder's output for a modality's entries; 0 where there is none."""
-        rows = batch.positions(batch.where(name))
+        """Return the encoder's output for a modality's entries; 0 where they are absent."""
+        rows = batch.indices_where(batch.where(name))
         raw = self.networks.encode_entries(name, batch.visible(name, rows))
         return raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw)
 
@@ -48,7 +48,7 @@ class Densities(nn.Module):
         return self.family(loc, F.softplus(scale) + MIN_SCALE)
 
     def theta(self, name: str, z: Float[Tensor, "*batch L"]) -> Tensor:
-        """The parameters of p(x_m | z), [*batch, *shape]; pixels pass a sigmoid unless the likelihood takes logits."""
+        """Return the parameters of p(x_m | z), [*batch, *shape]; pixels pass a sigmoid unless they are logits."""
         m = self.modalities[self.names.index(name)]
         theta = self.networks.decode(name, z)
         return theta.sigmoid() if m.dtype == "uint8" and m.likelihood in ("laplace", "normal") else theta
@@ -57,18 +57,18 @@ class Densities(nn.Module):
         self, name: str, z: Float[Tensor, "*free B L"], batch: MultimodalBatch, *,
         weighted: bool = True, where: Bool[Tensor, "*axes B"] | None = None,
     ) -> Float[Tensor, "*free B"]:  # fmt: skip
-        """log p(x_m | z), zero where x_m is absent or ``where`` is false: nothing is decoded there.
+        """Return log p(x_m | z), zero where x_m is absent or ``where`` is False; nothing is decoded there.
 
         Args:
             name: m.
-            z: Latents, a row of them for each row of the batch.
-            batch: The entries.
-            weighted: Multiply by the modality's weight, as in training; scores use the density itself.
-            where: Which latents count, for the last axes of z; a function of ``batch.present`` alone.
+            z: latents; their last but one axis has the rows of the batch.
+            batch: the entries.
+            weighted: True to multiply by the modality's weight, as in training; scores use the density itself.
+            where: mask of the latents that are needed, for the last axes of z; a function of ``batch.present`` alone.
         """
         m = self.modalities[self.names.index(name)]
         counted = batch.where(name) if where is None else where & batch.where(name)
-        at = batch.positions(counted)
+        at = batch.indices_where(counted)
         if at is None:
             log_p = self._likelihood(m, batch.visible(name), z)
         else:
@@ -84,9 +84,9 @@ class Densities(nn.Module):
     def log_px(
         self, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True, where: Tensor | None = None
     ) -> Float[Tensor, "M *batch"]:
-        """log p(x_m | z) of every modality from the same z, stacked over modalities; as :meth:`log_px_of`."""
+        """Return :meth:`log_px_of` of every modality from the same z, stacked over modalities."""
         return torch.stack([self.log_px_of(name, z, batch, weighted=weighted, where=where) for name in self.names])
 
     def decode(self, z: Float[Tensor, "*batch L"], names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """E[x_m | z] of every modality, or of ``names``; of a caption the likeliest word at each position."""
+        """Return E[x_m | z] of every modality, or of ``names``; of a caption the most likely word at each place."""
         return {name: self._likelihoods[name].mean(self.theta(name, z)) for name in names or self.names}

@@ -18,10 +18,10 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class PseudoInputs(nn.ParameterDict):
-    """u_m1 .. u_mU of every modality, of captions as embedded words: [U, *input_shape] each.
+    """Pseudo-inputs u_m1 .. u_mU of every modality, of captions as embedded words: [U, *input_shape] each.
 
     Args:
-        networks: What they are inputs of.
+        networks: the nets that encode them.
         size: U.
     """
 
@@ -29,12 +29,12 @@ class PseudoInputs(nn.ParameterDict):
         super().__init__({m.name: torch.zeros(size, *networks.input_shape(m)) for m in networks.modalities})
 
     def initialise(self, networks: Networks, draw: Callable[[str, int], Tensor]) -> None:
-        """Start them at training entries that are present; ``draw`` as in ``MultimodalVAE.initialise``."""
+        """Set them to training entries that are present; ``draw`` as in ``MultimodalVAE.initialise``."""
         for name, u in self.items():
             u.data.copy_(networks.embed(name, draw(name, len(u))))
 
     def encoded(self, by: Densities) -> Diagonal:
-        """q(z | u) of all of them, batch shape [M, U]."""
+        """Return q(z | u) of all of them, batch shape [M, U]."""
         return by.expert(torch.stack([by.networks.encode(name, self[name]) for name in by.names]))
 
 
@@ -46,23 +46,26 @@ class MEME(MultimodalVAE):
         log q(t | s) = log (1 / (K + 1)) sum_{k=0..K} q(t | z_k),  w = q(t | z_0) / q(t | s), held constant
 
     p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders (App. C:
-    shared networks; else both get their own, which start as copies, and R_e is what z given t is drawn from). A row
+    shared networks; else both have their own, which start as copies, and z given t is drawn from R_e). A row
     with |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
-    modalities' encoders at learned pseudo-inputs u (of captions: as embedded), which start from data and stay as they
-    are where no row is incomplete. With one other modality the KL is closed-form, else the one-sample estimate.
-    Counting z_0 keeps w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default); K = 10.
+    modalities' encoders at learned pseudo-inputs u (of captions: as embedded), which start from data and do not change
+    if no row is incomplete. With one other modality the KL is closed-form, else the one-sample estimate.
+    Counting z_0 bounds w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default); K = 10.
 
     Args:
         supervision: lambda, the weight of log q(t | s).
-        k: K, the extra samples of log q(t | s).
-        pseudo: Number of pseudo-inputs a modality.
-        combine: R_e, of several modalities.
-        batches: ``pure`` alternates batches of complete and of incomplete rows, as the authors' code does.
-        directions: ``sum`` leaves out 1 / |P|, as that code does: rows with |P| >= 2 weigh more beside those with one.
+        k: K, the number of extra samples of log q(t | s).
+        pseudo: number of pseudo-inputs per modality.
+        shared: True if decoders and encoders of both directions share networks.
+        stop_gradient: True if w is held constant.
+        batches: ``pure`` for batches of either complete or incomplete rows, as in the authors' code.
+        combine: R_e of several modalities: ``mixture`` or ``product``.
+        directions: ``sum`` to leave out 1 / |P|, as in that code: rows with |P| >= 2 then have more weight.
     """
 
     no_prior = "MEME has no p(z): the prior of a row is its other modalities' encoder"
     joint_posterior = False
+    cost = 5.0
     remark_if_complete = "no row is incomplete: the pseudo-inputs stay as they started"
 
     def __init__(
@@ -76,24 +79,24 @@ class MEME(MultimodalVAE):
         self.second, self.pseudo = None if shared else Densities(deepcopy(networks)), PseudoInputs(networks, pseudo)
 
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
-        """Start the pseudo-inputs from training entries that are present."""
+        """Set the pseudo-inputs to training entries that are present."""
         self.pseudo.initialise(self.networks, draw)
 
     def posterior(self, batch: MultimodalBatch) -> Posterior:
-        """R_e over what is given."""
+        """Return R_e of the present modalities."""
         return self.combined((self.second or self).encode(batch))
 
     def combined(self, experts: Experts) -> Diagonal | Mixture:
-        """R_e: the mixture, or the product without a prior expert."""
+        """Return R_e: the mixture, or the product without a prior expert."""
         return Mixture(experts) if self.combine == "mixture" else self.product(experts)
 
     def product(self, experts: Experts) -> DiagonalNormal:
-        """The product of all present experts, N(0, I) not among them, [B]."""
+        """Return the product of all present experts without N(0, I), [B]."""
         keep = torch.ones_like(experts.present[None, :, 0])
         return products(experts, keep, ~keep[:, 0])[0]
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """-(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
+        """Return -(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
         experts, pseudo = self.encode(batch), self.pseudo.encoded(self.second or self)
         priors = self.second.encode(batch) if self.second else experts
         z = experts.q.rsample(self.k + 1)  # [K+1, M, B, L]; z_0 first
@@ -109,7 +112,7 @@ class MEME(MultimodalVAE):
         return row_mean(torch.where(batch.present, each, 0.0).sum(0), batch.present, log_px=own.sum(0))
 
     def reconstructions(self, z: Tensor, batch: MultimodalBatch) -> tuple[Tensor, Tensor]:
-        """log p(x_m | z_m0) [M, B], and sum over n != m of log p(x_n | z_mk) [K+1, M, B]: one decode a modality."""
+        """log p(x_m | z_m0) [M, B], and sum over n != m of log p(x_n | z_mk) [K+1, M, B]: one decode per modality."""
         own, cross = [], torch.zeros_like(z[..., 0])
         for n, name in enumerate(self.names):
             where = torch.cat([batch.present[n][None], without(batch.present, n).repeat(len(z), 1)])
@@ -124,7 +127,7 @@ class MEME(MultimodalVAE):
         return torch.stack(own), cross
 
     def divergence(self, m: int, q: Diagonal, z_0: Tensor, experts: Experts) -> Tensor:
-        """KL(q(z | x_m) || R_e(the other present ones)), [B]."""
+        """Return KL(q(z | x_m) || R_e(other present modalities)), [B]."""
         rest = Experts(experts.q, experts.present & (torch.arange(len(self.names), device=z_0.device)[:, None] != m))
         prior = self.combined(rest)
         if isinstance(prior, Diagonal):
@@ -133,7 +136,7 @@ class MEME(MultimodalVAE):
         return torch.where(rest.present.sum(0) == 1, closed, q.log_prob(z_0) - prior.log_prob(z_0))
 
     def combined_pseudo(self, pseudo: Diagonal, m: int) -> Mixture:
-        """p_u for rows where only modality m is present: uniform over the others' pseudo-inputs, batch shape [1]."""
+        """Return p_u for rows with modality m alone: uniform over the others' pseudo-inputs, batch shape [1]."""
         others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
         every = Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool))
         return Mixture(everywhere(self.product(every) if self.combine == "product" else others))
@@ -142,7 +145,7 @@ class MEME(MultimodalVAE):
         self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
         generator: Generator | None = None, prior: Posterior | None = None,
     ) -> Estimate:  # fmt: skip
-        """log p(x_t | x_A) = log (1 / K) sum_k p(x_t | z_k), z_k ~ p(z | x_A), which is R_e."""
+        """Estimate log p(x_t | x_A) = log (1 / K) sum_k p(x_t | z_k), z_k ~ p(z | x_A) = R_e."""
         if prior is not None:
             return super().log_conditional(batch, given, target, k, generator, prior)
         log_w = self.log_px_of(target, self.posterior(batch.given(*given)).rsample(k, generator), batch, weighted=False)

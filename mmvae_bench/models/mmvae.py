@@ -1,4 +1,4 @@
-"""MMVAE (Shi et al., NeurIPS 2019): a mixture of the experts, and importance-weighted bounds sampled by strata."""
+"""MMVAE (Shi et al., NeurIPS 2019): a mixture of experts, and importance-weighted bounds with stratified samples."""
 
 import math
 from typing import Literal
@@ -25,16 +25,19 @@ class MMVAE(MultimodalVAE):
         looser (the paper's, App. C):  (1 / |P|) sum_r log (1 / K) sum_k w(z_rk)
 
     Estimators of its gradient, w~ being the normalised weights (over k; over r and k when tight), held constant:
-    ``iwae`` differentiates the bound; ``stl`` is sum w~ d log w with q's parameters stopped in log q (what the authors'
-    code trains: its DReG hook never fires, so it is the default); ``dreg`` multiplies z's gradient by w~ once more
+    ``iwae`` differentiates the bound; ``stl`` is sum w~ d log w with q's parameters stopped in log q (the default: the
+    authors' code trains it, as its DReG hook never fires); ``dreg`` multiplies z's gradient by w~ once more
     (Tucker et al. 2019, Eq. 8); ``elbo`` is the mean of log w, Eq. 3 (the authors' ``m_elbo`` bounds its KL instead).
     DReG's identity needs i.i.d. samples of one q: for |P| > 1 strata of a mixture it is biased.
 
     Args:
-        k: Samples a present modality.
-        looser: Average the strata's bounds outside the logarithm.
-        family: Of posterior and prior. The paper's Laplace prior has learned scales; ours is the standard one.
+        estimator: estimator of the gradient.
+        k: number of samples per present modality.
+        looser: True to average the strata's bounds outside the logarithm.
+        family: family of posterior and prior. The paper's Laplace prior has learned scales; ours is the standard one.
     """
+
+    cost = 7.3
 
     def __init__(
         self, networks: Networks, *, beta: Weight = 1.0, estimator: Estimator = "stl", k: Positive = 10,
@@ -45,11 +48,11 @@ class MMVAE(MultimodalVAE):
         self.family: type[Diagonal] = DiagonalLaplace if family == "laplace" else DiagonalNormal
 
     def posterior(self, batch: MultimodalBatch) -> Mixture:
-        """The mixture of the present experts, Eq. 2."""
+        """Return the mixture of the present experts, Eq. 2."""
         return Mixture(self.encode(batch))
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """-(the bound), or the surrogate whose gradient the estimator is."""
+        """Return -(the bound), or the surrogate whose gradient is the estimator."""
         experts = self.encode(batch)
         z = experts.q.rsample(self.k)  # [K, M, B, L]
         log_w = self.log_weights(z, experts, batch)
@@ -70,7 +73,7 @@ class MMVAE(MultimodalVAE):
         return row_mean(surrogate, batch.present, bound=bound)
 
     def log_weights(self, z: Float[Tensor, "K M B L"], experts: Experts, batch: MultimodalBatch) -> Tensor:
-        """log w(z), [K, M, B]; with ``stl`` and ``dreg``, log q has its parameters stopped."""
+        """Return log w(z), [K, M, B]; with ``stl`` and ``dreg``, the parameters of log q are stopped."""
         if self.estimator in ("stl", "dreg"):
             experts = Experts(experts.q.detach(), experts.present)
         log_q = Mixture(experts).log_prob(z)

@@ -14,7 +14,7 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class MMVM(PrivateLatents):
-    """Each modality keeps its own latent; a soft constraint draws the posteriors together (Eqs. 5, 6):
+    """Each modality has its own latent; a soft constraint makes the posteriors similar (Eqs. 5, 6):
 
         sum over m in P of E_{q(z | x_m)}[ log p(x_m | z) ] - beta KL(q(z | x_m) || h)
         h = (1 / |P|) sum over n in P of q(z | x_n)
@@ -25,7 +25,7 @@ class MMVM(PrivateLatents):
 
     Args:
         bound: ``pairwise`` or ``monte_carlo``.
-        alone: What a row with one modality is drawn to: ``standard_normal``, or ``nothing``.
+        alone: prior of a row with one modality: ``standard_normal``, or ``nothing``.
     """
 
     no_prior = "MMVM's prior is the mixture of a row's own posteriors: there is no p(z) to sample without a row"
@@ -38,7 +38,7 @@ class MMVM(PrivateLatents):
         self.bound, self.alone = bound, alone
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """-(Eq. 5), the sum over present modalities."""
+        """Return -(Eq. 5), the sum over present modalities."""
         experts = self.encode(batch)
         z = experts.q.rsample()
         log_px = self.own_log_px(z, batch).sum(0)
@@ -49,7 +49,7 @@ class MMVM(PrivateLatents):
         return row_mean(log_px - self.beta * divergence, batch.present, log_px=log_px, kl=divergence)
 
     def kl_to_h(self, z: torch.Tensor, experts: Experts) -> torch.Tensor:
-        """KL(q_m || h) for each m, [M, B]: its pairwise bound or its one-sample estimate."""
+        """Return KL(q_m || h) for each m, [M, B]: its pairwise bound or its one-sample estimate."""
         q = experts.q
         if self.bound == "pairwise":
             return (Mixture(experts).weight * kl(q[:, None], q[None, :])).sum(1)

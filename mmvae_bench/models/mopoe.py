@@ -23,11 +23,11 @@ class MoPoE(MultimodalVAE):
         E_{q(z | x_P)}[ sum over m in P of log p(x_m | z) ] - beta (1 / n) sum_A KL(q_A || N(0, I))
 
     One subset is drawn for each row, spread evenly over the batch by a random permutation; the authors' code cuts the
-    batch into consecutive blocks instead. Their beta is 2.5; the common protocol's is 1.
+    batch into consecutive blocks instead. Their beta is 2.5, the common protocol's is 1.
 
     Args:
-        prior_expert: In which products N(0, I) is an expert: ``full`` (of all M alone: the authors' code), ``always``,
-            ``never``.
+        prior_expert: products that have N(0, I) as an expert: ``full`` (only that of all M, as in the authors' code),
+            ``always`` or ``never``.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class MoPoE(MultimodalVAE):
         self.prior_in: torch.Tensor
 
     def posterior(self, batch: MultimodalBatch) -> Mixture:
-        """The uniform mixture of the products over all subsets of what is present."""
+        """Return the uniform mixture of the products over all subsets of the present modalities."""
         experts = self.encode(batch)
         available = ~(self.subsets[:, :, None] & ~experts.present).any(1)  # [S, B]: A is a subset of P
         return Mixture(Experts(products(experts, self.subsets, self.prior_in), available))
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """-(Eq. 8), one subset a row."""
+        """Return -(Eq. 8), with one subset per row."""
         mixture = self.posterior(batch)
         q = mixture.experts.q
         chosen = mixture.component(stratify(batch.size, q.loc))

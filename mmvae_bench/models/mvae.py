@@ -24,22 +24,22 @@ class MVAE(MultimodalVAE):
     The authors' public code warms beta up and leaves unpaired rows out; the paper's rule for them is the sum above.
 
     Args:
-        subsampling: False keeps the joint ELBO alone (the paper's MVAE-Q baseline does the opposite).
-        k: Number of random subsets where |P| > 2 (celeba19/train.py: ``approx_m`` = 1).
+        subsampling: False for the joint ELBO alone (the paper's MVAE-Q baseline is the opposite).
+        k: number of random subsets where |P| > 2 (celeba19/train.py: ``approx_m`` = 1).
     """
 
     def __init__(self, networks: Networks, *, beta: Weight = 1.0, subsampling: bool = True, k: Count = 1) -> None:
         super().__init__(networks, beta=beta)
         self.subsampling = subsampling
-        self.k = k if subsampling and len(self.names) > 2 else 0  # of two modalities, no subset lies between
+        self.k = k if subsampling and len(self.names) > 2 else 0  # two modalities have no subset in between
 
     def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
-        """The product of all present experts and the prior."""
+        """Return the product of all present experts and the prior."""
         everything = torch.ones(1, len(self.names), dtype=torch.bool, device=batch.present.device)
         return products(self.encode(batch), everything, everything[:, 0])[0]
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """-(sum of ELBOs over sub-sampled subsets), Eq. 7."""
+        """Return -(sum of ELBOs over sub-sampled subsets), Eq. 7."""
         keep, possible = self.subsets(batch.present)
         experts = self.encode(batch)
         q = products(experts, keep, torch.ones(len(keep), dtype=torch.bool, device=keep.device))  # [S, B]
@@ -51,7 +51,7 @@ class MVAE(MultimodalVAE):
         return row_mean(elbo.sum(0), batch.present, log_px=log_px[0], kl=divergence[0])
 
     def subsets(self, present: Bool[Tensor, "M B"]) -> tuple[Bool[Tensor, "S M B"], Bool[Tensor, "S M B"]]:
-        """The subsets A of each row, and which m can be in them, none where A does not count: {m} = P if |P| = 1."""
+        """Return the subsets A of each row, and the m that A may contain; none where A is not used ({m} = P)."""
         size = present.sum(0)
         keep, possible = [present[None]], [present[None]]
         if self.subsampling:

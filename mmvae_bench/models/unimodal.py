@@ -15,36 +15,36 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class PrivateLatents(MultimodalVAE):
-    """A subset's posterior is the uniform mixture of its experts; a target that is given is decoded from its own."""
+    """Models with one latent per modality: q(z | x_A) is the mixture; a given target is decoded from its own latent."""
 
-    joint_posterior = False  # the mixture is ours, for comparison (protocol 14)
+    joint_posterior = False  # the mixture is not in the papers (protocol 14)
 
     def posterior(self, batch: MultimodalBatch) -> Mixture:
-        """(1 / |A|) sum over m in A of q(z | x_m)."""
+        """Return (1 / |A|) sum over m in A of q(z | x_m)."""
         return Mixture(self.encode(batch))
 
     def posterior_for(self, target: str, batch: MultimodalBatch) -> Mixture:
-        """q(z | x_t) in rows where the target itself is given, else the mixture."""
+        """Return q(z | x_t) in rows where the target itself is given, else the mixture."""
         own = torch.tensor([name == target for name in self.names], device=batch.present.device)[:, None]
         return self.posterior(replace(batch, present=batch.present & (own | ~batch.where(target))))
 
     def own_log_px(self, z: Float[Tensor, "M B L"], batch: MultimodalBatch) -> Float[Tensor, "M B"]:
-        """log p(x_m | z_m), each modality from its own latent."""
+        """Return log p(x_m | z_m), each modality from its own latent."""
         return torch.stack([self.log_px_of(name, z[m], batch) for m, name in enumerate(self.names)])
 
 
 class Unimodal(PrivateLatents):
-    """The modalities' ELBOs, summed, and nothing between modalities:
+    """The sum of the ELBOs of all modalities, without any connection between them:
 
         sum over m in P of E_{q(z | x_m)}[ log p(x_m | z) ] - beta KL(q(z | x_m) || N(0, I))
 
-    Its cross-modal scores are a chance control and marked so.
+    Its cross-modal scores are a chance control and are marked so.
     """
 
     cross_is_chance = True
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """-(sum of the present modalities' ELBOs)."""
+        """Return -(sum of the present modalities' ELBOs)."""
         experts = self.encode(batch)
         log_px = self.own_log_px(experts.q.rsample(), batch)
         divergence = torch.where(experts.present, kl(experts.q), 0.0)
@@ -52,13 +52,13 @@ class Unimodal(PrivateLatents):
         return row_mean(elbo.sum(0), batch.present, log_px=log_px.sum(0), kl=divergence.sum(0))
 
     def sample_prior(self, n: int, generator: Generator | None = None) -> Mapping[str, Tensor]:
-        """Decode independent draws for each modality: its joint is the product of the marginals."""
+        """Decode independent draws for each modality: the joint is the product of the marginals."""
         return {name: self.decode(self.prior().rsample(n, generator)[:, 0], [name])[name] for name in self.names}
 
     def log_likelihood(
         self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
     ) -> Estimate:
-        """sum over m in A of log p(x_m), each with its own latent; with another ``prior``, one shared latent."""
+        """Estimate the sum over m in A of log p(x_m), each with its own latent; with a given ``prior``, one latent."""
         if prior is not None:
             return super().log_likelihood(batch, k, generator, prior)
         here = [name for name in self.names if batch.where(name).any()]

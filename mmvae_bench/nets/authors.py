@@ -1,11 +1,12 @@
-"""Nets of authors' released code, where they are not what ``conv`` has from the papers; each function says whose.
+"""Nets of the authors' released code, where they differ from the papers' nets in ``conv``.
 
-They reproduce; tables that compare models have the same nets for all (protocol 15). Encoders end in a linear layer
+They are for reproductions; comparisons use the same nets for all models (protocol 15). Encoders end in a linear layer
 whose second half is the raw scale: softplus + 1e-4 here, clamped at 1e-3 or 1e-4 by MEME's authors, exp(./2) by
 MoPoE's and MMVM's. Decoders of pixels end before the sigmoid.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ def meme_digit_encoder(m: Modality, latent_dim: int) -> nn.Module:
 def meme_svhn_encoder(m: Modality, latent_dim: int) -> nn.Module:
     """Convolutions 32, 64, 128 (4, 2, 1) with batch norm and ReLU, 512 (4, 1, 0) with batch norm, 2 L (:47).
 
-    Batch norm sees the rows that are present and, as in their code, the pseudo-inputs as a batch of their own.
+    Batch norm uses the rows that are present and, as in their code, the pseudo-inputs as a separate batch.
     """
     return nn.Sequential(
         *(layer for a, b in ((3, 32), (32, 64), (64, 128)) for layer in _normed(nn.Conv2d(a, b, 4, 2, 1), nn.ReLU())),
@@ -93,24 +94,15 @@ def mmvm_decoder(m: Modality, latent_dim: int) -> nn.Module:
     )  # fmt: skip
 
 
-def digit_encoder(m: Modality, latent_dim: int) -> nn.Module:
-    """784, 400 ReLU, 2 L."""
-    return mlp_encoder(m, latent_dim, [400])
-
-
-def digit_decoder(m: Modality, latent_dim: int) -> nn.Module:
-    """L, 400 ReLU, 784."""
-    return mlp_decoder(m, latent_dim, [400])
-
-
-def meme_digit_decoder(m: Modality, latent_dim: int) -> nn.Module:
-    """L, 512 ReLU, 512 ReLU, 784."""
-    return mlp_decoder(m, latent_dim, [512, 512])
-
-
 NETS: Mapping[str, Mapping[tuple[int, ...], tuple[Make, Make]]] = {
-    "meme": {GREY: (meme_digit_encoder, meme_digit_decoder), SVHN: (meme_svhn_encoder, conv_decoder)},
-    "mopoe": {GREY: (digit_encoder, digit_decoder), SVHN: (mopoe_svhn_encoder, mopoe_svhn_decoder)},
+    "meme": {
+        GREY: (meme_digit_encoder, partial(mlp_decoder, hidden=[512, 512])),
+        SVHN: (meme_svhn_encoder, conv_decoder),
+    },
+    "mopoe": {
+        GREY: (partial(mlp_encoder, hidden=[400]), partial(mlp_decoder, hidden=[400])),
+        SVHN: (mopoe_svhn_encoder, mopoe_svhn_decoder),
+    },
     "mmvm": {COLOUR: (mmvm_encoder, mmvm_decoder)},
 }
 
@@ -119,10 +111,10 @@ def authors(modalities: Sequence[Modality], latent_dim: int, *, of: Literal["mem
     """Return the nets of a released code.
 
     Args:
-        modalities: In the data set's order.
+        modalities: modalities in the data set's order.
         latent_dim: L.
-        of: Whose: MEME's and MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST. MMVAE's for MNIST-SVHN, and
-            MoPoE's for PolyMNIST, are those of ``conv``.
+        of: authors: MEME's and MoPoE's nets for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST. ``conv`` has MMVAE's
+            for MNIST-SVHN and MoPoE's for PolyMNIST.
 
     Raises:
         Unsupported: If that code has no nets for a modality.

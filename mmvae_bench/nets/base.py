@@ -1,4 +1,4 @@
-"""What every model gets: an encoder and a decoder a modality, the same for all models of a comparison."""
+"""Networks: an encoder and a decoder per modality, the same for all models of a comparison."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from mmvae_bench.types import Modality
 class Words(nn.Module):
     """The words of a caption: their embedding [V, E], and the layer that scores them.
 
-    Padding (id 0) embeds to exact zeros, whatever is trained: a tied row 0 has the gradient of padding's score.
+    Padding (id 0) embeds to exact zeros, also after training: a tied row 0 gets only the gradient of padding's score.
 
     Args:
         size: V.
         width: E.
-        tied: The scores are h . embedding + bias, as in MMVAE's code; else a layer of their own.
+        tied: True for scores h . embedding + bias, as in MMVAE's code; False for a separate layer.
     """
 
     def __init__(self, size: int, width: int, *, tied: bool = True) -> None:
@@ -29,15 +29,17 @@ class Words(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size))
         self.scores = None if tied else nn.Linear(width, size, bias=False)
         with torch.no_grad():
-            self.embedding.weight.normal_(std=1 / math.sqrt(width))  # rows of length 1: tied scores start near 0
+            self.embedding.weight.normal_(
+                std=1 / math.sqrt(width)
+            )  # rows of length 1, so that tied scores start near 0
 
     def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
-        """The words' vectors."""
+        """Return the vectors of words."""
         vectors: Tensor = self.embedding(ids)
         return torch.where((ids != 0)[..., None], vectors, 0.0)
 
     def logits(self, h: Float[Tensor, "*batch T E"]) -> Float[Tensor, "*batch T V"]:
-        """What each word scores at each position."""
+        """Return the score of each word at each place."""
         weight = self.embedding.weight if self.scores is None else self.scores.weight
         return nn.functional.linear(h, weight, self.bias)
 
@@ -46,15 +48,16 @@ class Networks(nn.Module):
     """The nets of a run.
 
     An encoder maps an embedded entry to [B, 2 L] (loc and raw scale side by side); a decoder maps [B, L] to theta of
-    shape [B, *shape]. An entry is embedded as it is, but a caption as its words' vectors [B, T, E]; its decoder gives
-    [B, T, E] too, scored by its words to logits [B, T, V]. The model applies the scale's and the pixels' links, so nets
-    end linearly.
+    shape [B, *shape]. Captions are embedded as vectors of their words [B, T, E]; their decoder returns [B, T, E], which
+    the words score to logits [B, T, V]. Other entries are embedded unchanged. Nets end linearly: the model applies the
+    links of scales and pixels.
 
     Args:
-        modalities: In the data set's order.
+        modalities: modalities in the data set's order.
         latent_dim: L.
-        encoder: Makes the encoder of a modality; ``decoder`` likewise.
-        words: Makes the words of a caption modality.
+        encoder: function that makes the encoder of a modality.
+        decoder: function that makes the decoder of a modality.
+        words: function that makes the words of a caption modality.
     """
 
     def __init__(
@@ -73,11 +76,11 @@ class Networks(nn.Module):
         self.words = nn.ModuleDict({m.name: words(m) for m in modalities if words and m.is_text})
 
     def input_shape(self, m: Modality) -> tuple[int, ...]:
-        """The shape of an embedded entry."""
+        """Return the shape of an embedded entry."""
         return (*m.shape, self._words(m.name).width) if m.name in self.words else m.shape
 
     def embed(self, name: str, x: Tensor) -> Tensor:
-        """[B, *shape] -> [B, *input_shape]: a caption's words as vectors, anything else as it is."""
+        """[B, *shape] -> [B, *input_shape]: words of a caption as vectors, other entries unchanged."""
         return self._words(name).embed(x) if name in self.words else x
 
     def encode(self, name: str, embedded: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ CUB). 28x28 colour pictures: MoPoE's nets for PolyMNIST (the authors' code, mmni
 2048 features of a picture: FC 1024, 512, 256 with ELU (MMVAE's feature model, MEME's App. K). Captions: ``text``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -16,6 +17,7 @@ from mmvae_bench.errors import Unsupported
 from mmvae_bench.nets.base import Networks, Words
 from mmvae_bench.nets.mlp import mlp_decoder, mlp_encoder
 from mmvae_bench.nets.text import TEXT
+from mmvae_bench.options import Positive
 from mmvae_bench.types import Modality
 
 CHANNELS = {32: (32, 64, 128), 64: (64, 128, 256, 512)}  # by the side of a picture
@@ -47,7 +49,7 @@ def conv_decoder(m: Modality, latent_dim: int) -> nn.Module:
 
 
 def colour_encoder(latent_dim: int) -> nn.Module:
-    """[B, 3, 28, 28] -> [B, 2 L]. The layer before the heads is L wide in the authors' code, where L = 512."""
+    """[B, 3, 28, 28] -> [B, 2 L]. The layer before the head is L wide in the authors' code, where L = 512."""
     return nn.Sequential(
         nn.Conv2d(3, 32, 3, 2, 1),
         nn.ReLU(),
@@ -63,7 +65,7 @@ def colour_encoder(latent_dim: int) -> nn.Module:
 
 
 def colour_decoder(latent_dim: int) -> nn.Module:
-    """[B, L] -> [B, 3, 28, 28]. The authors read this as the mean; here it goes through a sigmoid, as all pixels do."""
+    """[B, L] -> [B, 3, 28, 28]. The authors use this as the mean; here it passes a sigmoid, as all pixels do."""
     return nn.Sequential(
         nn.Linear(latent_dim, 2048),
         nn.ReLU(),
@@ -77,54 +79,49 @@ def colour_decoder(latent_dim: int) -> nn.Module:
 
 
 def is_picture(m: Modality) -> bool:
-    """Whether it is a square picture of a size that has nets here."""
+    """Return True for a square picture of a size in :data:`CHANNELS`."""
     return len(m.shape) == 3 and m.shape[1] == m.shape[2] and m.shape[1] in CHANNELS
 
 
 def conv(
-    modalities: Sequence[Modality], latent_dim: int, *, hidden: int = 400,
-    text: Literal["conv", "transformer"] = "conv", embedding: int = 128, tied: bool = True,
+    modalities: Sequence[Modality], latent_dim: int, *, hidden: Positive = 400,
+    text: Literal["conv", "transformer"] = "conv", embedding: Positive = 128, tied: bool = True,
 ) -> Networks:  # fmt: skip
     """Return the papers' nets, and one-hidden-layer MLPs of ``hidden`` units for what they do not cover.
 
     Args:
-        modalities: In the data set's order.
+        modalities: modalities in the data set's order.
         latent_dim: L.
-        hidden: Of the MLPs.
-        text: Nets of captions.
+        hidden: width of the MLPs.
+        text: kind of the nets of captions.
         embedding: E, the size of a word's vector.
-        tied: Whether a word is scored by the vector that embeds it.
+        tied: True if a word is scored by the vector that embeds it.
 
     Raises:
-        Unsupported: If it would be MLPs alone, or a caption's nets cannot have its length and ``embedding``.
+        Unsupported: If all nets would be MLPs, or a caption's nets cannot have its length and ``embedding``.
     """
     if not any(is_picture(m) or m.is_text or m.shape in (COLOUR, FEATURES) for m in modalities):
         raise Unsupported(
             "the conv nets need a picture of 32x32 or 64x64, a colour picture of 28x28, 2048 features or a caption; "
             "use mlp"
         )
-    make_text_encoder, make_text_decoder = TEXT[text]
+    makers = {m.name: _makers(m, hidden, text, embedding) for m in modalities}
+    return Networks(
+        modalities, latent_dim, lambda m: makers[m.name][0](latent_dim), lambda m: makers[m.name][1](latent_dim),
+        lambda m: Words(len(m.vocabulary), embedding, tied=tied),
+    )  # fmt: skip
 
-    def encoder(m: Modality) -> nn.Module:
-        if m.is_text:
-            return make_text_encoder(m.shape[0], embedding, latent_dim)
-        if is_picture(m):
-            return conv_encoder(m, latent_dim)
-        if m.shape == COLOUR:
-            return colour_encoder(latent_dim)
-        if m.shape == FEATURES:
-            return mlp_encoder(m, latent_dim, LAYERS, nn.ELU)
-        return mlp_encoder(m, latent_dim, [hidden])
 
-    def decoder(m: Modality) -> nn.Module:
-        if m.is_text:
-            return make_text_decoder(m.shape[0], embedding, latent_dim)
-        if is_picture(m):
-            return conv_decoder(m, latent_dim)
-        if m.shape == COLOUR:
-            return colour_decoder(latent_dim)
-        if m.shape == FEATURES:
-            return mlp_decoder(m, latent_dim, LAYERS[::-1], nn.ELU)
-        return mlp_decoder(m, latent_dim, [hidden])
-
-    return Networks(modalities, latent_dim, encoder, decoder, lambda m: Words(len(m.vocabulary), embedding, tied=tied))
+def _makers(m: Modality, hidden: int, text: str, embedding: int) -> list[Callable[[int], nn.Module]]:
+    """Return the functions from L to the encoder and to the decoder of a modality."""
+    if m.is_text:
+        return [partial(make, m.shape[0], embedding) for make in TEXT[text]]
+    if is_picture(m):
+        return [partial(conv_encoder, m), partial(conv_decoder, m)]
+    if m.shape == COLOUR:
+        return [colour_encoder, colour_decoder]
+    sizes, activation = (LAYERS, nn.ELU) if m.shape == FEATURES else ((hidden,), nn.ReLU)
+    return [
+        partial(mlp_encoder, m, hidden=sizes, activation=activation),
+        partial(mlp_decoder, m, hidden=sizes[::-1], activation=activation),
+    ]

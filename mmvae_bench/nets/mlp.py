@@ -4,19 +4,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Annotated
 
+from annotated_types import Interval
 from torch import nn
 
-from mmvae_bench.errors import BenchError
 from mmvae_bench.nets.base import Networks, Words
+from mmvae_bench.options import Positive
 from mmvae_bench.types import Modality
 
-MOST = 100  # layers
-WIDTH = 32  # of a word's vector; a fully connected net has T times as many inputs
+Layers = Annotated[int, Interval(ge=0, le=100)]
+WIDTH = 32  # size of a word's vector; a fully connected net has T times as many inputs
 
 
 def stack(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> list[nn.Module]:
-    """Linear layers of the given sizes with ``activation`` between them."""
+    """Return linear layers of the given sizes with ``activation`` between them."""
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), activation()]
@@ -24,7 +26,7 @@ def stack(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> list[n
 
 
 def embedded(m: Modality, width: int) -> Modality:
-    """The modality as its nets see it: a caption is [T, width], anything else what it is."""
+    """Return the modality with the shape that its nets see: a caption is [T, width], others are unchanged."""
     return replace(m, shape=(*m.shape, width)) if m.is_text else m
 
 
@@ -42,10 +44,8 @@ def mlp_decoder(
     return nn.Sequential(*stack([latent_dim, *hidden, math.prod(m.shape)], activation), nn.Unflatten(1, m.shape))
 
 
-def mlp(modalities: Sequence[Modality], latent_dim: int, *, hidden: int = 256, layers: int = 2) -> Networks:
+def mlp(modalities: Sequence[Modality], latent_dim: int, *, hidden: Positive = 256, layers: Layers = 2) -> Networks:
     """Return ReLU MLPs with ``layers`` hidden layers of ``hidden`` units; captions as T words of 32 numbers each."""
-    if not (hidden >= 1 and 0 <= layers <= MOST):
-        raise BenchError(f"mlp needs hidden >= 1 and layers in 0..{MOST}, not {hidden} and {layers}")
     sizes = [hidden] * layers
     return Networks(
         modalities,
@@ -57,5 +57,5 @@ def mlp(modalities: Sequence[Modality], latent_dim: int, *, hidden: int = 256, l
 
 
 def linear(modalities: Sequence[Modality], latent_dim: int) -> Networks:
-    """Return linear maps (of a caption: to and from its words' vectors): what is exact for ``linear_gaussian``."""
+    """Return linear maps (of a caption: to and from its words' vectors), which are exact for ``linear_gaussian``."""
     return mlp(modalities, latent_dim, layers=0)

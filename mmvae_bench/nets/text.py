@@ -1,6 +1,6 @@
-"""Encoders and decoders of captions as words' vectors: [B, T, E] -> [B, 2 L] and [B, L] -> [B, T, E].
+"""Encoders and decoders of captions as vectors of words: [B, T, E] -> [B, 2 L] and [B, L] -> [B, T, E].
 
-All positions are decoded at once, as in the papers: the words of a caption are independent given z.
+All words are decoded at once, as in the papers: the words of a caption are independent given z.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def _steps(length: int, width: int) -> list[tuple[int, int, int]]:
     """(Rows, channels before, channels after) of the convolutions by which a map [1, T, E] becomes [C, 4, 4].
 
     Raises:
-        Unsupported: If halving does not lead there.
+        Unsupported: If halving does not end there.
     """
     if any(n & (n - 1) for n in (length, width)) or not 8 <= length <= width:
         raise Unsupported(
@@ -45,7 +45,7 @@ def conv_encoder(length: int, width: int, latent_dim: int) -> nn.Module:
     """Convolve the map [1, T, E] as in MMVAE's raw-picture model for CUB (Shi et al. 2019; their 128 channels).
 
     4x4 convolutions with stride 2 (32, 64, 128 channels) until T = 4, then 1x4 ones until E = 4, then a 4x4 head.
-    Group norm stands where the authors have batch norm, into whose statistics absent captions would enter.
+    Group norm replaces the authors' batch norm, whose statistics would include absent captions.
     """
     layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
     for rows, before, after in (steps := _steps(length, width)):
@@ -54,9 +54,9 @@ def conv_encoder(length: int, width: int, latent_dim: int) -> nn.Module:
 
 
 def conv_decoder(length: int, width: int, latent_dim: int) -> nn.Module:
-    """The mirror of :func:`conv_encoder`; MMVAE's code ends with one more 1-channel ReLU, which bars negative values.
+    """The mirror of :func:`conv_encoder`; MMVAE's code ends with one more 1-channel ReLU: no negative values.
 
-    The first layer has no norm (as in MEME's App. K): a group norm there would hide from the net how long z is.
+    The first layer has no norm (as in MEME's App. K): a group norm there would remove the length of z.
     """
     *steps, last = _steps(length, width)[::-1]
     layers = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, steps[0][2], 4), nn.ReLU()]
@@ -66,7 +66,7 @@ def conv_decoder(length: int, width: int, latent_dim: int) -> nn.Module:
 
 
 def _layers(width: int) -> nn.TransformerEncoder:
-    """Pre-norm layers; without biases, torch takes no other path in evaluation, so the numbers are training's.
+    """Pre-norm layers. Without biases torch computes evaluation as it computes training, with the same numbers.
 
     Raises:
         Unsupported: If E is not a multiple of the heads.
@@ -84,9 +84,9 @@ def _layers(width: int) -> nn.TransformerEncoder:
 
 
 class TransformerEncoder(nn.Module):
-    """Words attend to each other; the mean over them is mapped to 2 L numbers.
+    """Words attend to each other; their mean is mapped to 2 L numbers.
 
-    A position whose vector is exactly zero is padding: nothing attends to it and the mean leaves it out.
+    A place whose vector is exactly zero is padding: nothing attends to it and the mean excludes it.
     """
 
     def __init__(self, length: int, width: int, latent_dim: int) -> None:
@@ -96,7 +96,7 @@ class TransformerEncoder(nn.Module):
         self.head = nn.Linear(width, 2 * latent_dim)
 
     def forward(self, vectors: Float[Tensor, "B T E"]) -> Float[Tensor, "B two_L"]:
-        """Return loc and raw scale; of a caption without words, which is an absent one, the head's bias."""
+        """Return loc and raw scale; for a caption without words, which is absent, the head's bias."""
         words = (vectors != 0).any(-1)
         empty = ~words.any(1, keepdim=True)
         h = self.layers(vectors + self.positions, src_key_padding_mask=~(words | empty))  # softmax over nothing is NaN
@@ -106,7 +106,7 @@ class TransformerEncoder(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """z says something to each position; the positions attend to each other."""
+    """z is mapped to every place; the places attend to each other."""
 
     def __init__(self, length: int, width: int, latent_dim: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class TransformerDecoder(nn.Module):
         self.layers = _layers(width)
 
     def forward(self, z: Float[Tensor, "B L"]) -> Float[Tensor, "B T E"]:
-        """Return a vector for each position, which the words' output layer scores."""
+        """Return a vector for each place, which the words score."""
         out: Tensor = self.layers(self.start(z)[:, None] + self.positions)
         return out
 

@@ -1,1 +1,1 @@
-"""The mathematics that all models share: densities, how experts are combined, and bounds."""
+"""The mathematics that all models share: densities, combinations of experts, and bounds."""

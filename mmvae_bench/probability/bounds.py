@@ -21,9 +21,9 @@ def row_mean(bound: Float[Tensor, " B"], present: Bool[Tensor, "M B"], /, **term
     """Negate and average a bound over the rows with at least one modality (protocol 8).
 
     Args:
-        bound: What is maximised, a value a row; rows with nothing present are left out by ``torch.where``.
-        present: Which entries exist.
-        terms: Further values a row for the log, averaged likewise and detached.
+        bound: bound to maximise, one value per row; rows with nothing present are left out by ``torch.where``.
+        present: presence of the entries.
+        terms: further values per row for the log, averaged in the same way and detached.
     """
     seen = present.any(0)
     count = seen.sum().clamp(min=1)
@@ -34,15 +34,15 @@ def row_mean(bound: Float[Tensor, " B"], present: Bool[Tensor, "M B"], /, **term
     return Loss(-mean(bound), {name: mean(value.detach()) for name, value in terms.items()})
 
 
-PRIOR_SHARE = 0.1  # of every proposal (protocol 18): bounds the weights where a posterior is too narrow
+PRIOR_SHARE = 0.1  # share of the prior in every proposal (protocol 18): it bounds the weights of a narrow posterior
 
 
 class Estimate(NamedTuple):
-    """Estimated log-densities and how many of the K samples carry them.
+    """Estimated log-densities and their effective sample sizes.
 
     Attributes:
-        log_p: [B], the log of an unbiased estimate of p.
-        ess: [B], effective sample size (sum w)^2 / sum w^2, in [1, K].
+        log_p: log of an unbiased estimate of p, [B].
+        ess: effective sample size (sum w)^2 / sum w^2 in [1, K], [B].
     """
 
     log_p: Float[Tensor, " B"]
@@ -57,11 +57,11 @@ def importance_sample(
     log (1/K) sum_k w_k, w_k = p(z_k) p(x | z_k) / r(z_k), z_k ~ r independently, row by row.
 
     Args:
-        q: Posterior of B rows.
-        p: Prior, batch shape [1]; drawn afresh for every row.
-        log_px: z [K, B, L] -> log p(x | z) [K, B].
-        k: Samples a row.
-        generator: Of the draws.
+        q: posterior of B rows.
+        p: prior, batch shape [1]; drawn independently for every row.
+        log_px: function from z [K, B, L] to log p(x | z) [K, B].
+        k: K, the number of samples per row.
+        generator: random generator of the draws, or None for the default one.
     """
     z_q = q.rsample(k, generator)
     z_p = p.rsample(k * z_q.shape[1], generator).reshape(z_q.shape)

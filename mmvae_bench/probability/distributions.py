@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 @runtime_checkable
 class Posterior(Protocol):
-    """What q(z | x_A) can do, be it one Gaussian or a mixture: a distribution over z for each of B rows."""
+    """The interface of q(z | x_A), a Gaussian or a mixture: a distribution over z for each of B rows."""
 
     @property
     def mean(self) -> Float[Tensor, "*batch D"]:
@@ -29,11 +29,11 @@ class Posterior(Protocol):
         ...
 
     def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*batch D"]:
-        """One draw a row, [B, D]; with ``k``, a new leading axis of k draws, [k, B, D]."""
+        """Return one draw per row, [B, D]; with ``k``, a new leading axis of k draws, [k, B, D]."""
         ...
 
     def log_prob(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
-        """log q(z) of each row, summed over D: [..., B] for z of shape [..., B, D]."""
+        """Return log q(z) of each row, summed over D: [..., B] for z of shape [..., B, D]."""
         ...
 
 
@@ -51,7 +51,7 @@ class Diagonal:
         return type(self)(self.loc[index], self.scale[index])
 
     def detach(self: AnyDiagonal) -> AnyDiagonal:
-        """The same distribution with no gradient to its parameters (sticking the landing, DReG)."""
+        """Return the distribution without gradient to its parameters (sticking the landing, DReG)."""
         return type(self)(self.loc.detach(), self.scale.detach())
 
     @property
@@ -75,7 +75,7 @@ class Diagonal:
         raise NotImplementedError
 
     def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*all"]:
-        """log q(z), summed over D; z may have more leading axes than the parameters."""
+        """Return log q(z), summed over D; z may have more leading axes than the parameters."""
         raise NotImplementedError
 
 
@@ -120,7 +120,7 @@ class DiagonalLaplace(Diagonal):
 
 
 def kl(q: Diagonal, p: Diagonal | None = None) -> Float[Tensor, "*batch"]:
-    """KL(q || p) in closed form for two members of one family, summed over D; p is the standard one by default.
+    """Return KL(q || p) in closed form for two members of one family, summed over D; by default p is the standard one.
 
     Normal: log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2.
     Laplace, with d = |m_q - m_p|: log(b_p / b_q) + d / b_p + (b_q / b_p) exp(-d / b_q) - 1.
@@ -128,7 +128,7 @@ def kl(q: Diagonal, p: Diagonal | None = None) -> Float[Tensor, "*batch"]:
     Raises:
         TypeError: If the families differ.
     """
-    if p is None and isinstance(q, DiagonalNormal):  # half the passes over memory that a p of zeros and ones takes
+    if p is None and isinstance(q, DiagonalNormal):  # half the passes over memory of a p of zeros and ones
         square = q.scale.square()
         return 0.5 * (square + q.loc.square() - 1 - square.log()).sum(-1)
     p = standard(type(q), q.loc) if p is None else p
@@ -144,5 +144,5 @@ def kl(q: Diagonal, p: Diagonal | None = None) -> Float[Tensor, "*batch"]:
 
 
 def standard(family: type[Diagonal], like: Float[Tensor, "*batch D"]) -> Diagonal:
-    """The family's standard member (loc 0, scale 1), shaped, placed and typed as ``like``."""
+    """Return the family's standard member (loc 0, scale 1) with the shape, device and type of ``like``."""
     return family(torch.zeros_like(like), torch.ones_like(like))

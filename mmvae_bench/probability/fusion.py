@@ -1,4 +1,4 @@
-"""How experts are combined: products over subsets, and mixtures. Here, and in the base class, presence is read.
+"""Combinations of experts: products over subsets, and mixtures. They and the base class respect presence.
 
 An *expert* is q(z | x_m). Products of experts are experts again (Normal family); a mixture ends the chain.
 """
@@ -17,8 +17,8 @@ class Experts:
     """E diagonal experts for each of B rows, and which of them exist there.
 
     Attributes:
-        q: Batch shape [E, B]; finite everywhere, also where absent.
-        present: Bool[E, B].
+        q: the experts, batch shape [E, B]; finite also where absent.
+        present: presence of each expert, Bool[E, B].
     """
 
     q: Diagonal
@@ -26,18 +26,18 @@ class Experts:
 
     @property
     def counted(self) -> Bool[Tensor, "E B"]:
-        """Like ``present``, but a row with no expert counts all of them: its value is finite and then masked away."""
+        """``present``, but with all experts in a row without any: its value is then finite; callers mask it."""
         return self.present | ~self.present.any(0)
 
 
 def everywhere(q: Diagonal) -> Experts:
-    """All members of q, whatever its batch shape, as experts that exist for every row: batch shape [E, 1]."""
+    """Return all members of q, of any batch shape, as experts that exist for every row: batch shape [E, 1]."""
     flat = type(q)(q.loc.reshape(-1, 1, q.loc.shape[-1]), q.scale.reshape(-1, 1, q.loc.shape[-1]))
     return Experts(flat, torch.ones(flat.loc.shape[:2], dtype=torch.bool, device=flat.loc.device))
 
 
 def powerset(m: int) -> Bool[Tensor, "S M"]:
-    """All 2^M - 1 non-empty subsets of M modalities as rows of a mask, by binary counting: {0}, {1}, {0,1} ..."""
+    """Return all 2^M - 1 non-empty subsets of M modalities as rows of a mask, in binary order: {0}, {1}, {0,1} ..."""
     code, bit = (torch.arange(*ends, device="cpu") for ends in ((1, 2**m), (m,)))  # also inside torch.device("meta")
     return (code[:, None] >> bit) % 2 == 1
 
@@ -45,21 +45,21 @@ def powerset(m: int) -> Bool[Tensor, "S M"]:
 def products(
     experts: Experts, keep: Bool[Tensor, "S E"] | Bool[Tensor, "S E B"], prior: Bool[Tensor, " S"]
 ) -> DiagonalNormal:
-    """Products of Normal experts over subsets, the absent ones left out: precision-weighted, batch shape [S, B].
+    """Return products of Normal experts over subsets, absent experts left out: precision-weighted, batch shape [S, B].
 
     prod_e N(mu_e, s_e^2) is N(mu, s^2) up to a constant, with precisions T_e = s_e^-2, T = sum_e T_e,
-    mu = sum_e T_e mu_e / T, s^2 = 1 / T. The prior N(0, I) adds 1 to T, once for a product (Wu & Goodman 2018, Eq. 5).
-    A product with no member at all is the prior.
+    mu = sum_e T_e mu_e / T, s^2 = 1 / T. The prior N(0, I) adds 1 to T, once per product (Wu & Goodman 2018, Eq. 5).
+    A product without any member is the prior.
 
     Args:
-        experts: Their family must be Normal.
-        keep: Which experts each subset takes, the same for all rows or row by row.
-        prior: Whether the prior expert is in each product.
+        experts: experts of the Normal family.
+        keep: experts of each subset, the same for all rows or row by row.
+        prior: True for products that include the prior expert.
     """
     if not isinstance(experts.q, DiagonalNormal):
         raise TypeError("a product of experts has a closed form for Normal experts only")
     q, present = experts.q, experts.present.to(experts.q.loc)
-    axes = "seb"[: keep.dim()]  # the same for all rows: then a plain matrix product
+    axes = "seb"[: keep.dim()]  # a plain matrix product if the subsets are the same for all rows
     keep = keep.to(q.loc)
     members = torch.einsum(f"{axes},eb->sb", keep, present)
     precision = q.scale.pow(-2) * present[..., None]
@@ -93,7 +93,7 @@ class Mixture:
         return variance.sqrt()
 
     def component(self, u: Float[Tensor, "*sample B"]) -> Tensor:
-        """The index of the component that uniform numbers u in [0, 1) choose, among the present ones."""
+        """Return the index of the component that uniform numbers u in [0, 1) select among the present ones."""
         rank = self.experts.counted.cumsum(0)  # [E, B]; the j-th present expert is the first of rank j
         n = rank[-1]
         j = torch.minimum((u * n).long() + 1, n)
@@ -103,14 +103,14 @@ class Mixture:
         """Draw z: noise first, then the component, row by row; with ``k``, a new leading axis."""
         q = self.experts.q
         shape = q.loc.shape[1:] if k is None else (k, *q.loc.shape[1:])
-        noise = q.noise(shape, q.loc, generator)  # drawn first: models that draw no component get the same noise
+        noise = q.noise(shape, q.loc, generator)  # drawn first: models without mixtures draw the same noise
         u = torch.rand(shape[:-1], generator=generator, device=q.loc.device, dtype=q.loc.dtype)
         rows = torch.arange(q.loc.shape[1], device=q.loc.device).expand(u.shape)
         chosen = q[self.component(u), rows]
         return chosen.loc + chosen.scale * noise
 
     def log_prob(self, z: Float[Tensor, "*any B D"]) -> Float[Tensor, "*any B"]:
-        """log (1 / n) sum_e q_e(z)."""
+        """Return log (1 / n) sum_e q_e(z)."""
         q, w = self.experts.q, self.weight
         shape = (-1, *(1,) * (z.dim() - 2), *w.shape[1:])
         each = type(q)(q.loc.reshape(*shape, z.shape[-1]), q.scale.reshape(*shape, z.shape[-1])).log_prob(z)
@@ -120,14 +120,14 @@ class Mixture:
 
 
 def stratify(rows: int, like: Tensor) -> Float[Tensor, " B"]:
-    """One uniform number a row, balanced over the batch by a random permutation: u_b = (pi(b) + v_b) / B.
+    """Draw one uniform number per row, balanced over the batch by a random permutation: u_b = (pi(b) + v_b) / B.
 
-    Each is uniform on [0, 1) by itself, so a component drawn with it is unbiased; together they spread evenly.
+    Each is uniform on [0, 1), so a component drawn with it is unbiased; together they are spread evenly.
     """
     order = torch.rand(rows, device=like.device).argsort().to(like)
     return (order + torch.rand(rows, device=like.device, dtype=like.dtype)) / rows
 
 
 def without(x: Tensor, m: int, dim: int = 0) -> Tensor:
-    """x without index m of an axis, by slices: a list of the other indices would be copied to the device each time."""
+    """Return x without index m of an axis, by slices: a list of indices would be copied to the device each time."""
     return torch.cat([x.narrow(dim, 0, m), x.narrow(dim, m + 1, x.shape[dim] - m - 1)], dim)

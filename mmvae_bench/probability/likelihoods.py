@@ -1,7 +1,7 @@
-"""p(x_m | z) by name: what a decoder's output means.
+"""Likelihoods p(x_m | z) by name.
 
-Each likelihood is summed over a modality's elements. A decoder gives ``theta``; for ``laplace`` and ``normal`` it
-is the location, for ``bernoulli`` logits, for ``categorical`` logits over one more axis than an entry of word ids has.
+Each is summed over a modality's elements. A decoder returns ``theta``: the location for ``laplace`` and ``normal``,
+logits for ``bernoulli``, and for ``categorical`` logits with one axis more than an entry of word ids.
 """
 
 import math
@@ -21,8 +21,8 @@ class Likelihood:
     """A family of p(x | theta).
 
     Attributes:
-        log_prob: (x, theta, scale, n) -> log density, summed over the last n axes of theta: an entry's.
-        mean: theta -> E[x | theta], what is shown and judged; of word ids the likeliest one.
+        log_prob: (x, theta, scale, n) -> log density, summed over the last n axes of theta, those of an entry.
+        mean: theta -> E[x | theta], which is shown and judged; of word ids the most likely one.
     """
 
     log_prob: Callable[[Tensor, Tensor, float, int], Tensor]
@@ -57,9 +57,9 @@ def _bernoulli(x: Tensor, logits: Tensor, _: float, axes: int) -> Tensor:
 
 
 def _categorical(ids: Tensor, logits: Tensor, _: float, axes: int) -> Tensor:
-    """Sum of log softmax(logits)[id] over the positions of ids [*batch, T] whose id is not 0 (padding).
+    """Sum of log softmax(logits)[id] over the places of ids [*batch, T] whose id is not 0 (padding).
 
-    MMVAE's code leaves out the unknown word and counts the padding; the padding is what says nothing of a sentence.
+    MMVAE's code leaves out the unknown word and counts the padding; but padding is not part of a sentence.
     """
     targets = ids.expand(logits.shape[:-1])
     loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=0, reduction="none")

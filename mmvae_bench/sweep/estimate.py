@@ -1,35 +1,41 @@
-"""How long a plan will take, roughly: from the rates of stored runs where there are any, else from a guess."""
+"""Estimated time of a plan: from the rates of stored runs where there are any, else a guess."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from mmvae_bench import datasets, models
+from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.store import Store
 
-# Guesses where no stored run tells: measured once on one core of a small virtual machine.
-ROWS = {"mnist_street": 3_800, "captioned_shapes": 3_800, "mnist_svhn": 56_000, "polymnist": 57_000, "cub": 84_000}
-OTHER_ROWS = 10_000  # of training, of any other data set
-RATES = {"mmvae": 1100.0, "meme": 1600.0}  # rows a second with the mlp nets, slowed by CONV with others
-OTHER_RATE = 8000.0
-CONV = 12.0
-SLOWER = {"cub": 4.0}  # with the mlp nets: 64x64 pictures and 32 words of 1,700 beside two small pictures
-SCORING = 10.0  # seconds a run
-Pace = tuple[float, float, float]  # rows a second, rows an epoch, seconds of scoring
+# Guesses where there is no stored run, measured on one core of a small virtual machine. A model's ``cost`` and a data
+# set's ``Protocol.cost`` divide the rate.
+RATE = 8000.0  # rows per second of a model of cost 1 with the mlp nets on a data set of cost 1
+CONV = 12.0  # cost of any other nets
+SCORING = 10.0  # seconds per run
+Pace = tuple[float, float, float]  # rows per second, rows per epoch, seconds of scoring
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of training and scoring, one run after the other, and how many of the runs are guesses."""
+    """Estimated time of some runs.
+
+    Attributes:
+        seconds: seconds of training and scoring, one run after the other.
+        runs: number of runs.
+        guessed: number of runs without a stored run of the same model and data set.
+    """
 
     seconds: float
     runs: int
     guessed: int
 
     def text(self, jobs: int = 1) -> str:
-        """One sentence: ``about 12 minutes (...)``."""
+        """Return a text: ``about 12 minutes (...)``."""
         if not self.runs:
             return "nothing to run"
         source = "a guess without stored runs" if self.guessed == self.runs else "from the rates of stored runs"
@@ -46,7 +52,7 @@ def estimate(specs: Iterable[RunSpec], store: Store) -> Estimate:
 
 
 def estimate_each(specs: Iterable[RunSpec], store: Store) -> list[tuple[float, bool]]:
-    """Seconds of each run, and whether they are a guess; every model's stored runs are looked at once."""
+    """Return (seconds, is a guess) of each run; every model's stored runs are read once."""
     measured = cache(_measured)
     found = []
     for spec in specs:
@@ -59,34 +65,46 @@ def estimate_each(specs: Iterable[RunSpec], store: Store) -> list[tuple[float, b
 
 
 def _guessed(spec: RunSpec, folder: Path, measured: Callable[[Path], Pace | None]) -> Pace:
-    """What :func:`_measured` says, without a stored run: from other models' in ``folder``, the data set's, if any."""
-    rate = RATES.get(spec.model.name, OTHER_RATE)
+    """Return a guess: from stored runs of other models on the data set, in ``folder``, if there are any."""
+    cost = _cost(spec.model.name)
     for other in sorted(folder.glob("*")):
         if found := measured(other):
-            return found[0] * rate / RATES.get(other.name, OTHER_RATE), *found[1:]
-    rate /= 1.0 if spec.nets.name in ("mlp", "linear") else CONV
-    rate /= SLOWER.get(spec.dataset.name, 1.0)
-    return rate, float(ROWS.get(spec.dataset.name, OTHER_ROWS)), SCORING
+            return found[0] * _cost(other.name) / cost, *found[1:]
+    protocol = datasets.make(spec.dataset.name, spec.dataset.options).protocol
+    nets = 1.0 if spec.nets.name in ("mlp", "linear") else CONV
+    return RATE / (cost * nets * protocol.cost), float(protocol.rows), SCORING
+
+
+def _cost(model: str) -> float:
+    """Return a model's cost; 1 for a model that is not installed any more."""
+    try:
+        return models.registry.get(model).cost
+    except BenchError:
+        return 1.0
 
 
 def _measured(folder: Path) -> Pace | None:
-    """Rows a second, rows an epoch and seconds of scoring of the newest finished run of a model on a data set."""
+    """Return the pace of the newest finished run of a model on a data set, or None."""
     for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             record = json.loads(path.read_text())
-            spec = record["spec"]
-            rows = float(record["steps"] * spec["train"]["batch_size"] / spec["train"]["epochs"])
-            if spec["limit_train"]:
-                rows = float(ROWS.get(spec["dataset"]["name"], OTHER_ROWS))
             if record["status"] == "done" and record["rate"] > 0:
-                return float(record["rate"]), rows, float(record["seconds"]["evaluate"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a broken record says nothing; the plan reports it
+                return float(record["rate"]), _rows(record), float(record["seconds"]["evaluate"])
+        except (OSError, ValueError, KeyError, TypeError, BenchError):
+            continue  # the plan reports a broken record
     return None
 
 
+def _rows(record: Mapping[str, Any]) -> float:
+    """Return the rows per epoch of a stored run without a limit on its rows."""
+    spec = record["spec"]
+    if spec["limit_train"]:
+        return float(datasets.make(spec["dataset"]["name"], spec["dataset"]["options"]).protocol.rows)
+    return float(record["steps"] * spec["train"]["batch_size"] / spec["train"]["epochs"])
+
+
 def duration(seconds: float) -> str:
-    """In the unit that fits."""
+    """Return a duration as text in a fitting unit."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:

@@ -17,7 +17,7 @@ from mmvae_bench.engine.checkpoint import UNPROMISED, Keeper
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.layers import speed_up
 from mmvae_bench.engine.mode import choose_mode
-from mmvae_bench.engine.share import Turn
+from mmvae_bench.engine.share import RandomState
 from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.errors import BenchError, Stopped
 from mmvae_bench.metrics.artifacts import artifacts
@@ -124,11 +124,11 @@ def run(
     mode, lack = choose_mode(device, spec.precision, compiled)
     material = open_material(spec, data_dir, cache_dir)
     keeper.conditions = conditions(spec, material.data, device, threads)
-    turn = Turn(device)
-    with turn():
+    random = RandomState(device)
+    with random():
         model, feed = ready(spec, material, device)
     loaded = time.perf_counter()
-    history = train(model, feed, spec.train, report, mode=mode, turn=turn, keeper=keeper)
+    history = train(model, feed, spec.train, report, mode=mode, random=random, keeper=keeper)
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     scores, pictures = evaluate(ev, metrics or None, partial(_begin, keeper)), artifacts(ev)

@@ -164,10 +164,10 @@ def _result(
     while True:
         with place(settings.device) as at:
 
-            def note(epoch: int, loss: float, settled: Callable[[], None] = at.settled) -> None:
+            def note(epoch: int, loss: float, started: Callable[[], None] = at.started) -> None:
                 under_way.note(command=command.nonce, title=spec.title, epoch=epoch, epochs=epochs, loss=loss)
                 if epoch:
-                    settled()
+                    started()
 
             note(0 if task.train else epochs, 0.0)
             try:
@@ -180,7 +180,7 @@ def _result(
                     spec, store, at.device, settings.data_dir, settings.cache_dir, keeper, settings.metrics
                 )
             except torch.OutOfMemoryError as error:
-                if not at.crowded():
+                if not at.out_of_memory():
                     why = str(error).splitlines()[0]
                     raise TrainingFailed(
                         f"out of GPU memory without neighbours ({why}): try a smaller --batch-size, or --device cpu"

@@ -259,18 +259,18 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ("--models mvea", "no model 'mvea'; did you mean mvae"),
-        ("--datasets presnt", "no data set 'presnt'; did you mean present?"),
+        ("--models mvea", "No model 'mvea'; did you mean mvae"),
+        ("--datasets presnt", "No data set 'presnt'; did you mean present?"),
         ("--models mvae[kk=1]", "'mvae' has no option 'kk'"),
-        ("--models mmvae[k=0]", "mmvae[k] is at least 1, not '0'"),
+        ("--models mmvae[k=0]", "mmvae[k] must be at least 1, not '0'"),
         ("--models meme[beta=-1]", "meme[beta] is at least 0"),
-        ("--models mvae[k", "cannot read 'mvae[k'"),
-        ("--missing 1", "a missing ratio lies in [0, 1), not 1.0"),
-        ("--missing 0 -0.5", "a missing ratio lies in [0, 1), not -0.5"),
+        ("--models mvae[k", "Cannot read 'mvae[k'"),
+        ("--missing 1", "A missing ratio must lie in [0, 1), not 1.0"),
+        ("--missing 0 -0.5", "A missing ratio must lie in [0, 1), not -0.5"),
         ("--missing half", "missing ratios are numbers such as 0.5, not 'half'"),
-        ("--missing nan", "a missing ratio lies in [0, 1), not nan"),
+        ("--missing nan", "A missing ratio must lie in [0, 1), not nan"),
         ("--scheme only:svhn", "The scheme 'only:svhn' names no modality of the data. mnist_street has mnist, street"),
-        ("--scheme half", "no missing scheme 'half'"),
+        ("--scheme half", "No missing scheme 'half'"),
         ("--seeds 0", "at least one seed is needed, not 0"),
         ("--seeds 1 --seed-list 2", "give one of the two"),
         ("--seed-list -1", "at least one seed is needed, from 0 up"),
@@ -437,7 +437,7 @@ def test_a_refused_plugin_is_a_warning_sentence(monkeypatch):
     result = call("list", "models")
     monkeypatch.delitem(models.registry.__dict__, "_plugins", raising=False)
     assert result.exit_code == 0
-    assert result.stderr.startswith("Warning: the model 'mvae' of theirs:MVAE is refused")
+    assert result.stderr.startswith("Warning: The model 'mvae' of theirs:MVAE is ignored")
 
 
 def test_data_commands_use_the_data_sets_own_words(ran, monkeypatch):

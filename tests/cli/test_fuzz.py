@@ -21,7 +21,7 @@ from mmvae_bench import datasets, models, nets
 from mmvae_bench.cli.app import main
 from mmvae_bench.engine.checkpoint import Keeper, Position, Training
 from mmvae_bench.engine.mode import Mode
-from mmvae_bench.engine.share import Turn
+from mmvae_bench.engine.share import RandomState
 from mmvae_bench.engine.step import Plain, Step
 from mmvae_bench.errors import BenchError
 from mmvae_bench.presence import Missing
@@ -480,17 +480,17 @@ def test_an_edited_or_damaged_plan_is_read_or_refused_in_a_sentence(data):
 
 
 def training() -> Training:
-    model, turn = made("mvae"), Turn(torch.device("cpu"))
-    with turn():
+    model, random = made("mvae"), RandomState(torch.device("cpu"))
+    with random():
         step = Step(model, 1e-2, Mode())
-    return Training(model, step, turn)
+    return Training(model, step, random)
 
 
 @cache
 def a_checkpoint() -> bytes:
     """After an epoch."""
     own, path = training(), Path(tempfile.mkdtemp()) / "checkpoint"
-    with own.turn():
+    with own.random():
         for _ in Plain(own.step, feed(Missing(0.5))).epoch(0):
             pass
     Keeper(path).save(own, Position(1, 0, [{"epoch": 1.0, "loss": 2.0}], 3.0))

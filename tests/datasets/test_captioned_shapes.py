@@ -89,13 +89,6 @@ def test_a_row_shows_the_same_shape_at_every_level_and_splits_have_their_own_str
     assert not np.array_equal(built(1).train.x["image"][:1000], built(1).test.x["image"])
 
 
-def test_building_twice_gives_the_same_arrays() -> None:
-    again = make(5).build(NOWHERE)
-    for rows, copy in ((built(5).train, again.train), (built(5).test, again.test)):
-        assert all(np.array_equal(rows.x[name], copy.x[name]) for name in rows.x)
-        assert np.array_equal(rows.attributes, copy.attributes)  # type: ignore[arg-type]
-
-
 # --- declarations ----------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,4 @@
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +11,9 @@ from mmvae_bench.datasets.cub.dataset import LENGTH, UNSEEN, Cub
 from mmvae_bench.datasets.download import Pinned, sha256
 from mmvae_bench.datasets.words import EOS, UNK, decode
 from mmvae_bench.errors import BenchWarning, DataError
+from tests.helpers import REAL, needs
 
-REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_data = pytest.mark.skipif(not (REAL / "cub").is_dir(), reason=f"no CUB in {REAL}; set MMVAE_BENCH_TEST_DATA")
+needs_data = needs("cub")
 pytestmark = pytest.mark.filterwarnings("ignore:.*the complete official CUB")
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -99,7 +97,7 @@ def test_features_are_computed_from_the_original_pictures(folder, monkeypatch):
         return torch.arange(len(seen) * 2048.0).reshape(-1, 2048)
 
     monkeypatch.setattr("mmvae_bench.datasets.cub.dataset.features", fake)
-    with pytest.raises(DataError, match=r"resnet101\.safetensors: get .* --from model\.safetensors --data-dir"):
+    with pytest.raises(DataError, match=r"resnet101\.safetensors\. Get model\.safetensors"):
         Cub(image="resnet101").sources(folder)
     (folder / "cub" / resnet.WEIGHTS_NAME).touch()
     assert Cub(image="resnet101").sources(folder)[-1].name == resnet.WEIGHTS_NAME

@@ -2,7 +2,6 @@ import functools
 import gzip
 import hashlib
 import http.server
-import os
 import shutil
 import struct
 import threading
@@ -19,19 +18,12 @@ from mmvae_bench.datasets.check import check
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.datasets.mnist_svhn import MnistSvhn, pair
 from mmvae_bench.errors import BenchError, DataError
+from tests.helpers import REAL, needs, write_idx
 
-REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_data = pytest.mark.skipif(
-    not (REAL / "svhn_10k").is_dir(), reason=f"no real data in {REAL}; set MMVAE_BENCH_TEST_DATA"
-)
+needs_data = needs("svhn_10k")
 MNIST = list(digits.MNIST_MD5)
 COUNTS = {"train": ([6, 5, 9, 4, 5, 6, 5, 5, 5, 5], [4, 9, 5, 5, 7, 5, 6, 5, 5, 5]), "t10k": ([2] * 10, [3] * 10)}
 N_TRAIN, N_TEST = 48, 20  # sums of the minima
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes())
 
 
 def write_files(root: Path, svhn: str = "svhn") -> None:
@@ -186,7 +178,7 @@ def test_a_truncated_mat_is_named_with_the_way_out(official, keep):
     path = official / "svhn" / "train_32x32.mat"
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
-    with pytest.raises(DataError, match="truncated or no SVHN file") as error:
+    with pytest.raises(DataError, match="truncated or not an SVHN file") as error:
         check(MnistSvhn(), "mnist_svhn", official)
     assert str(path) in str(error.value)
     assert "data fetch mnist_svhn" in str(error.value)
@@ -253,7 +245,7 @@ def test_fetch_brings_what_is_missing_and_repairs_mnist(server, tmp_path):
 def test_a_changed_download_is_an_error_and_leaves_no_such_file(server, tmp_path):
     path = server / "train_32x32.mat"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match=r"train_32x32.mat cannot be downloaded \(http://.*another file.*by hand"):
+    with pytest.raises(DataError, match=r"train_32x32.mat cannot be downloaded \(http://.*a different file.*by hand"):
         MnistSvhn().fetch(tmp_path / "fetched")
     assert not (tmp_path / "fetched" / "svhn" / "train_32x32.mat").exists()
 
@@ -275,7 +267,7 @@ def test_fetch_overwrites_no_svhn_file_of_ones_own(server, tmp_path):
     (tmp_path / "fetched" / "svhn").mkdir(parents=True)
     mine = tmp_path / "fetched" / "svhn" / "test_32x32.mat"
     mine.write_bytes(b"mine")
-    with pytest.raises(DataError, match="move it away"):
+    with pytest.raises(DataError, match="Move it away"):
         MnistSvhn().fetch(tmp_path / "fetched")
     assert mine.read_bytes() == b"mine"
 

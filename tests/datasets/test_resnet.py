@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmvae_bench.datasets import resnet
-from mmvae_bench.datasets.resnet import WEIGHTS_NAME, features, is_resnet101, weights_file
+from mmvae_bench.datasets.resnet import WEIGHTS_NAME, features, weights_file
 from mmvae_bench.errors import DataError
 
 
@@ -23,14 +23,12 @@ def test_weights_are_looked_for_in_two_places(tmp_path):
 def test_what_is_no_resnet101_is_refused(tmp_path):
     path = tmp_path / WEIGHTS_NAME
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
-    assert not is_resnet101(path)
-    with pytest.raises(DataError, match="does not hold the weights of a ResNet-101") as error:
+    with pytest.raises(DataError, match="does not contain the weights of a ResNet-101") as error:
         features(torch.zeros(1, 3, 8, 8), path)
     assert "timm/resnet101" in str(error.value) and "\n" not in str(error.value)
     for content in (b"", b"x" * 100, path.read_bytes()[:-10], b"\x80\x02}q\x00."):  # the last one is a pickle
         path.write_bytes(content)
-        assert not is_resnet101(path)
-        with pytest.raises(DataError, match="does not hold the weights"):
+        with pytest.raises(DataError, match="does not contain the weights"):
             features(torch.zeros(1, 3, 8, 8), path)
 
 
@@ -72,7 +70,6 @@ def test_features_are_what_torchvision_computes_before_its_last_layer(tmp_path):
     path = tmp_path / WEIGHTS_NAME
     state = {name: value for name, value in net.state_dict().items() if "num_batches" not in name}  # as the .pth has
     save_file(state, path)
-    assert is_resnet101(path)
     pictures = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     x = ResNet101_Weights.IMAGENET1K_V1.transforms()(pictures)
     seen = {}

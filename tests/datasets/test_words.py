@@ -1,6 +1,4 @@
-import os
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +7,8 @@ from hypothesis import strategies as st
 
 from mmvae_bench.datasets.cub.dataset import UNSEEN
 from mmvae_bench.datasets.words import EOS, PAD, SPECIALS, UNK, decode, encode, tokenise, vocabulary
+from tests.helpers import REAL
 
-REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 CAPTIONS = REAL / "cub" / "cub_captions_text_c10.tar.xz"
 
 lines = st.lists(st.text(st.characters(codec="utf-8"), max_size=40) | st.sampled_from(["a red bird.", "a <pad> b", ""]))

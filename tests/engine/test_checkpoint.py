@@ -19,7 +19,7 @@ from mmvae_bench.engine.checkpoint import Keeper
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.layers import speed_up
 from mmvae_bench.engine.mode import Mode
-from mmvae_bench.engine.share import Turn
+from mmvae_bench.engine.share import RandomState
 from mmvae_bench.engine.train import History, train
 from mmvae_bench.errors import Stopped
 from mmvae_bench.models.base import MultimodalVAE
@@ -45,13 +45,13 @@ def trained(
     spec: TrainSpec = SPEC,
 ) -> tuple[MultimodalVAE, History]:
     """``other`` starts elsewhere, with other draws: what a restart must not depend on."""
-    model, own, turn = made(name), feed(missing, pure=name == "meme"), Turn(CPU)
-    with turn():
+    model, own, random = made(name), feed(missing, pure=name == "meme"), RandomState(CPU)
+    with random():
         torch.manual_seed(other)
         model.initialise(own.draw)
         for parameter in model.parameters() if other else ():
             torch.nn.init.normal_(parameter)
-    return model, train(model, own, spec, mode=mode, turn=turn, keeper=keeper)
+    return model, train(model, own, spec, mode=mode, random=random, keeper=keeper)
 
 
 def asked_at(question: int) -> Callable[[], str]:
@@ -86,12 +86,23 @@ def test_it_goes_on_in_the_middle_of_an_epoch_bit_by_bit(name, missing, tmp_path
     assert not same(whole, trained(name, missing=missing, other=7)[0])  # else nothing was shown
 
 
-def test_amsgrad_goes_on_too(tmp_path):
-    spec = replace(SPEC, optimiser="amsgrad")
-    whole, _ = trained("mvae", spec=spec)
-    stopped(tmp_path / "c", "mvae", QUESTIONS // 2, spec=spec)
-    assert same(whole, trained("mvae", Keeper(tmp_path / "c"), spec=spec, other=7)[0])
-    assert not same(whole, trained("mvae")[0])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("mvae", {"spec": replace(SPEC, optimiser="amsgrad")}),
+        ("mopoe", {"mode": Mode("bf16")}),
+        ("meme", {"mode": Mode(compiled=True)}),  # buffers, sums and moments of fixed shapes are filled in place
+    ],
+    ids=["amsgrad", "bf16", "fixed shapes"],
+)
+def test_other_optimisers_and_modes_go_on_bit_by_bit_too(name, how, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmvae_bench.engine.step._compiled", lambda loss: loss)
+    whole, history = trained(name, **how)
+    stopped(tmp_path / "c", name, QUESTIONS // 2, **how)
+    again, second = trained(name, Keeper(tmp_path / "c"), other=7, **how)
+    assert same(whole, again)
+    assert losses(history) == losses(second)
+    assert losses(history) != losses(trained(name)[1])
 
 
 @settings(max_examples=25, deadline=None)
@@ -121,17 +132,6 @@ def test_a_checkpoint_that_is_due_is_written_while_training_goes_on(tmp_path, mo
         assert same(whole, trained("mopoe", Keeper(tmp_path / "c", every=1e9), other=7)[0])
 
 
-def test_fixed_shapes_go_on_bit_by_bit_too(tmp_path, monkeypatch):
-    """As compiled and captured steps do: their buffers, sums and moments are filled in place."""
-    monkeypatch.setattr("mmvae_bench.engine.step._compiled", lambda loss: loss)
-    mode = Mode(compiled=True)
-    whole, history = trained("meme", mode=mode)
-    stopped(tmp_path / "c", "meme", QUESTIONS // 2, mode=mode)
-    again, second = trained("meme", Keeper(tmp_path / "c"), mode=mode, other=7)
-    assert same(whole, again)
-    assert losses(history) == losses(second)
-
-
 def test_convolutions_whose_weights_lie_otherwise_in_memory_go_on_bit_by_bit_too(tmp_path):
     """Channels last: moments laid out otherwise than their weights would be another's, for fused Adam."""
     generator = np.random.default_rng(0)
@@ -140,12 +140,12 @@ def test_convolutions_whose_weights_lie_otherwise_in_memory_go_on_bit_by_bit_too
     own = Feed.load(Rows(x, np.zeros(48, int)), Presence(SPLIT, ("a", "b"), 48, "d", 0), 16, CPU)
 
     def fitted(keeper: Keeper | None = None) -> MultimodalVAE:
-        turn = Turn(CPU)
-        with turn():
+        random = RandomState(CPU)
+        with random():
             torch.manual_seed(0)
             model = models.registry.get("mvae")(nets.registry.get("conv")(kinds, 3))
             speed_up(model.networks, CPU)
-        train(model, own, SPEC, turn=turn, keeper=keeper)
+        train(model, own, SPEC, random=random, keeper=keeper)
         return model
 
     whole = fitted()
@@ -153,14 +153,6 @@ def test_convolutions_whose_weights_lie_otherwise_in_memory_go_on_bit_by_bit_too
     with pytest.raises(Stopped):
         fitted(Keeper(tmp_path / "c", halt=asked_at(5)))
     assert same(whole, fitted(Keeper(tmp_path / "c")))
-
-
-def test_a_narrower_precision_goes_on_bit_by_bit_too(tmp_path):
-    mode = Mode("bf16")
-    whole, _ = trained("mopoe", mode=mode)
-    stopped(tmp_path / "c", "mopoe", QUESTIONS // 2, mode=mode)
-    assert same(whole, trained("mopoe", Keeper(tmp_path / "c"), mode=mode, other=7)[0])
-    assert not same(whole, trained("mopoe")[0])
 
 
 def test_it_holds_no_pickle_and_says_what_it_was_made_under(tmp_path):

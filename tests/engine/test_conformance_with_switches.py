@@ -9,7 +9,7 @@ import torch
 
 from mmvae_bench import models
 from mmvae_bench.engine.mode import _cannot_compile, narrowed
-from mmvae_bench.engine.step import Positions, _compiled
+from mmvae_bench.engine.step import FixedIndices, _compiled
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.testing import check_model
@@ -44,7 +44,7 @@ def test_bf16(name):
 
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_positions_found_beforehand(name, every):
+def test_indices_found_beforehand(name, every):
     """On the batch itself, or on one that is complete: then every entry is computed, and masked."""
 
     def change(model: MultimodalVAE) -> Callable[[MultimodalBatch], Loss]:
@@ -53,7 +53,7 @@ def test_positions_found_beforehand(name, every):
         def loss(batch: MultimodalBatch) -> Loss:
             empty = {name: torch.zeros_like(x) for name, x in batch.x.items()}
             full = MultimodalBatch(empty, torch.ones_like(batch.present) if every else batch.present)
-            return plain(replace(batch, positions=Positions(full, plain).again()))
+            return plain(replace(batch, indices_where=FixedIndices(full, plain).again()))
 
         return loss
 
@@ -68,7 +68,7 @@ def test_compiled(name):
 
     def change(model: MultimodalVAE) -> Callable[[MultimodalBatch], Loss]:
         fused = _compiled(model.loss)
-        return lambda batch: fused(replace(batch, positions=nothing_left_out))
+        return lambda batch: fused(replace(batch, indices_where=nothing_left_out))
 
     check_model(with_loss(name, change), kinds=("pixels",), m=(2,))
 

@@ -13,7 +13,7 @@ from mmvae_bench import models, nets
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode
-from mmvae_bench.engine.step import Plain, Positions, Static, Step
+from mmvae_bench.engine.step import FixedIndices, Plain, Static, Step
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
@@ -38,10 +38,10 @@ def feed(missing: Missing, m: int = 3, pure: bool = False) -> Feed:
     return Feed.load(rows, presence, BATCH, torch.device("cpu"), pure=pure)
 
 
-def static_batches(own: Feed, model: MultimodalVAE) -> Iterator[tuple[MultimodalBatch, Positions]]:
+def static_batches(own: Feed, model: MultimodalVAE) -> Iterator[tuple[MultimodalBatch, FixedIndices]]:
     way = Static(Step(model, 1e-3, Mode()), own, epochs=2)
     for kind, rows in own.order.static(1, way.slots):
-        yield own.batch(own.start(1), torch.from_numpy(rows)), way.positions[kind]
+        yield own.batch(own.start(1), torch.from_numpy(rows)), way.indices[kind]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +52,7 @@ def test_positions_found_beforehand_give_the_loss_of_those_found_in_each_step(na
         torch.manual_seed(1)
         plain = model.loss(batch).total
         torch.manual_seed(1)
-        static = model.loss(replace(batch, positions=known.again())).total
+        static = model.loss(replace(batch, indices_where=known.again())).total
         torch.testing.assert_close(static, plain)
 
 
@@ -103,7 +103,7 @@ def test_a_step_asks_nothing_of_the_host(name, missing):
         found = [None if at is None else at.to("cuda") for at in known.found]
         answers = iter(found)
         with NothingFromTheHost():
-            loss = on_gpu.loss(replace(there, positions=lambda _: next(answers)))
+            loss = on_gpu.loss(replace(there, indices_where=lambda _: next(answers)))
     assert next(answers, "done") == "done"
     assert loss.total.device.type == "cuda"
 

@@ -44,7 +44,7 @@ def test_only_the_networks_are_narrow_and_only_while_it_lasts():
 def test_what_a_device_cannot_do_is_a_sentence():
     with pytest.raises(BenchError, match="tf32 needs an NVIDIA GPU"):
         choose_mode(CPU, "tf32")
-    with pytest.raises(BenchError, match="no precision 'fp8'"):
+    with pytest.raises(BenchError, match="No precision 'fp8'"):
         choose_mode(CPU, "fp8")
 
 

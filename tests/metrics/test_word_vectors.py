@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmvae_bench.errors import Undefined
+from mmvae_bench.errors import BenchError, Undefined
 from mmvae_bench.metrics.word_vectors import (
     WordVectors,
     first_direction,
@@ -113,6 +113,9 @@ def test_what_is_kept_is_made_once_and_made_again_where_damaged(tmp_path):
     kept(tmp_path, "that", make)
     kept(None, "this", make)
     assert len(made) == 6
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match=r"cache .*file cannot be written .*--cache-dir"):
+        kept(tmp_path / "file", "this", make)
 
 
 def test_another_vocabulary_or_other_captions_are_other_vectors(tmp_path, trained):

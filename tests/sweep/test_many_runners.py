@@ -134,27 +134,27 @@ def test_out_of_gpu_memory_a_run_is_tried_with_fewer_neighbours_and_then_failed(
     """Three runs are on the GPU: the second and third failure find one neighbour fewer each."""
     neighbours = [3]
 
-    def crowded() -> bool:
+    def out_of_memory() -> bool:
         neighbours[0] -= 1
         return neighbours[0] > 0
 
     class Seat:
         def __enter__(self) -> Place:
-            return Place(torch.device("cpu"), crowded=crowded)
+            return Place(torch.device("cpu"), out_of_memory=out_of_memory)
 
         def __exit__(self, *_: object) -> None:
             return None
 
     original, left = execute.run, [fails]
 
-    def hungry(*arguments, **more):
+    def failing(*arguments, **more):
         left[0] -= 1
         if left[0] >= 0:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return original(*arguments, **more)
 
     monkeypatch.setattr(share, "place", lambda _: Seat())
-    monkeypatch.setattr(execute, "run", hungry)
+    monkeypatch.setattr(execute, "run", failing)
     ended, store = run(settings, models=("mvae",))
     assert ended == code
     log = (store.folders()[0] / "log.txt").read_text()

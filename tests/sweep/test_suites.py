@@ -81,7 +81,7 @@ def test_an_empty_file_is_the_defaults(write):
         ("epochs = 0", "--epochs is at least 1, not 0"),
         ("missing = ['a']", "'missing' is a number or a list of numbers"),
         ("missing = 1.0", r"lies in \[0, 1\)"),
-        ("scheme = 'half'", "no missing scheme 'half'"),
+        ("scheme = 'half'", "No missing scheme 'half'"),
         ("incomplete = ['keep', 'x']", "'keep' or 'drop', not 'x'"),
         ("incomplete = []", "no incomplete are asked for"),
         ("learning_rate = 0", "--learning-rate is a positive number, not 0"),

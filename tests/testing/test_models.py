@@ -552,10 +552,10 @@ def a_function(networks):
         (Untyped, "options", "option k has no type"),
         (Listed, "options", "which cannot be typed; use bool, int"),
         (Half, "options", "default 2.5, which cannot be typed"),
-        (TooSmall, "options", "is at least 1, not '0'"),
-        (NoChoice, "options", "is one of a, b, not 'c'"),
+        (TooSmall, "options", "must be at least 1, not '0'"),
+        (NoChoice, "options", "must be one of a, b, not 'c'"),
         (NotNone, "options", "default None, which cannot be typed"),
-        (Bracketed, "options", "cannot be typed: cannot read the option 'b'"),
+        (Bracketed, "options", "cannot be typed: Cannot read the option 'b'"),
     ],
 )
 def test_a_declaration_that_breaks_a_rule_is_found(entry, check, sentence):
@@ -662,10 +662,10 @@ class Absent(Small):
         ("mnist_stret", "did you mean mnist_street"),
         ("zzz", "no model or data set 'zzz'; Known models: "),
         ("mvae[kk=1]", "'mvae' has no option 'kk'"),
-        ("mvae[k", "cannot read 'mvae[k'"),
+        ("mvae[k", "Cannot read 'mvae[k'"),
         ("linear_gaussian[m=9]", "linear_gaussian[m] lies in 2..5, not 9"),
         ("absent", "put it at data/absent.bin"),
-        ("bad", "the model 'bad' cannot be imported from no_such_module:X: ModuleNotFoundError"),
+        ("bad", "The model 'bad' cannot be imported from no_such_module:X: ModuleNotFoundError"),
     ],
 )
 def test_bad_input_is_one_sentence_and_code_2(register, monkeypatch, name, sentence):

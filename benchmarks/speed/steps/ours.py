@@ -30,7 +30,7 @@ class Dense(Feed):
 
     def batch(self, epoch: Epoch, rows: Tensor) -> MultimodalBatch:
         """Return the batch of some rows."""
-        return replace(super().batch(epoch, rows), positions=lambda _where: None)
+        return replace(super().batch(epoch, rows), indices_where=lambda _where: None)
 
 
 def build(name: str) -> Work:

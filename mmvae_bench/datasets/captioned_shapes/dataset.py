@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from mmvae_bench.types import Modality
 
 TRAIN, TEST = 4000, 1000
-# Without it the pictures' 3,072 likelihoods drown the caption's 2 to 8. How it was chosen: benchmarks/protocols.md.
+# Balances the 3,072 terms of a picture's likelihood and the 2 to 8 of a caption's. See benchmarks/protocols.md.
 CAPTION_WEIGHT = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionedShapes(Dataset):
-    """A coloured shape and a caption that says what it is: after CdSprites+ (Sejnova et al. 2022, arXiv 2209.03048).
+    """A coloured shape and a caption that describes it, after CdSprites+ (Sejnova et al. 2022, arXiv 2209.03048).
 
-    The five levels, their attributes and how answers are scored are theirs; grammar, pictures and counts are our own,
-    so results are *not* results on CdSprites+. 4,000 rows for training and 1,000 for testing, all combinations of
-    values alike (their counts differ by at most one).
+    The five levels, their attributes and the scores are theirs; grammar, pictures and counts are ours, so results are
+    *not* results on CdSprites+. 4,000 rows for training and 1,000 for testing; the counts of combinations of values
+    differ by at most one.
 
     ===== =========================== ====================================
     level adds                        a caption
@@ -39,11 +39,11 @@ class CaptionedShapes(Dataset):
     5     background: light or dark   ``small red heart top left on dark``
     ===== =========================== ====================================
 
-    What a level does not name is fixed (medium, red, in the centre, on dark). Every picture differs in what no caption
-    names: up to 1.5 pixels of shift, 10 degrees of tilt, and a little in size, hue and background.
+    Attributes that a level does not name are fixed (medium, red, in the centre, on dark). Pictures also vary in what no
+    caption names: up to 1.5 pixels of shift, 10 degrees of tilt, and slightly in size, hue and background.
 
     Attributes:
-        level: How many attributes captions name.
+        level: number of attributes that captions name.
     """
 
     summary: ClassVar[str] = "coloured shapes with captions, five levels after CdSprites+; generated"
@@ -53,7 +53,7 @@ class CaptionedShapes(Dataset):
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """``image`` [3, 32, 32] and ``caption`` [8], a sentence of the same 20 words at every level."""
+        """``image`` [3, 32, 32] and ``caption`` [8]; the vocabulary has 20 words at every level."""
         from mmvae_bench.types import Modality
 
         return (
@@ -64,23 +64,23 @@ class CaptionedShapes(Dataset):
     @property
     def protocol(self) -> Protocol:
         """Small nets for small pictures."""
-        return Protocol("mlp[hidden=128,layers=2]", latent_dim=16, epochs=40, batch_size=64, learning_rate=1e-3)
+        return Protocol("mlp[hidden=128,layers=2]", 16, epochs=40, batch_size=64, learning_rate=1e-3, rows=3800)
 
     @property
     def attributes(self) -> Mapping[str, tuple[str, ...]]:
-        """What captions of this level name."""
+        """The attributes that captions of this level name."""
         return Grammar(self.level).attributes
 
     def judges(self, vocabularies: Mapping[str, tuple[str, ...]]) -> Mapping[str, Judge]:
-        """Captions are read by the grammar; pictures need an oracle."""
+        """Return the judge of captions, which reads them by the grammar; pictures need an oracle."""
         return {"caption": CaptionJudge(Grammar(self.level))}
 
     def build(self, data_dir: Path) -> Built:
-        """Render both splits; a few seconds. Nothing is read."""
+        """Render both splits."""
         return Built(self._rows("train", TRAIN), self._rows("test", TEST))
 
     def _rows(self, split: str, n: int) -> Rows:
-        """N rows in random order; a row shows the same shape, tilt and so on at every level."""
+        """Render N rows in random order; a row has the same shape, tilt and so on at every level."""
         rng = np.random.default_rng(seed_for("captioned_shapes", split))
         values = np.ascontiguousarray(balanced(n)[rng.permutation(n), : self.level])
         picture, caption = render(rng, values), Grammar(self.level).write(values)
@@ -88,10 +88,10 @@ class CaptionedShapes(Dataset):
 
 
 def balanced(n: int) -> NDArray[np.int64]:
-    """Values of all five attributes, [N, 5]: at every level the combinations' counts differ by at most one.
+    """Return values of all five attributes, [N, 5]: at every level the counts of combinations differ by at most one.
 
-    3, 5 and 16 = 2 x 4 x 2 have no common factor, so counting in step runs through all 240 combinations before it
-    repeats one, through those of a level before it repeats one of them, and uses each value alike on the way.
+    3, 5 and 16 = 2 x 4 x 2 have no common factor. So counting modulo each of them runs through all combinations of a
+    level before one is repeated.
     """
     i = np.arange(n)
     return np.stack([i % 3, i % 2, i % 5, i // 2 % 4, i // 8 % 2], 1)

@@ -16,10 +16,10 @@ from mmvae_bench.datasets.words import EOS, PAD, SPECIALS
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 1  # bumped by whoever changes how captions are written or read
+VERSION = 1  # increased by every change of how captions are written or read
 LENGTH = 8  # T: the seven words of "small red heart top left on dark" and <eos>
 ATTRIBUTES = ("shape", "size", "colour", "position", "background")  # level k names the first k
-ORDER = (  # in which a caption says them: attribute, the words of which one is said
+ORDER = (  # of a caption: attribute, and words of which it contains one
     ("size", tuple(SIZES)),
     ("colour", tuple(COLOURS)),
     ("shape", tuple(OUTLINES)),
@@ -37,14 +37,14 @@ class Grammar:
     """The captions of a level: one for each combination of values.
 
     Attributes:
-        level: 1..5, how many attributes a caption names.
+        level: number of attributes that a caption names, 1..5.
     """
 
     level: int
 
     @cached_property
     def places(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The part of :data:`ORDER` that this level says."""
+        """The part of :data:`ORDER` that this level uses."""
         return tuple((name, words) for name, words in ORDER if name in ATTRIBUTES[: self.level])
 
     @cached_property
@@ -56,7 +56,7 @@ class Grammar:
         }
 
     def write(self, values: NDArray[np.int64]) -> NDArray[np.int16]:
-        """The caption of each row of values [N, level]: word ids [N, T], <eos> after the last word, then padding."""
+        """Return the captions of values [N, level]: word ids [N, T], <eos> after the last word, then padding."""
         ids = np.full((len(values), LENGTH), PAD, np.int16)
         for t, (name, words) in enumerate(self.places):
             ids[:, t] = np.array([VOCABULARY.index(word) for word in words])[self._choice(values, t, name)]
@@ -64,11 +64,10 @@ class Grammar:
         return ids
 
     def read(self, ids: Ids) -> NDArray[np.int64]:
-        """The value of each attribute in captions [N, T]: [N, level], the number of values where it is unreadable.
+        """Return the value of each attribute in captions [N, T]: [N, level]; the number of values if it is unreadable.
 
-        Each attribute is read for itself: from the one word of its own that the caption has up to its first <eos>,
-        wherever it stands (a position from one word for each direction). None, or two, and it is unreadable. What
-        else the caption says does not matter here: :meth:`accepts` asks for that.
+        An attribute is readable if exactly one of its words (for positions, one for each direction) occurs before the
+        first <eos>, at any place. Other words of the caption do not matter; :meth:`accepts` checks the whole caption.
         """
         said = until_eos(ids)
         out = np.zeros((len(ids), self.level), np.int64)
@@ -82,15 +81,15 @@ class Grammar:
         return np.where(readable, out, [len(values) for values in self.attributes.values()])
 
     def accepts(self, ids: Ids) -> NDArray[np.bool_]:
-        """Which captions [N, T] the grammar writes, word for word up to their first <eos>: [N]."""
+        """Return True for captions [N, T] that equal one of the grammar up to their first <eos>: [N]."""
         values, counts = self.read(ids), [len(values) for values in self.attributes.values()]
         readable = np.all(values < counts, axis=1, keepdims=True)
-        written = self.write(np.where(readable, values, 0))  # what has an unreadable attribute equals no caption
+        written = self.write(np.where(readable, values, 0))  # with an unreadable attribute no caption is equal
         accepted: NDArray[np.bool_] = np.all(written == until_eos(ids), axis=1)
         return accepted
 
     def _choice(self, values: NDArray[np.int64], t: int, name: str) -> NDArray[np.int64]:
-        """Which word of place t each row says, [N]: a digit of the attribute's value, its last place the units."""
+        """Return the word of each row at place t, [N]: a digit of the attribute's value, the last place the units."""
         after = [len(words) for n, words in self.places[t + 1 :] if n == name]
         index = values[:, ATTRIBUTES.index(name)] // int(np.prod(after, dtype=np.int64))
         chosen: NDArray[np.int64] = index % len(self.places[t][1])
@@ -98,18 +97,18 @@ class Grammar:
 
 
 def until_eos(ids: Ids) -> Ids:
-    """The same captions [N, T] with padding after their first <eos>."""
+    """Return captions [N, T] with padding after their first <eos>."""
     over = np.cumsum(ids == EOS, 1) - (ids == EOS) > 0
     return np.where(over, PAD, ids)
 
 
 class CaptionJudge:
-    """Reads captions exactly, so its ceiling is 1.
+    """A judge that reads captions exactly.
 
     Attributes:
-        grammar: Of the level.
+        grammar: grammar of the level.
         accuracy: 1.
-        hash: Of the words, their order and the version.
+        hash: checksum of the words, their order and the version.
     """
 
     def __init__(self, grammar: Grammar) -> None:
@@ -118,7 +117,7 @@ class CaptionJudge:
         self.hash = hashlib.sha256(repr((VERSION, VOCABULARY, grammar.places)).encode()).hexdigest()[:16]
 
     def predict(self, x: "Tensor") -> NDArray[np.int64]:
-        """The shape that captions [N, T] name: [N]; 3 where none, or more than one, is named."""
+        """Return the shape that captions [N, T] name: [N]; 3 where none, or more than one, is named."""
         return self.read(x)[:, 0]
 
     def read(self, x: "Tensor") -> NDArray[np.int64]:
@@ -126,5 +125,5 @@ class CaptionJudge:
         return self.grammar.read(x.numpy())
 
     def accepts(self, x: "Tensor") -> NDArray[np.bool_]:
-        """:meth:`Grammar.accepts`: a caption counts as strictly right only if the grammar could have written it."""
+        """:meth:`Grammar.accepts`; only such captions are strictly correct."""
         return self.grammar.accepts(x.numpy())

@@ -1,6 +1,6 @@
-"""Pictures of one shape, rendered: what each word of a caption looks like, and what no caption names.
+"""Rendered pictures of one shape: the look of each word of a caption, and variation that no caption names.
 
-What a function makes depends on its arguments and on the state of the generator that it is given, on nothing else.
+Results depend only on the arguments and the state of the given generator.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 SIDE = 32  # of a finished picture, in pixels
-FINE = 8  # shapes are drawn this many times larger and averaged, which smooths their edges
-TURN = np.linspace(0, 2 * np.pi, 48, endpoint=False)  # where the outlines of round shapes have their corners
-# How each word looks. Lengths are in pixels of the finished picture.
+FINE = 8  # factor by which shapes are drawn larger before averaging, which smooths edges
+TURN = np.linspace(0, 2 * np.pi, 48, endpoint=False)  # angles of the corners of round shapes
+# The look of each word. Lengths are in pixels of the finished picture.
 OUTLINES = {  # corners [n, 2], x to the right and y down
     "heart": np.stack(
         [
@@ -24,7 +24,7 @@ OUTLINES = {  # corners [n, 2], x to the right and y down
     "square": np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]),
     "ellipse": np.stack([0.5 * np.cos(TURN), np.sin(TURN)], 1),
 }
-SIZES = {"small": 6.5, "big": 10.5}  # the root of the shape's area, the same for all shapes
+SIZES = {"small": 6.5, "big": 10.5}  # square root of the area, the same for all shapes
 COLOURS = {  # hue in degrees, saturation
     "red": (0.0, 0.9),
     "yellow": (54.0, 0.9),
@@ -32,22 +32,22 @@ COLOURS = {  # hue in degrees, saturation
     "blue": (225.0, 0.85),
     "pink": (315.0, 0.5),
 }
-VERTICAL = {"top": -6.5, "bottom": 6.5}  # of the shape's centre, from the picture's
+VERTICAL = {"top": -6.5, "bottom": 6.5}  # offset of the shape's centre from the picture's
 HORIZONTAL = {"left": -6.5, "right": 6.5}
-BACKGROUNDS = {"light": 0.88, "dark": 0.14}  # its grey, 0..1
-# What is fixed where the captions of a level do not name it.
+BACKGROUNDS = {"light": 0.88, "dark": 0.14}  # grey level, 0..1
+# Fixed values of what the captions of a level do not name.
 MEDIUM = 9.0
 PLAIN = COLOURS["red"]
 CENTRE = (0.0, 0.0)
 PLATE = BACKGROUNDS["dark"]
-# What no caption names: drawn uniformly to either side.
+# Largest variation of what no caption names, drawn uniformly to either side.
 SHIFT = 1.5  # pixels, of the centre, in both directions
 TILT = 10.0  # degrees
 SCALE = 0.06  # of the size
 HUE = 8.0  # degrees
 FADE = 0.1  # saturation, downwards only
 SHADE = 0.08  # value, about .9
-TINT = 0.03  # of the background, each of its colours for itself
+TINT = 0.03  # each colour of the background
 Array = NDArray[np.float64]
 
 
@@ -55,9 +55,9 @@ def render(rng: np.random.Generator, attributes: NDArray[np.int64]) -> NDArray[n
     """Render one picture for each of N rows.
 
     Args:
-        rng: Draws what no caption names; how much it draws depends on N alone.
-        attributes: [N, 1..5]: the index of the shape, the size, the colour, the position (row by row) and the
-            background in the tables above. Columns that are left out are fixed: medium, red, in the centre, on dark.
+        rng: draws what no caption names; the number of draws depends on N alone.
+        attributes: [N, 1..5]: indices of shape, size, colour, position (row by row) and background in the tables above.
+            Absent columns are fixed: medium, red, in the centre, on dark.
 
     Returns:
         Pixels [N, 3, 32, 32].
@@ -77,14 +77,14 @@ def render(rng: np.random.Generator, attributes: NDArray[np.int64]) -> NDArray[n
 
 
 def _looks(named: Sequence[NDArray[np.int64]], which: int, table: object, fixed: object, n: int) -> Array:
-    """The look of each row, [N, ...]: by its column, or the fixed one where there is no such column."""
+    """Return the look of each row, [N, ...]: by its column, or the fixed one if there is no such column."""
     if which < len(named):
         return np.asarray(table, np.float64)[named[which]]
     return np.asarray([fixed] * n, np.float64)
 
 
 def _unit(outline: Array) -> Array:
-    """The same shape with its centre of mass at the origin and an area of 1 (the shoelace formula)."""
+    """Return the shape with its centre of mass at the origin and area 1 (shoelace formula)."""
     x, y = outline.T
     cross = x * np.roll(y, -1) - np.roll(x, -1) * y
     area = cross.sum() / 2
@@ -100,14 +100,14 @@ def _turned(outline: Array, angle: float) -> Array:
 
 
 def _cover(corners: Array) -> Array:
-    """How much of each pixel [32, 32] lies inside the polygon, 0..1."""
+    """Return the share of each pixel [32, 32] inside the polygon, 0..1."""
     fine = Image.new("L", (FINE * SIDE, FINE * SIDE))
     ImageDraw.Draw(fine).polygon((FINE * corners - 0.5).ravel().tolist(), fill=255)
     return np.asarray(fine.reduce(FINE), np.float64) / 255
 
 
 def _ink(rng: np.random.Generator, colour: Array) -> Array:
-    """Red, green and blue [N, 3] of hues and saturations [N, 2], varied."""
+    """Return red, green and blue [N, 3] of hues and saturations [N, 2], with random variation."""
     n = len(colour)
     hue = colour[:, 0] + rng.uniform(-HUE, HUE, n)
     saturation = colour[:, 1] - rng.uniform(0, FADE, n)

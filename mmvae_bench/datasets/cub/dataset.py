@@ -1,6 +1,5 @@
 """Caltech-UCSD Birds 200-2011 with ten captions a picture."""
 
-import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
 
     from mmvae_bench.types import Modality
 
-LENGTH = 32  # of a caption, its <eos> included: MMVAE's
+LENGTH = 32  # of a caption, <eos> included, as in MMVAE
 FEATURES = 2048
 
-# Class numbers of the test side, 2,933 pictures of 11,788: the split of Reed et al. 2016 (CVPR, arXiv 1605.05395),
-# which Xian et al. 2017 call the standard one. Recovered from the 29,330 test captions that MMVAE's authors
-# published. Xian's own "proposed" split, which lies beside some copies of the captions, has another fifty (2,967).
+# Test classes, 2,933 pictures of 11,788: the split of Reed et al. 2016 (CVPR, arXiv 1605.05395), which Xian et al. 2017
+# call the standard one. Recovered from the 29,330 test captions that MMVAE's authors published. Xian's own "proposed"
+# split, which is beside some copies of the captions, has 50 different classes (2,967 pictures).
 UNSEEN = (
     1, 4, 6, 8, 9, 14, 23, 29, 31, 33, 34, 35, 36, 37, 38, 43, 49, 51, 53, 66, 72, 79, 83, 84, 86, 91, 95, 96, 98, 101,
     102, 103, 112, 114, 119, 121, 130, 135, 138, 147, 156, 163, 165, 166, 180, 183, 185, 186, 187, 197,
@@ -40,17 +39,17 @@ class Cub(Dataset):
     """11,788 photographs of 200 kinds of birds (Wah et al. 2011), ten captions each (Reed et al. 2016).
 
     A row is a picture with one of its captions, and ``item`` is CUB's number of the picture. Rows are in the order of
-    class folders, files and lines, as MMVAE's are. Captions are the raw lines, one caption each; ``words.py`` says what
-    a word is. V = 1,710 for all 88,550 training captions of the zero-shot split; hyphens kept inside words would give
-    1,857, as many as NLTK's ``word_tokenize`` (1,855); MMVAE's and MEME's 1,590 are of captions cleaned by hand.
+    class folders, files and lines, as in MMVAE. Captions are the raw lines, one caption each; ``words.py`` defines
+    words. V = 1,710 for all 88,550 training captions of the zero-shot split. (Hyphens inside words would give 1,857,
+    NLTK's ``word_tokenize`` 1,855; the 1,590 of MMVAE and MEME are of captions cleaned by hand.)
 
-    Where the official pictures are absent, a partial copy of 64x64 pictures is read if it is there; that, and an
-    official layout with fewer pictures, is a declared subset. So are all pictures from anything but the official
-    archive, as ``unverified``. Captions have no published checksum.
+    If the official pictures are absent, a partial copy of 64x64 pictures is read. That copy, and an official layout
+    with fewer pictures, is a declared subset; complete pictures from anything but the official archive are declared
+    ``unverified``. Captions have no published checksum.
 
     Attributes:
-        image: ``pixels``: the whole picture squashed to 64x64 (bicubic), as MMVAE's raw-picture model; ``resnet101``:
-            its features (see ``resnet.py``), from the original picture where that is there.
+        image: ``pixels``: the whole picture resized to 64x64 (bicubic), as in MMVAE's raw-picture model;
+            ``resnet101``: its features (see ``resnet.py``), from the original picture if it is available.
         split: ``zero_shot``: 150 classes for training, 50 others for testing; ``official``: CUB's own, all classes on
             both sides. No picture is ever on both sides.
     """
@@ -64,7 +63,7 @@ class Cub(Dataset):
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """``image``, [3, 64, 64] pixels or [2048] features, and ``caption`` [32]; scales and weights are MMVAE's."""
+        """``image``, [3, 64, 64] pixels or [2048] features, and ``caption`` [32]; scales and weights of MMVAE."""
         from mmvae_bench.types import Modality
 
         image = (
@@ -76,24 +75,23 @@ class Cub(Dataset):
 
     @property
     def protocol(self) -> Protocol:
-        """MMVAE's: L = 64, batches of 64, 50 epochs, Adam 1e-3 (protocol 15)."""
-        return Protocol(nets="conv", latent_dim=64, epochs=50, batch_size=64, learning_rate=1e-3)
+        """The protocol of MMVAE (protocol 15)."""
+        return Protocol("conv", latent_dim=64, epochs=50, batch_size=64, learning_rate=1e-3, rows=84_000, cost=4.0)
 
     @property
     def may_be_shown(self) -> bool:
-        """No: its photographers keep their rights."""
+        """False: its photographers keep their rights."""
         return False
 
     def sources(self, data_dir: Path) -> list[Path]:
-        """Pictures and captions, or the partial copy; and ResNet's weights where features are wanted."""
+        """Pictures and captions, or the partial copy; and ResNet's weights for features."""
         found = find(data_dir)
         if self.image == "pixels":
             return found
         if weights := weights_file(data_dir):
             return [*found, weights]
         raise DataError(
-            f"cub[image=resnet101] needs {data_dir / 'cub' / WEIGHTS_NAME}: {WHENCE} and run mmvae-bench data "
-            f"fetch cub --from model.safetensors --data-dir {shlex.quote(str(data_dir))}"
+            f"cub[image=resnet101] needs {data_dir / 'cub' / WEIGHTS_NAME}. {WHENCE} and put it there under this name."
         )
 
     def build(self, data_dir: Path) -> Built:
@@ -108,22 +106,22 @@ class Cub(Dataset):
         if subset := _subset(birds, files[0], weights):
             known = "verified to be " if subset.endswith(UNVERIFIED) else ""
             warnings.warn(
-                f"{files[0]} is not {known}the complete official CUB-200-2011: results carry the subset '{subset}'",
+                f"{files[0]} is not {known}the complete official CUB-200-2011: results carry the subset '{subset}'.",
                 BenchWarning,
                 stacklevel=2,
             )
         test = np.isin(birds.label + 1, UNSEEN) if self.split == "zero_shot" else birds.official_test
         if test.all() or not test.any():
-            raise DataError(f"{files[0]} has pictures of one side of the {self.split} split alone; get a larger part")
+            raise DataError(f"{files[0]} has pictures of only one side of the {self.split} split. Get a larger part.")
         return _built(birds, test, subset)
 
-    def fetch(self, data_dir: Path, given: Sequence[Path] = ()) -> None:
-        """Download the pictures; or take ``given`` files, known by their content, into ``data_dir/cub``."""
-        fetch(data_dir, given)
+    def fetch(self, data_dir: Path) -> None:
+        """Download the pictures; captions and weights have no checksum to download them by."""
+        fetch(data_dir)
 
 
 def _subset(birds: Birds, source: Path, weights: Path | None) -> str:
-    """Empty for the pictures of the official archive; those of a folder or of another archive cannot be verified."""
+    """Return the subset: empty for the official archive; a folder or a different archive cannot be verified."""
     if source.suffix == ".npz":
         return birds.count + (" of 64x64" if weights else "")
     if not birds.complete:

@@ -1,4 +1,4 @@
-"""Reading the files of CUB-200-2011 and of its captions."""
+"""Readers of the files of CUB-200-2011 and of its captions."""
 
 import io
 import re
@@ -33,14 +33,14 @@ Convert = Callable[[Iterable["Image"]], Iterable[NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Birds:
-    """n pictures, sorted by name as MMVAE's were: class folders, then files.
+    """n pictures, sorted by name as in MMVAE: class folders, then files.
 
     Attributes:
-        names: ``<class folder>/<file>``, no suffix.
-        images: What a converter made of each picture, [n, *shape].
-        ids: CUB's number of each, int64 [n].
-        official_test: Whether it is of the official test split, [n].
-        captions: Ten lines for each.
+        names: ``<class folder>/<file>`` of each picture, without suffix.
+        images: converted pictures, [n, *shape].
+        ids: CUB's number of each picture, int64 [n].
+        official_test: True for pictures of the official test split, [n].
+        captions: ten lines for each picture.
     """
 
     names: list[str]
@@ -51,17 +51,17 @@ class Birds:
 
     @property
     def label(self) -> NDArray[np.int64]:
-        """The class, from 0: folder 001 is class 0."""
+        """Classes [n], from 0: folder 001 is class 0."""
         return np.array([int(name[:3]) - 1 for name in self.names])
 
     @property
     def complete(self) -> bool:
-        """Whether these are all 11,788."""
+        """True if these are all 11,788 pictures."""
         return len(self.names) == OFFICIAL
 
     @property
     def count(self) -> str:
-        """What a subset of CUB is called: how many classes and pictures."""
+        """Numbers of classes and pictures, as the name of a subset."""
         return f"cub {len(set(self.label.tolist()))} classes, {len(self.names)} pictures"
 
 
@@ -77,20 +77,20 @@ def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
     images = _stack(convert(_decoded(pictures, names, tables)))
     if not names or len(set(names)) < len(names):
         what = "some images/<class>/<name>.jpg twice" if names else "no images/<class>/<name>.jpg"
-        raise DataError(f"{pictures} holds {what}; move it away and get the official CUB_200_2011")
+        raise DataError(f"{pictures} contains {what}. Move it away and get the official CUB_200_2011.")
     if lacking := sorted({"images.txt", "train_test_split.txt"} - tables.keys()):
-        raise DataError(f"{pictures} lacks {' and '.join(lacking)}; move it away and get the official CUB_200_2011")
+        raise DataError(f"{pictures} lacks {' and '.join(lacking)}. Move it away and get the official CUB_200_2011.")
     number = {name.removesuffix(".jpg"): i for i, name in tables["images.txt"].items()}
     split = tables["train_test_split.txt"]
     for name in names:
         if split.get(number.get(name, "")) not in ("0", "1"):
             raise DataError(
-                f"{pictures} holds {f'images/{name}.jpg'!a}, which images.txt or train_test_split.txt lacks; {AGAIN}"
+                f"{pictures} contains {f'images/{name}.jpg'!a}, which images.txt or train_test_split.txt lacks. {AGAIN}"
             )
         if name not in lines:
             raise DataError(
-                f"{captions} has no captions {f'text_c10/{name}.txt'!a} of a picture in {pictures}; move both away and "
-                "get them again"
+                f"{captions} has no captions {f'text_c10/{name}.txt'!a} of a picture in {pictures}. "
+                "Move both away and get them again."
             )
     ids = np.array([int(number[name]) for name in names])
     test = np.array([split[number[name]] == "0" for name in names])
@@ -101,7 +101,7 @@ def read_partial(path: Path, convert: Convert) -> Birds:
     """Read the ``.npz`` of 64x64 pictures in the order of CUB's numbers, 1 to n, with their captions.
 
     Raises:
-        DataError: If it is truncated or not what it should be.
+        DataError: If it is truncated or different from that.
     """
     from PIL.Image import fromarray
 
@@ -117,14 +117,14 @@ def read_partial(path: Path, convert: Convert) -> Birds:
             raise ValueError(f"images, captions and official_test are {shapes}")
         if captions.dtype.kind != "U" or test.dtype != bool:
             raise ValueError(f"captions and official_test are {captions.dtype} and {test.dtype}, not text and bool")
-    except Exception as error:  # of broken bytes
-        raise DataError(f"{path} is truncated or damaged ({error}); {AGAIN}") from error
+    except Exception as error:  # readers raise many exceptions on damaged files
+        raise DataError(f"{path} is truncated or damaged ({error}). {AGAIN}") from error
     images = _stack(convert(fromarray(picture) for picture in x))
     return _sorted(Birds(names, images, np.arange(1, n + 1), test, captions.tolist()))
 
 
 def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]]) -> Iterator["Image"]:
-    """The pictures in the archive's order; enters their names, and the tables, as they come by."""
+    """Yield the pictures in the archive's order; add their names and the tables to ``names`` and ``tables``."""
     from PIL import Image
 
     for name, content in members(path, lambda name: PICTURE.fullmatch(name) or TABLE.fullmatch(name)):
@@ -132,34 +132,36 @@ def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]])
             tables[match[1]] = _table(path, name, content)
         elif match := PICTURE.fullmatch(name):
             try:
-                # By itself Pillow opens whatever the bytes are: an EPS would start Ghostscript
+                # JPEG alone: without ``formats`` Pillow would start Ghostscript on an EPS
                 picture = Image.open(io.BytesIO(content), formats=("JPEG",)).convert("RGB")
-            except Exception as error:  # of broken bytes
-                raise DataError(f"{path} holds {name!a}, which is truncated or no JPEG picture; {AGAIN}") from error
+            except Exception as error:  # readers raise many exceptions on damaged files
+                raise DataError(
+                    f"{path} contains {name!a}, which is truncated or not a JPEG picture. {AGAIN}"
+                ) from error
             names.append(match[1])
             yield picture
 
 
 def _table(path: Path, name: str, content: bytes) -> Mapping[str, str]:
-    """Lines of ``<number> <value>``."""
+    """Read lines of ``<number> <value>``."""
     rows = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
     if not all(len(row) == 2 and row[0].isdecimal() for row in rows):
-        raise DataError(f"{path} holds {name!a} with lines that are not '<number> <value>'; {AGAIN}")
+        raise DataError(f"{path} contains {name!a} with lines that are not '<number> <value>'. {AGAIN}")
     return dict(rows)
 
 
 def _read_captions(path: Path) -> Mapping[str, list[str]]:
-    """Each line is one caption, never split: MMVAE's splitting into sentences gives other lines to other pictures."""
+    """Return name -> ten captions, a line each; MMVAE's split into sentences assigns lines to wrong pictures."""
     found: dict[str, list[str]] = {}
     for name, content in members(path, CAPTION.fullmatch):
-        # A few bytes of Reed's are no UTF-8; \n alone ends a line
+        # A few bytes of Reed's captions are not UTF-8; only \n ends a line
         lines = [line for line in content.decode("utf-8", "replace").split("\n") if line.strip()]
         if len(lines) != PER_PICTURE:
-            raise DataError(f"{path} holds {name!a} with {len(lines)} captions, not {PER_PICTURE}; {AGAIN}")
+            raise DataError(f"{path} contains {name!a} with {len(lines)} captions, not {PER_PICTURE}. {AGAIN}")
         if match := CAPTION.fullmatch(name):
             if match[1] in found:
                 raise DataError(
-                    f"{path} holds the captions of {match[1]!a} twice; move it away and get the official ones"
+                    f"{path} contains the captions of {match[1]!a} twice. Move it away and get the official ones."
                 )
             found[match[1]] = lines
     return found
@@ -176,44 +178,40 @@ def _sorted(birds: Birds) -> Birds:
     return Birds(names, birds.images[order], birds.ids[order], birds.official_test[order], captions)
 
 
-PLACES = (".", "cub")  # below data_dir, searched in this order; in each, these names:
-PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.zip")
-CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz", "cub_captions_text_c10.zip")
+PLACES = (".", "cub")  # below data_dir, searched in this order for these names:
+PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz")
+CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz")
 PARTIAL = ("cub_50classes_64px.npz",)
 
 
 def find(data_dir: Path) -> list[Path]:
-    """Decide what is read: pictures and captions, or the partial copy alone where the official pictures are absent.
+    """Return the files to read: pictures and captions, or the partial copy alone if the official pictures are absent.
 
     Returns:
-        Pictures (a folder or an archive) and captions (the same); or one ``.npz``.
+        Pictures and captions, each a folder or an archive; or one ``.npz``.
 
     Raises:
-        DataError: If neither is complete: says what is missing and how to get it.
+        DataError: If neither is complete. The message says what is missing and how to get it.
     """
     pictures, captions, partial = (first(data_dir, names) for names in (PICTURES, CAPTIONS, PARTIAL))
     if pictures and captions:
         return [pictures, captions]
     if partial and not pictures:
         return [partial]
-    command, place = f"mmvae-bench data fetch cub --data-dir {shlex.quote(str(data_dir))}", data_dir / "cub"
     if not pictures:
         raise DataError(
-            f"cub needs the pictures of CUB-200-2011: {command} downloads them (1.2 GB), or put CUB_200_2011.tgz, or "
-            f"the folder CUB_200_2011 out of it, into {place}"
+            "cub needs the pictures of CUB-200-2011. Run mmvae-bench data fetch cub --data-dir "
+            f"{shlex.quote(str(data_dir))} to download them (1.2 GB), or put CUB_200_2011.tgz, or its folder "
+            f"CUB_200_2011, into {data_dir / 'cub'}."
         )
     raise DataError(
-        "cub needs the captions of Reed et al. 2016, which have no checksum to download them by: get "
-        "cvpr2016_cub.tar.gz (https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view) and run "
-        f"{command} --from cvpr2016_cub.tar.gz, or put its folder text_c10 into {place}"
+        "cub needs the captions of Reed et al. 2016, which have no published checksum and are not downloaded. Get "
+        "cvpr2016_cub.tar.gz (https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view) and put it, or its "
+        f"folder text_c10, into {data_dir / 'cub'}."
     )
 
 
 def first(data_dir: Path, names: Iterable[str]) -> Path | None:
-    """The first of :func:`places` that is there."""
-    return next((path for path in places(data_dir, names) if path.exists()), None)
-
-
-def places(data_dir: Path, names: Iterable[str]) -> list[Path]:
-    """Where ``names`` are looked for, in this order: each of them in each of :data:`PLACES`."""
-    return [data_dir / place / name for place, name in product(PLACES, names)]
+    """Return the first existing file or folder of these names in :data:`PLACES`, or None."""
+    paths = (data_dir / place / name for place, name in product(PLACES, names))
+    return next((path for path in paths if path.exists()), None)

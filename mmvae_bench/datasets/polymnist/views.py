@@ -1,4 +1,4 @@
-"""How a view of PolyMNIST is made: which digit it shows, on which piece of its photograph, and where."""
+"""Views of PolyMNIST: the digit of each row, the piece of the photograph, and the place of the digit on it."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -8,15 +8,15 @@ from PIL import Image
 from mmvae_bench.seeds import seed_for
 
 SIDE = 28
-INK = 128  # pixels above are the digit
+INK = 128  # brighter pixels belong to the digit
 SMALL = 21  # 0.75 of 28
-# Of 10,000 training digits at 21x21, 1.0 % break into more pieces above 112, 3.1 % above 128; no threshold leaves the
-# pieces and holes of more of them (87 %) as they were.
+# Of 10,000 training digits scaled to 21x21, 1.0 % break into more pieces with threshold 112, 3.1 % with 128. No other
+# threshold preserves the pieces and holes of more digits (87 %).
 SMALL_INK = 112
 
 
 def ink(pixels: NDArray[np.uint8], *, translated: bool) -> NDArray[np.bool_]:
-    """Where the digits [N, 28, 28] are: [N, 28, 28]; scaled bilinearly to [N, 21, 21] if they are to be translated."""
+    """Return masks of digits [N, 28, 28]; scaled bilinearly to [N, 21, 21] if ``translated``."""
     if not translated:
         return pixels > INK
     small = [Image.fromarray(digit).resize((SMALL, SMALL), Image.Resampling.BILINEAR) for digit in pixels]
@@ -26,14 +26,14 @@ def ink(pixels: NDArray[np.uint8], *, translated: bool) -> NDArray[np.bool_]:
 def view(
     part: str, k: int, inks: NDArray[np.bool_], label: NDArray[np.int64], photograph: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """View k of N rows: colours c of a random piece of the photograph, 255 - c where another digit of the class is.
+    """Return view k of N rows: colours c of a random piece of the photograph, 255 - c where the digit is.
 
     Args:
-        part: ``train`` or ``test``; it and k alone name the random numbers.
-        k: Of 0, 1, ...; view 0 shows the digits as they come, others permute them within each class.
-        inks: Where each digit is, [N, side, side], side <= 28; smaller ones are placed uniformly.
-        label: Their classes, [N].
-        photograph: [H, W, 3].
+        part: ``train`` or ``test``; the random numbers depend on ``part`` and k alone.
+        k: number of the view; view 0 shows the digits in their order, others permute them within each class.
+        inks: masks of the digits, [N, side, side], side <= 28; smaller ones are placed uniformly.
+        label: classes, [N].
+        photograph: pixels [H, W, 3].
 
     Returns:
         Pixels [N, 3, 28, 28].
@@ -51,7 +51,7 @@ def view(
 
 
 def permuted(rng: np.random.Generator, label: NDArray[np.int64]) -> NDArray[np.intp]:
-    """A random permutation of N rows that keeps each label where it was."""
+    """Draw a permutation of N rows within each class, as indices [N]."""
     index = np.arange(len(label))
     for digit in np.unique(label):
         rows = np.flatnonzero(label == digit)
@@ -60,7 +60,7 @@ def permuted(rng: np.random.Generator, label: NDArray[np.int64]) -> NDArray[np.i
 
 
 def placed(rng: np.random.Generator, inks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Digits [N, side, side] on [N, 28, 28]: their upper left corners uniform in 0..28 - side, across and down."""
+    """Place masks [N, side, side] on [N, 28, 28]: upper left corners uniform in 0..28 - side, across and down."""
     n, side = inks.shape[:2]
     where = np.zeros((n, SIDE, SIDE), np.bool_)
     y, x = rng.integers(SIDE - side + 1, size=(2, n))
