@@ -263,7 +263,7 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--datasets presnt", "No data set 'presnt'; did you mean present?"),
         ("--models mvae[kk=1]", "'mvae' has no option 'kk'"),
         ("--models mmvae[k=0]", "mmvae[k] must be at least 1, not '0'"),
-        ("--models meme[beta=-1]", "meme[beta] is at least 0"),
+        ("--models meme[beta=-1]", "meme[beta] must be at least 0"),
         ("--models mvae[k", "Cannot read 'mvae[k'"),
         ("--missing 1", "A missing ratio must lie in [0, 1), not 1.0"),
         ("--missing 0 -0.5", "A missing ratio must lie in [0, 1), not -0.5"),

@@ -663,7 +663,7 @@ class Absent(Small):
         ("zzz", "no model or data set 'zzz'; Known models: "),
         ("mvae[kk=1]", "'mvae' has no option 'kk'"),
         ("mvae[k", "Cannot read 'mvae[k'"),
-        ("linear_gaussian[m=9]", "linear_gaussian[m] lies in 2..5, not 9"),
+        ("linear_gaussian[m=9]", "linear_gaussian[m] must lie in 2..5, not 9"),
         ("absent", "put it at data/absent.bin"),
         ("bad", "The model 'bad' cannot be imported from no_such_module:X: ModuleNotFoundError"),
     ],
