@@ -200,7 +200,7 @@ def test_a_data_set_that_raises_is_a_sentence(store, monkeypatch):
     assert plan.entries[0].reason == "'odd' cannot name its files (ZeroDivisionError: division by zero)"
     assert plan.entries[1].status == "to run"
     monkeypatch.setitem(datasets.registry._loaded, "odd", type("Odd", (Pairs,), {"modalities": property(raises)}))
-    with pytest.raises(BenchError, match="the data set 'odd' cannot be made: ZeroDivisionError: division by zero"):
+    with pytest.raises(BenchError, match="The data set 'odd' cannot be made: ZeroDivisionError: division by zero"):
         plan_of(store, datasets=("odd",))
 
 

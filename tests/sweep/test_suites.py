@@ -80,7 +80,7 @@ def test_an_empty_file_is_the_defaults(write):
         ("epochs = 2.5", "'epochs' is a whole number"),
         ("epochs = 0", "--epochs is at least 1, not 0"),
         ("missing = ['a']", "'missing' is a number or a list of numbers"),
-        ("missing = 1.0", r"lies in \[0, 1\)"),
+        ("missing = 1.0", r"must lie in \[0, 1\)"),
         ("scheme = 'half'", "No missing scheme 'half'"),
         ("incomplete = ['keep', 'x']", "'keep' or 'drop', not 'x'"),
         ("incomplete = []", "no incomplete are asked for"),
@@ -113,5 +113,5 @@ def test_unknown_suites_and_files(tmp_path):
 def test_a_suite_file_can_name_no_code(write):
     """A model is a registered name: a module path does not parse, and no key takes one."""
     request = load_suite(write("models = 'os:system'"))
-    with pytest.raises(BenchError, match="cannot read the option 'system'"):
+    with pytest.raises(BenchError, match="Cannot read the option 'system'"):
         parse_named(request.models[0])
