@@ -4,9 +4,9 @@
 
 All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv`` and ``environment.json`` (what it was computed
 with), ``reports/<suite>/`` a page in Markdown, tables and figures, without pictures of data that may not be published;
-under each table stands the command that makes it again. A comparison in which no model is clearly above chance compares
-nothing: a data set whose best model on complete rows is within 5 points of the class prior is refused (of a score that
-has a ceiling, such as CCA, within 5 hundredths of that).
+the command that makes each table is printed under it. A data set on which no model is clearly above chance is refused:
+the best model on complete rows must exceed the class prior by 5 points (for a score with a ceiling, such as CCA, by 5
+hundredths of the ceiling).
 """
 
 import json
@@ -44,8 +44,8 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
     refuse_other_runs(plan, suite, store)
     selection = select(store, plan, public=True)
     if absent := len(selection.absent) + len(selection.failed):
-        raise BenchError(f"{absent} runs of '{suite}' are not done; go on with: mmvae-bench run --suite {suite}")
-    summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
+        raise BenchError(f"{absent} runs of '{suite}' are not done. Continue with: mmvae-bench run --suite {suite}.")
+    summaries = summarise_groups(selection)
     for summary in summaries:
         refuse_chance(summary)
     files = " --data-dir DIR" if selection.hidden else ""
@@ -74,11 +74,11 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
 
 
 def refuse_other_runs(plan: dict[str, Any], suite: str, store: Store) -> None:
-    """Refuse a plan with other runs than the suite's: the suite's command is what stands under its tables."""
+    """Refuse a plan whose runs are not the suite's, because the suite's command is printed under its tables."""
     entries = make_plan(load_suite(suite), store, Path()).entries
     own = {entry.spec.run_id for entry in entries if entry.spec}
     if not own.issuperset(plan["run_ids"]) or len(plan["run_ids"]) + len(plan["skipped"]) != len(entries):
-        raise BenchError(f"the stored plan '{suite}' is not the suite's: first mmvae-bench run --suite {suite}")
+        raise BenchError(f"The stored plan '{suite}' is not the suite's. Run it: mmvae-bench run --suite {suite}.")
 
 
 def refuse_chance(summary: SummaryTable) -> None:
@@ -92,11 +92,11 @@ def refuse_chance(summary: SummaryTable) -> None:
     ]
     if not gaps or max(gaps) < MARGIN:
         best = f"{max(gaps):.3f} above chance (ceiling 1)" if gaps else "not scored"
-        raise BenchError(f"the best model on {summary.group} is {best}: that is no comparison; train longer")
+        raise BenchError(f"The best model on {summary.group} is {best}, too close to chance to compare. Train longer.")
 
 
 def environment(selection: Selection) -> dict[str, Any]:
-    """What the runs were computed with: each value that occurs, and the seconds that all of them took."""
+    """Return versions, machines and settings of the runs (each value that occurs), and the hours of all of them."""
     records = [run.record for run in selection.runs]
     plain = ("device", "hardware", "platform", "engine", "threads", "package_version", "dataset_hash", "oracle_hash")
     found: dict[str, Any] = {name: sorted({str(record.get(name, "")) for record in records}) for name in plain}
@@ -113,7 +113,7 @@ def environment(selection: Selection) -> dict[str, Any]:
 def page(
     plan: dict[str, Any], selection: Selection, built: ReportResult, command: str, tables: Sequence[str]
 ) -> Iterator[str]:
-    """Lines of the report's Markdown."""
+    """Yield the lines of the report's Markdown."""
     yield f"# {plan['title'] or plan['name']}\n"
     yield f"Made by {command}"
     yield f"All scores: `results/{plan['name']}/scores.csv`, computed with `environment.json` beside them.\n"
@@ -130,7 +130,7 @@ def page(
 
 
 def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
-    """Published numbers beside ours: the difference, or the number of the reason why there is none."""
+    """Yield a table of published numbers beside ours, with the difference or the number of the reason against one."""
     if not shown:
         return
     reasons = list(dict.fromkeys(one.why for one in shown if one.why))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mmvae_bench.errors import DataError as DataError
     from mmvae_bench.errors import Undefined as Undefined
     from mmvae_bench.errors import Unsupported as Unsupported
+    from mmvae_bench.metrics.base import Description as Description
     from mmvae_bench.metrics.base import Evaluation as Evaluation
     from mmvae_bench.metrics.base import Score as Score
     from mmvae_bench.metrics.base import metric as metric
@@ -55,7 +56,7 @@ _MODULES = {
     "probability.bounds": ("row_mean", "log_mean_exp"),
     "nets.base": ("Networks",),
     "datasets.base": ("Dataset", "Rows", "Built", "Protocol", "Repeated"),
-    "metrics.base": ("metric", "Score", "Evaluation"),
+    "metrics.base": ("metric", "Description", "Score", "Evaluation"),
     "options": ("Positive", "Count", "Weight"),
     "seeds": ("seed_for",),
     "errors": ("Undefined", "Unsupported", "DataError", "BenchError"),

@@ -87,6 +87,14 @@ class Registry(Generic[T]):
         """Return True for an entry of this package, False for plug-ins and for entries of a user's own code."""
         return name in self._lazy
 
+    def own(self) -> dict[str, T]:
+        """The entries that a user's script or notebook registered: other processes must be told of them."""
+        return {name: item for name, item in self._loaded.items() if name not in {*self._lazy, *self._plugins}}
+
+    def adopt(self, entries: Mapping[str, T]) -> None:
+        """Take over the :meth:`own` entries of another process."""
+        self._loaded |= entries
+
     def summary(self, name: str) -> str:
         """Return one sentence about an entry, from source text or package metadata; imports nothing.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -370,6 +371,8 @@ def _own_data(
     arrays = _arrays(x, None if modalities is None else [m.name for m in modalities])
     shown = _shown(arrays, mask)
     own = tuple(modalities or (_inferred(name, array, shown[name]) for name, array in arrays.items()))
+    if len(own) < 2:
+        raise BenchError(f"A multimodal model needs at least two modalities, not {len(own)}.")
     for m in own:
         if m.name not in arrays or not shown[m.name].any():
             raise BenchError(f"No row has an entry of '{m.name}'; leave the modality out.")
@@ -427,11 +430,15 @@ def _own_spec(
 @contextmanager
 def _bar(spec: RunSpec, shown: bool) -> Iterator[Callable[[Progress], None]]:
     """A progress bar of the epochs; gives what is to be called after each."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, disable=not shown) as bar:
+    console = Console()
+    if console.is_jupyter and not find_spec("ipywidgets"):  # without them rich cannot draw there, and warns
+        console = Console(force_jupyter=False, force_terminal=False)
+    with Bar(*columns, console=console, disable=not shown) as bar:
         task = bar.add_task(spec.model.label, total=spec.train.epochs)
         yield lambda at: bar.update(task, completed=at.epoch, description=f"{spec.model.label}, loss {at.loss:.2f}")
 

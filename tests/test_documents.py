@@ -1,7 +1,9 @@
 """The documents are true: links lead somewhere, named tests exist, commands parse, examples run."""
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +39,13 @@ def test_links_lead_somewhere(name):
             assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
 
 
+def test_the_map_of_the_package_names_what_is_there():
+    tree = re.search(r"```\nmmvae_bench/\n(.*?)^tests/", DOCUMENTS["CONTRIBUTING.md"], re.DOTALL | re.MULTILINE)[1]
+    named = {name for line in tree.splitlines() for name in re.findall(r"\w+(?:\.py|/)", line.strip().split("  ")[0])}
+    there = {path.name + "/" * path.is_dir() for path in (ROOT / "mmvae_bench").glob("[!.]*")}
+    assert named == there - {"py.typed", "__main__.py", "__pycache__/"}
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 def test_tables_are_below_120_columns(name):
     assert not [line for line in DOCUMENTS[name].splitlines() if line.startswith("|") and len(line) >= 120]
@@ -56,7 +65,6 @@ def test_the_tests_behind_the_promises_exist():
 @pytest.mark.parametrize("name", WRITTEN)
 def test_commands_parse(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "cvpr2016_cub.tar.gz").touch()
     blocks = re.findall(r"^```(?:sh|bash)?\n(.*?)^```$", DOCUMENTS[name], re.DOTALL | re.MULTILINE)
     for line in "".join(blocks).replace("\\\n", " ").splitlines():
         if line.startswith("mmvae-bench ") and "..." not in line:
@@ -79,13 +87,33 @@ def examples():
         yield module
 
 
-def test_the_examples_conform(examples, tmp_path):
-    testing.check_model(examples.FreeNats)
+def test_the_example_of_a_model_conforms(examples):
+    testing.check_model(examples.FreeNats, kinds=("pixels",), m=(2,))
+
+
+@pytest.mark.slow
+def test_the_examples_run_together(examples, tmp_path):
     testing.check_dataset(examples.Stripes(), tmp_path)
-    assert nets.registry.get("normed")(examples.Stripes().modalities, 4).latent_dim == 4
     flags = "run --models free_nats --datasets stripes --nets normed --epochs 1 --jobs 1"
     folders = [f"--{name}-dir={tmp_path / name}" for name in ("results", "cache", "data")]
     result = CliRunner().invoke(main, [*flags.split(), *folders])
     assert result.exit_code == 0, result.output
-    scores = (tmp_path / "results" / "scores.csv").read_text()
-    assert "active_units" in scores
+    assert "active_units" in (tmp_path / "results" / "scores.csv").read_text()
+
+
+@pytest.mark.slow
+def test_the_three_uses_of_the_readme_work_in_an_empty_folder(tmp_path):
+    """With small limits for the first, whose models are trained for minutes otherwise."""
+    found = dict(part.split("\n", 1) for part in DOCUMENTS["README.md"].split("\n## "))
+    commands = re.search(r"```\n(.*?)```", found["Compare published models"], re.DOTALL)[1]
+    commands = commands.replace("mmvae-bench", f"{sys.executable} -m mmvae_bench")
+    small = "--epochs 1 --limit-train 200 --limit-test 100 --metrics cross_coherence"
+    (tmp_path / "compare.sh").write_text("set -e\n" + commands.replace("--name my_first", f"--name my_first {small}"))
+    for name, part in (("my_model.py", "Add your model"), ("my_data.py", "Use your own data from Python")):
+        (tmp_path / name).write_text(re.search(r"```python\n(.*?)```", found[part], re.DOTALL)[1])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MMVAE_BENCH_CACHE": str(tmp_path / "cache")}
+    for command in (["bash", "compare.sh"], [sys.executable, "my_model.py"], [sys.executable, "my_data.py"]):
+        done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "reports" / "my_first" / "index.html").is_file()
+    assert (tmp_path / "my_model" / "model.safetensors").is_file()

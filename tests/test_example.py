@@ -1,6 +1,7 @@
 """The example plug-in conforms, is small, and is what the tutorial shows; the tutorial's commands work."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -8,9 +9,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from click.testing import CliRunner
+from nbclient import NotebookClient
 
 from mmvae_bench import models
 from mmvae_bench.cli.app import main
@@ -21,6 +24,7 @@ from tests.helpers import SHAPE, batch, model
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "mmvae_bench_jmvae"
 SOURCE = EXAMPLE / "src" / "jmvae.py"
+TOUR = ROOT / "examples" / "tour.ipynb"
 TUTORIAL = (ROOT / "docs" / "plugin.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL, re.DOTALL | re.MULTILINE)
 
@@ -120,6 +124,24 @@ def test_the_tutorial_shows_the_examples_files():
 def test_the_wheel_takes_no_example_along():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
     assert build["wheel"]["packages"] == ["mmvae_bench"] and "/examples" in build["sdist"]["include"]
+
+
+def test_the_notebook_is_stored_with_small_outputs():
+    """Outputs of every cell that has some, without errors and paths of whoever ran it."""
+    text = TOUR.read_text()
+    codes = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    assert len(text) < 200_000 and "/tmp" not in text and "/home" not in text
+    assert [cell["execution_count"] for cell in codes] == list(range(1, len(codes) + 1))
+    kinds = [output["output_type"] for cell in codes for output in cell["outputs"]]
+    assert "error" not in kinds and sum("image/png" in str(cell["outputs"]) for cell in codes) == 3
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = NotebookClient(nbformat.read(TOUR, 4), timeout=600, resources={"metadata": {"path": str(tmp_path)}})
+    run.execute()  # raises if a cell does
+    assert (tmp_path / "reports" / "tour" / "index.html").exists()
 
 
 def script() -> str:

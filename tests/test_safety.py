@@ -33,10 +33,11 @@ NAMES = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torc
 METHODS = {"extract", "extractall", "unpack_archive", "read_pickle", "to_pickle", "from_pretrained", "urlretrieve",
            "load_state_dict_from_url", "download_url", "download_and_extract_archive"}  # fmt: skip
 ONLY_IN = {  # dangerous by itself: one place is read with care
-    "tarfile": {"archives.py"}, "zipfile.ZipFile": set(), "lzma": {"archives.py"},
-    "gzip": {"archives.py", "digits.py"}, "urllib.request": {"download.py"}, "http.client": {"download.py"},
-    "importlib.import_module": {"registry.py", "sides.py", "scaling_point.py", "__main__.py"},
-    "markupsafe": {"page.py"},
+    "tarfile": {"datasets/archives.py"}, "zipfile.ZipFile": {"datasets/archives.py"}, "lzma": {"datasets/archives.py"},
+    "gzip": {"datasets/archives.py", "datasets/digits.py"}, "urllib.request": {"datasets/download.py"},
+    "http.client": {"datasets/download.py"}, "markupsafe": {"report/page.py"},
+    "importlib.import_module": {"mmvae_bench/__init__.py", "mmvae_bench/registry.py", "cli/data.py", "speed/sides.py",
+                                "speed/scaling.py", "speed/__main__.py"},
 }  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def offences(text: str, name: str = "some.py") -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_source_can_be_made_to_run_what_it_reads(path):
-    assert list(offences(path.read_text(), path.name)) == []
+    assert list(offences(path.read_text(), f"{path.parent.name}/{path.name}")) == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_suite_that_names_code_is_a_sentence_and_imports_nothing(key, value, t
 @pytest.mark.usefixtures("marked")
 @pytest.mark.parametrize("name", ["marked_module", "marked_module.py", "../quick", "os:system", "__init__"])
 def test_a_name_of_a_suite_is_no_code_either(name):
-    with pytest.raises(BenchError, match="no suite"):
+    with pytest.raises(BenchError, match="No suite"):
         load_suite(name)
     assert "marked_module" not in sys.modules
 

@@ -89,13 +89,26 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
+@click.option(
+    "--from", "files", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="FILE",
+    help="A file that you got by hand: it is copied, and nothing is downloaded. May be repeated.",
+)  # fmt: skip
 @data_option
-def fetch(name: str, data_dir: Path) -> None:
-    """Download the official files of data set NAME and verify them."""
+def fetch(name: str, files: tuple[Path, ...], data_dir: Path) -> None:
+    """Download the official files of data set NAME and verify them, or copy files that you have."""
     dataset = _dataset(name)
-    dataset.fetch(data_dir)
-    dataset.sources(data_dir)
-    click.echo(f"The files of {name} are in '{data_dir}'.")
+    if files:
+        dataset.take(files, data_dir)
+    else:
+        dataset.fetch(data_dir)
+    try:
+        dataset.sources(data_dir)
+    except DataError as missing:
+        if not files:
+            raise
+        click.echo(f"Still missing: {missing}")
+    else:
+        click.echo(f"The files of {name} are in '{data_dir}'.")
 
 
 @data.command()

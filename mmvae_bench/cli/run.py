@@ -89,6 +89,6 @@ def _values(flags: dict[str, Any]) -> dict[str, Any]:
     values |= {key: values[key] and numbers_by_name(values[key]) for key in ("scales", "weights")}
     if (jobs := flags["jobs"]) != "auto":
         if not re.fullmatch(r"\d{1,9}", jobs):
-            raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'")
+            raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'.")
         values["jobs"] = int(jobs)
     return values

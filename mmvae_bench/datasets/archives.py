@@ -1,9 +1,13 @@
 """Members of an archive or a folder as a stream. Nothing is extracted to disk; names and sizes are checked."""
 
+import errno
 import gzip
+import io
 import lzma
 import re
+import stat
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -20,11 +24,25 @@ NAME = 1000  # characters
 AGAIN = "Move it away and get it again."
 ELSEWHERE = "Move it away and get it elsewhere."
 
-PACKED = {b"\x1f\x8b": gzip, b"\xfd7zXZ\x00": lzma}  # by a file's first bytes
+MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
+
+
+def kind(path: Path) -> str | None:
+    """Return ``gzip``, ``xz`` or ``zip`` by a file's first bytes, whatever its name; None for anything else.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
 
 
 def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
-    """Yield the members of a ``.tar.gz``, ``.tar.xz`` or folder, in its order (a folder's: sorted).
+    """Yield the members of a ``.tar.gz``, ``.tar.xz``, ``.zip`` or folder, in its order (a folder's: sorted).
 
     Absolute names, ``..``, links and devices are errors even where they are not wanted. A ``.tar`` is read to its end,
     so that truncation is noticed. In a folder, links to files are followed, links to folders are not.
@@ -39,16 +57,27 @@ def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
     Raises:
         DataError: If the archive is unreadable, truncated, damaged, suspicious or larger than the bounds above.
     """
+    readers = {"gzip": _tar, "xz": _tar, "zip": _zip}
     try:
-        yield from (_folder if path.is_dir() else _tar)(path, wanted)
+        reader = _folder if path.is_dir() else readers.get(kind(path) or "")
+        if reader is None:
+            raise DataError(f"{path} is not a .tar.gz, .tar.xz or .zip archive. {AGAIN}")
+        yield from reader(path, wanted)
     except DataError:
         raise
     except Exception as error:  # readers raise many exceptions on damaged files
-        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk; those of gzip have no number
-            why = error.strerror or error
-            place = error.filename or path
-            raise DataError(f"{place} cannot be read ({why}). Fix that and run the same command again.") from error
+        # Errors of the disk have a number; those of gzip have none, and zipfile seeks to invalid places
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise _unreadable(path, error) from error
         raise DataError(f"{path} is truncated or damaged ({type(error).__name__}: {error}). {AGAIN}") from error
+
+
+def names(path: Path) -> list[str]:
+    """Return the names of all files inside; a ``.tar`` is read whole for that."""
+    found: list[str] = []
+    for _ in members(path, found.append):  # None: no member is wanted
+        pass
+    return found
 
 
 def _folder(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
@@ -60,40 +89,63 @@ def _folder(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
 
 
 def _tar(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        start = file.read(6)
-    packed = next((module for magic, module in PACKED.items() if start.startswith(magic)), None)
-    if packed is None:
-        raise DataError(f"{path} is not a .tar.gz or .tar.xz archive. {AGAIN}")
-    with cast(IO[bytes], packed.open(path)) as file:
+    opened = gzip.open if kind(path) == "gzip" else lzma.open
+    with cast(IO[bytes], opened(path)) as file:
         bounded = _Bounded(file, path)
-        tar: Any = tarfile.open(fileobj=cast(Any, bounded), mode="r:")  # noqa: SIM115  # it closes no file
+        tar: Any = tarfile.open(fileobj=cast(Any, bounded), mode="r:")  # noqa: SIM115  # closing it would close no file
         seen: set[str] = set()
         for count, member in enumerate(iter(tar.next, None)):
-            tar.members.clear()  # tarfile keeps every header, and the pax headers for all members
+            tar.members.clear()  # tarfile keeps every header, and what pax headers say of all members
             tar.pax_headers.clear()
             _bound(path, count, MEMBERS, "members")
             name = _checked(path, member.name)
             if not (member.isfile() or member.isdir()) or member.issparse():
-                raise DataError(f"{path} contains the link or device {name!a}. {ELSEWHERE}")
+                raise DataError(f"{path} contains the link or device {name!a}. No archive of a data set does.")
             if member.isfile() and not _is_litter(name) and wanted(name):
                 _admit(path, name, member.size, seen)
                 bounded.left = member.size
                 yield name, tar.extractfile(member).read()
             bounded.left = HEADERS
-        if bounded.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a damaged header for the end
+        if bounded.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
             raise DataError(f"{path} is truncated or damaged: it has no end mark. {AGAIN}")
         while file.read(1 << 14):  # to the checksum behind the padding
             _bound(path, file.tell(), EXPANDED, "bytes")
 
 
+def _zip(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
+    seen: set[str] = set()
+    with _Pieces(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
+        _bound(path, len(infos), MEMBERS, "members")
+        _bound(path, sum(info.file_size for info in infos), EXPANDED, "bytes")
+        for info in infos:
+            name = _checked(path, info.filename)
+            mode = stat.S_IFMT(info.external_attr >> 16)
+            if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise DataError(f"{path} contains the link or device {name!a}. No archive of a data set does.")
+            if not info.is_dir() and not _is_litter(name) and wanted(name):
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others have no bounds
+                    raise DataError(f"{path} contains {name!a} in an unknown compression.")
+                _admit(path, name, info.file_size, seen)
+                with archive.open(info) as member:
+                    yield name, member.read(info.file_size)  # asked for all, zipfile expands more than is declared
+
+
+class _Pieces(io.BufferedReader):
+    """A zip file, read in pieces of at most :data:`MEMBER`: its list of members is one piece, of any length."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        _bound(Path(str(self.name)), size or 0, MEMBER, "bytes of names")
+        return super().read(size)
+
+
 class _Bounded:
-    """A decompressed stream that only moves forward, and not beyond :data:`EXPANDED`.
+    """A decompressed stream that goes forward only, and not beyond :data:`EXPANDED`.
 
     Attributes:
-        left: number of bytes that may still be read of a member or of the headers before it: tarfile reads long names
-            and extended headers of any length and number.
-        last: bytes that were read last.
+        left: bytes that may still be read of a member or of the headers before it; tarfile reads any number of long
+            names and extended headers, of any declared length.
+        last: the block read last.
     """
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
@@ -107,7 +159,7 @@ class _Bounded:
         return self.last
 
     def seek(self, position: int) -> int:
-        if position < self.file.tell():  # after a member of negative size: an endless loop
+        if position < self.file.tell():  # behind a member of negative size, and so round and round
             raise tarfile.ReadError("a negative size")
         _bound(self.path, position, EXPANDED, "bytes")
         return self.file.seek(position)
@@ -116,10 +168,16 @@ class _Bounded:
         return self.file.tell()
 
 
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{error.filename or path} cannot be read ({error.strerror or error}). Fix that and run the same command again."
+    )
+
+
 def _checked(path: Path, name: str) -> str:
-    """Return the name without a leading ``./``, after checks."""
+    """Return the name without a leading ``./``, if it can be printed and stays inside the folder."""
     if len(name) > NAME or not name.isprintable():
-        raise DataError(f"{path} contains a member named {name[:NAME]!a}, too long or not printable. {ELSEWHERE}")
+        raise DataError(f"{path} contains a member named {name[:NAME]!a}. No data set does. {ELSEWHERE}")
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise DataError(f"{path} contains a member named {name!a}, outside its own folder. {ELSEWHERE}")
@@ -127,12 +185,12 @@ def _checked(path: Path, name: str) -> str:
 
 
 def _is_litter(name: str) -> bool:
-    """Return True for a file that macOS adds: attributes of another file, under a similar name."""
+    """Return True for the files that macOS adds beside others."""
     return name.rpartition("/")[2].startswith("._") or name.startswith("__MACOSX/")
 
 
 def _admit(path: Path, name: str, size: int, seen: set[str]) -> None:
-    """Raise if a member is too large or occurs twice."""
+    """Refuse a member that is too large or occurs twice."""
     if size > MEMBER:
         raise DataError(f"{path} contains {name!a} of {size:,} bytes, more than {MEMBER:,}. {ELSEWHERE}")
     if name in seen:
@@ -142,4 +200,4 @@ def _admit(path: Path, name: str, size: int, seen: set[str]) -> None:
 
 def _bound(path: Path, count: int, limit: int, what: str) -> None:
     if count > limit:
-        raise DataError(f"{path} contains more than {limit:,} {what}, more than any data set. {ELSEWHERE}")
+        raise DataError(f"{path} contains more than {limit:,} {what}. No archive of a data set does.")

@@ -225,6 +225,14 @@ class Dataset(ABC):
         """
         raise BenchError("This data set is generated on first use: there is nothing to fetch.")
 
+    def take(self, files: Sequence[Path], data_dir: Path) -> None:
+        """Copy files that the user has into ``data_dir``, under the names by which they are read.
+
+        Raises:
+            DataError: If a file is not one of this data set's.
+        """
+        raise BenchError("This data set takes no --from. 'mmvae-bench data check' says where files belong.")
+
 
 ONE_IN = 20  # one training item in 20 is a validation item
 

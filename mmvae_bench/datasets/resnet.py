@@ -53,6 +53,18 @@ def features(pictures: "Tensor | Iterable[Tensor]", weights: Path) -> "Tensor":
     return torch.cat(parts) if parts else torch.empty(0, 2048)
 
 
+def is_resnet101(path: Path) -> bool:
+    """Return whether a file is in safetensors' format and has the tensors of a ResNet-101 by torchvision's names."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = set(file.keys())
+    except (SafetensorError, OSError):
+        return False
+    return {"conv1.weight", "layer3.22.conv3.weight", "fc.weight"} <= names and "layer3.23.conv1.weight" not in names
+
+
 def _load(weights: Path) -> "nn.Module":
     import torch
     from safetensors import SafetensorError

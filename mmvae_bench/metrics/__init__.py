@@ -1,7 +1,8 @@
-"""Metrics by name. Importing this package imports no torch."""
+"""Metrics by name, and how each is described. Importing this package imports no torch."""
 
 from typing import TYPE_CHECKING
 
+from mmvae_bench.metrics.description import UNDESCRIBED, Description
 from mmvae_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -32,3 +33,4 @@ registry: "Registry[Metric]" = Registry(
     group="mmvae_bench.metrics",
 )
 register = registry.register
+__all__ = ["UNDESCRIBED", "Description", "register", "registry"]

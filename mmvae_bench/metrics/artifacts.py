@@ -1,4 +1,4 @@
-"""What the figures of a run are drawn from: small arrays stored beside its scores."""
+"""Arrays for the figures of a run, stored beside its scores."""
 
 from collections.abc import Sequence
 
@@ -18,16 +18,16 @@ Arrays = dict[str, NDArray[np.generic]]
 GRID_ROWS = 10
 TSNE_POINTS = 300  # over all modalities
 TSNE_STEPS = 500
-TSNE_CLASSES = 20  # more colours than that are not told apart
+TSNE_CLASSES = 20  # more colours cannot be distinguished
 
 
 def artifacts(ev: Evaluation) -> Arrays:
-    """All arrays of a run by name: :func:`grids`, :func:`tsne` and the histograms and matrices of relatedness."""
+    """Return all arrays of a run by name: :func:`grids`, :func:`tsne`, histograms and matrices of relatedness."""
     return {**relatedness_artifacts(ev), **grids(ev), **tsne(ev)}
 
 
 def to_pixels(x: torch.Tensor) -> NDArray[np.uint8]:
-    """[0, 1] to 0..255, rounded."""
+    """Convert [0, 1] to 0..255, rounded."""
     return np.asarray((x.clamp(0, 1) * 255).round().byte().numpy())
 
 
@@ -37,7 +37,7 @@ def to_text(ids: NDArray[np.integer], vocabulary: Sequence[str]) -> NDArray[np.s
 
 
 def kinds(ev: Evaluation) -> NDArray[np.int64] | None:
-    """What should differ between a grid's rows, [N]: the picture, all attributes or the class; None: each row does."""
+    """Return a number that differs between a grid's rows, [N]: of the picture, all attributes or the class; or None."""
     if ev.related == "item":
         return ev.test.item
     if ev.test.attributes is not None:
@@ -47,7 +47,7 @@ def kinds(ev: Evaluation) -> NDArray[np.int64] | None:
 
 
 def grid_rows(kind: NDArray[np.int64] | None, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """At most ten rows: the first of each kind in ``order``, then the first of the rest; by kind, or as they are."""
+    """Return at most ten rows: the first of each kind in ``order``, then the first of the rest; sorted by kind."""
     if kind is None:
         return np.sort(order[:GRID_ROWS])
     first = np.sort(np.unique(kind[order], return_index=True)[1])
@@ -74,7 +74,7 @@ def grids(ev: Evaluation) -> Arrays:
 
 
 def _shown(modality: Modality, x: torch.Tensor) -> NDArray[np.generic]:
-    """Entries [n, *shape] as the figures draw them: pixels or text."""
+    """Return entries [n, *shape] as pixels or text."""
     return to_text(x.numpy(), modality.vocabulary) if modality.is_text else to_pixels(x)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric
 from mmvae_bench.metrics.coherence import majority
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.metrics.priors import PRIORS, prior_entries
@@ -23,11 +23,11 @@ Values = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Read:
-    """What a judge reads in N entries.
+    """Reading of N entries by a judge.
 
     Attributes:
-        values: The value of each attribute, [N, A]; their number where it is unreadable.
-        whole: Which entries are well formed, [N]: all pictures, but of captions those alone that the grammar writes.
+        values: Value of each attribute, [N, A]; the number of values where it is unreadable.
+        whole: Mask of well-formed entries, [N]: all pictures, and those captions that the grammar can write.
     """
 
     values: Values
@@ -35,17 +35,17 @@ class Read:
 
 
 def right(read: Read, truth: Values) -> NDArray[np.float64]:
-    """How much of each entry is right, [N, 2]: 1 where it is well formed and all of it, and the share of attributes."""
+    """Return [N, 2]: 1 where the whole entry is right and well formed, and the share of right attributes."""
     same = read.values == truth
     return np.stack([read.whole & same.all(1), same.mean(1)], 1)
 
 
 def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float64]:
-    """:func:`right` of M readings by one another: [N, 2]. What any of them cannot read is wrong.
+    """Return :func:`right` of M readings by one another: [N, 2]. Unreadable attributes are wrong.
 
     Args:
-        reads: Of the same N rows.
-        counts: How many values each attribute has, [A].
+        reads: M readings of the same N rows.
+        counts: Number of values of each attribute, [A].
     """
     first = np.where(reads[0].values < np.array(counts), reads[0].values, -1)  # -1 is what none of the others reads
     same = np.all([first == read.values for read in reads[1:]], 0)
@@ -53,19 +53,19 @@ def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float6
 
 
 def combined(values: Values, counts: Sequence[int]) -> Values:
-    """One number for each combination of values: [N, A] -> [N]; -1 where one of them is unreadable."""
+    """Return one number for each combination of values: [N, A] -> [N]; -1 where one of them is unreadable."""
     readable = np.all(values < np.array(counts), 1)
     flat = np.ravel_multi_index(tuple(np.where(readable[:, None], values, 0).T), tuple(counts))
     return np.where(readable, flat, -1)
 
 
 def chance_of_rows(truth: Values, counts: Sequence[int]) -> tuple[float, float]:
-    """The best without looking: shares of the most frequent combination, and of the most frequent values on average."""
+    """Return the scores of the best constant guess: shares of the most frequent combination, and of single values."""
     return majority(combined(truth, counts)), float(np.mean([majority(column) for column in truth.T]))
 
 
 def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float, float]:
-    """:func:`agreement` of independent draws with the same marginals, on average."""
+    """Return the expected :func:`agreement` of independent draws with the same marginals."""
     whole = [combined(read.values, counts)[read.whole] for read in reads]
     each = [_meeting([read.values[:, a] for read in reads], count) for a, count in enumerate(counts)]
     share = float(np.prod([read.whole.mean() for read in reads]))
@@ -73,7 +73,7 @@ def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float
 
 
 def _meeting(columns: Sequence[Values], count: int) -> float:
-    """sum_v prod_m p_m(v) over the ``count`` readable values: the chance that independent draws agree."""
+    """Return sum_v prod_m p_m(v) over the ``count`` readable values: the probability that independent draws agree."""
     shares = [np.bincount(c[(c >= 0) & (c < count)], minlength=count) / max(len(c), 1) for c in columns]
     return float(np.prod(shares, 0).sum())
 
@@ -81,7 +81,19 @@ def _meeting(columns: Sequence[Values], count: int) -> float:
 # --- of a model ------------------------------------------------------------------------------------------------------
 
 
-@metric("attributes_strict", bounds=(0.0, 1.0))
+ATTRIBUTES = {"self": "the target being among the given"}
+
+
+@metric(
+    Description(
+        "Attributes, strict",
+        "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
+        "modalities), a caption word for word.",
+        ATTRIBUTES,
+        bounds=(0.0, 1.0),
+        key=True,
+    )
+)
 def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     """Share of generated entries in which all attributes of the row are right, and a caption is the true one.
 
@@ -90,38 +102,47 @@ def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     word for word; pictures by a trained oracle, whose own score on the true test entries is the ceiling. Chance: the
     share of the most frequent combination, or of two draws that agree without knowing of each other.
     """
-    yield from _scores(ev, "attributes_strict", 0)
+    yield from _scores(ev, 0)
 
 
-@metric("attributes_features", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Attributes, features",
+        "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
+        "modalities).",
+        ATTRIBUTES,
+        bounds=(0.0, 1.0),
+        drawn=(),
+    )
+)
 def attributes_features(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`attributes_strict`, but the share of attributes that are right, on average over rows.
 
     Of a caption each attribute counts for itself, also where the sentence is wrong. Chance: the share of the most
     frequent value, on average over attributes.
     """
-    yield from _scores(ev, "attributes_features", 1)
+    yield from _scores(ev, 1)
 
 
-def _scores(ev: Evaluation, name: str, form: Literal[0, 1]) -> Iterator[Score]:
+def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
     truth, counts = _truth(ev)
     chance = chance_of_rows(truth, counts)[form]
     for given in ev.subsets:
         for target in ev.names:
             ceiling = float(right(_true(ev, target), truth)[:, form].mean())
             value, se = _mean(right(_generated(ev, given, target), truth)[:, form])
-            score = Score(name, value, "", "", join(given), target, se, len(truth), chance, ceiling)
+            score = Score(value, "", "", join(given), target, se, len(truth), chance, ceiling)
             yield from [replace(score, variant="self")] if target in given else across(ev, [score])
     ceiling = float(agreement([_true(ev, m) for m in ev.names], counts)[:, form].mean())
     for prior in PRIORS:
         try:
             reads = _drawn(ev, prior)
         except Undefined as reason:
-            yield Score(name, None, prior=prior, target=join(ev.names), reason=str(reason))
+            yield Score(None, prior=prior, target=join(ev.names), reason=str(reason))
             continue
         value, se = _mean(agreement(reads, counts)[:, form])
         chance, n = chance_of_draws(reads, counts)[form], len(reads[0].whole)
-        yield Score(name, value, "", prior, "", join(ev.names), se, n, chance, ceiling)
+        yield Score(value, "", prior, "", join(ev.names), se, n, chance, ceiling)
 
 
 def _truth(ev: Evaluation) -> tuple[Values, list[int]]:
@@ -133,7 +154,7 @@ def _truth(ev: Evaluation) -> tuple[Values, list[int]]:
 
 
 def _mean(row: NDArray[np.float64]) -> tuple[float, float]:
-    """The mean of values 0..1 and its standard error, accuracy's where all are 0 or 1."""
+    """Return the mean of values in 0..1 and its standard error."""
     return float(row.mean()), float(row.std() / math.sqrt(len(row)))
 
 
@@ -144,7 +165,7 @@ def _read(ev: Evaluation, target: str, x: Tensor) -> Read:
 
 
 def _true(ev: Evaluation, target: str) -> Read:
-    """The true test entries; like the others, read once for both scores."""
+    """Return the reading of the true test entries, made once for both scores."""
     cpu = torch.device("cpu")
     return ev.once(("attributes", target), lambda: _read(ev, target, to_device(ev.judged.x[target], cpu)))
 
@@ -154,7 +175,7 @@ def _generated(ev: Evaluation, given: tuple[str, ...], target: str) -> Read:
 
 
 def _drawn(ev: Evaluation, prior: str) -> list[Read]:
-    """Entries of every modality from the same draws of a prior."""
+    """Return readings of entries of every modality from the same draws of a prior."""
 
     def read() -> list[Read]:
         parts = [[_read(ev, m, x[m]) for m in ev.names] for x in prior_entries(ev, prior)]

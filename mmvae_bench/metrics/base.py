@@ -1,4 +1,4 @@
-"""A metric is a function of an :class:`Evaluation` that yields scores; the mathematics is a function of arrays."""
+"""Metric: a function of an :class:`Evaluation` that yields scores. Its mathematics is a function of arrays."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed
+from mmvae_bench.metrics.description import UNDESCRIBED, Description
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
@@ -25,22 +26,22 @@ class Score:
     """One number: a row of the results.
 
     Attributes:
-        metric: Registered name.
-        value: None for a skipped row.
-        variant: Which form of the metric, such as ``micro``.
+        value: The score, or None for a skipped row.
+        variant: Form of the metric, such as ``micro``.
         prior: ``model`` or ``aggregate`` where the score samples p(z) (protocol 17), else empty.
-        given: Modalities conditioned on, joined by ``+`` in the data set's order; ``target`` likewise.
+        given: Modalities conditioned on, joined by ``+`` in the data set's order.
+        target: Modalities scored, joined in the same way.
         se: Standard error of the value over test rows, where it is a mean.
-        n: Test rows it is made of.
-        chance: What a model without any skill scores.
-        ceiling: The best that can be scored, such as the oracle's accuracy.
+        n: Number of test rows.
+        chance: Score of a model without any skill.
+        ceiling: Best possible score, such as the oracle's accuracy.
         control: True for a chance control, a score across modalities whose latents never met in training. It is shown,
             but never ranked.
         reason: Reason why a row is skipped, or a remark on a value.
-        embedding_hash: Of the word vectors and picture features it is measured by: different ones are never averaged.
+        embedding_hash: Hash of the word vectors and picture features of the score. Different ones are never averaged.
+        metric: Registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`.
     """
 
-    metric: str
     value: float | None
     variant: str = ""
     prior: Literal["", "model", "aggregate"] = ""
@@ -53,45 +54,48 @@ class Score:
     control: bool = False
     reason: str = ""
     embedding_hash: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A registered metric.
+    """A metric: a function that yields the scores of a run, and its description."""
 
-    Attributes:
-        compute: Yields the scores of a run.
-        higher_is_better: Declared once, here.
-        bounds: Least and greatest possible value.
-    """
-
-    name: str
     compute: Callable[["Evaluation"], Iterable[Score]]
-    higher_is_better: bool = True
-    bounds: tuple[float, float] = (-np.inf, np.inf)
+    about: Description
     version: int = 1
 
 
 def metric(
-    name: str, *, higher_is_better: bool = True, bounds: tuple[float, float] = (-np.inf, np.inf), version: int = 1
+    about: Description = UNDESCRIBED, *, version: int = 1
 ) -> Callable[[Callable[["Evaluation"], Iterable[Score]]], Metric]:
-    """Turn a generator function of an :class:`Evaluation` into a :class:`Metric`."""
-    return lambda compute: Metric(name, compute, higher_is_better, bounds, version)
+    """Return a decorator that turns a generator function of an :class:`Evaluation` into a :class:`Metric`.
+
+    Args:
+        about: Description of the metric. Its definition is by default the first line of the function's docstring.
+        version: Raised whenever the metric's numbers change; stored runs are then scored again.
+    """
+
+    def make(compute: Callable[["Evaluation"], Iterable[Score]]) -> Metric:
+        definition = about.definition or (compute.__doc__ or "").partition("\n")[0]
+        return Metric(compute, replace(about, definition=definition), version)
+
+    return make
 
 
 def join(names: Sequence[str]) -> str:
-    """Modality names as the results write them: ``mnist+svhn``."""
+    """Return modality names as the results write them: ``mnist+svhn``."""
     return "+".join(names)
 
 
-__all__ = ["Evaluation", "Latents", "Metric", "Score", "join", "metric"]
+__all__ = ["Description", "Evaluation", "Latents", "Metric", "Score", "join", "metric"]
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
-PROBE_ROWS = 4000  # complete training rows encoded for what is fitted on latents, the same for all models
+PROBE_ROWS = 4000  # complete training rows encoded to fit classifiers on latents, the same for all models
 Made = TypeVar("Made")
 
 
 def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """One row of each of at most n items, the first in ``order`` (a permutation of the rows), sorted."""
+    """Return one row of each of at most n items, the first in ``order`` (a permutation of the rows), sorted."""
     first = np.sort(np.unique(item[order], return_index=True)[1])
     return np.sort(order[first[:n]])
 
@@ -133,23 +137,25 @@ def generate(
 
 @dataclass(eq=False)
 class Evaluation:
-    """One trained model on its test split: what the metrics read, each piece computed once.
+    """One trained model on its test split, as the metrics read it. Each quantity is computed once.
 
     Evaluation noise comes from ``seed_for("eval", dataset, seed)``: the same for every model of a seed.
 
     Attributes:
-        model: In eval mode, on ``device``.
-        train: Complete training rows (for fitting probes), whatever the run's mask.
+        model: Model in eval mode, on ``device``.
+        train: Complete training rows (to fit probes), whatever the run's mask.
         test: Complete test rows.
-        oracles: Modality -> what judges it: a trained classifier or an exact reader; empty where there are no classes.
-        dataset: Registered name; ``seed`` is the run's.
-        classes: C, or 0.
-        related: What makes two rows related: their class (digits), or the item they show (pictures with captions).
-        present: Bool[M, N] of the rows of ``train``: which entries the run could see, or None for all of them.
+        oracles: Modality -> its judge, a trained classifier or an exact reader; empty where there are no classes.
+        dataset: Registered name of the data set.
+        seed: Seed of the run.
+        classes: Number of classes C, or 0.
+        device: Device of the model.
+        related: Property shared by related rows: their class (digits), or the item they show (pictures with captions).
+        present: Bool[M, N] mask of the entries of ``train`` that the run could see, or None for all of them.
         attributes: Attribute -> its values, where rows have them.
-        pairs: All true training pairs, whatever the limits: for what is fitted once a data set and shared by its runs.
-        cache_dir: Where that is kept; None keeps nothing.
-        data_dir: Where a user's files are, such as the weights of a public feature extractor.
+        pairs: All true training pairs, whatever the limits, to fit what all runs of a data set share.
+        cache_dir: Folder that keeps it; None keeps nothing.
+        data_dir: Folder of user's files, such as the weights of a public feature extractor.
     """
 
     model: MultimodalVAE
@@ -175,7 +181,7 @@ class Evaluation:
         self.recognised = lru_cache(maxsize=None)(self._recognised)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What ``make`` returns, made on the first call with this key: for what several metrics share."""
+        """Return what ``make`` returned on the first call with this key, for quantities that several metrics share."""
         if key not in self.cache:
             self.cache[key] = make()
         found: Made = self.cache[key]
@@ -183,7 +189,7 @@ class Evaluation:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The modalities, in order."""
+        """Modalities, in order."""
         return self.model.names
 
     @cached_property
@@ -192,29 +198,29 @@ class Evaluation:
         return [a for k in range(1, len(self.names) + 1) for a in combinations(self.names, k)]
 
     def generator(self, *parts: str) -> torch.Generator:
-        """A generator on the device, seeded by what it is for, the same for every model of a seed."""
+        """Return a generator on the device, seeded by its purpose, the same for every model of a seed."""
         return torch.Generator(self.device).manual_seed(seed_for("eval", self.dataset, self.seed, *parts))
 
     def order(self, what: str, total: int) -> NDArray[np.intp]:
-        """A permutation of ``total`` rows that depends on the data set alone: the same for every run."""
+        """Return a permutation of ``total`` rows that depends on the data set alone, the same for every run."""
         return np.random.default_rng(seed_for("eval", self.dataset, what)).permutation(total)
 
     def draw(self, what: str, n: int, total: int) -> NDArray[np.intp]:
-        """The first n of :meth:`order`, sorted."""
+        """Return the first n of :meth:`order`, sorted."""
         return np.sort(self.order(what, total)[:n])
 
     def item_rows(self, n: int) -> NDArray[np.intp]:
-        """A test row of each of at most n items (one caption a picture), the same for every run, sorted."""
+        """Return a test row of each of at most n items (one caption per picture), the same for every run, sorted."""
         return one_each(self.test.items, n, self.order("relatedness", len(self.test)))
 
     @property
     def judged_rows(self) -> NDArray[np.intp]:
-        """The test rows that classes and attributes are judged on: one of each item, so that they are independent."""
+        """Test rows on which classes and attributes are judged: one of each item, so that they are independent."""
         return self.item_rows(len(self.test))
 
     @property
     def judged(self) -> Rows:
-        """The rows of :attr:`judged_rows`."""
+        """Rows of :attr:`judged_rows`."""
         return self.test if self.test.item is None else self.test.take(self.judged_rows)
 
     @cached_property
@@ -223,18 +229,18 @@ class Evaluation:
         return self.train.take(self.draw("probe", PROBE_ROWS, len(self.train)))
 
     def batch(self, rows: Rows, start: int = 0, stop: int | None = None) -> MultimodalBatch:
-        """Rows start..stop as a complete batch on the device, pixels scaled to [0, 1]."""
+        """Return rows start..stop as a complete batch on the device, pixels scaled to [0, 1]."""
         x = {name: to_device(values[start:stop], self.device) for name, values in rows.x.items()}
         size = len(next(iter(x.values())))
         return MultimodalBatch(x, torch.ones(len(x), size, dtype=torch.bool, device=self.device))
 
     def chunks(self, rows: Rows) -> Iterable[MultimodalBatch]:
-        """All rows in batches of :data:`CHUNK`."""
+        """Yield all rows in batches of :data:`CHUNK`."""
         for start in range(0, len(rows), CHUNK):
             yield self.batch(rows, start, start + CHUNK)
 
     def _latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
-        """q(z | x_A) of the test rows or of :attr:`probe_rows`, finite. Called as ``latents(given, split)``."""
+        """Return q(z | x_A) of the test rows or of :attr:`probe_rows`, finite. Called as ``latents(given, split)``."""
         rows = self.probe_rows if split == "train" else self.test
         batches = (batch.given(*given) for batch in self.chunks(rows))
         found = encode(self.model, batches, self.generator("latents", "+".join(given), split))
@@ -243,20 +249,20 @@ class Evaluation:
         return found
 
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:
-        """E[x_t | z], one z a row from q(z | x_A): [N, *shape] on the CPU."""
+        """Return E[x_t | z] for one z per row from q(z | x_A): [N, *shape] on the CPU."""
         generator = self.generator("latents", "+".join(given), "test")  # of all test rows: the latents' samples
         return generate(self.model, (batch.given(*given) for batch in self.chunks(rows)), target, generator)
 
     def _generated(self, given: tuple[str, ...], target: str) -> Tensor:
-        """:meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; the last two are cached."""
+        """Return :meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; two are cached."""
         return self.generate(self.judged, given, target)
 
     def _predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
-        """The oracle's classes of the generated entries, [N]. Called as ``predicted(given, target)``, cached."""
+        """Return the oracle's classes of the generated entries, [N]. Called as ``predicted(given, target)``, cached."""
         return self.oracles[target].predict(self.generated(given, target))
 
     def _recognised(self, name: str) -> NDArray[np.int64]:
-        """The oracle's classes of the true entries of :attr:`judged`, [N]. Called as ``recognised(name)``, cached."""
+        """Return the oracle's classes of :attr:`judged` entries, [N]. Called as ``recognised(name)``, cached."""
         return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
 
 

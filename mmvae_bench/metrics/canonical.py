@@ -1,4 +1,4 @@
-"""Canonical correlation analysis of arrays: what Shi et al. 2019 measure captioned pictures with."""
+"""Canonical correlation analysis of arrays, with which Shi et al. 2019 measure captioned pictures."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -21,8 +21,10 @@ class Projection:
     """Linear maps of two views into k dimensions in which their pairs are correlated.
 
     Attributes:
-        mean_x: Of the training rows x, [p]; ``mean_y`` [q] of y.
-        wx: [p, k]; ``wy`` [q, k].
+        mean_x: Mean of the training rows x, [p].
+        mean_y: Mean of the training rows y, [q].
+        wx: Map of x, [p, k].
+        wy: Map of y, [q, k].
     """
 
     mean_x: Floats

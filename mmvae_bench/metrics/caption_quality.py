@@ -1,6 +1,6 @@
-"""How near captions generated from a picture come to those that people wrote of it: BLEU and chrF.
+"""Similarity of captions generated from a picture to those that people wrote of it: BLEU and chrF.
 
-Both compare words or letters, not what is meant: beside them stands what one person's caption scores against others'.
+Both compare words or letters, not meaning. The ceiling is the score of one person's caption against the others'.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
@@ -46,7 +46,7 @@ def text_scores(captions: Sequence[str], references: References) -> dict[str, fl
 
 
 def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
-    """The two modalities of captioned pictures.
+    """Return the two modalities of captioned pictures.
 
     Raises:
         Undefined: If the data set has others, or is scored exactly by its attributes.
@@ -61,13 +61,25 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
 
 
 def generated_captions(ev: Evaluation) -> Ids:
-    """A caption for the picture of each of ``item_rows``, [n, T]: one z a row, the likeliest words; made once."""
+    """Return a caption for the picture of each of ``item_rows``, [n, T]: one z per row, the likeliest words."""
     picture, caption = picture_and_caption(ev)
     rows = ev.test.take(ev.item_rows(ROWS))
     return ev.once("generated_captions", lambda: ev.generate(rows, (picture.name,), caption.name).numpy())
 
 
-@metric("caption_quality", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Caption quality",
+        "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
+        "captions are unknown, the same for all models.",
+        {
+            "bleu": "BLEU-4, shared words in order",
+            "chrf": "chrF, shared runs of letters",
+        },
+        bounds=(0.0, 1.0),
+        drawn=(),
+    )
+)
 def caption_quality(ev: Evaluation) -> Iterator[Score]:
     """:func:`text_scores` of one generated caption a test picture against all true captions of that picture.
 
@@ -90,11 +102,11 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
     for name, value in values.items():
         yield Score(
-            "caption_quality", value, name, given=picture.name, target=caption.name, n=len(rows),
+            value, name, given=picture.name, target=caption.name, n=len(rows),
             chance=chance[name], ceiling=ceiling.get(name), control=ev.model.cross_is_chance,
         )  # fmt: skip
 
 
 def _known(text: str) -> str:
-    """Without ``<unk>``: to know that a word is rare is not to have said it."""
+    """Return a text without ``<unk>``, which says only that a word is rare."""
     return " ".join(word for word in text.split() if word != SPECIALS[UNK])

@@ -20,7 +20,7 @@ from mmvae_bench.datasets.base import Entries, Repeated, Rows, Stored
 from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
 from mmvae_bench.metrics.canonical import Agreement, Floats, Projection, agreement, fit_cca, ratio
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.oracle import CHUNK, Oracle, to_device
@@ -48,12 +48,12 @@ CPU = torch.device("cpu")
 
 
 class Side(NamedTuple):
-    """What stands for a picture.
+    """Features that represent a picture.
 
     Attributes:
         name: ``features`` (of the data set), ``resnet101`` or ``oracle``.
-        hash: Of the weights behind it; empty where there are none.
-        features: Entries [N, *shape] to [N, F].
+        hash: Hash of the weights of the feature extractor; empty where there are none.
+        features: Function from entries [N, *shape] to features [N, F].
     """
 
     name: str
@@ -65,11 +65,11 @@ class Space(NamedTuple):
     """One embedding of captions, and the projection that correlates it with picture features.
 
     Attributes:
-        variant: The embedding and the side, such as ``sif oracle``; ``unit`` first: of variance 1.
-        projection: Fitted on the training pairs.
-        embed: Captions [N, T] to [N, 300].
-        note: Says if the views were reduced first.
-        hash: Of the word vectors, and of the weights behind the picture side if it has any.
+        variant: Names of embedding and side, such as ``sif oracle``; ``unit`` first: of variance 1.
+        projection: Projection fitted on the training pairs.
+        embed: Function from captions [N, T] to [N, 300].
+        note: Remark if the views were reduced first.
+        hash: Hash of the word vectors, and of the weights of the picture side if it has any.
     """
 
     variant: str
@@ -80,7 +80,7 @@ class Space(NamedTuple):
 
 
 def picture_side(ev: Evaluation, picture: Modality) -> Side:
-    """The features of a data set of features; else those of ResNet-101 if the user has its weights, else the oracle's.
+    """Return the features of a data set of features, else of ResNet-101 if its weights are there, else of the oracle.
 
     Raises:
         Undefined: If there is none of them.
@@ -96,7 +96,7 @@ def picture_side(ev: Evaluation, picture: Modality) -> Side:
 
 
 def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> list[Space]:
-    """Two spaces for each embedding, of MMVAE's scaling and of unit variance, fitted or from the cache.
+    """Return two spaces for each embedding, of MMVAE's scaling and of unit variance, fitted or from the cache.
 
     Raises:
         Undefined: If the word vectors cannot be had, or there are too few pictures.
@@ -121,9 +121,9 @@ def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> 
 
 
 def most_components(n: int, dimensions: int) -> int | None:
-    """n // 20 where n pictures are fewer than ten times the dimensions of both views together, else None.
+    """Return n // 20 where n pictures are fewer than ten times the dimensions of both views together, else None.
 
-    Each view is then reduced to at most so many: together at most n / 10, which is what makes n enough.
+    Each view is then reduced to at most so many dimensions, together at most n / 10.
 
     Raises:
         Undefined: If that leaves none.
@@ -142,7 +142,7 @@ def _note(n: int, p: int, q: int) -> str:
 
 
 def _fitted(name: str, features: Callable[[], Repeated], ids: Ids, words: WordVectors) -> Arrays:
-    """The projection of the embedding ``name``, and the direction that it leaves out (zero for ``mean``)."""
+    """Return the projection of the embedding ``name``, and the direction that it leaves out (zero for ``mean``)."""
     e = EMBEDDINGS[name](ids, words)
     direction = first_direction(e) if name == "sif" else np.zeros(e.shape[1], np.float32)
     x = features()
@@ -155,19 +155,19 @@ def _embedded(name: str, words: WordVectors, direction: Reals, ids: Ids) -> Real
 
 
 def _items(pairs: Rows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """A row of each item, and which of them each row shows."""
+    """Return one row of each item, and the index of each row's item."""
     _, first, index = np.unique(pairs.items, return_index=True, return_inverse=True)
     return first, index.astype(np.int64)
 
 
 def true_features(ev: Evaluation, side: Side, entries: Stored) -> Reals:
-    """Of true test entries, the same for every run: kept, because ResNet-101 takes a third of a second for each."""
+    """Return features of true test entries, from the cache: ResNet-101 takes a third of a second per picture."""
     content = f"{VERSION} features {side.name} {side.hash} {array_hash(entries)}"
     return kept(ev.cache_dir, content, lambda: {"features": side.features(to_device(entries, CPU))})["features"]
 
 
 def _features(side: Side, entries: Entries) -> Reals:
-    """Of stored entries, chunk by chunk: [N, F] float32."""
+    """Return features of stored entries, computed in chunks: [N, F] float32."""
     starts = range(0, len(entries), CHUNK)
     return np.concatenate([side.features(to_device(entries[i : i + CHUNK], CPU)) for i in starts])
 
@@ -192,7 +192,7 @@ class Made(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """How pairs agree in a space, true ones and those that were made; ``found`` is None where none were made."""
+    """Agreement of true and of generated pairs in a space; ``found`` is None where nothing was generated."""
 
     space: Space
     truth: Agreement
@@ -201,7 +201,7 @@ class Measured(NamedTuple):
 
 
 def measured(ev: Evaluation) -> list[Measured]:
-    """All that the three metrics report, computed once an evaluation."""
+    """Return the agreements that the three metrics report, computed once per evaluation."""
     return ev.once("cca", lambda: list(_measure(ev)))
 
 
@@ -227,14 +227,14 @@ def _compared(space: Space, features: Reals, ids: Ids) -> Agreement:
 def _crossed(
     ev: Evaluation, side: Side, picture: Modality, caption: Modality, features: Reals, ids: Ids
 ) -> Iterator[Made]:
-    """True features beside captions generated from the pictures; features of generated pictures, true captions."""
+    """Yield true features with generated captions, and features of generated pictures with true captions."""
     yield Made("", picture.name, caption.name, features, generated_captions(ev))
     pictures = ev.generate(ev.test.take(ev.item_rows(ROWS)), (caption.name,), picture.name)
     yield Made("", caption.name, picture.name, side.features(pictures), ids)
 
 
 def _drawn(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> Iterator[Made]:
-    """Both decoded from one z of a prior."""
+    """Yield pictures and captions decoded from one z of a prior."""
     for prior in PRIORS:
         try:
             parts = [(side.features(x[picture.name]), x[caption.name]) for x in prior_entries(ev, prior, DRAWS)]
@@ -249,7 +249,28 @@ def _mean(values: Floats) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-@metric("cca", bounds=(-1.0, 1.0))
+CCA = {
+    "mean": "captions as the mean of their word vectors",
+    "sif": "captions as a mean of word vectors in which frequent words weigh less (SIF)",
+    "oracle": "pictures as the features of the oracle",
+    "features": "pictures as the data set's features",
+    "resnet101": "pictures as ResNet-101 features",
+    "unit": "each direction scaled to unit variance instead of as in MMVAE's code",
+}
+
+
+@metric(
+    Description(
+        "CCA",
+        "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
+        "correlation analysis of the true training pairs.",
+        CCA,
+        bounds=(-1.0, 1.0),
+        drawn=("mean",),
+        key=True,
+        ceiling="true pairs",
+    )
+)
 def cca(ev: Evaluation) -> Iterator[Score]:
     """Mean cosine of the projected picture features and sentence vectors of pairs of which one or both are generated.
 
@@ -260,38 +281,57 @@ def cca(ev: Evaluation) -> Iterator[Score]:
     """
     for space, truth, made, found in measured(ev):
         if found is None:
-            yield Score("cca", None, space.variant, made.prior, made.given, made.target, reason=made.reason)
+            yield Score(None, space.variant, made.prior, made.given, made.target, reason=made.reason)
             continue
         value, se = _mean(found.own)
         yield Score(
-            "cca", value, space.variant, made.prior, made.given, made.target, se, len(found.own),
+            value, space.variant, made.prior, made.given, made.target, se, len(found.own),
             float(found.others.mean()), float(truth.own.mean()), _is_control(ev, made), space.note, space.hash,
         )  # fmt: skip
 
 
-@metric("cca_ground_truth", bounds=(-1.0, 1.0))
+@metric(
+    Description(
+        "CCA, ground truth",
+        "The same cosine of the true test pairs: what CCA is to be compared with.",
+        CCA,
+        bounds=(-1.0, 1.0),
+        unranked=("",),
+        drawn=(),
+        columns="pair",
+    )
+)
 def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
     """The same of true test pairs. Chance: the mean over shuffled pairs."""
     for space, truth in {space.variant: (space, truth) for space, truth, _, _ in measured(ev)}.values():
         value, se = _mean(truth.own)
         yield Score(
-            "cca_ground_truth", value, space.variant, target=join(ev.names), se=se, n=len(truth.own),
+            value, space.variant, target=join(ev.names), se=se, n=len(truth.own),
             chance=float(truth.others.mean()), reason=space.note, embedding_hash=space.hash,
         )  # fmt: skip
 
 
-@metric("cca_ratio")
+@metric(
+    Description(
+        "CCA, ratio",
+        "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
+        "generations may exceed it.",
+        CCA,
+        drawn=("", "mean"),
+        ceiling="true pairs",
+    )
+)
 def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     """:func:`cca` over :func:`cca_ground_truth`: what may be compared between spaces. Skipped where truth is chance."""
     for space, truth, made, found in measured(ev):
         skipped = NO_RATIO if not truth.exceeds_shuffled else made.reason if found is None else ""
         if found is None or skipped:
-            yield Score("cca_ratio", None, space.variant, made.prior, made.given, made.target, reason=skipped)
+            yield Score(None, space.variant, made.prior, made.given, made.target, reason=skipped)
             continue
         value, se = ratio(found.own, truth.own, paired=not made.prior)
         chance = float(found.others.mean() / truth.own.mean())
         yield Score(
-            "cca_ratio", value, space.variant, made.prior, made.given, made.target, se, len(found.own), chance, 1.0,
+            value, space.variant, made.prior, made.given, made.target, se, len(found.own), chance, 1.0,
             _is_control(ev, made), space.note, space.hash,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Coherence (Shi et al. 2019, Sec. 4.1): do oracles see the right class in generated entries? Protocol 16."""
+"""Coherence (Shi et al. 2019, Sec. 4.1): agreement of generated entries with their class, by oracles. Protocol 16."""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric
 from mmvae_bench.metrics.priors import PRIORS, prior_entries
 
 Classes = NDArray[np.int64]
@@ -17,13 +17,13 @@ Classes = NDArray[np.int64]
 
 
 def accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
-    """Share of rows with predicted = label, in [0, 1], and its standard error sqrt(p (1 - p) / n)."""
+    """Return the share of rows with predicted = label, in [0, 1], and its standard error sqrt(p (1 - p) / n)."""
     p = float(np.mean(predicted == label))
     return p, math.sqrt(p * (1 - p) / len(label))
 
 
 def macro_accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
-    """Mean over the C classes present in ``label`` of their accuracies a_c, in [0, 1]: balanced accuracy.
+    """Return the mean over the C classes present in ``label`` of their accuracies a_c, in [0, 1]: balanced accuracy.
 
     Its standard error is sqrt(sum_c a_c (1 - a_c) / n_c) / C.
     """
@@ -33,31 +33,31 @@ def macro_accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
 
 
 def majority(label: Classes) -> float:
-    """Share of the most frequent class: the best accuracy without looking."""
+    """Return the share of the most frequent class, the accuracy of the best constant guess."""
     return float(np.bincount(label).max() / len(label))
 
 
 def joint_agreement(predicted: NDArray[np.int64]) -> tuple[float, float]:
-    """Share of draws on which all M oracles agree, predicted [M, N], in [0, 1], and its standard error."""
+    """Return the share of draws on which all M oracles agree, predicted [M, N], in [0, 1], and its standard error."""
     return accuracy((predicted == predicted[0]).all(0).astype(np.int64), np.ones(predicted.shape[1], np.int64))
 
 
 def agreement_by_chance(predicted: NDArray[np.int64]) -> float:
-    """sum_c prod_m p_m(c): agreement of independent draws with the same marginals, predicted [M, N]."""
+    """Return sum_c prod_m p_m(c): agreement of independent draws with the same marginals, predicted [M, N]."""
     size = int(predicted.max()) + 1
     share = np.stack([np.bincount(row, minlength=size) / len(row) for row in predicted])
     return float(share.prod(0).sum())
 
 
 def normalised_entropy(predicted: Classes, classes: int) -> float:
-    """-sum_c p_c log p_c / log C of the predicted classes: 0 where all are one class, 1 where uniform."""
+    """Return -sum_c p_c log p_c / log C of the predicted classes: 0 if all are one class, 1 if uniform."""
     p = np.bincount(predicted, minlength=classes) / len(predicted)
     p = p[p > 0]
     return float(-(p * np.log(p)).sum() / math.log(max(classes, 2))) + 0.0
 
 
 def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
-    """Mean of right [T, N] over tasks and rows; the standard error is over rows, whose tasks are dependent."""
+    """Return the mean of right [T, N] over tasks and rows, and its standard error over rows (tasks are dependent)."""
     row = right.mean(0)
     return float(row.mean()), float(row.std(ddof=1) / math.sqrt(len(row))) if len(row) > 1 else None
 
@@ -66,7 +66,7 @@ def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
 
 
 def class_labels(ev: Evaluation) -> Classes:
-    """Classes of the test rows that are judged.
+    """Return the classes of the judged test rows.
 
     Raises:
         Undefined: If there are none, or none that training and test share (zero-shot splits).
@@ -79,22 +79,47 @@ def class_labels(ev: Evaluation) -> Classes:
 
 
 def judged_labels(ev: Evaluation) -> Classes:
-    """:func:`class_labels`, where there is an oracle to judge by them."""
+    """Return :func:`class_labels`, or raise :class:`Undefined` if there is no oracle."""
     if not ev.oracles:
         raise Undefined("there is no oracle to judge classes")
     return class_labels(ev)
 
 
-@metric("oracle_accuracy", bounds=(0.0, 1.0))
+COHERENCE = {
+    "micro": "over all test rows",
+    "macro": "mean over the classes present",
+    "agreement": "against the oracle's prediction on the source instead of the label",
+}
+
+
+@metric(
+    Description(
+        "Oracle accuracy",
+        "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
+        bounds=(0.0, 1.0),
+        unranked=("",),
+        drawn=(),
+    )
+)
 def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
     """The oracle on the true test entries of each modality: the ceiling. Chance: the share of the largest class."""
     label = judged_labels(ev)
     for name in ev.oracles:
         value, se = accuracy(ev.recognised(name), label)
-        yield Score("oracle_accuracy", value, target=name, se=se, n=len(label), chance=majority(label))
+        yield Score(value, target=name, se=se, n=len(label), chance=majority(label))
 
 
-@metric("cross_coherence", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Cross-coherence",
+        "Share of generated targets that the oracle puts into the class of the modalities given.",
+        COHERENCE,
+        bounds=(0.0, 1.0),
+        drawn=("micro",),
+        key=True,
+        columns="size",
+    )
+)
 def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     """Classes of x_t generated from x_A, t not in A: one z ~ q(z | x_A) a test row, the decoder's mean judged.
 
@@ -106,28 +131,45 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
         for a, t in tasks:
-            yield from across(ev, _rows("cross_coherence", ev, a, t, label))
+            yield from across(ev, _rows(ev, a, t, label))
             if size == 1 and a[0] in ev.oracles:
                 yield from across(ev, [_agreement(ev, a[0], t)])
         if len(ev.names) > 2 and tasks:
             value, se = mean_accuracy(np.stack([ev.predicted(a, t) == label for a, t in tasks]))
-            mean = Score("cross_coherence", value, f"micro {size}", se=se, n=len(label), chance=majority(label))
+            mean = Score(value, f"micro {size}", se=se, n=len(label), chance=majority(label))
             yield from across(ev, [mean])
 
 
-@metric("self_coherence", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Self-coherence",
+        "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
+        COHERENCE,
+        bounds=(0.0, 1.0),
+        drawn=(),
+        columns="size",
+    )
+)
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
-    """Like :func:`cross_coherence` for t in A: does a reconstruction keep its class?"""
+    """Like :func:`cross_coherence` for t in A: agreement of a reconstruction with its class."""
     label = judged_labels(ev)
     for a in ev.subsets:
         for t in a:
             if t in ev.oracles:
-                yield from _rows("self_coherence", ev, a, t, label)
+                yield from _rows(ev, a, t, label)
 
 
-@metric("joint_coherence", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Joint coherence",
+        "Share of draws from the prior whose modalities the oracles put into one class.",
+        {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
+        bounds=(0.0, 1.0),
+        unranked=("entropy",),
+    )
+)
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
-    """Do all oracles see the same class in entries decoded from one z ~ p(z)? Beside it, the classes' ``entropy``.
+    """Agreement of all oracles on entries decoded from one z ~ p(z), and the classes' ``entropy``.
 
     Chance: sum_c prod_m p_m(c) of the predicted marginals; ceiling: the oracles' agreement on true test rows. The prior
     is the model's own and the aggregate posterior's (protocol 17); different priors are never ranked together.
@@ -140,25 +182,25 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
         try:
             judged = [[ev.oracles[m].predict(x[m]) for m in ev.names] for x in prior_entries(ev, prior)]
         except Undefined as reason:
-            yield Score("joint_coherence", None, prior=prior, target=join(ev.names), reason=str(reason))
+            yield Score(None, prior=prior, target=join(ev.names), reason=str(reason))
             continue
         predicted = np.concatenate([np.stack(part) for part in judged], 1)
         (value, se), chance, n = joint_agreement(predicted), agreement_by_chance(predicted), predicted.shape[1]
         spread = normalised_entropy(predicted[0], ev.classes)
-        yield Score("joint_coherence", value, "", prior, "", join(ev.names), se, n, chance, ceiling)
-        yield Score("joint_coherence", spread, "entropy", prior, "", ev.names[0], n=n)
+        yield Score(value, "", prior, "", join(ev.names), se, n, chance, ceiling)
+        yield Score(spread, "entropy", prior, "", ev.names[0], n=n)
 
 
-def _rows(name: str, ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
+def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
     predicted, ceiling, n = ev.predicted(given, target), ev.oracles[target].accuracy, len(label)
     value, se = accuracy(predicted, label)
-    yield Score(name, value, "micro", "", join(given), target, se, n, majority(label), ceiling)
+    yield Score(value, "micro", "", join(given), target, se, n, majority(label), ceiling)
     value, se = macro_accuracy(predicted, label)
-    yield Score(name, value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling)
+    yield Score(value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling)
 
 
 def _agreement(ev: Evaluation, source: str, target: str) -> Score:
     seen = ev.recognised(source)
     value, se = accuracy(ev.predicted((source,), target), seen)
     ceiling, _ = accuracy(ev.recognised(target), seen)
-    return Score("cross_coherence", value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)
+    return Score(value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -13,14 +14,14 @@ from mmvae_bench.metrics.base import Evaluation, Score
 def evaluate(
     ev: Evaluation, names: Sequence[str] | None = None, begin: Callable[[str], None] = lambda _: None
 ) -> list[Score]:
-    """The scores of the named metrics, or of all registered ones, in order.
+    """Return the scores of the named metrics, or of all registered ones, in order.
 
     A metric that the model or the data do not define becomes one skipped row with its reason.
 
     Args:
-        ev: What is scored.
-        names: Of metrics; None is all.
-        begin: Told the name of each before it is computed.
+        ev: Trained model and its data.
+        names: Names of metrics; None means all.
+        begin: Called with the name of each metric before it is computed.
 
     Raises:
         BenchError: If a name is unknown.
@@ -34,25 +35,26 @@ def evaluate(
 
 
 def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
-    """The scores of one metric; what it raises as :class:`Undefined` ends them with a skipped row.
+    """Yield the scores of one metric; an :class:`Undefined` that it raises ends them with a skipped row.
 
-    So does whatever a plug-in's raises but a lack of memory, since its fault is not the training's.
+    So does any error of a plug-in's metric except a lack of memory, because it is not a fault of the training.
     """
     registry.check(name)
     try:
-        yield from map(checked, registry.get(name).compute(ev))
+        for score in registry.get(name).compute(ev):
+            yield checked(replace(score, metric=name))
     except (Undefined, BenchError) as reason:
-        yield Score(name, None, reason=str(reason))
+        yield Score(None, reason=str(reason), metric=name)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         if registry.in_tree(name):
             raise
-        yield Score(name, None, reason=in_a_line(error))
+        yield Score(None, reason=in_a_line(error), metric=name)
 
 
 def checked(score: Score) -> Score:
-    """The score itself, if its value and standard error are finite.
+    """Return the score itself, if its value and standard error are finite.
 
     Raises:
         TrainingFailed: Otherwise.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, across, join, metric, one_each
+from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric, one_each
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.metrics.priors import PRIORS, Prior, prior_entries
 
@@ -62,12 +62,12 @@ def _root(s: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Truth:
-    """What generated entries of a modality are compared with.
+    """True entries of a modality, with which generated ones are compared.
 
     Attributes:
-        read: The oracle's features of entries, [N, F].
-        features: Of the n true test entries, [n, F].
-        ceiling: The distance of n true training entries, or None where there are fewer.
+        read: Function from entries to the oracle's features, [N, F].
+        features: Features of the n true test entries, [n, F].
+        ceiling: Distance of n true training entries, or None where there are fewer.
     """
 
     read: Callable[[Tensor], NDArray[np.float32]]
@@ -85,7 +85,18 @@ class Truth:
         return frechet_distance(made, self.features)
 
 
-@metric("frechet", higher_is_better=False, bounds=(0.0, np.inf))
+@metric(
+    Description(
+        "Fréchet distance",
+        "Between Gaussians fitted to the oracle's features of generated and of as many true test entries: no FID, for "
+        "which Inception's are taken, and comparable within one table alone. The ceiling is the distance of as many "
+        "true training entries.",
+        {"self": "the target being the one given: a perfect copy scores 0"},
+        higher_is_better=False,
+        bounds=(0.0, None),
+        ceiling="true training entries",
+    )
+)
 def frechet(ev: Evaluation) -> Iterator[Score]:
     """:func:`frechet_distance` between n generated entries of a modality and the n true ones of the same test rows.
 
@@ -104,23 +115,21 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
         if read := getattr(ev.oracles.get(name), "features", None):
             truths[name] = _truth(ev, test, name, read)
         else:
-            yield Score(
-                "frechet", None, target=name, reason=f"{name} is judged without features that could be compared"
-            )
+            yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
     for name, truth in truths.items():
         for given in [*conditions(ev.names, name), (name,)]:
             found = truth.distance(truth.read(ev.generate(test, given, name)))
             if given == (name,):
-                yield Score("frechet", found, "self", "", name, name, n=len(test))
+                yield Score(found, "self", "", name, name, n=len(test))
             else:
-                score = Score("frechet", found, "", "", join(given), name, n=len(test), ceiling=truth.ceiling)
+                score = Score(found, "", "", join(given), name, n=len(test), ceiling=truth.ceiling)
                 yield from across(ev, [score])
     for prior in PRIORS if truths else ():
         yield from _drawn(ev, prior, truths, len(test))
 
 
 def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
-    """What is given to generate a target: every subset of the others, or of many modalities the first k of them."""
+    """Return the sets given to generate a target: every subset of the others, or of many modalities the first k."""
     others = tuple(name for name in names if name != target)
     if len(names) > ALL_SUBSETS:
         return [others[:k] for k in range(1, len(others) + 1)]
@@ -134,12 +143,12 @@ def _truth(ev: Evaluation, test: Rows, name: str, read: Callable[[Tensor], NDArr
 
 
 def _drawn(ev: Evaluation, prior: Prior, truths: dict[str, Truth], n: int) -> Iterator[Score]:
-    """Entries decoded from n draws of a prior."""
+    """Yield the distances of entries decoded from n draws of a prior."""
     try:
         parts = [{name: truths[name].read(x[name]) for name in truths} for x in prior_entries(ev, prior, n)]
     except Undefined as reason:
-        yield from (Score("frechet", None, prior=prior, target=name, reason=str(reason)) for name in truths)
+        yield from (Score(None, prior=prior, target=name, reason=str(reason)) for name in truths)
         return
     for name, truth in truths.items():
         found = truth.distance(np.concatenate([part[name] for part in parts]))
-        yield Score("frechet", found, "", prior, "", name, n=n, ceiling=truth.ceiling)
+        yield Score(found, "", prior, "", name, n=n, ceiling=truth.ceiling)

@@ -1,4 +1,4 @@
-"""Linear probe (Shi et al. 2019; Sutter et al. 2021): can the class be read off the latents? Protocol 20."""
+"""Linear probe (Shi et al. 2019; Sutter et al. 2021): classes predicted from latents. Protocol 20."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
 from mmvae_bench.metrics.coherence import accuracy, class_labels, majority
 
 Latent = NDArray[np.float32]
 
 
 def probe(z: Latent, label: NDArray[np.int64], z_test: Latent, most_iterations: int = 100_000) -> NDArray[np.int64]:
-    """Classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
+    """Return classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
     iterations = 1000
     while True:
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=iterations))
@@ -31,11 +31,24 @@ def probe(z: Latent, label: NDArray[np.int64], z_test: Latent, most_iterations: 
 
 
 def probed(ev: Evaluation) -> list[tuple[str, ...]]:
-    """Each modality, and all of them where the paper defines a posterior of all."""
+    """Return each modality, and all of them where the paper defines a posterior of all."""
     return [(name,) for name in ev.names] + ([ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else [])
 
 
-@metric("linear_probe", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Linear probe",
+        "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
+        {
+            "mean": "on the posterior mean",
+            "sample": "on one posterior sample",
+        },
+        bounds=(0.0, 1.0),
+        drawn=("mean",),
+        key=True,
+        coarse="mean of each",
+    )
+)
 def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.
 
@@ -49,4 +62,4 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
         for variant in ("mean", "sample"):
             predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
             value, se = accuracy(predicted, label)
-            yield Score("linear_probe", value, variant, "", join(given), "", se, len(label), majority(label))
+            yield Score(value, variant, "", join(given), "", se, len(label), majority(label))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
 from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
@@ -21,13 +21,13 @@ Names = tuple[str, ...]
 
 
 def mean_and_error(values: torch.Tensor) -> tuple[float, float | None]:
-    """Mean of n values and its standard error sd / sqrt n; None for one value."""
+    """Return the mean of n values and its standard error sd / sqrt n; None for one value."""
     values = values.double()
     return float(values.mean()), float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
 
 
 def quantities(names: Names) -> list[tuple[Names, Names]]:
-    """Pairs (given, target): the joint, each marginal, each conditional of one t given one s.
+    """Return pairs (given, target): the joint, each marginal, each conditional of one t given one s.
 
     For M > 3 a conditional is given all the others, or the rows would grow with M^2.
     """
@@ -37,7 +37,20 @@ def quantities(names: Names) -> list[tuple[Names, Names]]:
     return joint_and_marginals + [((s,), (t,)) for s in names for t in names if s != t]
 
 
-@metric("log_likelihood")
+@metric(
+    Description(
+        "Log-likelihood",
+        "Importance-weighted estimate in nats, mean over test rows.",
+        {
+            "iw": "loose where the effective sample size (table ess) is a few: then orders are of bounds as much as of"
+            " likelihoods",
+            "ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound",
+        },
+        unranked=("ess",),
+        drawn=("iw",),
+        columns="density",
+    )
+)
 def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """log p(x_T) and log p(x_t | x_A) in nats, mean over test rows: variant ``iw100`` with K = 100 samples.
 
@@ -46,7 +59,7 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """
     for prior in PRIORS:
         for given, target in quantities(ev.names):
-            row = Score("log_likelihood", None, f"iw{SAMPLES}", prior, join(given), join(target))
+            row = Score(None, f"iw{SAMPLES}", prior, join(given), join(target))
             try:
                 log_p, ess = estimate(ev, given, target, prior)
             except Undefined as reason:
@@ -59,7 +72,7 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
 
 @torch.no_grad()
 def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int = SAMPLES) -> Estimate:
-    """log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once an evaluation.
+    """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once.
 
     A conditional under ``model`` is the model's own. Under ``aggregate``, and where it is the base class's, it is
     joint - marginal (protocol 18), and these are the estimates of their own rows.

@@ -1,4 +1,4 @@
-"""The aggregate prior: p(z) of every model, also of those that define none (protocol 17)."""
+"""The aggregate prior: a p(z) for every model, including those that define none (protocol 17)."""
 
 import math
 from collections.abc import Iterator

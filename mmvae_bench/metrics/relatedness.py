@@ -1,10 +1,11 @@
-"""Relatedness (Joy et al. 2022, Sec. 4.2 and App. F): are posteriors of related entries closer? Protocol 21.
+"""Relatedness (Joy et al. 2022, Sec. 4.2 and App. F): closeness of posteriors of related entries. Protocol 21.
 
 The paper draws histograms of W2 distances and a matrix over classes; here are three scores of the same distances.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 
 ROWS = 1000
 BINS = 60
@@ -119,31 +120,59 @@ def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
-@metric("relatedness_auroc", bounds=(0.0, 1.0))
+def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
+    """Yield a score without value, and the distances, for each unordered pair of modalities."""
+    for a, b in combinations(ev.names, 2):
+        p = pairs(ev, a, b)
+        yield Score(None, given=a, target=b, n=len(p.label)), p
+
+
+@metric(
+    Description(
+        "Relatedness, AUROC",
+        "Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
+        bounds=(0.0, 1.0),
+        columns="pair",
+        coarse="mean of pairs",
+    )
+)
 def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
     """:func:`auroc` for each unordered pair of modalities."""
-    for a, b in combinations(ev.names, 2):
-        p = pairs(ev, a, b)
-        yield Score("relatedness_auroc", auroc(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.5)
+    for score, p in _each_pair(ev):
+        yield replace(score, value=auroc(p.cost, p.related), chance=0.5)
 
 
-@metric("relatedness_contrast", bounds=(-1.0, 1.0))
+@metric(
+    Description(
+        "Relatedness, contrast",
+        "(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
+        bounds=(-1.0, 1.0),
+        drawn=(),
+        columns="pair",
+        coarse="mean of pairs",
+    )
+)
 def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
     """:func:`contrast` for each unordered pair of modalities."""
-    for a, b in combinations(ev.names, 2):
-        p = pairs(ev, a, b)
-        yield Score("relatedness_contrast", contrast(p.cost, p.related), given=a, target=b, n=len(p.label), chance=0.0)
+    for score, p in _each_pair(ev):
+        yield replace(score, value=contrast(p.cost, p.related), chance=0.0)
 
 
-@metric("relatedness_transport", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Relatedness, transport",
+        "Share of rows that optimal transport (cost W2 squared) matches to a related row.",
+        bounds=(0.0, 1.0),
+        drawn=(),
+        columns="pair",
+        coarse="mean of pairs",
+    )
+)
 def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
     """:func:`transport_match` for each unordered pair of modalities."""
-    for a, b in combinations(ev.names, 2):
-        p = pairs(ev, a, b)
+    for score, p in _each_pair(ev):
         value, chance = transport_match(p.cost, p.label, p.label)
-        n = len(p.label)
-        se = math.sqrt(value * (1 - value) / n)
-        yield Score("relatedness_transport", value, given=a, target=b, se=se, n=n, chance=chance)
+        yield replace(score, value=value, se=math.sqrt(value * (1 - value) / len(p.label)), chance=chance)
 
 
 def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:

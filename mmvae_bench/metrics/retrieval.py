@@ -1,4 +1,4 @@
-"""Retrieval: is the own caption of a picture the nearest in the latent space, and the other way round? Protocol 23."""
+"""Retrieval of a picture's caption among nearest neighbours in the latent space, and the reverse. Protocol 23."""
 
 from collections.abc import Iterator
 from itertools import permutations
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 from mmvae_bench.metrics.relatedness import pairs
 
 DEPTHS = (1, 5, 10)
@@ -20,11 +20,11 @@ Floats = NDArray[np.float64]
 
 
 class Ranks(NamedTuple):
-    """Where each of n queries finds its partner.
+    """Ranks of the partners of n queries.
 
     Attributes:
-        nearer: How many entries of the gallery are nearer than the partner, [n].
-        tied: How many others are as near, [n].
+        nearer: Number of entries of the gallery nearer than the partner, [n].
+        tied: Number of other entries as near as the partner, [n].
     """
 
     nearer: NDArray[np.int64]
@@ -41,7 +41,7 @@ class Ranks(NamedTuple):
 
 
 def partner_ranks(cost: Floats) -> Ranks:
-    """Ranks of the diagonal in each row of cost [n queries, n in the gallery]."""
+    """Return ranks of the diagonal in each row of cost [n queries, n in the gallery]."""
     own = np.diag(cost)[:, None]
     return Ranks((cost < own).sum(1), (cost == own).sum(1) - 1)
 
@@ -50,7 +50,7 @@ def partner_ranks(cost: Floats) -> Ranks:
 
 
 def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks]]:
-    """Query, gallery and ranks by W2."""
+    """Yield query, gallery and ranks by W2."""
     if ev.related != "item":
         raise Undefined("the data set has no true partners: entries of one class are all related")
     if ev.attributes is not None:
@@ -61,7 +61,21 @@ def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks]]:
         yield query, gallery, partner_ranks(cost if query == first else cost.T)
 
 
-@metric("retrieval_recall", bounds=(0.0, 1.0))
+@metric(
+    Description(
+        "Recall@{}",
+        "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
+        "posteriors, of one entry of each test item.",
+        {
+            "1": "k = 1",
+            "5": "k = 5",
+            "10": "k = 10",
+        },
+        bounds=(0.0, 1.0),
+        drawn=("10",),
+        key=True,
+    )
+)
 def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     """Recall at k = 1, 5 and 10 (the variants): share of queries whose partner is among the k nearest of the gallery.
 
@@ -74,12 +88,21 @@ def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
             found, chance = ranks.found(k), min(k / n, 1.0)
             se = float(found.std(ddof=1) / np.sqrt(n))
             yield Score(
-                "retrieval_recall", float(found.mean()), str(k), given=query, target=gallery, se=se, n=n,
+                float(found.mean()), str(k), given=query, target=gallery, se=se, n=n,
                 chance=chance, control=ev.model.cross_is_chance,
             )  # fmt: skip
 
 
-@metric("retrieval_median_rank", higher_is_better=False, bounds=(1.0, np.inf))
+@metric(
+    Description(
+        "Retrieval, median rank",
+        "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
+        "nearest.",
+        higher_is_better=False,
+        bounds=(1.0, None),
+        drawn=(),
+    )
+)
 def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
     """Median over queries of the partner's rank, as in :func:`retrieval_recall`; ties count as their mean rank.
 
@@ -88,6 +111,6 @@ def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
     for query, gallery, ranks in _directions(ev):
         n, value = len(ranks.nearer), float(np.median(ranks.mean))
         yield Score(
-            "retrieval_median_rank", value, given=query, target=gallery, n=n, chance=(n + 1) / 2,
+            value, given=query, target=gallery, n=n, chance=(n + 1) / 2,
             control=ev.model.cross_is_chance,
         )  # fmt: skip

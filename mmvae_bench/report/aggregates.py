@@ -1,14 +1,12 @@
 """One metric over many tasks: interquartile means and mean ranks (protocol 26).
 
-A task is data set x missing pattern x what is scored. Only the summary's scores are aggregated, which are shares or
-cosines everywhere, and only tasks, and seeds of them, that all models of the metric have; chance controls are left out.
+A task is data set x missing pattern x table column. Only the summary's scores are aggregated, which are shares or
+cosines everywhere, and only tasks, and seeds of them, that all models of the metric have. Chance controls are left out.
 """
 
-import csv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,101 +14,83 @@ from numpy.typing import NDArray
 from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Table
-from mmvae_bench.report.words import metric_title
 from mmvae_bench.spec import Missing
 
-
-@dataclass(frozen=True)
-class Ranks:
-    """Models ranked in each block.
-
-    Attributes:
-        mean: Mean rank of each model, 1 the best, ties averaged.
-        blocks: How many.
-    """
-
-    mean: dict[str, float]
-    blocks: int
-
-
-def mean_ranks(scores: NDArray[np.float64], models: Sequence[str]) -> Ranks | None:
-    """Rank models by scores [block, model], the highest first; None below 2 blocks or 2 models."""
-    if min(scores.shape) < 2:
-        return None
-    from scipy import stats
-
-    mean = stats.rankdata(-scores, axis=1).mean(0)
-    return Ranks(dict(zip(models, map(float, mean), strict=True)), len(scores))
-
-
-MIN_CELLS = 20  # task x seed cells; below this no interquartile mean
+MIN_CELLS = 20  # task x seed cells, for an interquartile mean
 RESAMPLES = 5000
-FIELDS = (
-    "metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks",
-)  # fmt: skip
 Stratum = tuple[str, Missing]  # data set, missing pattern
-Columns = dict[str, dict[str, dict[int, float]]]  # what is scored -> model -> seed -> score
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An interquartile mean with the ends of its 95 % interval, None where a task has fewer than 3 seeds."""
-
-    value: float
-    low: float | None
-    high: float | None
+Columns = dict[str, dict[str, dict[int, float]]]  # column -> model -> seed -> score
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One metric over tasks.
+    """One metric of one model over tasks: a row of ``aggregates.csv``.
 
     Attributes:
-        tasks: Tasks that all models share, ``of`` those that any model has.
-        cells: Task x seed cells, the same number for each model.
-        iqm: Of each model; empty below 20 cells.
-        ranks: Over blocks: data set x direction after training on complete data (ratio 0), averaged over seeds.
+        tasks: Number of tasks that all models share.
+        of: Number of tasks that any model has.
+        cells: Number of task x seed cells, the same for each model.
+        iqm: Interquartile mean; None below 20 cells.
+        low: Lower end of its 95 % interval, None where a task has fewer than 3 seeds.
+        high: Upper end of that interval.
+        mean_rank: Mean rank over blocks, 1 the best, ties averaged; None below 2 blocks.
+        blocks: Number of blocks: data set x direction after training on complete data, averaged over seeds.
     """
 
     metric: str
     variant: str
     prior: str
-    models: list[str]
+    model: str
     tasks: int
     of: int
     cells: int
-    iqm: dict[str, Estimate]
-    ranks: Ranks | None
-
-    @property
-    def title(self) -> str:
-        """``Cross-coherence (micro)``."""
-        return metric_title(self.metric, self.variant, self.prior)
+    iqm: float | None
+    low: float | None
+    high: float | None
+    mean_rank: float | None
+    blocks: int | None
 
 
-def aggregate(tables: Sequence[Table]) -> list[Aggregate]:
-    """Aggregate each of the summary's scores for which two models have cells or blocks enough."""
+def aggregate(tables: Sequence[Table]) -> dict[str, list[Aggregate]]:
+    """Aggregate each of the summary's scores for which two models have enough cells or blocks: title -> models."""
     keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
-    found = [_aggregate(key, [t for t in tables if (t.metric, t.variant, t.prior) == key]) for key in keys]
-    return [one for one in found if len(one.models) > 1 and (one.iqm or one.ranks)]
+    families = [[t for t in tables if (t.metric, t.variant, t.prior) == key] for key in keys]
+    found = {family[0].title: list(_aggregate(family)) for family in families if family}
+    return {
+        title: models
+        for title, models in found.items()
+        if len(models) > 1 and (models[0].iqm is not None or models[0].blocks)
+    }
 
 
-def _aggregate(key: tuple[str, str, str], tables: Sequence[Table]) -> Aggregate:
+def _aggregate(tables: Sequence[Table]) -> Iterator[Aggregate]:
     scored = _scored(tables)
     models = list(dict.fromkeys(label for columns in scored.values() for row in columns.values() for label in row))
     strata = {stratum: x for stratum, columns in scored.items() if (x := _shared(columns, models)).size}
-    cells = sum(x[0].size for x in strata.values())
-    iqm = {}
-    if cells >= MIN_CELLS:
-        iqm = {model: interquartile_mean([x[i] for x in strata.values()]) for i, model in enumerate(models)}
-    blocks = [x.mean(-1).T for (_, missing), x in strata.items() if missing.ratio == 0]
-    ranks = mean_ranks(np.concatenate(blocks), models) if blocks else None
-    tasks = sum(x.shape[1] for x in strata.values())
-    return Aggregate(*key, models, tasks, sum(map(len, scored.values())), cells, iqm, ranks)
+    tasks, cells = sum(x.shape[1] for x in strata.values()), sum(x[0].size for x in strata.values())
+    blocks = [x.mean(-1) for (_, missing), x in strata.items() if missing.ratio == 0]
+    ranks = mean_ranks(np.concatenate(blocks, axis=1)) if blocks else None
+    n_blocks = sum(x.shape[1] for x in blocks)
+    for i, model in enumerate(models):
+        iqm = interquartile_mean([x[i] for x in strata.values()]) if cells >= MIN_CELLS else (None, None, None)
+        rank = (None, None) if ranks is None else (float(ranks[i]), n_blocks)
+        yield Aggregate(
+            tables[0].metric, tables[0].variant, tables[0].prior, model, tasks, sum(map(len, scored.values())), cells,
+            *iqm, *rank,
+        )  # fmt: skip
+
+
+def mean_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Rank models by scores [model, block], the highest first: [model]. None below 2 blocks or 2 models."""
+    if min(scores.shape) < 2:
+        return None
+    from scipy import stats
+
+    return np.asarray(stats.rankdata(-scores, axis=0).mean(1))
 
 
 def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
-    """What may be compared."""
+    """Return the scores that may be compared."""
     found: dict[Stratum, Columns] = defaultdict(dict)
     for table in tables:
         for c in (c for c in table.columns if c in table.comparable):
@@ -120,66 +100,53 @@ def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
 
 
 def _shared(columns: Columns, models: Sequence[str]) -> NDArray[np.float64]:
-    """Scores [model, direction, seed] of the directions and seeds that all models have; empty if there are none."""
+    """Return scores [model, direction, seed] of the directions and seeds that all models have; empty if none."""
     full = [row for row in columns.values() if models and row.keys() == set(models)]
     seeds = set.intersection(*(set(by_seed) for row in full for by_seed in row.values())) if full else set()
     return np.array([[[row[m][seed] for seed in sorted(seeds)] for row in full] for m in models], dtype=np.float64)
 
 
-def interquartile_mean(strata: Sequence[NDArray[np.float64]]) -> Estimate:
-    """Mean of the middle half of all scores, and its stratified bootstrap interval (Agarwal et al. 2021).
+def interquartile_mean(strata: Sequence[NDArray[np.float64]]) -> tuple[float, float | None, float | None]:
+    """Return the mean of the middle half of all scores, and the ends of its stratified bootstrap interval.
 
-    The interval's ends are percentiles over 5000 resamplings of the seeds within each stratum. The directions of a seed
-    are drawn together: they are one run's. Of few seeds it is too narrow, as any bootstrap is, by about sqrt(1 - 1/n):
-    in simulations it covered 85 % of the time with 3 seeds, 88 % with 5, 92 % with 10.
+    After Agarwal et al. 2021: the ends are percentiles over 5000 resamplings of the seeds within each stratum, None if
+    a stratum has fewer than 3 seeds. The directions of a seed come from one run and are drawn together. With few seeds
+    the interval is too narrow, as any bootstrap, by about sqrt(1 - 1/n): in simulations it covered 85 % with 3 seeds,
+    88 % with 5, 92 % with 10.
 
     Args:
-        strata: Of each data set x missing pattern, a model's scores [direction, seed].
+        strata: Scores of a model [direction, seed] for each data set x missing pattern.
     """
     from scipy import stats
 
     value = float(stats.trim_mean(np.concatenate([x.ravel() for x in strata]), 0.25))
     if min(x.shape[1] for x in strata) < MIN_SEEDS:
-        return Estimate(value, None, None)
+        return value, None, None
     rng = np.random.default_rng(0)
     drawn = [x[:, rng.integers(x.shape[1], size=(RESAMPLES, x.shape[1]))] for x in strata]
     flat = np.concatenate([np.moveaxis(x, 1, 0).reshape(RESAMPLES, -1) for x in drawn], axis=1)
     low, high = np.quantile(stats.trim_mean(flat, 0.25, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high))
+    return value, float(low), float(high)
 
 
-def rows(aggregates: Sequence[Aggregate]) -> list[dict[str, str]]:
-    """The page's table: a row a metric and model."""
+def rows(aggregates: Mapping[str, Sequence[Aggregate]]) -> list[dict[str, str]]:
+    """Return the table of the page, one row per metric and model."""
     return [
         {
-            "score": a.title,
-            "model": model,
-            "interquartile mean": _text(a.iqm.get(model)),
+            "score": title,
+            "model": a.model,
+            "interquartile mean": _text(a),
             "tasks": f"{a.tasks} of {a.of}",
             "task x seed cells": str(a.cells),
-            "mean rank": f"{a.ranks.mean[model]:.2f}" if a.ranks else "-",
-            "blocks": str(a.ranks.blocks) if a.ranks else "-",
+            "mean rank": "-" if a.mean_rank is None else f"{a.mean_rank:.2f}",
+            "blocks": str(a.blocks or "-"),
         }
-        for a in aggregates
-        for model in a.models
+        for title, models in aggregates.items()
+        for a in models
     ]
 
 
-def _text(estimate: Estimate | None) -> str:
-    if estimate is None:
+def _text(a: Aggregate) -> str:
+    if a.iqm is None:
         return "-"
-    ends = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.value:.3f}{ends}"
-
-
-def write_aggregates(aggregates: Sequence[Aggregate], path: Path) -> None:
-    """The same in full precision, as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FIELDS)
-        for a in aggregates:
-            for model in a.models:
-                where = [a.metric, a.variant, a.prior, model, a.tasks, a.of, a.cells]
-                iqm = [e.value, e.low, e.high] if (e := a.iqm.get(model)) else [None] * 3
-                ranks = [a.ranks.mean[model], a.ranks.blocks] if a.ranks else [None] * 2
-                writer.writerow([*where, *iqm, *ranks])
+    return f"{a.iqm:.3f}" + ("" if a.low is None else f" [{a.low:.3f}, {a.high:.3f}]")

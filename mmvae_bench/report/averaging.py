@@ -1,4 +1,4 @@
-"""From rows to tables: what is averaged, what is marked, what is refused (protocol 16, 17, 25, 26)."""
+"""From rows to tables: averages over seeds and directions, marks, and refusals (protocol 16, 17, 25, 26)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,14 +9,21 @@ import numpy as np
 import pandas as pd
 
 from mmvae_bench.errors import BenchError
+from mmvae_bench.metrics import Description
 from mmvae_bench.report.comparisons import mark
+from mmvae_bench.report.select import Selection
 from mmvae_bench.report.statistics import summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table
-from mmvae_bench.report.words import METRICS, coarse_direction, direction, is_ranked
 from mmvae_bench.spec import Missing
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
-OVER_DIRECTIONS = r"micro \d+"  # means over directions: tables make them from their parts
+ORDER = (  # of metrics on the page; all others follow
+    "attributes_strict", "attributes_features", "cross_coherence", "self_coherence", "joint_coherence", "cca",
+    "cca_ratio", "cca_ground_truth", "retrieval_recall", "retrieval_median_rank", "caption_quality", "linear_probe",
+    "relatedness_auroc", "relatedness_contrast", "relatedness_transport", "frechet", "log_likelihood",
+    "oracle_accuracy",
+)  # fmt: skip
+OVER_DIRECTIONS = r"micro \d+"  # means over directions, which tables compute from their parts
 FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "missing"]
 Key = tuple[str, str, str, str]  # group, metric, variant, prior
@@ -24,7 +31,7 @@ TASK = [*FAMILY, "given", "target", "missing"]
 
 
 class Scored(NamedTuple):
-    """What of a row goes into its cell."""
+    """Fields of a row that its cell needs."""
 
     seed: int
     value: float
@@ -35,35 +42,36 @@ class Scored(NamedTuple):
     se: float
 
 
-def build_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
+def build_tables(selection: Selection) -> list[Table]:
     """Return all tables: by data set, metric, variant, prior and scheme, ratio 0 under every scheme.
 
     Raises:
         BenchError: If rows of one cell were scored on different data, by different oracles or embeddings.
     """
-    return [part for table in whole_tables(frame, labels) for part in by_scheme(table)]
+    return [part for table in whole_tables(selection) for part in by_scheme(table)]
 
 
-def whole_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[Table]:
-    """The same, each table over all schemes.
+def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]:
+    """Return the tables of all metrics, or of one, each over all schemes.
 
     Raises:
-        BenchError: As :func:`build_tables`.
+        BenchError: See :func:`build_tables`.
     """
+    frame = selection.frame if metric is None else selection.frame[selection.frame["metric"] == metric]
     refuse_mixed(frame)
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
     keys: list[Key] = list(ok[FAMILY].drop_duplicates().itertuples(index=False, name=None))
-    groups, order = list(ok["group"].unique()), [*METRICS, *ok["metric"].unique()]
+    groups, order = list(ok["group"].unique()), [*ORDER, *ok["metric"].unique()]
     keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1]), key[2] != ""))  # the metric itself first
     families = dict(list(frame.groupby(["group", "metric"], sort=False)))  # few rows to search for each table
-    return [build_table(key, families[key[:2]], labels) for key in keys]
+    return [build_table(key, families[key[:2]], selection.labels, selection.metrics[key[1]]) for key in keys]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Check that what would be averaged has one configuration, one data set, one oracle and one embedding.
+    """Check that rows of one cell have the same configuration, data, oracle and embedding.
 
     Raises:
-        BenchError: If not; names the cell and what differs.
+        BenchError: If they differ; names the cell and the difference.
     """
     cells = frame[frame["status"] == "ok"].groupby([*TASK, "entrant"], sort=False)
     for column in ("config_id", *HASHES):
@@ -71,35 +79,37 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
         for key in kinds.index[kinds > 1]:
             cell, values = dict(zip([*TASK, "entrant"], key, strict=True)), cells.get_group(key)[column].unique()
             raise BenchError(
-                f"cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
+                f"Cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
                 f"{cell['target']}, {cell['missing'].text}): its rows differ in {column} "
-                f"({', '.join(sorted(map(str, values)))}); run the suite again with --overwrite always"
+                f"({', '.join(sorted(map(str, values)))}). Run the suite again with --overwrite always."
             )
 
 
-def build_table(key: Key, frame: pd.DataFrame, labels: Sequence[str], *, coarse: bool = False) -> Table:
-    """One metric's table over all schemes.
+def build_table(
+    key: Key, frame: pd.DataFrame, labels: Sequence[str], about: Description, *, coarse: bool = False
+) -> Table:
+    """Return one metric's table over all schemes.
 
     Args:
         key: Group, metric, variant, prior.
-        frame: Tidy rows, of which the table takes its own.
-        labels: The order of models.
+        frame: Tidy rows of that metric on that data set.
+        labels: Models in the order of the rows.
+        about: Description of the metric.
         coarse: Average over modalities where there are more than two, for the summary.
     """
-    group, metric, variant, prior = key
-    frame = frame[(frame["group"] == group) & (frame["metric"] == metric)]
+    _, _, variant, prior = key
     rows = frame[(frame["variant"] == variant) & (frame["prior"] == prior) & ~_is_skip(frame)]
-    rows = _with_columns(rows, coarse=coarse)
+    rows = _with_columns(rows, about, coarse=coarse)
     columns = _columns(rows)
     cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (frame["entrant"] == label).any()}
     ok = rows[rows["status"] == "ok"]  # the others know no direction
-    better = (1 if bool(ok["higher_is_better"].iloc[0]) else -1) if is_ranked(metric, variant) else 0
+    better = (1 if bool(ok["higher_is_better"].iloc[0]) else -1) if about.is_ranked(variant) else 0
     _fill(cells, rows, better)
     _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])])
     comparable = _comparable(ok)
     marked = mark(cells, comparable, better)
     limits = _limits(ok, "chance"), _limits(ok, "ceiling")
-    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable))
+    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable), about)
 
 
 def by_scheme(table: Table) -> Iterator[Table]:
@@ -111,23 +121,23 @@ def by_scheme(table: Table) -> Iterator[Table]:
 
 
 def _is_skip(frame: pd.DataFrame) -> "pd.Series[bool]":
-    """Rows that say that a whole metric is not defined for a run: no value, no direction."""
+    """Return the rows without value and direction: a whole metric is not defined for a run."""
     return (frame["status"] != "ok") & (frame["given"] == "") & (frame["target"] == "")
 
 
 def _note_skips(cells: Cells, skips: pd.DataFrame) -> None:
-    """Give the reason in the empty cells of the runs concerned."""
+    """Write the reason into the empty cells of the runs concerned."""
     for label, missing, reason in zip(*(skips[n] for n in ("entrant", "missing", "reason")), strict=True):
         for column, cell in cells.get(label, {}).items():
             if column.missing == missing and cell == Cell():
                 cells[label][column] = Cell(note=reason)
 
 
-def _with_columns(rows: pd.DataFrame, *, coarse: bool) -> pd.DataFrame:
+def _with_columns(rows: pd.DataFrame, about: Description, *, coarse: bool) -> pd.DataFrame:
     """Add ``column``, the text of what is scored; rows that have none are left out."""
     names = {name for side in ("given", "target") for text in rows[side].unique() for name in text.split("+")}
-    count, name = len(names - {""}), coarse_direction if coarse else direction
-    text = [name(*row, count) for row in zip(rows["metric"], rows["given"], rows["target"], strict=True)]
+    count = len(names - {""})
+    text = [about.column(*row, count, coarse=coarse) for row in zip(rows["given"], rows["target"], strict=True)]
     return rows.assign(column=pd.Series(text, rows.index, dtype=object)).dropna(subset="column")
 
 
@@ -145,7 +155,7 @@ def in_order(patterns: Iterable[Missing]) -> list[Missing]:
 
 
 def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
-    """Average what belongs together."""
+    """Average the rows of each cell."""
     largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
     parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
@@ -158,7 +168,7 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
 
 
 def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
-    """Average one cell; a seed counts only if all the directions that the column is a mean of are there."""
+    """Average one cell. A seed counts only if all directions of the column were scored."""
     by_seed: dict[int, list[Scored]] = defaultdict(list)
     for row in rows:
         if row.status == "ok" and np.isfinite(row.value):
@@ -175,10 +185,10 @@ def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
 
 
 def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
-    """Whether the rows of some seeds are not beyond their own chance levels; False where one has none.
+    """Return whether the rows of some seeds are not above their chance levels; False where one has none.
 
-    Two things may put them there by luck: the test rows, which all seeds share, so that more seeds make their error no
-    smaller, and the seeds.
+    A score may exceed chance by luck of the test rows or of the seeds. All seeds share the test rows, so more seeds do
+    not reduce that error.
     """
     gaps = summarise([float(np.mean([row.value - row.chance for row in part])) * better for part in seeds])
     errors = [row.se for part in seeds for row in part if np.isfinite(row.se)]
@@ -192,13 +202,13 @@ def _remark(rows: Sequence[Scored]) -> str:
 
 
 def _comparable(ok: pd.DataFrame) -> list[Column]:
-    """Columns whose models were all scored on the same data by the same oracles and embeddings: a best is marked."""
+    """Return the columns whose models were all scored on the same data by the same oracles and embeddings."""
     kinds = ok.groupby([*COLUMN, "given", "target"], sort=False)[list(HASHES)].nunique().max(axis=1)
     most = kinds.groupby(level=[0, 1], sort=False).max()
     return [Column(*where) for where, n in most.items() if n == 1]  # type: ignore[misc]
 
 
 def _limits(ok: pd.DataFrame, name: str) -> dict[Column, tuple[float, float]]:
-    """The least and the greatest chance level (or ceiling) of each column that has one."""
+    """Return the least and greatest chance level (or ceiling) of each column that has one."""
     ends = ok.dropna(subset=name).groupby(COLUMN, sort=False)[name].agg(["min", "max"])
     return {Column(*where): (float(low), float(high)) for where, low, high in ends.itertuples(name=None)}

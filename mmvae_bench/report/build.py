@@ -1,14 +1,13 @@
-"""``mmvae-bench report``: everything that is written, in order."""
+"""``mmvae-bench report``: write all tables, figures and the page."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.report.aggregates import aggregate, write_aggregates
+from mmvae_bench.report.aggregates import Aggregate, aggregate
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.comparisons import Comparison
 from mmvae_bench.report.facts import warnings
@@ -20,10 +19,10 @@ from mmvae_bench.report.figures.samples import embeddings, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.figures.time import against_time
 from mmvae_bench.report.page import render_page
-from mmvae_bench.report.published import Section, beside, write_beside
-from mmvae_bench.report.render import hidden, to_csv, to_latex, to_markdown
+from mmvae_bench.report.published import Section, beside, beside_csv
+from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slug
-from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
+from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.store.store import COLUMNS, Store
 
@@ -31,19 +30,19 @@ PAIRS = (
     "data_set", "metric", "column", "missing_scheme", "missing_ratio", "incomplete", "better", "worse", "difference",
     "half_width", "n", "p", "p_holm", "smallest_p", "claim",
 )  # fmt: skip
-WRITTEN = ".report-files"  # what the last report wrote, so that the next one can take away what is out of date
+WRITTEN = ".report-files"  # list of the files of the last report, so that the next one can delete those out of date
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What was written.
+    """Files of a report.
 
     Attributes:
-        page: The HTML page.
-        files: Every file.
-        summary: The summary table, as text of at most 120 columns.
-        pictures: The figures, in the page's order.
-        published: What papers printed, beside ours.
+        page: HTML page.
+        files: All files.
+        summary: Summary table as text of at most 120 columns.
+        pictures: Figures in the order of the page.
+        published: Published numbers beside ours.
     """
 
     page: Path
@@ -57,18 +56,18 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     """Write tables, figures and the page of a plan's stored runs.
 
     Args:
-        store: Where the runs are.
-        plan: ``name``, ``title``, ``run_ids``, ``skipped`` and ``command``, as the store keeps it.
-        out: The folder of all reports; this one goes to its folder named after the plan.
-        public: Leave out pictures of data that may not be published.
+        store: Results folder with the runs.
+        plan: Stored plan: ``name``, ``title``, ``run_ids``, ``skipped`` and ``command``.
+        out: Folder of all reports; this one is written to a subfolder named after the plan.
+        public: True leaves out pictures of data that may not be published.
 
     Raises:
-        BenchError: If no run is stored, one is broken, or a cell would mix what must not be averaged.
+        BenchError: If no run is stored, one is broken, or a cell would average scores of different settings.
     """
     selection = select(store, plan, public=public)
-    tables = build_tables(selection.frame, selection.labels)
-    summaries = summarise_groups(selection.frame, selection.groups, selection.labels)
-    comparisons = [comparison for summary in summaries for comparison in compare(summary)]
+    tables = build_tables(selection)
+    summaries = summarise_groups(selection)
+    comparisons = [comparison for summary in summaries for comparison in compare_summary(summary)]
     aggregates, sections = aggregate(tables), beside(selection)
     folder = Path(out) / slug(str(plan.get("name") or "report"))
     _clear(folder)
@@ -77,9 +76,10 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
         folder / name for name in ("index.html", "scores.csv", "comparisons.csv", "aggregates.csv", "published.csv")
     )
     selection.rows[list(COLUMNS)].to_csv(scores, index=False)
-    _write_comparisons(comparisons, pairs)
-    write_aggregates(aggregates, totals)
-    write_beside(sections, published)
+    pairs.write_text(csv_text(PAIRS, _comparison_rows(comparisons)), encoding="utf-8")
+    every = [astuple(a) for models in aggregates.values() for a in models]
+    totals.write_text(csv_text([field.name for field in fields(Aggregate)], every), encoding="utf-8")
+    published.write_text(beside_csv(sections), encoding="utf-8")
     page.write_text(
         render_page(plan, selection, summaries, _shown(comparisons), tables, pictures, aggregates, sections),
         encoding="utf-8",
@@ -92,13 +92,13 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
 
 
 def _slugs(groups: Sequence[str]) -> dict[str, str]:
-    """A file name of each data set, numbered where two would be the same."""
+    """Return a file name for each data set, numbered where two would be the same."""
     names = [slug(group) for group in groups]
     return {g: n if names.count(n) == 1 else f"{n}_{i}" for i, (g, n) in enumerate(zip(groups, names, strict=True))}
 
 
 def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[], Iterator[Plot]]]:
-    """All figures, in the page's order: calls that make one or a few of them, in any process."""
+    """Yield calls that each draw a few figures in any process, in the order of the page."""
     looks, slugs = palette(selection.labels), _slugs(selection.groups)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
         yield partial(curves, list(schemes), looks, slugs)
@@ -126,25 +126,21 @@ def _write_tables(tables: Sequence[Table], folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _write_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
-    """All pairs of models on the summary's columns."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(PAIRS)
-        for c in comparisons:
-            d, at = c.difference, c.column
-            where = [c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse]
-            writer.writerow([*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim)])
+def _comparison_rows(comparisons: Sequence[Comparison]) -> Iterator[Sequence[object]]:
+    for c in comparisons:
+        d, at = c.difference, c.column
+        where = (c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse)
+        yield (*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim))
 
 
 def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Those of the best model of each column; the rest are in the CSV."""
+    """Return the comparisons of the best model of each column; the CSV has the others."""
     beaten = {(c.group, c.metric, c.column, c.worse) for c in comparisons}
     return [c for c in comparisons if (c.group, c.metric, c.column, c.better) not in beaten]
 
 
 def _clear(folder: Path) -> None:
-    """Take away what the last report wrote here, and nothing else."""
+    """Delete the files of the last report, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / WRITTEN
     for line in record.read_text(encoding="utf-8").splitlines() if record.exists() else ():

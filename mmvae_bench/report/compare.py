@@ -21,11 +21,11 @@ from mmvae_bench.report.tables import Column, Table
 from mmvae_bench.store.store import Store
 
 LEGEND = (
-    "A and B: means over the n seeds that both have. A - B: their mean difference ± half width of its paired 95 % "
-    "t-interval (none below 3 seeds). p: paired t-test. Holm: that p adjusted for all pairs of the plan's models in "
-    "the table column (one score, one missing pattern). least p: the smallest that a sign-flip test on n pairs reaches."
+    "A and B: means over the n seeds that both have. A - B: mean difference ± half width of its paired 95 % t-interval "
+    "(none below 3 seeds). p: paired t-test. Holm: p adjusted for all pairs of the plan's models in the table column "
+    "(one score, one missing pattern). least p: the smallest p that a sign-flip test on n pairs can reach."
 )
-CLAIMED = "better: the order that may be claimed: the interval excludes 0, and one of the two is above chance."
+CLAIMED = "better: the model that may be called better: the interval excludes 0, and one of the two is above chance."
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Line:
     """Two models in one table column.
 
     Attributes:
-        score: The metric's name; ``decimals`` are shown of it.
-        a: Mean of A over the shared seeds; ``b`` likewise.
+        score: Name of the metric.
+        decimals: Number of digits shown after the point.
+        a: Mean of A over the shared seeds.
+        b: Mean of B over the shared seeds.
         difference: A - B.
-        holm: Its p after Holm's adjustment for all pairs of the column; None if there is no p or one is a control.
-        better: ``A`` or ``B`` where that order may be claimed, else empty.
+        holm: p after Holm's adjustment for all pairs of the column; None if there is no p or one model is a control.
+        better: ``A`` or ``B`` where that model may be called better, else empty.
     """
 
     group: str
@@ -55,48 +57,48 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
     """Return the comparison of two models of a plan as text of at most 120 columns.
 
     Args:
-        store: Where the runs are.
-        plan: As the store keeps it.
-        a: A model's label, as the tables print it.
-        b: Another.
-        metric: A metric's name, for all its tables; by default the summary's scores.
+        store: Results folder with the runs.
+        plan: Stored plan.
+        a: Label of model A, as the tables print it.
+        b: Label of model B.
+        metric: Name of a metric, for all its tables; by default the summary's scores.
 
     Raises:
-        BenchError: If a name is unknown, the names are one, or the two share no seed in any column.
+        BenchError: If a name is unknown, both names are the same, or the two share no seed in any column.
     """
     selection = select(store, plan)
     failed = {run.label for run in selection.failed} - set(selection.labels)
     for name in (a, b):
         if name in failed:
-            raise BenchError(f"all runs of '{name}' in this plan failed; mmvae-bench status says why")
+            raise BenchError(f"All runs of '{name}' in this plan failed. For the reasons: mmvae-bench status.")
     known: Registry[str] = Registry("model in this plan", dict.fromkeys(selection.labels, ""))
     if known.check(a) == known.check(b):
-        raise BenchError(f"'{a}' is both A and B; name two models of: {', '.join(selection.labels)}")
+        raise BenchError(
+            f"Cannot compare '{a}' with itself. Name two different models of: {', '.join(selection.labels)}."
+        )
     tables = _tables(selection, metric)
     lines = [line for score, table in tables for column in table.columns if (line := _line(score, table, column, a, b))]
     if not lines:
         for name in (a, b):
             if not any(cell.score for _, table in tables for cell in table.cells.get(name, {}).values()):
-                raise BenchError(f"'{name}' has no such score; the tables of mmvae-bench report say why")
+                raise BenchError(f"'{name}' has no such score. For the reason, see the tables of mmvae-bench report.")
         raise BenchError(
-            f"'{a}' and '{b}' share no seed in any column that may be compared; run both with the same seeds, "
-            "as in: mmvae-bench run --models A B --seeds 3"
+            f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
+            "mmvae-bench run --models A B --seeds 3."
         )
     return to_text(lines, a, b)
 
 
 def _tables(selection: Selection, metric: str | None) -> list[tuple[str, Table]]:
-    """What is compared, each with its name."""
-    frame, labels = selection.frame, selection.labels
+    """Return the tables to compare, each with its name."""
     if metric is None:
-        return [part for summary in summarise_groups(frame, selection.groups, labels) for part in summary.parts]
-    names: Registry[str] = Registry("metric in this plan", dict.fromkeys(frame["metric"].unique(), ""))
-    names.check(metric)
-    return [(table.title, table) for table in whole_tables(frame[frame["metric"] == metric], labels)]
+        return [part for summary in summarise_groups(selection) for part in summary.parts]
+    names: Registry[str] = Registry("metric in this plan", dict.fromkeys(selection.metrics, ""))
+    return [(table.title, table) for table in whole_tables(selection, names.check(metric))]
 
 
 def _line(score: str, table: Table, column: Column, a: str, b: str) -> Line | None:
-    """None where the two share no seed or may not be compared."""
+    """Return a line, or None where the two share no seed or may not be compared."""
     x, y = (table.cells[label][column].by_seed if label in table.cells else {} for label in (a, b))
     difference = paired_difference(x, y) if column in table.comparable else None
     if difference is None:
@@ -110,7 +112,7 @@ def _line(score: str, table: Table, column: Column, a: str, b: str) -> Line | No
 
 
 def to_text(lines: Sequence[Line], a: str, b: str) -> str:
-    """One table a data set, and what its columns are."""
+    """Return one table per data set, and the meaning of its columns."""
     out = io.StringIO()
     console = Console(file=out, width=WIDTH, markup=False, highlight=False, emoji=False, color_system=None)
     console.print(f"A = {a}\nB = {b}")

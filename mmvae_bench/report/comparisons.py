@@ -1,4 +1,4 @@
-"""Pairs of models: what their shared seeds say of the order in one table column (protocol 26)."""
+"""Pairs of models in one table column, compared on their shared seeds (protocol 26)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,14 +9,14 @@ from mmvae_bench.report.tables import Cell, Cells, Column, Table
 
 
 def mark(cells: Cells, columns: Sequence[Column], better: int) -> Cells:
-    """Mark the best of each column that is beyond chance, its equals at the precision shown, and the undecided.
+    """Mark in each column the best model above chance, its equals at the precision shown, and the undecided ones.
 
-    One model alone is no best, and there is none where models have other seeds: means over those say nothing of order.
+    Nothing is marked where there is one model only, or where models were run with different seeds.
 
     Args:
-        cells: Those of a table.
-        columns: Where models may be compared.
-        better: As :class:`Table`'s; with 0 nothing is marked.
+        cells: Cells of a table.
+        columns: Columns in which models may be compared.
+        better: See :class:`Table`; with 0 nothing is marked.
     """
     marked = {label: dict(row) for label, row in cells.items()}
     for column in columns if better else ():
@@ -28,24 +28,24 @@ def mark(cells: Cells, columns: Sequence[Column], better: int) -> Cells:
 
 
 def ranked(cells: Cells, column: Column) -> dict[str, Cell]:
-    """The scored cells of a column by model, without chance controls."""
+    """Return the scored cells of a column by model, without chance controls."""
     return {label: row[column] for label, row in cells.items() if row[column].score and not row[column].control}
 
 
 def same_seeds(shown: Mapping[str, Cell]) -> bool:
-    """Whether all cells are means over the same seeds."""
+    """Return whether all cells are means over the same seeds."""
     return len({frozenset(cell.by_seed) for cell in shown.values()}) <= 1
 
 
 def _mark(shown: dict[str, Cell], better: int) -> dict[str, Cell]:
-    """The cells of one column that are beyond chance, marked."""
+    """Return the cells of one column that are above chance, marked."""
     fit = {name: (cell, cell.score.mean * better) for name, cell in shown.items() if cell.score and not cell.at_chance}
     first, most = max(fit.values(), key=lambda pair: pair[1], default=(Cell(), 0.0))
     return {label: _beside(first, most, cell, mean) for label, (cell, mean) in fit.items()}
 
 
 def _beside(first: Cell, most: float, cell: Cell, mean: float) -> Cell:
-    """A cell beside the best one; two that are told apart are never both the best, however they are rounded."""
+    """Mark a cell next to the best one. A significant difference leaves it unmarked, even if rounding hides it."""
     difference = paired_difference(first.by_seed, cell.by_seed)
     if difference is None or difference.excludes_zero:
         return cell
@@ -59,8 +59,8 @@ class Comparison:
 
     Attributes:
         difference: ``better`` - ``worse``.
-        claim: Whether an order may be claimed: the interval excludes 0 and one of the two is above chance.
-        holm: The paired t-test's p after Holm's adjustment for all pairs of the column, None below 3 shared seeds.
+        claim: True if an order may be claimed: the interval excludes 0 and one of the two is above chance.
+        holm: p of the paired t-test after Holm's adjustment for all pairs of the column, None below 3 shared seeds.
     """
 
     group: str
@@ -74,9 +74,9 @@ class Comparison:
 
 
 def compare_column(table: Table, column: Column) -> list[Comparison]:
-    """All pairs of ranked models that share a seed, the one with the better mean first; none if it is not comparable.
+    """Return all pairs of ranked models that share a seed, the better mean first; none if they may not be compared.
 
-    Without a direction (``table.better`` 0) the order is the table's, and none is claimed.
+    Without a direction (``table.better`` 0) pairs are in the table's order, and no order is claimed.
     """
     found = list(_pairs(table, column)) if column in table.comparable else []
     adjusted = holm([c.difference.p for c in found])

@@ -1,4 +1,4 @@
-"""What was run, at what cost, from what: facts for the page, read from the runs' records."""
+"""Facts for the page, read from the runs' records: settings, costs, skipped and failed runs, provenance."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,12 +9,11 @@ import pandas as pd
 from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.report.words import metric_title
 from mmvae_bench.spec import Missing
 
 
 def setting(selection: Selection) -> dict[str, str]:
-    """The experiment in a few lines: heading -> text."""
+    """Return the settings of the experiment: heading -> text."""
     runs = selection.runs
     budget = _each(_budget(run.spec["train"]) for run in runs)
     steps = _each(f"{run.record['steps']:,}" for run in runs if run.record.get("steps"))
@@ -34,7 +33,7 @@ def setting(selection: Selection) -> dict[str, str]:
 
 
 def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader must know before the numbers."""
+    """Return the sentences above the numbers: subsets of data, differences between runs, few seeds, absent runs."""
     found = [
         f"{name} is not the official data, or not known to be: {subset}."
         for name, subset in ((r.spec["dataset"]["name"], r.subset) for r in selection.runs)
@@ -46,12 +45,12 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
     for group in selection.groups:
         rows = selection.frame[selection.frame["group"] == group]
         found += _differ(f"On {group} runs", "steps", _column(rows, "steps"))
-        if _other_seeds(run for run in selection.runs if run.group == group):
-            found.append(f"On {group} models have not the same seeds: no best is marked in the columns concerned.")
+        if _different_seeds(run for run in selection.runs if run.group == group):
+            found.append(f"On {group} the models were run with different seeds, so no best value is marked.")
         for column in HASHES:
             kinds = rows[rows["status"] == "ok"].groupby(["metric", "variant", "given", "target"])[column].nunique()
             if (kinds > 1).any():
-                found.append(f"On {group} models differ in {column}: no best is marked in the columns concerned.")
+                found.append(f"On {group} models differ in {column}: no best value is marked in those columns.")
     seeds = len({run.seed for run in selection.runs})
     if 0 < seeds < MIN_SEEDS:
         found.append(f"{seeds} seed{'s' * (seeds > 1)} only: no intervals, and no order is claimed.")
@@ -61,8 +60,8 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
     return list(dict.fromkeys(found))
 
 
-def _other_seeds(runs: Iterable[Run]) -> bool:
-    """Whether under some missing pattern models have not the same seeds."""
+def _different_seeds(runs: Iterable[Run]) -> bool:
+    """Return whether models were run with different seeds under some missing pattern."""
     seeds: dict[Missing, dict[str, set[int]]] = {}
     for run in runs:
         seeds.setdefault(run.missing, {}).setdefault(run.label, set()).add(run.seed)
@@ -75,7 +74,7 @@ def _differ(what: str, column: str, values: Sequence[str]) -> list[str]:
 
 
 def costs(selection: Selection) -> list[dict[str, str]]:
-    """What each model costs on each data set: mean over its runs."""
+    """Return the cost of each model on each data set, as means over its runs."""
     rows = []
     for group in selection.groups:
         for label in selection.labels:
@@ -98,7 +97,7 @@ def _cost(runs: Sequence[Run], frame: pd.DataFrame) -> dict[str, str]:
 
 
 def not_done(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Every planned run without scores and why, runs of one reason on one line."""
+    """Return every planned run without scores and the reason; runs with the same reason share a line."""
     runs = [
         (str(s.get("dataset", "")), str(s.get("label", "")), str(s.get("missing", "")), str(s.get("seed", "")),
          "skipped", str(s.get("reason", ""))) for s in skipped
@@ -123,13 +122,13 @@ def not_done(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
 
 
 def undefined(selection: Selection) -> list[dict[str, str]]:
-    """Scores that finished runs do not have and why, models of one reason on one line."""
+    """Return the scores that finished runs lack and the reason; models with the same reason share a line."""
     rows = selection.frame[selection.frame["status"] != "ok"]
     found: dict[tuple[str, ...], dict[str, None]] = {}
     for group, metric, variant, prior, reason, label in zip(
         *(rows[name] for name in ("group", "metric", "variant", "prior", "reason", "entrant")), strict=True
     ):
-        found.setdefault((group, metric_title(metric, variant, prior), reason), {})[label] = None
+        found.setdefault((group, selection.metrics[metric].title_of(variant, prior), reason), {})[label] = None
     return [
         {"data set": group, "score": score, "models": ", ".join(labels), "reason": reason}
         for (group, score, reason), labels in found.items()
@@ -137,7 +136,7 @@ def undefined(selection: Selection) -> list[dict[str, str]]:
 
 
 def provenance(selection: Selection) -> list[dict[str, str]]:
-    """Hashes of data, oracles and embeddings, and the package's version, for each data set: those that there are."""
+    """Return hashes of data, oracles and embeddings and the package's version for each data set."""
     names = [n for n in (*HASHES, "subset", "package_version") if _column(selection.frame, n)]
     return [
         {"data set": str(group), **{name.replace("_", " "): _each(_column(rows, name)) for name in names}}

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, pictures included. Jinja escapes every value."""
+"""The page: one HTML file with all tables and pictures. Jinja escapes every value."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def render_page(
     comparisons: Sequence[Comparison],
     tables: Sequence[Table],
     pictures: Sequence[Picture],
-    aggregates: Sequence[Aggregate],
+    aggregates: Mapping[str, Sequence[Aggregate]],
     published: Sequence[Section],
 ) -> str:
     """Return the page's HTML."""

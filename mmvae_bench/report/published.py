@@ -1,4 +1,4 @@
-"""Published numbers, and what is known of how they were made: two tables that come with the package.
+"""Published numbers beside ours. Two tables of the package hold the numbers and what is known of their settings.
 
 A row of ``suites/published.csv`` is a number; its ``settings`` name a line of ``suites/published_settings.csv``.
 """
@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from mmvae_bench.report.render import hidden
+from mmvae_bench.metrics import Description
+from mmvae_bench.report.render import csv_text, hidden
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Summary, summarise
-from mmvae_bench.report.words import direction, metric_title
 from mmvae_bench.spec import Missing
 
 
@@ -26,18 +25,20 @@ class Published:
     """A published number: a row of ``published.csv``.
 
     Attributes:
-        source: Where it was read.
+        source: Place where the number was read.
         confidence: ``A``: in the paper's own text or table; ``B``: a second party's table or rerun; ``C``: off a plot.
-        settings: The line of ``published_settings.csv``.
-        model: Registered name, or the paper's where we have none; ``model_options``: what is known of its options.
-        dataset: Registered name; ``dataset_options`` say which of its forms the number is about.
-        metric: As our rows have it; ``fid`` is Inception's, which we do not compute. ``variant``, ``prior``, ``given``,
-            ``target``, ``scheme`` and ``ratio`` likewise.
-        views: Number of modalities given, where it is a mean over those of that size.
-        value: In our unit: shares in 0..1, nats.
-        sd: Over seeds, where stated; ``n_seeds`` likewise.
-        incomparable: Why no run of ours can be compared, whatever its settings; empty if that is not so.
-        note: What else a reader must know.
+        settings: Name of the line of ``published_settings.csv``.
+        model: Registered name, or the paper's where we have none.
+        model_options: Known options of the model.
+        dataset: Registered name.
+        dataset_options: Options of the data set that the number is about.
+        metric: Registered name; ``fid`` is Inception's, which we do not compute.
+        views: Number of modalities given, where the number is a mean over all sets of that size.
+        value: Number in our unit: shares in 0..1, nats.
+        sd: Standard deviation over seeds, where stated.
+        n_seeds: Number of seeds, where stated.
+        incomparable: Reason why no run of ours can be compared, whatever its settings; empty if there is none.
+        note: Other remarks.
     """
 
     id: str
@@ -78,7 +79,7 @@ class Published:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All rows of ``published.csv``."""
+    """Return all rows of ``published.csv``."""
     kinds = {field.name: field.type for field in fields(Published)}
     return tuple(
         Published(**{key: _typed(text, kinds[key]) for key, text in row.items()}) for row in _read("published")
@@ -87,7 +88,7 @@ def published() -> tuple[Published, ...]:
 
 @cache
 def settings() -> dict[str, dict[str, str]]:
-    """``published_settings.csv`` by name; a field that is empty is not known."""
+    """Return ``published_settings.csv`` by name; an empty field is not known."""
     return {row.pop("settings"): row for row in _read("published_settings")}
 
 
@@ -103,13 +104,13 @@ def _typed(text: str, kind: Any) -> Any:
 
 
 def parsed(text: str, bare: str = "") -> dict[str, str]:
-    """``conv;hidden=400`` as ``{bare: "conv", "hidden": "400"}``."""
+    """Return ``conv;hidden=400`` as ``{bare: "conv", "hidden": "400"}``."""
     pairs = [part.partition("=") for part in text.split(";") if part]
     return {key if equals else bare: value if equals else key for key, equals, value in pairs}
 
 
 TASK = ["metric", "variant", "prior", "given", "target"]
-HELD_OUT = 0.1  # steps may differ by so much: 5 % of our training rows are validation
+HELD_OUT = 0.1  # tolerance of the number of steps, since 5 % of our training rows are for validation
 COLUMNS = (
     "id", "data_set", "label", "missing_scheme", "missing_ratio", "incomplete", "metric", "variant", "prior", "given",
     "target", "ours", "ours_sd", "ours_half_width", "ours_n", "published", "published_sd", "published_n", "difference",
@@ -122,24 +123,18 @@ class Beside:
     """A published number and ours.
 
     Attributes:
-        why: Why they may not be compared; empty if nothing known speaks against it.
+        score: Metric and direction.
+        why: Reason why they may not be compared; empty if nothing known speaks against it.
     """
 
     published: Published
+    score: str
     run: Run
     ours: Summary
     why: str
 
-    @property
-    def score(self) -> str:
-        """Metric and direction."""
-        metric, variant, prior, given, target = self.published.place
-        views, count = self.published.views, len(self.run.modalities)
-        where = f"{views} given" if views and not given else direction(metric, given, target, count)
-        return f"{metric_title(metric, variant, prior)}, {where}"
-
     def show(self, value: float, spread: float | None = None) -> str:
-        """``0.512 ± 0.010``, as the published value's size asks for."""
+        """Return ``0.512 ± 0.010``, with as many digits as the size of the published value needs."""
         digits = 1 if abs(self.published.value) >= 10 else 3
         return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
 
@@ -151,10 +146,10 @@ class Beside:
 
 @dataclass(frozen=True)
 class Section:
-    """What was published on a data set.
+    """Numbers published on a data set.
 
     Attributes:
-        unmatched: Number of published values that no run of ours stands beside.
+        unmatched: Number of published values without a run of ours to compare with.
     """
 
     group: str
@@ -163,7 +158,7 @@ class Section:
 
 
 def published_notes(shown: Iterable[Beside]) -> list[str]:
-    """What is to be known of published numbers and of their settings, each said once."""
+    """Return the notes on published numbers and their settings, each once."""
     said: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
     numbers = [one.published for one in shown]
     for p in numbers:
@@ -174,7 +169,7 @@ def published_notes(shown: Iterable[Beside]) -> list[str]:
 
 
 def beside(selection: Selection) -> list[Section]:
-    """For each data set on which anything was published: our scores next to it, by model."""
+    """Return a section with our scores by model for each data set on which numbers were published."""
     found = []
     for group in selection.groups:
         runs = [run for run in selection.runs if run.group == group]
@@ -186,7 +181,7 @@ def beside(selection: Selection) -> list[Section]:
 
 
 def _is_about(p: Published, run: Run) -> bool:
-    """Whether the number is about this form of the run's data set."""
+    """Return whether the number was published on this form of the run's data set."""
     data = run.spec["dataset"]
     return p.dataset == data["name"] and not _contradictions(parsed(p.dataset_options), data["options"])
 
@@ -201,11 +196,17 @@ def _pairs(selection: Selection, runs: list[Run], about: list[Published]) -> Ite
         for (label, missing), run in cells.items():
             values = scores.get((label, missing, *p.place))
             if values and (p.model, p.missing) == (run.spec["model"]["name"], missing):
-                yield Beside(p, run, summarise(values), why_not(p, run))
+                yield Beside(p, _score(p, run, selection.metrics[p.metric]), run, summarise(values), why_not(p, run))
+
+
+def _score(p: Published, run: Run, about: Description) -> str:
+    column = about.column(p.given, p.target, len(run.modalities))
+    where = f"{p.views} given" if p.views and not p.given else column
+    return f"{about.title_of(p.variant, p.prior)}, {where}"
 
 
 def why_not(p: Published, run: Run) -> str:
-    """What speaks against comparing a published value with this run's, in one line; empty if nothing known does."""
+    """Return the known reasons against comparing a published value with a run's in one line; empty if none."""
     spec, known = run.spec, settings()[p.settings]
     wanted = {**parsed(known["nets"], "nets"), **parsed(known["data"]), **parsed(known["likelihoods"])}
     wanted |= {key: known[key] for key in ("latent_dim", "epochs", "batch_size", "learning_rate", "optimiser")}
@@ -230,9 +231,13 @@ def why_not(p: Published, run: Run) -> str:
 
 
 def _contradictions(wanted: Mapping[str, str], facts: Mapping[str, Any]) -> list[str]:
-    """What is known and other than in ``facts``, a sentence each."""
+    """Return a sentence for each known setting that differs from ``facts``."""
     known = {key: want for key, want in wanted.items() if want}
-    lacks = [f"{key}={want} there, which is no option here" for key, want in known.items() if key not in facts]
+    lacks = [
+        f"the paper uses {key}={want} (this model has no such option)"
+        for key, want in known.items()
+        if key not in facts
+    ]
     other = {key: want for key, want in known.items() if key in facts and not _same(facts[key], want)}
     return [*(f"{key.replace('_', ' ')} {_text(facts[key])} instead of {want}" for key, want in other.items()), *lacks]
 
@@ -248,14 +253,13 @@ def _text(fact: Any) -> str:
     return fact if isinstance(fact, str) else json.dumps(fact)
 
 
-def write_beside(sections: Iterable[Section], path: Path) -> None:
-    """The same as a table, a line for each published value and each model of ours beside it."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for one in (one for section in sections for one in section.beside):
-            p, run, s = one.published, one.run, one.ours
-            writer.writerow([
-                p.id, run.group, run.label, *hidden(run.missing), *p.place, s.mean, s.sd, s.half_width, s.n,
-                p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
-            ])  # fmt: skip
+def beside_csv(sections: Iterable[Section]) -> str:
+    """Return a CSV file with a line for each published value and each model of ours beside it."""
+    rows = []
+    for one in (one for section in sections for one in section.beside):
+        p, run, s = one.published, one.run, one.ours
+        rows.append([
+            p.id, run.group, run.label, *hidden(run.missing), *p.place, s.mean, s.sd, s.half_width, s.n,
+            p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
+        ])  # fmt: skip
+    return csv_text(COLUMNS, rows)

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,7 +13,7 @@ from mmvae_bench.report.tables import Cell, Table
 from mmvae_bench.spec import Missing
 
 DAGGER = "†"
-ALMOST = "≈"  # not told from the best
+ALMOST = "≈"  # cannot be distinguished from the best
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -25,13 +25,13 @@ CSV = (
     "undecided", "control", "note",
 )  # fmt: skip
 INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
-LEGEND = "not told from the best: the paired 95 % t-interval of the difference holds 0"
+LEGEND = "cannot be distinguished from the best: the paired 95 % t-interval of the difference contains 0"
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A cell's texts: the mean, its interval, and marks behind (≈, dagger, number of seeds where cells differ)."""
+    """Texts of a cell: mean, interval, and the marks behind them (≈, dagger, number of seeds where cells differ)."""
 
     mean: str
     interval: str = ""
@@ -45,7 +45,7 @@ class Shown:
 
 
 def show(cell: Cell, table: Table) -> Shown:
-    """Return how a cell is written."""
+    """Return the texts of a cell."""
     if cell.score is None:
         return Shown("n/a" if cell.note else "-")
     score, digits = cell.score, cell.decimals
@@ -55,34 +55,34 @@ def show(cell: Cell, table: Table) -> Shown:
 
 
 def show_limits(ends: tuple[float, float] | None, decimals: int) -> str:
-    """A chance level or ceiling; two numbers where it depends on the run."""
+    """Return a chance level or ceiling as text; two numbers where it depends on the run."""
     low, high = ("", "") if ends is None else (f"{end:z.{decimals}f}" for end in ends)
     return low if low == high else f"{low} to {high}"
 
 
 def limit_rows(table: Table) -> dict[str, list[str]]:
-    """The lines below a table, as far as there are any."""
+    """Return the rows ``chance`` and ``ceiling`` below a table, where there are any."""
     rows = {"chance": table.chance, "ceiling": table.ceiling}
     columns = [(column, table.decimals(column)) for column in table.columns]
     return {name: [show_limits(ends.get(c), digits) for c, digits in columns] for name, ends in rows.items() if ends}
 
 
 def caption(table: Table) -> str:
-    """What the reader of a table must know."""
+    """Return the caption of a table: title, data set, direction, spread and number of seeds."""
     scored = [cell.score for row in table.cells.values() for cell in row.values() if cell.score]
     interval = any(score.half_width is not None for score in scored)
     spread = INTERVAL if interval else "mean over seeds, without intervals (fewer than 3 seeds)"
-    n = "seeds a cell in brackets" if table.seeds is None else f"n = {table.seeds}"
+    n = "number of seeds in brackets" if table.seeds is None else f"n = {table.seeds}"
     return f"{table.title} on {table.group}; {DIRECTIONS[table.better]}; {spread}, {n}."
 
 
 def notes(table: Table) -> list[str]:
-    """Why cells are marked or empty, and what is to be known of scores."""
+    """Return the notes below a table: meaning of marks, reasons for empty cells, and remarks on scores."""
     cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
     reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.score)
     daggers = [f"{DAGGER} chance control: shown, never ranked."] if any(cell.control for _, cell in cells) else []
     mixed = table.better and not all(same_seeds(ranked(table.cells, column)) for column in table.columns)
-    seeds = ["no best is marked in a column whose models have not the same seeds."] if mixed else []
+    seeds = ["No best value is marked in a column whose models were run with different seeds."] if mixed else []
     almost = [f"{ALMOST} {LEGEND} (from {MIN_SEEDS} shared seeds on)."] if any(c.undecided for _, c in cells) else []
     scored = [(label, cell.note) for label, cell in cells if cell.score]
     remarks = {note: {label: None for label, own in scored if own == note} for _, note in scored if note}
@@ -96,23 +96,29 @@ def hidden(missing: Missing) -> list[str | float]:
     return [missing.scheme, missing.ratio, missing.incomplete]
 
 
-def to_csv(table: Table) -> str:
-    """One line a cell, in full precision."""
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV)
-    for label, row in table.cells.items():
-        for column in table.columns:
-            cell = row[column]
-            s = cell.score
-            numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
-            where = [label, column.text, *hidden(column.missing)]
-            writer.writerow([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
+    writer.writerow(head)
+    writer.writerows(rows)
     return text.getvalue()
 
 
+def to_csv(table: Table) -> str:
+    """Return a CSV file with one line per cell, in full precision."""
+    rows = []
+    for label, row in table.cells.items():
+        for column in table.columns:
+            cell, s = row[column], row[column].score
+            numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
+            where = [label, column.text, *hidden(column.missing)]
+            rows.append([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
+    return csv_text(CSV, rows)
+
+
 def to_markdown(table: Table) -> str:
-    """A table that renders on code hosts."""
+    """Return a Markdown table."""
     head = ["model", *(f"{markdown(c.text)}<br>{markdown(c.missing.text)}" for c in table.columns)]
     lines = [head, ["---", *["---:"] * len(table.columns)], *_rows(table, markdown, lambda text: f"**{text}**")]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -121,7 +127,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A booktabs table; what is scored spans the missing patterns below it."""
+    """Return a booktabs table; the name of what is scored spans the missing patterns below it."""
     spans = [(text, len(list(part))) for text, part in groupby(table.columns, lambda c: c.text)]
     above = " & ".join(["", *(rf"\multicolumn{{{size}}}{{c}}{{{latex(text)}}}" for text, size in spans)])
     rules, start = [], 2
@@ -143,7 +149,7 @@ def to_latex(table: Table) -> str:
 
 
 def _rows(table: Table, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
-    """Body rows of escaped texts."""
+    """Return the body rows as escaped texts."""
 
     def write(cell: Cell) -> str:
         shown = show(cell, table)
@@ -154,10 +160,10 @@ def _rows(table: Table, escape: Callable[[str], str], bold: Callable[[str], str]
 
 
 def markdown(text: str) -> str:
-    """Escape what Markdown or a table cell would interpret."""
+    """Escape characters that Markdown or a table cell would interpret."""
     return re.sub(r"([\\`*_\[\]|<>])", r"\\\1", " ".join(text.splitlines()))
 
 
 def latex(text: str) -> str:
-    """Escape what LaTeX would interpret."""
+    """Escape characters that LaTeX would interpret."""
     return "".join(TEX.get(character, character) for character in " ".join(text.splitlines()))

@@ -1,18 +1,18 @@
-"""Which runs and rows a report is about."""
+"""The runs and rows of a report, and their names."""
 
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from numpy.typing import NDArray
 
-from mmvae_bench import datasets
+from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError
+from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import Missing, canonical_json
 from mmvae_bench.store.run import StoredRun
@@ -21,11 +21,12 @@ from mmvae_bench.store.store import NUMBERS, Store
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run as the report calls it.
+    """A stored run with its names in the report.
 
     Attributes:
-        label: The model's, told apart from others of the same text; ``group`` is the data set's title.
-        subset: The data set's note on which rows are used, empty if all official ones.
+        label: Label of the model; different configurations have different labels.
+        subset: Note of the data set on the rows used, empty if all official ones.
+        group: Title of the data set.
     """
 
     stored: StoredRun
@@ -60,19 +61,6 @@ class Run:
         return int(self.spec["seed"])
 
     @property
-    def failed(self) -> bool:
-        """Whether training broke."""
-        return not self.stored.done
-
-    def artifacts(self) -> dict[str, NDArray[Any]]:
-        """The arrays that figures need; empty if none are stored.
-
-        Raises:
-            BenchError: If the file is not what was written.
-        """
-        return self.stored.arrays("artifacts.npz")
-
-    @property
     def train_seconds(self) -> float | None:
         """Seconds of training, if recorded."""
         seconds = self.record.get("seconds")
@@ -94,17 +82,17 @@ class Run:
 
 
 def slug(text: str) -> str:
-    """A file name of a title."""
+    """Return a file name for a title."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
 
 
 def file_name(text: str) -> str:
-    """The text as the name of a file in its folder, whatever the metrics and modalities in it are called."""
+    """Return a safe file name, whatever the metrics and modalities in the text are called."""
     return re.sub(r"[^\w.+-]", "_", text, flags=re.ASCII)[:200]
 
 
 def name_groups(runs: list[Run]) -> list[Run]:
-    """Title each data set by its name, the options in which it differs from others of that name, and its subset."""
+    """Title each data set by its name, the options that differ between data sets of that name, and its subset."""
     differing = _differing(runs, lambda run: str(run.spec["dataset"]["name"]), _data)
     return [replace(run, group=_title(run, extra)) for run, extra in zip(runs, differing, strict=True)]
 
@@ -116,9 +104,9 @@ def _title(run: Run, extra: list[str]) -> str:
     return str(run.spec["dataset"]["name"]) + (f" ({', '.join(inside)})" if inside else "")
 
 
-def tell_models_apart(runs: list[Run]) -> list[Run]:
-    """Append to labels that stand for several configurations what differs between these."""
-    typed: dict[str, str] = {}  # one configuration may have been typed in two ways: the first counts
+def name_models(runs: list[Run]) -> list[Run]:
+    """Append to a label shared by several configurations the options that differ between them."""
+    typed: dict[str, str] = {}  # one configuration may have been typed in two ways; the first counts
     facts = [run.group + canonical_json(_model(run)) for run in runs]
     runs = [replace(run, label=typed.setdefault(fact, run.label)) for run, fact in zip(runs, facts, strict=True)]
     differing = _differing(runs, lambda run: f"{run.group}/{run.label}", _model)
@@ -129,7 +117,7 @@ def tell_models_apart(runs: list[Run]) -> list[Run]:
 
 
 def _differing(runs: list[Run], name: Callable[[Run], str], facts: Callable[[Run], dict[str, Any]]) -> list[list[str]]:
-    """For each run ``key=value`` of the facts that are not the same in all runs of its name."""
+    """Return for each run ``key=value`` of the facts that differ between the runs of its name."""
     known = [facts(run) for run in runs]
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     keys = dict.fromkeys(key for fact in known for key in fact)
@@ -143,14 +131,14 @@ def _differing(runs: list[Run], name: Callable[[Run], str], facts: Callable[[Run
 
 
 def _data(run: Run) -> dict[str, Any]:
-    """What makes a data set another one."""
+    """Return the facts that distinguish data sets of one name."""
     spec = run.spec
     limits = {f"limit_{part}": spec[f"limit_{part}"] for part in ("train", "test")}
     return {**spec["dataset"]["options"], "version": spec["dataset"]["version"], **limits}
 
 
 def _model(run: Run) -> dict[str, Any]:
-    """The spec without what a table has columns for, flat."""
+    """Return the flat spec without seed, missing pattern and data set, which tables have columns for."""
     rest = {key: value for key, value in run.spec.items() if key not in ("seed", "missing", "dataset")}
     flat = _flatten({key: value for key, value in rest.items() if not key.startswith("limit_")})
     return {key.removeprefix("model.options."): value for key, value in flat}
@@ -164,27 +152,29 @@ def _flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class Selection:
-    """All that is reported.
+    """Runs and rows of a report.
 
     Attributes:
-        rows: Tidy rows of all stored runs, as they are.
-        frame: Those of finished runs, with ``group``, ``entrant`` and ``missing`` added.
+        rows: Tidy rows of all stored runs.
+        frame: Rows of finished runs, with ``group``, ``entrant`` and ``missing`` added.
         absent: Planned run ids that are not stored.
-        labels: Every model's label, in the order of tables and colours.
-        public: Whether pictures that may not be published are left out.
+        labels: Labels of all models, in the order of tables and colours.
+        metrics: Description of every metric in ``frame``.
+        public: True leaves out pictures that may not be published.
     """
 
     rows: pd.DataFrame
     frame: pd.DataFrame
     runs: list[Run]
-    failed: list[Run] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
+    failed: list[Run]
+    absent: list[str]
+    labels: list[str]
+    metrics: Mapping[str, Description]
     public: bool = False
 
     @cached_property
     def hidden(self) -> list[str]:
-        """Titles of the data sets whose pictures are left out."""
+        """Titles of data sets whose pictures are left out."""
         one_each = {run.group: run for run in self.runs} if self.public else {}
         return [group for group, run in one_each.items() if not run.may_be_shown]
 
@@ -198,7 +188,7 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
     """Read the plan's runs that are stored.
 
     Raises:
-        BenchError: If none is stored, a folder is broken, or two models cannot be told apart.
+        BenchError: If none is stored or a folder is broken.
     """
     wanted = list(dict.fromkeys(plan.get("run_ids", [])))
     folders = {folder.name: folder for folder in store.folders()}
@@ -209,18 +199,31 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
     found = [_run(folders[run_id], *firsts.get(run_id, ("", ""))) for run_id in wanted if run_id in folders]
     if not found:
         raise BenchError(
-            f"none of the {len(wanted)} runs of '{plan.get('name', 'this plan')}' is stored under '{store.root}'; "
-            "first: mmvae-bench run"
+            f"None of the {len(wanted)} runs of '{plan.get('name', 'this plan')}' is stored under '{store.root}'. "
+            "Run it first: mmvae-bench run."
         )
-    done = tell_models_apart(name_groups([run for run in found if not run.failed]))
-    failed = [run for run in found if run.failed]
+    done = name_models(name_groups([run for run in found if run.stored.done]))
+    failed = [run for run in found if not run.stored.done]
     absent = [run_id for run_id in wanted if run_id not in folders]
     labels = _ordered({run.label: run for run in done})
-    return Selection(frame, _annotate(frame, done), done, failed, absent, labels, public)
+    rows = _annotate(frame, done)
+    described = {name: _described(name, done) for name in rows["metric"].unique()}
+    return Selection(frame, rows, done, failed, absent, labels, described, public)
+
+
+def _described(metric: str, runs: list[Run]) -> Description:
+    """Return the description that a run stored; for older runs that of the registered metric, or its bare name."""
+    for run in runs:
+        if metric in run.record.get("descriptions", {}):
+            return Description(**run.record["descriptions"][metric]).named(metric)
+    try:
+        return metrics.registry.get(metric).about.named(metric)
+    except BenchError:
+        return UNDESCRIBED.named(metric)
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text columns without missing values, so that groups and comparisons never lose a row."""
+    """Fill missing values of text columns, so that groups and comparisons never lose a row."""
     text = [column for column in frame if column not in NUMBERS]
     return frame.assign(**{str(c): frame[c].astype(object).where(frame[c].notna(), "") for c in text})
 
@@ -243,7 +246,7 @@ def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
 
 
 def _ordered(by_label: dict[str, Run]) -> list[str]:
-    """Labels in the registry's order of their models, then by text, numbers in it as numbers: k=3 before k=10."""
+    """Sort labels in the registry's order of models, then by text with numbers in it as numbers: k=3 before k=10."""
     order = models.names()
 
     def place(label: str) -> tuple[int, list[str | int]]:

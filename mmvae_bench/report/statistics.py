@@ -1,4 +1,4 @@
-"""What may be said of a few seeds: a mean with its t-interval, the paired difference of two models, and its tests.
+"""Statistics of a few seeds: a mean with its t-interval, and the paired difference of two models with its tests.
 
 ``scipy.stats`` takes half a second to import, so it is imported where it is needed.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special  # its t distribution is that of scipy.stats
 
-MIN_SEEDS = 3  # below this no interval is pretended
+MIN_SEEDS = 3  # for an interval
 LEVEL = 0.95
 
 
@@ -28,11 +28,11 @@ class PairedDifference:
     """Mean of a - b over shared seeds.
 
     Attributes:
-        half_width: Of the 95 % paired-t interval, None for fewer than 3 shared seeds, and where all differ by the same
-            amount other than 0: a few seeds without any spread are no evidence that there is none.
-        p: Two-sided p of the paired t-test, None likewise.
-        smallest_p: What n pairs can reach at best without assuming a normal law: 2 / 2^n, all signs equal.
-        n: Shared seeds.
+        half_width: Half width of the 95 % paired t-interval. None for fewer than 3 shared seeds, and where all seeds
+            differ by the same amount other than 0, since a few seeds without spread do not show that there is none.
+        p: Two-sided p of the paired t-test, None where ``half_width`` is None.
+        smallest_p: Smallest p that n pairs can reach without assuming a normal distribution: 2 / 2^n, all signs equal.
+        n: Number of shared seeds.
     """
 
     mean: float
@@ -43,32 +43,32 @@ class PairedDifference:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is an interval and 0 lies outside it."""
+        """True if there is an interval and 0 lies outside it."""
         return self.half_width is not None and abs(self.mean) > self.half_width
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Return mean, sd and t-interval of one value a seed.
+    """Return mean, sd and t-interval of one value per seed.
 
     Raises:
         ValueError: If there is no value.
     """
     if not len(values):
-        raise ValueError("a summary needs at least one value")
+        raise ValueError("A summary needs at least one value.")
     x = np.asarray(values, dtype=float)
     sd = float(x.std(ddof=1)) if len(x) > 1 else None
     return Summary(float(x.mean()), sd, half_width(sd, len(x)), len(x))
 
 
 def half_width(sd: float | None, n: int) -> float | None:
-    """t quantile times sd / sqrt(n); None for fewer than 3 values."""
+    """Return the t quantile times sd / sqrt(n); None for fewer than 3 values."""
     if sd is None or n < MIN_SEEDS:
         return None
     return float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / float(np.sqrt(n))
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedDifference | None:
-    """Compare two models by seed -> score; None if they share no seed."""
+    """Compare two models, given as seed -> score; None if they share no seed."""
     shared = sorted(set(a) & set(b))
     if not shared:
         return None
@@ -80,7 +80,7 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedD
 
 
 def smallest_attainable_p(n: int) -> float:
-    """The least two-sided p of a sign-flip test on n pairs."""
+    """Return the smallest two-sided p of a sign-flip test on n pairs."""
     return min(1.0, 2.0 ** (1 - n))
 
 
@@ -90,7 +90,7 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     The smallest of m is multiplied by m, the next by m - 1, ...; none is left below the one before it or above 1.
 
     Args:
-        ps: In [0, 1]; None where nothing could be tested, which does not count.
+        ps: Values in [0, 1]; None where nothing could be tested, which does not count.
     """
     tested = np.array([p for p in ps if p is not None])
     order = np.argsort(tested, kind="stable")

@@ -1,4 +1,4 @@
-"""The summary: one table a data set, a row a model and missing pattern, for the terminal and the top of the page."""
+"""The summary: one table per data set, one row per model and missing pattern, for the terminal and the page."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ import pandas as pd
 from mmvae_bench.report.averaging import build_table, in_order
 from mmvae_bench.report.comparisons import Comparison, compare_column
 from mmvae_bench.report.render import ALMOST, DAGGER, LEGEND, show, show_limits
+from mmvae_bench.report.select import Selection
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
 
@@ -23,7 +24,7 @@ class Part(NamedTuple):
     prior: str = ""
 
 
-PARTS = (  # of each line the first that a data set has
+PARTS = (  # from each line, the first score that a data set has
     (Part("strict", "attributes_strict"), Part("cross-coherence", "cross_coherence", "micro")),
     (Part("joint strict", "attributes_strict", "", "model"), Part("joint coh.", "joint_coherence", "", "model")),
     tuple(Part("CCA", "cca", f"mean {side}") for side in ("features", "resnet101", "oracle")),
@@ -50,11 +51,11 @@ class SummaryTable:
 
     @property
     def heads(self) -> list[tuple[str, str]]:
-        """Metric and what is scored, for each column."""
+        """Metric and task of each column."""
         return [(name, text) for name, table in self.parts for text in _texts(table)]
 
     def row(self, label: str, missing: Missing) -> list[tuple[Table, Cell]]:
-        """The cells of a model under a missing pattern."""
+        """Return the cells of a model under a missing pattern."""
         return [
             (table, table.cells.get(label, {}).get(Column(text, missing), Cell()))
             for _, table in self.parts
@@ -63,50 +64,52 @@ class SummaryTable:
 
     @property
     def main_conditions(self) -> list[Missing]:
-        """Complete and the highest ratio of each scheme, for a page's first view."""
+        """Complete data and the highest ratio of each scheme, for the first view of the page."""
         highest = {m.pattern: m for m in self.conditions}  # ratios rise
         return [m for m in self.conditions if m == highest[m.pattern]]
 
     def chance(self, missing: Missing) -> list[str]:
-        """The chance level of each column, empty where there is none."""
+        """Return the chance level of each column, empty where there is none."""
         columns = [(table, Column(text, missing)) for _, table in self.parts for text in _texts(table)]
         return [show_limits(table.chance.get(column), table.decimals(column)) for table, column in columns]
 
 
-def summarise_groups(frame: pd.DataFrame, groups: Sequence[str], labels: Sequence[str]) -> list[SummaryTable]:
+def summarise_groups(selection: Selection) -> list[SummaryTable]:
     """Return the summary of each data set that has any of the main scores."""
-    return [table for group in groups if (table := _summary(frame[frame["group"] == group], group, labels)).parts]
+    return [table for group in selection.groups if (table := _summary(selection, group)).parts]
 
 
-def _summary(frame: pd.DataFrame, group: str, labels: Sequence[str]) -> SummaryTable:
-    parts = [part for line in PARTS if (part := _first(line, frame, group, labels))]
-    present = set(frame["entrant"])
-    return SummaryTable(group, parts, in_order(frame["missing"]), [label for label in labels if label in present])
+def _summary(selection: Selection, group: str) -> SummaryTable:
+    frame = selection.frame[selection.frame["group"] == group]
+    parts = [part for line in PARTS if (part := _first(line, selection, frame))]
+    labels = [label for label in selection.labels if label in set(frame["entrant"])]
+    return SummaryTable(group, parts, in_order(frame["missing"]), labels)
 
 
-def _first(line: Sequence[Part], frame: pd.DataFrame, group: str, labels: Sequence[str]) -> tuple[str, Table] | None:
-    """The first score of a line that any model has, without the columns in which none has one."""
+def _first(line: Sequence[Part], selection: Selection, frame: pd.DataFrame) -> tuple[str, Table] | None:
+    """Return the first score of a line that any model has, without the columns in which no model has one."""
     for name, metric, variant, prior in line:
-        own = (frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)
-        if (own & (frame["status"] == "ok")).any():
-            table = build_table((group, metric, variant, prior), frame, labels, coarse=True)
+        rows = frame[frame["metric"] == metric]
+        if ((rows["variant"] == variant) & (rows["prior"] == prior) & (rows["status"] == "ok")).any():
+            key = (str(rows["group"].iloc[0]), metric, variant, prior)
+            table = build_table(key, rows, selection.labels, selection.metrics[metric], coarse=True)
             texts = {column.text for row in table.cells.values() for column, cell in row.items() if cell.score}
             if columns := [column for column in table.columns if column.text in texts]:
                 return name, replace(table, columns=columns)
     return None
 
 
-def compare(table: SummaryTable) -> Iterator[Comparison]:
-    """All pairs of ranked models on the summary's columns, the one with the better mean first."""
+def compare_summary(table: SummaryTable) -> Iterator[Comparison]:
+    """Yield all pairs of ranked models on the summary's columns, the one with the better mean first."""
     for _, part in table.parts:
         for column in part.columns:
             yield from compare_column(part, column)
 
 
 def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
-    """Plain text of at most 120 columns; ``*`` marks the best of its column and missing pattern, ``≈`` its rivals."""
+    """Return plain text of at most 120 columns. ``*`` marks the best, ``≈`` what cannot be distinguished from it."""
     blocks = [f"{table.group}\n{_text(table)}" for table in tables]
-    legend = "* best of those told from chance   † chance control, not ranked   n/a not defined   - not run"
+    legend = "* best among the models above chance   † chance control, not ranked   n/a not defined   - not run"
     rows = [row for table in tables for _, part in table.parts for row in part.cells.values()]
     undecided = any(cell.undecided for row in rows for cell in row.values())
     legends = [legend, *([f"{ALMOST} {LEGEND}"] if undecided else [])]
@@ -127,7 +130,7 @@ def _text(table: SummaryTable) -> str:
 
 
 def _lines(table: SummaryTable, columns: list[int], widths: list[int], label: int) -> Iterator[str]:
-    """The lines of some columns of a summary."""
+    """Yield the lines of some columns of a summary."""
     heads = table.heads
     names = [heads[i][0] if n == 0 or heads[columns[n - 1]][0] != heads[i][0] else "" for n, i in enumerate(columns)]
     yield " " * label + "".join(f"{name:>{widths[i]}}" for name, i in zip(names, columns, strict=True))

@@ -1,15 +1,15 @@
-"""Tables as values: what a cell holds, and what its reader must know."""
+"""Tables as values."""
 
 from dataclasses import dataclass, field
 
+from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.report.statistics import Summary
-from mmvae_bench.report.words import definition, metric_title
 from mmvae_bench.spec import Missing
 
 
 @dataclass(frozen=True)
 class Column:
-    """What is scored (``mnist → street``) and what was hidden in training."""
+    """What is scored, such as ``mnist → street``, and what was hidden in training."""
 
     text: str
     missing: Missing
@@ -20,16 +20,17 @@ class Cell:
     """A model in a column.
 
     Attributes:
-        score: Over seeds; None if nothing was scored, and ``note`` is the reason (empty: not run).
-        note: Of a score: what it must not be taken for.
-        by_seed: What was averaged.
-        control: A chance control: never best.
-        at_chance: Not beyond its chance level by two standard errors of its test rows and, from 3 seeds on, by its
-            t-interval: never best.
-        best: The best of its column, or equal to it at the precision shown and not told from it.
-        undecided: Not best, but not told from it: the paired 95 % interval of their difference holds 0. Never with
-            fewer than 3 seeds, of a control, or at chance.
-        decimals: Digits shown after the point, the same for all of a column's cells.
+        score: Summary over seeds; None if nothing was scored.
+        by_seed: Score of each seed.
+        note: Remark on the score, or the reason why there is none (empty if the model was not run).
+        control: True for a chance control, which is never best.
+        at_chance: True if the score does not exceed its chance level by two standard errors of its test rows and, from
+            3 seeds on, by its t-interval. Such a cell is never best.
+        best: True for the best of the column, and for its equals at the precision shown that cannot be distinguished
+            from it.
+        undecided: True if the cell is not best, but cannot be distinguished from the best: the paired 95 % interval of
+            their difference contains 0. Never with fewer than 3 seeds, for a control, or at chance.
+        decimals: Number of digits after the point, the same for all cells of a column.
     """
 
     score: Summary | None = None
@@ -52,9 +53,11 @@ class Table:
     Attributes:
         scheme: :attr:`Missing.pattern` of all columns of incomplete rows; empty for a table over all schemes.
         cells: Model label -> column -> cell.
-        chance: Column -> least and greatest chance level of its rows; ``ceiling`` likewise.
+        chance: Column -> least and greatest chance level of its rows.
+        ceiling: Column -> least and greatest ceiling of its rows.
         better: 1 if higher is better, -1 if lower, 0 if no best is marked.
         comparable: Columns in which all models were scored on the same data by the same oracles and embeddings.
+        about: Description of the metric.
     """
 
     group: str
@@ -68,23 +71,24 @@ class Table:
     ceiling: dict[Column, tuple[float, float]]
     better: int
     comparable: frozenset[Column] = frozenset()
+    about: Description = UNDESCRIBED
 
     @property
     def title(self) -> str:
         """``Cross-coherence (micro)``."""
-        return metric_title(self.metric, self.variant, self.prior)
+        return self.about.named(self.metric).title_of(self.variant, self.prior)
 
     @property
     def definition(self) -> str:
-        """One line."""
-        return definition(self.metric, self.variant, self.prior)
+        """One sentence on the metric, the variant and the prior."""
+        return self.about.named(self.metric).definition_of(self.variant, self.prior)
 
     def decimals(self, column: Column) -> int:
-        """Digits shown after the point of a column's numbers."""
+        """Return the number of digits after the point in a column."""
         return min((row[column].decimals for row in self.cells.values() if row[column].score), default=3)
 
     @property
     def seeds(self) -> int | None:
-        """Seeds of every cell, or None if cells differ."""
+        """Number of seeds of every cell, or None if cells differ."""
         counts = {cell.score.n for row in self.cells.values() for cell in row.values() if cell.score}
         return counts.pop() if len(counts) == 1 else None

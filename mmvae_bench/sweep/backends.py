@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 
 import joblib
 
+from mmvae_bench import datasets, metrics, models, nets
 from mmvae_bench.errors import BenchError
+from mmvae_bench.registry import Registry
 from mmvae_bench.sweep.request import Settings
 from mmvae_bench.sweep.signals import unheard
 
 T = TypeVar("T")
+REGISTRIES: tuple[Registry[Any], ...] = (models.registry, datasets.registry, nets.registry, metrics.registry)
 IDLE = 30  # seconds after which a worker without work ends: also one whose command was killed
 TIMEOUT = 20  # seconds that a scheduler may take to answer
 WORKERS = 600  # seconds that its first worker may take to come: it may stand in a queue
@@ -82,14 +85,22 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
     else:
         how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
         _never_here(joblib.parallel.get_active_backend()[0])
+    own = tuple(registry.own() for registry in REGISTRIES)
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
-            ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(call)() for call in calls)
+            ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(_told)(own, call) for call in calls)
         yield from ended
     except CancelledError as error:
         raise BenchError("The cluster is gone. Run the same command again: it goes on.") from error
     except _crashes() as error:
         raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _told(own: tuple[dict[str, Any], ...], call: Callable[[], T]) -> T:
+    """Do a call where what the user's script or notebook registered is known."""
+    for registry, entries in zip(REGISTRIES, own, strict=True):
+        registry.adopt(entries)
+    return call()
 
 
 def _local(device: str) -> str:

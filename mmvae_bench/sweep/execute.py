@@ -30,7 +30,15 @@ from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import OWN, RunResult, StoredRun
 from mmvae_bench.store.store import Store
-from mmvae_bench.sweep.records import conditions, environment, metric_versions, pace, provenance, row
+from mmvae_bench.sweep.records import (
+    conditions,
+    environment,
+    metric_descriptions,
+    metric_versions,
+    pace,
+    provenance,
+    row,
+)
 from mmvae_bench.types import Modality
 
 
@@ -140,7 +148,11 @@ def run(
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info |= {"metrics": metric_versions(metrics), "resumed": history.resumed}
+    info |= {
+        "metrics": metric_versions(metrics),
+        "descriptions": metric_descriptions(metrics),
+        "resumed": history.resumed,
+    }
     info["modalities"] = [asdict(modality) for modality in material.modalities]
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
@@ -189,4 +201,5 @@ def evaluate_again(
     info = {key: value for key, value in record.items() if key not in OWN}
     rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new, partial(_begin, keeper)))]
     info["metrics"] = {**stored, **current}
+    info["descriptions"] = {**record.get("descriptions", {}), **metric_descriptions(metrics)}
     return RunResult(spec, rows, run.history(), info, weights, run.arrays("artifacts.npz"), log=run.log)

@@ -33,13 +33,17 @@ PACKAGE = Path(__file__).parents[1]
 def failed(spec: RunSpec, error: Exception) -> RunResult:
     """The record of a run that broke: one row with the reason, never taken for a result."""
     reason = described(error)
-    return RunResult(spec, [row(spec, {}, Score("", None, reason=reason), status="failed")], error=reason)
+    return RunResult(spec, [row(spec, {}, Score(None, reason=reason), status="failed")], error=reason)
 
 
 def metric_versions(names: Sequence[str] = ()) -> dict[str, int]:
     """Name and version of the named metrics, or of every registered one, that can be imported."""
-    found = {name: known_metric(name) for name in names or metrics.registry.names()}
-    return {name: known.version for name, known in found.items() if known}
+    return {name: known.version for name in names or metrics.registry.names() if (known := known_metric(name))}
+
+
+def metric_descriptions(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Name and description of the same metrics, as plain values for ``run.json``."""
+    return {name: asdict(known.about) for name in names or metrics.registry.names() if (known := known_metric(name))}
 
 
 def known_metric(name: str) -> Metric | None:
@@ -71,7 +75,7 @@ def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "")
         **facts,
         **asdict(score),
         "metric_version": known.version if known else None,
-        "higher_is_better": known.higher_is_better if known else None,
+        "higher_is_better": known.about.higher_is_better if known else None,
         "status": status or ("skipped" if score.value is None else "ok"),
     }
 

@@ -63,25 +63,27 @@ class Request:
     def __post_init__(self) -> None:
         for key in ("models", "datasets", "missing", "schemes", "incomplete"):
             if not getattr(self, key):
-                raise BenchError(f"no {key} are asked for; name at least one")
+                raise BenchError(f"No {key} are asked for. Name at least one.")
         if not self.seeds or min(self.seeds) < 0:
-            raise BenchError(f"at least one seed is needed, from 0 up, not {list(self.seeds)}; write --seeds 1 or more")
+            raise BenchError(
+                f"At least one seed is needed, from 0 up, not {list(self.seeds)}. Write --seeds 1 or more."
+            )
         check_precision(self.precision)
         for key in ("epochs", "batch_size", "latent_dim", "limit_train", "limit_test"):
             value = getattr(self, key)
             if value is not None and value < 1:
-                raise BenchError(f"--{key.replace('_', '-')} is at least 1, not {value}")
+                raise BenchError(f"--{key.replace('_', '-')} is at least 1, not {value}.")
             if value is not None and value > MOST:
-                raise BenchError(f"--{key.replace('_', '-')} is at most {MOST:,}, not {value}")
+                raise BenchError(f"--{key.replace('_', '-')} is at most {MOST:,}, not {value}.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise BenchError(f"--learning-rate is a positive number, not {self.learning_rate}")
+            raise BenchError(f"--learning-rate is a positive number, not {self.learning_rate}.")
         for name, value in {**self.scales, **self.weights}.items():
             if not 0 < value < math.inf:
-                raise BenchError(f"a likelihood's scale or weight is a positive number, not {value} for '{name}'")
+                raise BenchError(f"A likelihood's scale or weight is a positive number, not {value} for '{name}'.")
         if max(self.seeds) >= 2**63:
-            raise BenchError(f"a seed is less than 2^63, not {max(self.seeds)}")
+            raise BenchError(f"A seed is less than 2^63, not {max(self.seeds)}.")
         if "mask" in self.schemes:  # belongs to a user's own arrays
-            raise BenchError(f"no missing scheme 'mask'; write one of {SCHEMES}")
+            raise BenchError(f"No missing scheme 'mask'. Write one of {SCHEMES}.")
         _ = self.holes
 
     @property
@@ -124,13 +126,13 @@ class Settings:
         for name in self.metrics:
             metrics.registry.check(name)
         if not 0 <= self.checkpoint_seconds < math.inf:
-            raise BenchError(f"--checkpoint-seconds is a number from 0 up, not {self.checkpoint_seconds}")
+            raise BenchError(f"--checkpoint-seconds is a number from 0 up, not {self.checkpoint_seconds}.")
         if self.address and self.backend == "loky":
             raise BenchError("--address is that of a cluster: add --backend dask.")
         for key in ("jobs", "threads"):
             value = getattr(self, key)
             if value != "auto" and not 1 <= value <= MOST:
-                raise BenchError(f"--{key} is at least 1{' and at most a billion' * (value > 1)}, not {value}")
+                raise BenchError(f"--{key} is at least 1{' and at most a billion' * (value > 1)}, not {value}.")
 
 
 def data_folder(given: str | Path | None) -> Path:
@@ -152,7 +154,7 @@ def ratios(texts: Sequence[str]) -> tuple[float, ...]:
     try:
         return tuple(float(text) for text in texts)
     except ValueError:
-        raise BenchError(f"missing ratios are numbers such as 0.5, not '{', '.join(texts)}'") from None
+        raise BenchError(f"Missing ratios are numbers such as 0.5, not '{', '.join(texts)}'.") from None
 
 
 def numbers_by_name(texts: Sequence[str]) -> dict[str, float]:
@@ -165,9 +167,9 @@ def numbers_by_name(texts: Sequence[str]) -> dict[str, float]:
     try:
         found = {name: float(number) for name, number in pairs}
     except ValueError:
-        raise BenchError(f"write MODALITY=NUMBER, such as mnist=0.75, not '{', '.join(texts)}'") from None
+        raise BenchError(f"Write MODALITY=NUMBER, such as mnist=0.75, not '{', '.join(texts)}'.") from None
     if len(found) < len(pairs):
-        raise BenchError(f"a modality is named twice in '{', '.join(texts)}'; keep one")
+        raise BenchError(f"A modality is named twice in '{', '.join(texts)}'. Keep one.")
     return found
 
 
@@ -178,15 +180,15 @@ def seed_numbers(count: int | None, listed: Sequence[str]) -> tuple[int, ...] | 
         BenchError: If both are given, if there are none, or if one is not a whole number.
     """
     if count is not None and listed:
-        raise BenchError("--seeds N means the seeds 0 to N-1 and --seed-list names them: give one of the two")
+        raise BenchError("--seeds N means the seeds 0 to N-1 and --seed-list names them. Give one of the two.")
     if count is not None and count < 1:
-        raise BenchError(f"at least one seed is needed, not {count}; write --seeds 1 or more")
+        raise BenchError(f"At least one seed is needed, not {count}. Write --seeds 1 or more.")
     if count is not None and count > MOST_RUNS:
-        raise BenchError(f"--seeds is at most {MOST_RUNS:,}, not {count}")
+        raise BenchError(f"--seeds is at most {MOST_RUNS:,}, not {count}.")
     try:
         numbers = tuple(int(text) for text in listed) or None
     except ValueError:
-        raise BenchError(f"seeds are whole numbers, not '{', '.join(listed)}'") from None
+        raise BenchError(f"Seeds are whole numbers, not '{', '.join(listed)}'.") from None
     return numbers if count is None else tuple(range(count))
 
 
@@ -198,5 +200,5 @@ def shard_numbers(text: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise BenchError(f"--shard is I/N with I from 1 to N, such as 1/8, not '{text}'")
+        raise BenchError(f"--shard is I/N with I from 1 to N, such as 1/8, not '{text}'.")
     return int(found[1]), int(found[2])

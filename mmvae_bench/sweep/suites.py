@@ -50,7 +50,7 @@ def load_suite(name_or_path: str) -> Request:
     try:
         return replace(Request(name=Path(name_or_path).stem), **_fields(values))
     except BenchError as error:
-        raise BenchError(f"suite '{name_or_path}': {error}") from error
+        raise BenchError(f"Suite '{name_or_path}': {error}") from error
 
 
 def make_request(asked: Mapping[str, Any], suite: str | None = None, name: str | None = None) -> Request:
@@ -104,27 +104,27 @@ def _read(name_or_path: str) -> str:
     if not name_or_path.endswith(".toml"):
         known = list_suites()
         if name_or_path not in known:
-            hint, own = near_hint(name_or_path, known), "a suite of your own is a path that ends in .toml"
-            raise BenchError(f"no suite '{name_or_path}'; {hint}Known: {', '.join(known)}; {own}")
+            hint, own = near_hint(name_or_path, known), "A suite of your own is a path that ends in .toml."
+            raise BenchError(f"No suite '{name_or_path}'; {hint}Known: {', '.join(known)}. {own}")
         return SUITES.joinpath(f"{name_or_path}.toml").read_text()
     try:
         return Path(name_or_path).read_text()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
-        raise BenchError(f"cannot read the suite '{name_or_path}': {why}") from error
+        raise BenchError(f"Cannot read the suite '{name_or_path}': {why}.") from error
 
 
 def _parse(name: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BenchError(f"the suite '{name}' is not valid TOML: {error}") from error
+        raise BenchError(f"The suite '{name}' is not valid TOML: {error}.") from error
 
 
 def _check(key: str, value: object) -> None:
     """Refuse an unknown key, and a value of another type than the key's."""
     if key not in KINDS:
-        raise BenchError(f"unknown key '{key}'; {near_hint(key, KINDS)}Known: {', '.join(KINDS)}")
+        raise BenchError(f"Unknown key '{key}'; {near_hint(key, KINDS)}Known: {', '.join(KINDS)}.")
     kind, types = KINDS[key]
     items = value if isinstance(value, list) else [value]
     if kind == TABLE:
@@ -132,7 +132,7 @@ def _check(key: str, value: object) -> None:
     else:
         fits = "list" in kind if isinstance(value, list) else not kind.startswith("a list")
     if not fits or any(type(item) not in types for item in items):
-        raise BenchError(f"'{key}' is {kind}, not {value!r}")
+        raise BenchError(f"'{key}' is {kind}, not {value!r}.")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -263,18 +263,18 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--datasets presnt", "No data set 'presnt'; did you mean present?"),
         ("--models mvae[kk=1]", "'mvae' has no option 'kk'"),
         ("--models mmvae[k=0]", "mmvae[k] must be at least 1, not '0'"),
-        ("--models meme[beta=-1]", "meme[beta] is at least 0"),
+        ("--models meme[beta=-1]", "meme[beta] must be at least 0"),
         ("--models mvae[k", "Cannot read 'mvae[k'"),
         ("--missing 1", "A missing ratio must lie in [0, 1), not 1.0"),
         ("--missing 0 -0.5", "A missing ratio must lie in [0, 1), not -0.5"),
-        ("--missing half", "missing ratios are numbers such as 0.5, not 'half'"),
+        ("--missing half", "Missing ratios are numbers such as 0.5, not 'half'"),
         ("--missing nan", "A missing ratio must lie in [0, 1), not nan"),
         ("--scheme only:svhn", "The scheme 'only:svhn' names no modality of the data. mnist_street has mnist, street"),
         ("--scheme half", "No missing scheme 'half'"),
-        ("--seeds 0", "at least one seed is needed, not 0"),
-        ("--seeds 1 --seed-list 2", "give one of the two"),
-        ("--seed-list -1", "at least one seed is needed, from 0 up"),
-        ("--seed-list a", "seeds are whole numbers, not 'a'"),
+        ("--seeds 0", "At least one seed is needed, not 0"),
+        ("--seeds 1 --seed-list 2", "Give one of the two"),
+        ("--seed-list -1", "At least one seed is needed, from 0 up"),
+        ("--seed-list a", "Seeds are whole numbers, not 'a'"),
         ("--epochs 0", "--epochs is at least 1, not 0"),
         ("--limit-train -3", "--limit-train is at least 1, not -3"),
         ("--jobs 0", "--jobs is at least 1, not 0"),
@@ -285,16 +285,16 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--shard 0/3", "--shard is I/N with I from 1 to N, such as 1/8, not '0/3'"),
         ("--shard 4/3", "--shard is I/N with I from 1 to N, such as 1/8, not '4/3'"),
         ("--shard half", "--shard is I/N with I from 1 to N, such as 1/8, not 'half'"),
-        ("--address tcp://a:1", "say which kind with --backend dask or ray"),
-        ("--backend mpi", "'mpi' is not one of 'loky', 'dask', 'ray'"),
+        ("--address tcp://a:1", "--address is that of a cluster: add --backend dask"),
+        ("--backend mpi", "'mpi' is not one of 'loky', 'dask'"),
         ("--device tpu", "no device 'tpu'. Write auto, cpu, cuda or cuda:0."),
         (
             "--device cuda:99",
             "--device cuda:99 cannot be used: this machine has no CUDA device.",
         ),
-        ("--suite quik", "no suite 'quik'; did you mean quick?"),
-        ("--suite none.toml", "cannot read the suite 'none.toml'"),
-        ("--results-dir file/below", "choose another --results-dir"),
+        ("--suite quik", "No suite 'quik'; did you mean quick?"),
+        ("--suite none.toml", "Cannot read the suite 'none.toml'"),
+        ("--results-dir file/below", "Choose another --results-dir."),
         ("--models", "Option '--models' requires an argument"),
         ("--epochs x", "'x' is not a valid integer"),
         ("extra", "Got unexpected extra argument (extra)"),
@@ -324,7 +324,7 @@ def test_a_results_folder_cut_off_is_named_and_run_again(ran, tmp_path):
     (folder / "run.json").write_text("{")
     result = run("--models", "mvae", "--datasets", "present", "--results-dir", "r")
     assert result.exit_code == 0
-    assert f"1 run broken: cannot read '{folder.relative_to(tmp_path)}/run.json'" in result.stderr
+    assert f"1 run broken: Cannot read '{folder.relative_to(tmp_path)}/run.json'" in result.stderr
     assert ran.plan.todo() == [spec]
     assert run("--models", "mvae", "--datasets", "present", "--results-dir", "r", "--overwrite", "never").exit_code == 2
 
@@ -394,7 +394,7 @@ def test_report_builds_the_last_plan_or_the_one_named(reported, tmp_path, monkey
     assert reported.out == Path("reports")
     missing = call("report", "--suite", "other")
     assert missing.exit_code == 2
-    assert "no runs of 'other' under 'results'; there are quick" in missing.stderr
+    assert "There are no runs of 'other' under 'results'. There are quick." in missing.stderr
     (tmp_path / "file").write_text("")
     assert "Choose another --out." in call("report", "--out", "file").stderr
 
@@ -402,7 +402,7 @@ def test_report_builds_the_last_plan_or_the_one_named(reported, tmp_path, monkey
 def test_report_before_any_run_says_what_to_do(reported, tmp_path):
     result = call("report", "--results-dir", str(tmp_path))
     assert result.exit_code == 2
-    assert result.stderr == f"Error: no runs under '{tmp_path}'; first: mmvae-bench run\n"
+    assert result.stderr == f"Error: There are no runs under '{tmp_path}'. First: mmvae-bench run\n"
 
 
 @pytest.mark.parametrize("what", ["models", "datasets", "metrics", "suites"])
@@ -485,7 +485,7 @@ def test_report_works_where_torch_is_broken(tmp_path):
         f"from mmvae_bench.cli import main; main(['report', '--results-dir', {str(tmp_path)!r}])"
     )
     done = python(code)
-    assert (done.returncode, "first: mmvae-bench run" in done.stderr) == (2, True)
+    assert (done.returncode, "First: mmvae-bench run" in done.stderr) == (2, True)
 
 
 def test_python_dash_m_works():

@@ -3,8 +3,11 @@ import gzip
 import io
 import lzma
 import os
+import struct
 import tarfile
 import tracemalloc
+import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmvae_bench.datasets import archives
-from mmvae_bench.datasets.archives import members
+from mmvae_bench.datasets.archives import members, names
 from mmvae_bench.errors import DataError
 
 CONTENT = {"a/one.txt": b"1", "a/two.txt": os.urandom(3000), "b/three.txt": b""}
-KINDS = {"tgz": gzip.compress, "tar.xz": lzma.compress}
+KINDS = ("tgz", "tar.xz", "zip")
 
 
 def entry(name: str, content: bytes = b"x", kind: bytes = tarfile.REGTYPE, target: str = "") -> tuple:
@@ -35,17 +38,22 @@ def pack(path: Path, entries: list[tuple], compress=gzip.compress) -> Path:
     return path
 
 
+def pack_zip(path: Path, entries: list[tuple[str | zipfile.ZipInfo, bytes]]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for info, content in entries:
+            file.writestr(info, content)
+    return path
+
+
 def make(kind: str, folder: Path, content=CONTENT) -> Path:
     path = folder / "archive.bin"  # the content says what it is, not the name
-    return pack(path, [entry(n, c) for n, c in content.items()], KINDS[kind])
+    if kind == "zip":
+        return pack_zip(path, list(content.items()))
+    return pack(path, [entry(n, c) for n, c in content.items()], gzip.compress if kind == "tgz" else lzma.compress)
 
 
 def read(path: Path) -> dict[str, bytes]:
     return dict(members(path, lambda name: True))
-
-
-def names(path: Path) -> list[str]:
-    return list(read(path))
 
 
 def refused(path: Path, match: str) -> None:
@@ -74,18 +82,25 @@ def test_a_folder_is_read_as_an_archive_would_be(tmp_path):
 def test_leading_dots_go_and_what_macos_leaves_is_not_read(tmp_path):
     path = pack(tmp_path / "a", [entry("./", kind=tarfile.DIRTYPE), entry("./a/./x"), entry("./a/._x"), entry("a/._y")])
     assert names(path) == ["a/x"]
-    assert names(pack(tmp_path / "b", [entry("a/x"), entry("__MACOSX/a/x")])) == ["a/x"]
+    assert names(pack_zip(tmp_path / "z", [("a/", b""), ("a/x", b"1"), ("__MACOSX/a/x", b"2")])) == ["a/x"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "C:/x", "..\\x", "a/.."])
 def test_names_outside_the_folder_are_refused_even_where_not_wanted(name, tmp_path):
-    with pytest.raises(DataError, match="outside its own folder"):
-        list(members(pack(tmp_path / "t", [entry("a/ok"), entry(name)]), lambda name: False))
+    for path in (pack(tmp_path / "t", [entry("a/ok"), entry(name)]), pack_zip(tmp_path / "z", [(name, b"x")])):
+        with pytest.raises(DataError, match="outside its own folder"):
+            list(members(path, lambda name: False))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(kind, tmp_path):
     refused(pack(tmp_path / "t", [entry("a/link", kind=kind, target="/etc/passwd")]), "link or device 'a/link'")
+
+
+def test_links_in_a_zip_are_refused(tmp_path):
+    info = zipfile.ZipInfo("a/link")
+    info.external_attr = 0o120777 << 16
+    refused(pack_zip(tmp_path / "z", [(info, b"/etc/passwd")]), "link or device 'a/link'")
 
 
 def test_a_name_twice_is_refused(tmp_path):
@@ -115,7 +130,7 @@ def test_a_header_that_declares_gigabytes_is_not_read(tmp_path):
     info, _ = entry("unwanted")
     info.size = 1 << 40  # nor is a member passed over that would take hours
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 10)))
-    with pytest.raises(DataError, match="more than 17,179,869,184 bytes,"):
+    with pytest.raises(DataError, match="more than 17,179,869,184 bytes;"):
         list(members(path, lambda name: False))
 
 
@@ -148,6 +163,8 @@ def test_pax_headers_are_not_kept_and_a_chain_of_them_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["a/\x1b[2J", "a\nError: run this", "a/\u202egpj", "x" * 1001, "a/\udce9"])
 def test_names_that_would_garble_a_sentence_are_refused(name, tmp_path):
     refused(pack(tmp_path / "t", [entry("a/ok"), entry(name)]), "a member named '")
+    if "\udce9" not in name:  # a zip cannot hold it
+        refused(pack_zip(tmp_path / "z", [(name, b"x")]), "a member named '")
 
 
 def test_names_are_quoted(tmp_path):
@@ -174,7 +191,7 @@ def test_a_truncated_archive_is_one_sentence(kind, tmp_path_factory, keep):
     path = make(kind, tmp_path_factory.mktemp("t"))
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
-    refused(path, r"truncated or damaged|is not a \.tar\.gz")
+    refused(path, r"truncated or damaged|is no \.tar\.gz")
 
 
 @pytest.mark.parametrize("cut", [512, 1000, 1024, 4000, 5120])
@@ -199,8 +216,32 @@ def test_a_changed_byte_is_noticed(kind, tmp_path):
 def test_what_is_no_archive_is_refused(tmp_path):
     for content in (b"", b"x", b"<html>" * 99, bytes(1000)):
         (tmp_path / "file").write_bytes(content)
-        refused(tmp_path / "file", r"is not a \.tar\.gz or \.tar\.xz")
+        refused(tmp_path / "file", r"is no \.tar\.gz, \.tar\.xz or \.zip")
     refused(tmp_path / "absent", "absent")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_declares_less_than_it_holds_is_not_expanded(method, tmp_path):
+    path, size = tmp_path / "z", 100 << 20
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("a/x", bytes(size))
+    raw = path.read_bytes().replace(struct.pack("<L", size), struct.pack("<L", 10))
+    path.write_bytes(raw.replace(struct.pack("<L", zlib.crc32(bytes(size))), struct.pack("<L", zlib.crc32(bytes(10)))))
+    tracemalloc.start()
+    try:
+        if method == zipfile.ZIP_DEFLATED:
+            assert read(path) == {"a/x": bytes(10)}
+        else:
+            refused(path, "'a/x', compressed in a way that no archive")
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zips_list_of_members_is_not_read_if_it_is_too_long(tmp_path, monkeypatch):
+    path = pack_zip(tmp_path / "z", [(f"{i:0100}", b"") for i in range(100)])
+    monkeypatch.setattr(archives, "MEMBER", 10_000)
+    refused(path, "more than 10,000 bytes of names")
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])

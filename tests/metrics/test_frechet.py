@@ -93,7 +93,7 @@ def test_generated_entries_are_compared_with_the_true_ones_of_the_same_rows(worl
     assert found["", "a", "", "model"].value == pytest.approx(exact, rel=0.05)
     assert found["", "a", "", "aggregate"].value < 0.05 < found["", "a", "", "model"].value
     assert all(s.n == 500 for s in found.values())
-    assert not registry.get("frechet").higher_is_better
+    assert not registry.get("frechet").about.higher_is_better
 
 
 def test_the_ceiling_is_the_distance_of_as_many_true_training_entries(world):

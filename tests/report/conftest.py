@@ -12,6 +12,7 @@ import pytest
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import COLUMNS, Store
+from mmvae_bench.sweep.records import metric_descriptions
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}
@@ -202,8 +203,11 @@ class Made:
 
 def publish(store: Store, run: RunSpec, rows: list[dict[str, Any]] | None = None, **more: Any) -> RunSpec:
     """Store a run."""
-    info = {"device": "cpu", "versions": {"torch": "2.11.0", "numpy": "2.4.6"}, "rate": 5200.0, "peak_memory_mb": 812.0,
-            "steps": 780, "seconds": {"train": 60 + 40 * SKILL.get(run.model.name, 0.3), "evaluate": 12.0}}  # fmt: skip
+    info = {
+        "device": "cpu", "versions": {"torch": "2.11.0", "numpy": "2.4.6"}, "rate": 5200.0, "peak_memory_mb": 812.0,
+        "steps": 780, "seconds": {"train": 60 + 40 * SKILL.get(run.model.name, 0.3), "evaluate": 12.0},
+        "descriptions": metric_descriptions(),
+    }  # fmt: skip
     store.publish(RunResult(run, scores(run) if rows is None else rows, info=info, **more))
     return run
 
@@ -232,3 +236,9 @@ def factory() -> Any:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of everything else: figures take a second or two."""
+    monkeypatch.setattr("mmvae_bench.report.build._plots", lambda *_: iter(()))

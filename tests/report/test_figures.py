@@ -10,6 +10,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
+from mmvae_bench.metrics import Description
 from mmvae_bench.report.figures import style as figures
 from mmvae_bench.report.figures.curves import _line, curves
 from mmvae_bench.report.figures.exemplars import Exemplar
@@ -101,7 +102,10 @@ def many(count: int, *texts: str) -> Table:
         }
         for i in range(count)
     }
-    return Table("data", "cross_coherence", "micro", "", "split", columns, cells, {columns[0]: (0.1, 0.1)}, {}, 1)
+    return Table(
+        "data", "cross_coherence", "micro", "", "split", columns, cells, {columns[0]: (0.1, 0.1)}, {}, 1,
+        about=Description(drawn=("micro",)),
+    )  # fmt: skip
 
 
 def test_many_entrants_have_a_row_each_and_few_a_line() -> None:

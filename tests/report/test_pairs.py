@@ -48,8 +48,8 @@ def test_two_seeds_pretend_nothing() -> None:
 def test_models_with_other_seeds_are_not_ranked_and_the_table_says_so() -> None:
     table = made({"mvae": (*BEST, 0.9), "mmvae": BEST, "mopoe": WORSE})  # a lucky fifth seed is no lead
     assert marks(table) == {"mvae": "", "mmvae": "", "mopoe": ""}
-    assert notes(table) == ["no best is marked in a column whose models have not the same seeds."]
-    assert "not the same seeds" not in str(notes(made({"mvae": SAME, "mmvae": BEST})))
+    assert notes(table) == ["No best value is marked in a column whose models were run with different seeds."]
+    assert "different seeds" not in str(notes(made({"mvae": SAME, "mmvae": BEST})))
 
 
 def test_rounding_makes_no_rival_of_what_is_told_apart() -> None:

@@ -5,17 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmvae_bench import metrics
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.render import limit_rows, notes, show, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, select
-from mmvae_bench.report.summary import compare, summarise_groups, to_terminal
+from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
-from mmvae_bench.report.words import definition, is_main, is_ranked, metric_title
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import current
-from mmvae_bench.store.store import Store
+from mmvae_bench.store.store import RunResult, Store
 
 Factory = Any
 
@@ -43,7 +43,7 @@ def one(tables: list[Table], metric: str, variant: str = "", prior: str = "", gr
 
 def test_cells_equal_pandas_by_hand(made: Any) -> None:
     selection = select(made.store, made.plan)
-    table = one(build_tables(selection.frame, selection.labels), "cross_coherence", "micro", group="mnist_street")
+    table = one(build_tables(selection), "cross_coherence", "micro", group="mnist_street")
     rows = made.store.scores()
     rows = rows[
         (rows["metric"] == "cross_coherence") & (rows["variant"] == "micro") & (rows["dataset"] == "mnist_street")
@@ -59,7 +59,7 @@ def test_cells_equal_pandas_by_hand(made: Any) -> None:
 
 def test_csv_has_the_numbers_and_the_best(made: Any, tmp_path: Any) -> None:
     selection = select(made.store, made.plan)
-    table = one(build_tables(selection.frame, selection.labels), "linear_probe", "mean", group="mnist_street")
+    table = one(build_tables(selection), "linear_probe", "mean", group="mnist_street")
     path = tmp_path / "table.csv"
     path.write_text(to_csv(table))
     read = pd.read_csv(path)
@@ -76,7 +76,7 @@ def test_best_respects_direction_and_marks_ties(factory: Factory, stored: Any, h
         run = factory.spec(model)
         row = factory.row(run, "strange", value, higher_is_better=higher, control=model == "unimodal")
         runs.append((run, [row]))
-    table = one(build_tables(*_framed(stored(*runs))), "strange")
+    table = one(build_tables(stored(*runs)), "strange")
     marked = {label for label, row in table.cells.items() if row[table.columns[0]].best}
     assert marked == best  # equal at three digits; the chance control is never best
     assert "0.990†" in to_markdown(table) or "0.010†" in to_markdown(table)
@@ -95,7 +95,7 @@ def test_what_is_not_beyond_chance_by_two_errors_is_no_best(factory: Factory, st
         run, value = factory.spec(name), levels[name] + sign * gap
         row = factory.row(run, "strange", value, higher_is_better=higher, chance=levels[name], se=0.01)
         runs.append((run, [row]))
-    table = one(build_tables(*_framed(stored(*runs))), "strange")
+    table = one(build_tables(stored(*runs)), "strange")
     assert {label for label, row in table.cells.items() if row[table.columns[0]].best} == {"mvae"}
 
 
@@ -108,7 +108,7 @@ def test_from_three_seeds_on_a_best_is_beyond_chance_by_its_interval(
         for seed in range(3):
             run, value = factory.spec(model, seed=seed), mean + spread * (seed - 1)
             runs.append((run, [factory.row(run, "strange", value, chance=0.3, se=0.001)]))
-    table = one(build_tables(*_framed(stored(*runs))), "strange")
+    table = one(build_tables(stored(*runs)), "strange")
     assert table.cells["mvae"][table.columns[0]].best == best
 
 
@@ -116,7 +116,7 @@ def test_each_column_has_its_own_digits_and_no_zero_has_a_sign(factory: Factory,
     runs = [factory.spec("mvae", seed=seed) for seed in range(3)]
     values = {"picture": (-590.26, -590.26, -590.26), "word": (-0.0002, -0.0003, -0.0001)}
     rows = [[factory.row(r, "strange", v[r.seed], target=name) for name, v in values.items()] for r in runs]
-    table = one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange")
+    table = one(build_tables(stored(*zip(runs, rows, strict=True))), "strange")
     assert [show(table.cells["mvae"][column], table).plain for column in table.columns] == [
         "-590.3 ± 0.0",
         "0.000 ± 0.000",
@@ -127,7 +127,7 @@ def test_a_run_that_was_not_scored_says_nothing_of_the_direction(factory: Factor
     a, b = factory.spec("mvae"), factory.spec("mmvae")
     skipped = factory.row(a, "strange", None, given="mnist", target="street", status="skipped", higher_is_better=False)
     scored = [factory.row(run, "strange", 0.5, given="street", target="mnist") for run in (a, b)]
-    (table,) = build_tables(*_framed(stored((a, [skipped, scored[0]]), (b, [scored[1]]))))
+    (table,) = build_tables(stored((a, [skipped, scored[0]]), (b, [scored[1]])))
     assert table.better == 1
 
 
@@ -135,15 +135,13 @@ def test_one_alone_is_no_best_and_diagnostics_have_none(factory: Factory, stored
     a, b = factory.spec("mvae"), factory.spec("mmvae")
     rows = [[factory.row(run, "joint_coherence", 0.5, prior="model", variant="entropy")] for run in (a, b)]
     rows[0].append(factory.row(a, "joint_coherence", 0.5, prior="model"))
-    tables = build_tables(*_framed(stored((a, rows[0]), (b, rows[1]))))
+    tables = build_tables(stored((a, rows[0]), (b, rows[1])))
     assert not any(cell.best for t in tables for row in t.cells.values() for cell in row.values())
 
 
 def test_priors_are_never_in_one_table(made: Any) -> None:
     selection = select(made.store, made.plan)
-    tables = [
-        t for t in build_tables(selection.frame, selection.labels) if t.metric in ("joint_coherence", "log_likelihood")
-    ]
+    tables = [t for t in build_tables(selection) if t.metric in ("joint_coherence", "log_likelihood")]
     assert {t.prior for t in tables} == {"model", "aggregate"}
     table = one(tables, "joint_coherence", prior="model")
     assert show(table.cells["meme"][table.columns[0]], table).mean == "n/a"
@@ -152,7 +150,7 @@ def test_priors_are_never_in_one_table(made: Any) -> None:
 
 def test_two_seeds_have_no_interval(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae", seed=seed) for seed in (0, 1)]
-    table = one(build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs)))), "strange")
+    table = one(build_tables(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs))), "strange")
     assert "±" not in to_markdown(table).replace("mean ± half", "")
     assert "n = 2" in to_markdown(table)
     assert "without intervals" in to_markdown(table)
@@ -160,7 +158,7 @@ def test_two_seeds_have_no_interval(factory: Factory, stored: Any) -> None:
 
 def test_cells_of_different_n_say_so(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae", seed=0), factory.spec("mvae", seed=1), factory.spec("mmvae", seed=0)]
-    table = one(build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs)))), "strange")
+    table = one(build_tables(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs))), "strange")
     assert "0.500 (n=2)" in to_markdown(table)
     assert "0.500 (n=1)" in to_markdown(table)
 
@@ -171,7 +169,7 @@ def test_mixed_hashes_are_refused_naming_what_differs(factory: Factory, stored: 
     rows = [[factory.row(run, "strange", 0.5, **{column: f"hash-{run.seed}"})] for run in runs]
     selection = stored(*zip(runs, rows, strict=True))
     with pytest.raises(BenchError, match=rf"mvae.*{column}.*hash-0, hash-1"):
-        build_tables(*_framed(selection))
+        build_tables(selection)
 
 
 @pytest.mark.parametrize("column", ["dataset_hash", "oracle_hash", "embedding_hash"])
@@ -180,9 +178,9 @@ def test_models_scored_by_different_means_are_shown_but_not_ranked(factory: Fact
     same = {"variant": "mean oracle", "given": "a", "target": "b"}
     rows = [[factory.row(r, "cca", 0.5 + i, **same, **{column: r.model.name})] for i, r in enumerate(runs)]
     selection = stored(*zip(runs, rows, strict=True))
-    table = one(build_tables(*_framed(selection)), "cca", "mean oracle")
+    table = one(build_tables(selection), "cca", "mean oracle")
     assert not any(cell.best for row in table.cells.values() for cell in row.values())
-    assert not list(compare(summarise_groups(*_summary_args(selection))[0]))
+    assert not list(compare_summary(summarise_groups(selection)[0]))
     assert any(f"differ in {column}" in text for text in warnings(selection, []))
 
 
@@ -192,7 +190,7 @@ def test_results_from_before_there_were_embeddings_are_read(factory: Factory, st
     del rows[0]["embedding_hash"]
     selection = stored(*((run, [row]) for run, row in zip(runs, rows, strict=True)))
     assert set(selection.frame["embedding_hash"]) == {""}
-    assert one(build_tables(*_framed(selection)), "linear_probe", "mean").seeds == 2
+    assert one(build_tables(selection), "linear_probe", "mean").seeds == 2
 
 
 @pytest.mark.parametrize(
@@ -230,15 +228,13 @@ def test_one_configuration_typed_twice_is_one_model(factory: Factory, stored: An
     ]
     selection = stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs))
     assert selection.labels == ["mvae"]
-    assert one(build_tables(*_framed(selection)), "strange").seeds == 2
+    assert one(build_tables(selection), "strange").seeds == 2
 
 
 def test_dropping_incomplete_rows_is_another_column(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae", ratio=0.5, incomplete=what) for what in ("keep", "drop")]
     table_columns = {
-        c
-        for t in build_tables(*_framed(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs))))
-        for c in t.columns
+        c for t in build_tables(stored(*((r, [factory.row(r, "strange", 0.5)]) for r in runs))) for c in t.columns
     }
     assert {c.missing.text for c in table_columns} == {"split 0.5", "split 0.5 (incomplete rows dropped)"}
 
@@ -251,7 +247,7 @@ def test_limited_data_is_another_data_set(factory: Factory, stored: Any) -> None
 
 def test_every_scheme_has_ratio_zero(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae"), *(factory.spec("mvae", ratio=0.5, scheme=s) for s in ("split", "only:mnist"))]
-    tables = build_tables(*_framed(stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs))))
+    tables = build_tables(stored(*((run, [factory.row(run, "strange", 0.5)]) for run in runs)))
     assert [t.scheme for t in tables] == ["split", "only:mnist"]
     assert all(t.columns[0].missing.ratio == 0 for t in tables)
 
@@ -264,7 +260,7 @@ def test_three_modalities_are_averaged_over_directions_by_size(factory: Factory,
     rows.append(factory.row(run, "cross_coherence", 0.35, variant="micro 1"))
     other = factory.spec("mvae", names=("a", "b", "c"))
     partial = [factory.row(other, "cross_coherence", 0.9, variant="micro", given="a", target="b")]
-    tables = build_tables(*_framed(stored((run, rows), (other, partial))))
+    tables = build_tables(stored((run, rows), (other, partial)))
     table = one(tables, "cross_coherence", "micro")
     assert [t.variant for t in tables] == ["micro"]
     assert [c.text for c in table.columns] == ["1 given", "2 given"]
@@ -279,7 +275,7 @@ def test_a_metric_skipped_as_a_whole_is_noted_in_every_empty_cell(factory: Facto
         factory.row(a, "other", None, status="skipped"),
     ]
     skipped = [factory.row(b, "strange", None, status="skipped", reason="it has none")]
-    tables = build_tables(*_framed(stored((a, scored), (b, skipped))))
+    tables = build_tables(stored((a, scored), (b, skipped)))
     assert [t.metric for t in tables] == ["strange"]  # nothing was scored of the other
     assert tables[0].cells["mmvae"][tables[0].columns[0]].note == "it has none"
 
@@ -287,7 +283,7 @@ def test_a_metric_skipped_as_a_whole_is_noted_in_every_empty_cell(factory: Facto
 def test_chance_and_ceiling_are_lines(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae"), factory.spec("mmvae")]
     rows = [[factory.row(r, "strange", 0.5, chance=c, ceiling=0.97)] for r, c in zip(runs, (0.1, 0.12), strict=True)]
-    table = one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange")
+    table = one(build_tables(stored(*zip(runs, rows, strict=True))), "strange")
     assert limit_rows(table) == {"chance": ["0.100 to 0.120"], "ceiling": ["0.970"]}
     assert "| chance | 0.100 to 0.120 |" in to_markdown(table)
 
@@ -295,7 +291,7 @@ def test_chance_and_ceiling_are_lines(factory: Factory, stored: Any) -> None:
 def test_latex_is_escaped_and_balanced(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae", label="my_model & 50% #1 {x}", seed=s) for s in range(3)]
     rows = [[factory.row(r, "strange_score", 0.5, given="image_a", target="text")] for r in runs]
-    text = to_latex(one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange_score"))
+    text = to_latex(one(build_tables(stored(*zip(runs, rows, strict=True))), "strange_score"))
     assert r"my\_model \& 50\% \#1 \{x\}" in text
     assert r"image\_a $\rightarrow$ text" in text
     assert r"0.500 $\pm$ 0.000" in text
@@ -308,7 +304,7 @@ def test_latex_is_escaped_and_balanced(factory: Factory, stored: Any) -> None:
 
 def test_summary_fits_a_terminal_and_marks_the_best(made: Any) -> None:
     selection = select(made.store, made.plan)
-    tables = summarise_groups(selection.frame, selection.groups, selection.labels)
+    tables = summarise_groups(selection)
     text = to_terminal(tables, ["x " * 200])
     assert max(map(len, text.splitlines())) <= 120
     assert "mnist_street" in text
@@ -322,7 +318,7 @@ def test_summary_fits_a_terminal_and_marks_the_best(made: Any) -> None:
 
 def test_a_summary_has_the_scores_that_its_data_set_has(made: Any) -> None:
     selection = select(made.store, made.plan)
-    tables = {table.group: table for table in summarise_groups(*_summary_args(selection))}
+    tables = {table.group: table for table in summarise_groups(selection)}
     both = ["image → caption", "caption → image"]
     shapes = [("strict", both[0]), ("strict", both[1]), ("joint strict", "joint"), ("linear probe", "image"),
               ("linear probe", "caption"), ("relatedness", "image ↔ caption")]  # fmt: skip
@@ -338,13 +334,13 @@ def test_a_summary_has_no_empty_column(factory: Factory, stored: Any) -> None:
     rows = [factory.row(run, "cca", 0.1, variant="mean oracle", given="image", target="caption"),
             factory.row(run, "cca", None, variant="mean oracle", given="caption", target="image", status="skipped"),
             factory.row(run, "attributes_strict", None, status="skipped", reason="no attributes")]  # fmt: skip
-    (table,) = summarise_groups(*_summary_args(stored((run, rows))))
+    (table,) = summarise_groups(stored((run, rows)))
     assert table.heads == [("CCA", "image → caption")]
 
 
 def test_remarks_on_scores_are_below_their_table(made: Any) -> None:
     selection = select(made.store, made.plan)
-    table = one(build_tables(*_framed(selection)), "cca", "mean oracle", group="cub")
+    table = one(build_tables(selection), "cca", "mean oracle", group="cub")
     assert notes(table)[-2:] == ["† chance control: shown, never ranked.", "first reduced by PCA"]
     assert not any(cell.best for cell in table.cells["unimodal"].values())
 
@@ -352,7 +348,7 @@ def test_remarks_on_scores_are_below_their_table(made: Any) -> None:
 def test_a_remark_on_some_models_names_them(factory: Factory, stored: Any) -> None:
     runs = [factory.spec(model) for model in ("mvae", "mmvae")]
     rows = [[factory.row(r, "strange", 0.5, reason="odd" * (r.model.name == "mvae"))] for r in runs]
-    assert notes(one(build_tables(*_framed(stored(*zip(runs, rows, strict=True)))), "strange")) == ["mvae: odd"]
+    assert notes(one(build_tables(stored(*zip(runs, rows, strict=True))), "strange")) == ["mvae: odd"]
 
 
 @pytest.mark.parametrize(
@@ -366,15 +362,34 @@ def test_a_remark_on_some_models_names_them(factory: Factory, stored: Any) -> No
         ("strange", "x", "Strange (x)", "plug-in that defines it."),
     ],
 )
-def test_variants_are_put_into_words(metric: str, variant: str, title: str, says: str) -> None:
-    assert metric_title(metric, variant, "") == title
-    assert definition(metric, variant, "").endswith(says)
+def test_variants_are_put_into_words(
+    factory: Factory, stored: Any, metric: str, variant: str, title: str, says: str
+) -> None:
+    run = factory.spec("mvae")
+    table = one(build_tables(stored((run, [factory.row(run, metric, 0.5, variant=variant)]))), metric, variant)
+    assert table.title == title
+    assert table.definition.endswith(says)
+
+
+def test_a_metric_is_described_by_its_run_and_else_by_the_registry(factory: Factory, tmp_path: Any) -> None:
+    store = Store(tmp_path)
+    stored = {"strange": {"title": "Strangeness", "definition": "How strange.", "drawn": ["x"], "unranked": ["y"]}}
+    runs = [factory.spec("mvae", seed=seed) for seed in (0, 1)]
+    for run, described in zip(runs, (stored, {}), strict=True):
+        rows = [factory.row(run, metric, 0.5) for metric in ("strange", "linear_probe", "unknown")]
+        store.publish(RunResult(run, rows, info={"descriptions": described}))
+    known = select(store, factory.make_plan(runs)).metrics
+    assert known["strange"].title_of("z", "model") == "Strangeness (z, model prior)"
+    assert [known["strange"].is_drawn(v) for v in ("x 1", "", "y")] == [True, False, False]
+    assert [known["strange"].is_ranked(v) for v in ("x 1", "", "y")] == [True, True, False]
+    assert known["linear_probe"] == metrics.registry.get("linear_probe").about
+    assert (known["unknown"].title, known["unknown"].higher_is_better) == ("Unknown", True)
 
 
 def test_a_metric_itself_comes_before_its_variants(factory: Factory, stored: Any) -> None:
     run = factory.spec("mvae", "captioned_shapes")
     rows = [factory.row(run, "attributes_strict", 0.5, variant=v, target="image") for v in ("self", "")]
-    assert [table.variant for table in build_tables(*_framed(stored((run, rows))))] == ["", "self"]
+    assert [table.variant for table in build_tables(stored((run, rows)))] == ["", "self"]
 
 
 def test_what_is_ranked_and_what_is_drawn() -> None:
@@ -382,15 +397,15 @@ def test_what_is_ranked_and_what_is_drawn() -> None:
              ("retrieval_recall", "10"), ("cross_coherence", "micro")}  # fmt: skip
     not_drawn = {("attributes_strict", "self"), ("attributes_features", ""), ("cca", "sif oracle"),
                  ("retrieval_recall", "1"), ("cca_ground_truth", "mean oracle")}  # fmt: skip
-    assert all(is_main(*key) for key in drawn)
-    assert not any(is_main(*key) for key in not_drawn)
-    assert not is_ranked("cca_ground_truth", "mean oracle")
-    assert all(is_ranked(*key) for key in drawn)
+    about = {name: metrics.registry.get(name).about for name, _ in drawn | not_drawn}
+    assert all(about[name].is_drawn(variant) and about[name].is_ranked(variant) for name, variant in drawn)
+    assert not any(about[name].is_drawn(variant) for name, variant in not_drawn)
+    assert not about["cca_ground_truth"].is_ranked("mean oracle")
 
 
 def test_the_lowest_median_rank_is_the_best(made: Any) -> None:
     selection = select(made.store, made.plan)
-    table = one(build_tables(*_framed(selection)), "retrieval_median_rank", group="cub")
+    table = one(build_tables(selection), "retrieval_median_rank", group="cub")
     best = {label for label, row in table.cells.items() if any(cell.best for cell in row.values())}
     assert best == {"meme"}  # the most skilled of the made-up models
 
@@ -398,7 +413,7 @@ def test_the_lowest_median_rank_is_the_best(made: Any) -> None:
 def test_wide_summaries_are_folded(factory: Factory, stored: Any) -> None:
     names = tuple(f"modality_number_{i}" for i in range(2))
     run = factory.spec("mmvae", names=names, label="a rather long label of a model with options")
-    text = to_terminal(summarise_groups(*_summary_args(stored((run, factory.scores(run))))), [])
+    text = to_terminal(summarise_groups(stored((run, factory.scores(run)))), [])
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -413,20 +428,12 @@ def test_an_order_is_claimed_only_above_chance(factory: Factory, stored: Any) ->
                 factory.row(run, "cross_coherence", value, target="mnist", **above)]  # fmt: skip
         runs.append((run, rows))
     selection = stored(*runs)
-    found = {c.column.text: c for c in compare(summarise_groups(*_summary_args(selection))[0])}
+    found = {c.column.text: c for c in compare_summary(summarise_groups(selection)[0])}
     assert (found["mnist → street"].better, found["mnist → street"].claim) == ("mmvae", True)
     assert found["street → mnist"].difference.excludes_zero
     assert not found["street → mnist"].claim
 
 
 def test_nothing_stored_is_a_sentence(factory: Factory, tmp_path: Any) -> None:
-    with pytest.raises(BenchError, match=r"none of the 1 runs of 'demo' is stored.*mmvae-bench run"):
+    with pytest.raises(BenchError, match=r"None of the 1 runs of 'demo' is stored.*mmvae-bench run"):
         select(Store(tmp_path), factory.make_plan([factory.spec("mvae")]))
-
-
-def _framed(selection: Selection) -> tuple[pd.DataFrame, list[str]]:
-    return selection.frame, selection.labels
-
-
-def _summary_args(selection: Selection) -> tuple[pd.DataFrame, list[str], list[str]]:
-    return selection.frame, selection.groups, selection.labels

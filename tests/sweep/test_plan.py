@@ -116,7 +116,7 @@ def test_all_is_every_registered_model_and_takes_options(store):
         ({"scales": {"top": 0.5}}, "The scale of 'top' names no modality of the data. pairs has left, right"),
         ({"weights": {"top": 2.0}}, "The weight of 'top' names no modality"),
         ({"optimiser": "sgd"}, "No optimiser 'sgd'. Write one of adam, amsgrad"),
-        ({"seeds": ()}, "at least one seed"),
+        ({"seeds": ()}, "At least one seed"),
         ({"limit_train": 0}, "--limit-train is at least 1"),
     ],
 )

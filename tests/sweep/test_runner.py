@@ -153,7 +153,7 @@ def test_a_metric_registered_later_scores_stored_runs_without_training(settings,
     _, store = run(settings, models=("mvae",))
     old = store.scores()
     weights = (store.folders()[0] / "model.safetensors").read_bytes()
-    later = metric("later")(lambda ev: [Score("later", float(ev.latents(("x0",)).mean.mean()), n=len(ev.test))])
+    later = metric()(lambda ev: [Score(float(ev.latents(("x0",)).mean.mean()), n=len(ev.test))])
     monkeypatch.setitem(metrics.registry._loaded, "later", later)
     monkeypatch.setattr("mmvae_bench.sweep.execute.train", lambda *_: pytest.fail("trained again"))
     code, store = run(settings, models=("mvae",))
@@ -188,7 +188,7 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
 
 
 def test_a_metric_that_is_gone_takes_no_scores_along_and_a_broken_one_costs_no_run(settings, monkeypatch):
-    later = metric("later")(lambda ev: [Score("later", 1.0)])
+    later = metric()(lambda ev: [Score(1.0)])
     monkeypatch.setitem(metrics.registry._loaded, "later", later)
     run(settings, models=("mvae",))
     monkeypatch.delitem(metrics.registry._loaded, "later")

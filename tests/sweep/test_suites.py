@@ -66,24 +66,24 @@ def test_an_empty_file_is_the_defaults(write):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("model = 'mvae'", "unknown key 'model'; did you mean models"),
-        ("zzz = 1", "unknown key 'zzz'; Known: models, datasets"),
+        ("model = 'mvae'", "Unknown key 'model'; did you mean models"),
+        ("zzz = 1", "Unknown key 'zzz'; Known: models, datasets"),
         ("models = 3", "'models' is text or a list of texts, not 3"),
         ("models = [1]", "'models' is text or a list"),
-        ("models = []", "no models are asked for"),
+        ("models = []", "No models are asked for"),
         ("seeds = true", "'seeds' is a whole number, not True"),
         ("seeds = [1, 2]", "'seeds' is a whole number"),
-        ("seeds = 0", "at least one seed is needed"),
-        ("seeds = 1\nseed_list = [1]", "give one of the two"),
+        ("seeds = 0", "At least one seed is needed"),
+        ("seeds = 1\nseed_list = [1]", "Give one of the two"),
         ("seed_list = 3", "'seed_list' is a list of whole numbers, not 3"),
-        ("seed_list = [-1]", "at least one seed is needed, from 0 up"),
+        ("seed_list = [-1]", "At least one seed is needed, from 0 up"),
         ("epochs = 2.5", "'epochs' is a whole number"),
         ("epochs = 0", "--epochs is at least 1, not 0"),
         ("missing = ['a']", "'missing' is a number or a list of numbers"),
-        ("missing = 1.0", r"must lie in \[0, 1\)"),
+        ("missing = 1.0", r"lie in \[0, 1\)"),
         ("scheme = 'half'", "No missing scheme 'half'"),
         ("incomplete = ['keep', 'x']", "'keep' or 'drop', not 'x'"),
-        ("incomplete = []", "no incomplete are asked for"),
+        ("incomplete = []", "No incomplete are asked for"),
         ("learning_rate = 0", "--learning-rate is a positive number, not 0"),
         ("learning_rate = [0.1]", "'learning_rate' is a number, not"),
         ("scales = 0.5", "'scales' is a table of modalities and numbers, not 0.5"),
@@ -101,9 +101,9 @@ def test_a_bad_file_is_one_sentence_that_names_it(write, text, sentence):
 
 
 def test_unknown_suites_and_files(tmp_path):
-    with pytest.raises(BenchError, match=r"no suite 'quik'; did you mean quick\? Known: .*ends in .toml"):
+    with pytest.raises(BenchError, match=r"No suite 'quik'; did you mean quick\? Known: .*ends in .toml"):
         load_suite("quik")
-    with pytest.raises(BenchError, match=r"cannot read the suite .*No such file"):
+    with pytest.raises(BenchError, match=r"Cannot read the suite .*No such file"):
         load_suite(str(tmp_path / "none.toml"))
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(BenchError, match="it is not text"):

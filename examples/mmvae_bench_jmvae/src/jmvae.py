@@ -5,11 +5,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.options import Weight
-from mmvae_bench.probability.bounds import row_mean
-from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, kl
-from mmvae_bench.probability.fusion import products
+from mmvae_bench import DiagonalNormal, MultimodalVAE, Weight, kl, products, row_mean
 
 
 class JMVAE(MultimodalVAE):
@@ -31,7 +27,7 @@ class JMVAE(MultimodalVAE):
         hidden = missing.ratio > 0 and missing.incomplete == "keep"
         return "JMVAE is defined on complete rows; train on those alone with --incomplete drop" if hidden else None
 
-    def joint(self, batch) -> Diagonal:
+    def joint(self, batch) -> DiagonalNormal:
         """q(z|x) of complete rows."""
         raw = [self.parts[name](self.networks.embed(name, batch.visible(name))) for name in self.names]
         return self.expert(self.join(torch.cat(raw, -1)))

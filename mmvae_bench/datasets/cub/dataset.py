@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
-from mmvae_bench.datasets.cub.fetch import CUB, fetch
+from mmvae_bench.datasets.cub.fetch import CUB, fetch, take
 from mmvae_bench.datasets.cub.files import PER_PICTURE, SIDE, Birds, find, read_official, read_partial
 from mmvae_bench.datasets.download import UNVERIFIED, sha256
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, WHENCE, features, weights_file
@@ -91,7 +91,8 @@ class Cub(Dataset):
         if weights := weights_file(data_dir):
             return [*found, weights]
         raise DataError(
-            f"cub[image=resnet101] needs {data_dir / 'cub' / WEIGHTS_NAME}. {WHENCE} and put it there under this name."
+            f"cub[image=resnet101] needs {data_dir / 'cub' / WEIGHTS_NAME}. {WHENCE} and run mmvae-bench "
+            f"data fetch cub --from model.safetensors --data-dir {shlex.quote(str(data_dir))}"
         )
 
     def build(self, data_dir: Path) -> Built:
@@ -118,6 +119,10 @@ class Cub(Dataset):
     def fetch(self, data_dir: Path) -> None:
         """Download the pictures; captions and weights have no checksum to download them by."""
         fetch(data_dir)
+
+    def take(self, files: Sequence[Path], data_dir: Path) -> None:
+        """Copy files that the user has into ``data_dir/cub``: pictures, captions or weights, known by their content."""
+        take(files, data_dir)
 
 
 def _subset(birds: Birds, source: Path, weights: Path | None) -> str:

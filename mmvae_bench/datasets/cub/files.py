@@ -179,8 +179,8 @@ def _sorted(birds: Birds) -> Birds:
 
 
 PLACES = (".", "cub")  # below data_dir, searched in this order for these names:
-PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz")
-CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz")
+PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.zip")
+CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz", "cub_captions_text_c10.zip")
 PARTIAL = ("cub_50classes_64px.npz",)
 
 
@@ -198,16 +198,16 @@ def find(data_dir: Path) -> list[Path]:
         return [pictures, captions]
     if partial and not pictures:
         return [partial]
+    command = f"mmvae-bench data fetch cub --data-dir {shlex.quote(str(data_dir))}"
     if not pictures:
         raise DataError(
-            "cub needs the pictures of CUB-200-2011. Run mmvae-bench data fetch cub --data-dir "
-            f"{shlex.quote(str(data_dir))} to download them (1.2 GB), or put CUB_200_2011.tgz, or its folder "
-            f"CUB_200_2011, into {data_dir / 'cub'}."
+            f"cub needs the pictures of CUB-200-2011. Run {command} to download them (1.2 GB), or put "
+            f"CUB_200_2011.tgz, or its folder CUB_200_2011, into {data_dir / 'cub'}."
         )
     raise DataError(
         "cub needs the captions of Reed et al. 2016, which have no published checksum and are not downloaded. Get "
-        "cvpr2016_cub.tar.gz (https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view) and put it, or its "
-        f"folder text_c10, into {data_dir / 'cub'}."
+        f"cvpr2016_cub.tar.gz (https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view) and run {command} "
+        f"--from cvpr2016_cub.tar.gz, or put its folder text_c10 into {data_dir / 'cub'}."
     )
 
 

@@ -1,4 +1,4 @@
-"""What models of captioned pictures draw: a row a test pair, and beside it what is decoded given a side of it."""
+"""Samples of models of captioned pictures: one row per test pair, with the entries decoded given a side of it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,25 +29,25 @@ EMPTY = "(no words)"
 
 @dataclass(frozen=True)
 class Part:
-    """Columns under one head: what stands above each, and its entries."""
+    """Columns under one head: title and entries of each."""
 
     head: str
     columns: list[tuple[str, Texts | Pixels]]
     colour: str = MADE
 
     def width(self, text: float) -> float:
-        """How wide it is where columns of captions are ``text`` wide."""
+        """Return its width if columns of captions are ``text`` wide."""
         wide = sum(text if is_text(values) else PICTURE for _, values in self.columns)
-        return max(wide + GAP * (len(self.columns) - 1), 1.15)  # a head needs some room
+        return max(wide + GAP * (len(self.columns) - 1), 1.15)  # the least width of a head
 
     @property
     def texts(self) -> int:
-        """How many columns are captions."""
+        """Number of columns of captions."""
         return sum(is_text(values) for _, values in self.columns)
 
 
 def captions(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
-    """One figure a model whose runs have stored captions."""
+    """Draw one figure per model whose runs have stored captions."""
     for number, label in enumerate(panels(rows, "grid/")):
         shown = _same_pairs([row for row in rows if label in row.arrays], label)
         if not any(is_text(values) for values in _sources(shown[0].arrays[label]).values()):
@@ -55,20 +55,20 @@ def captions(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
         parts, text = _fit(_parts(shown, label))
         both = " or both" * any("both" in part.head for part in parts)
         caption = (
-            f"What {label} generates on {group}: a row a test pair, its true caption in grey, and what is decoded "
-            f"given one side of it{both}; of a caption the likeliest word at each position. "
+            f"Entries that {label} generates on {group}: one row per test pair, its true caption in grey, and the "
+            f"entries decoded given one side of it{both}; captions show the likeliest word at each position. "
         ) + describe_rows(shown).replace("Rows", "Columns")
         yield Plot(f"{slug}-captions-{number}", f"Captions: {label}", caption, group, _draw(parts, text, label))
 
 
 def _sources(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """Modality -> true entries."""
+    """Return the true entries of each modality."""
     prefix = "grid/source/"
     return {key.removeprefix(prefix): values for key, values in arrays.items() if key.startswith(prefix)}
 
 
 def _same_pairs(rows: list[Exemplar], label: str) -> list[Exemplar]:
-    """The missing patterns whose grids show the test pairs of the first, so that they can stand side by side."""
+    """Return the missing patterns whose grids show the same test pairs as the first, to draw them side by side."""
     first = _sources(rows[0].arrays[label])
     own = [_sources(row.arrays[label]) for row in rows]
     same = [first.keys() == o.keys() and all(np.array_equal(first[name], o[name]) for name in o) for o in own]
@@ -76,7 +76,7 @@ def _same_pairs(rows: list[Exemplar], label: str) -> list[Exemplar]:
 
 
 def _parts(rows: Sequence[Exemplar], label: str) -> list[Part]:
-    """The true pair; captions, then pictures, each given one other modality; pictures given everything."""
+    """Return the true pair; captions, then pictures, given one other modality; pictures given all modalities."""
     first = rows[0].arrays[label]
     shown = {name: entries for name, values in _sources(first).items() if (entries := _entries(values)) is not None}
     parts = [Part("test pair", list(shown.items()), TRUE)]
@@ -94,13 +94,13 @@ def _parts(rows: Sequence[Exemplar], label: str) -> list[Part]:
 
 
 def _columns(rows: Sequence[Exemplar], label: str, key: str) -> list[tuple[str, Texts | Pixels]]:
-    """One column a missing pattern."""
+    """Return one column per missing pattern."""
     found = [(row.missing.text, _entries(row.arrays[label].get(key))) for row in rows]
     return [(text, entries) for text, entries in found if entries is not None]
 
 
 def _entries(values: NDArray[Any] | None) -> Texts | Pixels | None:
-    """The first pairs' entries, None where they are neither text nor pictures."""
+    """Return the entries of the first pairs, None where they are neither text nor pictures."""
     if values is not None and is_text(values):
         return values[:PAIRS]
     pictures = as_pictures(values)
@@ -108,13 +108,13 @@ def _entries(values: NDArray[Any] | None) -> Texts | Pixels | None:
 
 
 def _fit(parts: list[Part]) -> tuple[list[Part], float]:
-    """As many parts as the page has room for, the first ones first, and the width of their captions."""
+    """Return as many of the first parts as fit the page, and the width of their captions."""
     longest = max(len(str(t)) for part in parts for _, values in part.columns if is_text(values) for t in values)
     wanted = min(max(LETTER * longest, NARROWEST), BROADEST)
     for kept in range(len(parts), 0, -1):
         some = parts[:kept]
-        room = WIDEST - _total(some, NARROWEST)
-        text = min(wanted, NARROWEST + room / max(1, sum(part.texts for part in some)))
+        spare = WIDEST - _total(some, NARROWEST)
+        text = min(wanted, NARROWEST + spare / max(1, sum(part.texts for part in some)))
         if text >= min(wanted, LEAST):
             return some, text
     return parts[:1], wanted
@@ -125,7 +125,7 @@ def _total(parts: Sequence[Part], text: float) -> float:
 
 
 def _draw(parts: list[Part], text: float, label: str) -> Figure:
-    """The table: heads, then a line a pair, as high as its picture or its longest text."""
+    """Draw the table: heads, then a line per pair, as high as its picture or its longest text."""
     width, heads = _total(parts, text), max(len(_lines(part.head, part.width(text))) for part in parts)
     columns = [
         (title, values, text if is_text(values) else PICTURE) for part in parts for title, values in part.columns
@@ -151,7 +151,7 @@ def _draw(parts: list[Part], text: float, label: str) -> Figure:
 
 
 def _draw_part(ax: Axes, part: Part, x: float, base: float, tops: Sequence[float], text: float) -> None:
-    """Its head above ``base``, the titles of its columns below it, and its entries from the heights ``tops`` on."""
+    """Draw a head above ``base``, the titles of its columns below it, and its entries from the heights ``tops`` on."""
     wide = part.width(text)
     ax.text(x + wide / 2, base - 0.03, "\n".join(_lines(part.head, wide)), va="bottom", ha="center", fontsize=8)
     ax.plot([x, x + wide], [base, base], color="black", linewidth=0.7)
@@ -166,7 +166,7 @@ def _draw_part(ax: Axes, part: Part, x: float, base: float, tops: Sequence[float
 
 
 def _draw_entry(ax: Axes, entry: Any, where: tuple[float, float], wide: float, colour: str) -> None:
-    """A picture, or a text of the width given; both with their middle at the height given."""
+    """Draw a picture, or a text of the given width, centred at the given height."""
     x, y = where
     if isinstance(entry, str):
         said = "\n".join(_lines(entry or EMPTY, wide))
@@ -180,12 +180,12 @@ def _draw_entry(ax: Axes, entry: Any, where: tuple[float, float], wide: float, c
 
 
 def _height(entry: Any, wide: float) -> float:
-    """Of a text or a picture in a column of a width."""
+    """Return the height of a text or a picture in a column of a width."""
     if isinstance(entry, str):
         return LINE * len(_lines(entry or EMPTY, wide))
     return wide * min(1.0, float(entry.shape[0] / entry.shape[1]))
 
 
 def _lines(text: str, wide: float) -> list[str]:
-    """A text broken into lines of a width, cut off where there are too many."""
+    """Break a text into lines of a width, and cut it off where there are too many."""
     return wrap(text, max(4, int(wide / LETTER)), max_lines=MOST_LINES, placeholder=" ...") or [""]

@@ -12,38 +12,37 @@ from mmvae_bench.report.figures.rows import limit_handles, panel_title, rows
 from mmvae_bench.report.figures.style import Look, Plot, legend_right, new_figure
 from mmvae_bench.report.select import slug
 from mmvae_bench.report.tables import Cell, Column, Table
-from mmvae_bench.report.words import is_main, words
 
 PANEL = (2.6, 2.3)
 MOST_PANELS = 3  # side by side
 MOST_LINES = 10
-AXIS = " Ratio 0 is the same run under every scheme; the axis is logarithmic in the share of complete rows."
+AXIS = " Ratio 0 is the same run under every scheme. The axis is logarithmic in the share of complete rows."
 
 
-def curves(tables: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[str, str]) -> Iterator[Plot]:
-    """One figure a main metric: a panel for each thing that is scored and each missing scheme."""
-    mains = [table for table in tables if is_main(table.metric, table.variant)]
-    for key in dict.fromkeys((t.group, t.metric, t.variant, t.prior) for t in mains):
-        schemes = [t for t in mains if (t.group, t.metric, t.variant, t.prior) == key]
-        group, metric, variant, prior = key
-        name = "-".join(part for part in (slugs[group], metric, variant and slug(variant), prior) if part)
-        title = schemes[0].title + " against missing data" * _swept(schemes[0])
-        figure = rows(schemes) if _crowded(schemes) else _draw(schemes, looks)
-        yield Plot(name, title, _caption(schemes), group, figure, words(metric).key and not prior)
+def curves(schemes: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[str, str]) -> Iterator[Plot]:
+    """Draw one variant of a metric, if it has a figure: a panel for each table column and each missing scheme."""
+    first = schemes[0]
+    if not first.about.is_drawn(first.variant):
+        return
+    parts = (slugs[first.group], first.metric, first.variant and slug(first.variant), first.prior)
+    title = first.title + " against missing data" * _swept(first)
+    figure = rows(schemes) if _crowded(schemes) else _draw(schemes, looks)
+    key = first.about.key and not first.prior
+    yield Plot("-".join(filter(None, parts)), title, _caption(schemes), first.group, figure, key)
 
 
 def _swept(table: Table) -> bool:
-    """Whether there is a missing ratio to draw against."""
+    """Return whether there are several missing ratios."""
     return len({column.missing.ratio for column in table.columns}) > 1
 
 
 def _crowded(schemes: Sequence[Table]) -> bool:
-    """Whether lines would hide one another."""
+    """Return whether lines would hide one another."""
     return len(schemes[0].cells) > MOST_LINES
 
 
 def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
-    """A row a scheme where few things are scored; else a row a thing, or rows of three under one scheme."""
+    """Draw one row of panels per scheme; with many table columns one row per column, or rows of three panels."""
     texts = list(dict.fromkeys(column.text for column in schemes[0].columns))
     panels = [(table, text) for table in schemes for text in texts]
     wide = len(texts)
@@ -67,14 +66,14 @@ def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
 
 
 def _curve(ax: Axes, table: Table, text: str, looks: Mapping[str, Look]) -> None:
-    """One panel: a line a model, its seeds as dots, a band where there are enough of them."""
+    """Draw one panel: a line per model, its seeds as dots, a band where there are enough of them."""
     columns = sorted((c for c in table.columns if c.text == text), key=lambda c: c.missing.ratio)
     ratios = sorted({c.missing.ratio for c in columns})
     for number, (label, row) in enumerate(table.cells.items()):
         points = [(c.missing.ratio if len(ratios) > 1 else number, row[c]) for c in columns if row[c].score]
         _line(ax, points, looks[label])
     draw_chance(ax, columns, table.chance)
-    if words(table.metric).ceiling:
+    if table.about.ceiling:
         draw_chance(ax, columns, table.ceiling, ":")
     if len(ratios) > 1:
         ax.set_xscale("function", functions=(_stretch, _squeeze))
@@ -87,7 +86,7 @@ def _curve(ax: Axes, table: Table, text: str, looks: Mapping[str, Look]) -> None
 
 
 def _stretch(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-    """-log2 of the complete share: halving it is one step, so that high ratios do not crowd."""
+    """Return -log2 of the complete share: halving it is one step, so that high ratios do not crowd."""
     return np.asarray(-np.log2(np.clip(1 - ratio, 1e-6, None)))
 
 
@@ -117,7 +116,7 @@ def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
 def draw_chance(
     ax: Axes, columns: list[Column], chance: Mapping[Column, tuple[float, float]], dash: str = "--"
 ) -> None:
-    """Chance (or a ceiling): a line where it is one number, else the middle of its range over models."""
+    """Draw chance (or a ceiling): a line where it is one number, else the middle of its range over models."""
     known = [(c.missing.ratio, sum(chance[c]) / 2) for c in columns if c in chance]
     if len({round(value, 6) for _, value in known}) == 1:
         ax.axhline(known[0][1], color="black", linewidth=0.9, linestyle=dash, zorder=1)
@@ -126,7 +125,7 @@ def draw_chance(
 
 
 def _handles(tables: Sequence[Table], looks: Mapping[str, Look]) -> list[Line2D]:
-    """The legend: models, then chance and ceiling."""
+    """Return the legend: models, then chance and ceiling."""
     handles = []
     scored = [name for name, row in tables[0].cells.items() if any(cell.score for cell in row.values())]
     for label in scored if _swept(tables[0]) else ():

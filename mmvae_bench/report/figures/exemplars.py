@@ -1,4 +1,4 @@
-"""Which runs stand for their models in figures of single runs: the lowest seed at ratio 0 and at the highest ratio."""
+"""Runs that represent their models in figures of single runs: the lowest seed at ratio 0 and the highest ratio."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Exemplar:
     """One run of each model under one missing pattern: a row of panels.
 
     Attributes:
-        seed: The lowest that every model has, or that any has.
-        arrays: Model label -> its artifacts.
+        seed: Lowest seed with the most models.
+        arrays: Model label -> artifacts of its run.
     """
 
     missing: Missing
@@ -27,7 +27,7 @@ class Exemplar:
 
 
 def exemplars(runs: Sequence[Run], group: str, labels: Sequence[str]) -> list[Exemplar]:
-    """The panel rows of a data set's figures: its lowest ratio and, if another, its highest (of the first scheme)."""
+    """Return the panel rows of a data set's figures: its lowest ratio and, if different, its highest (first scheme)."""
     own = [run for run in runs if run.group == group and (run.stored.folder / "artifacts.npz").exists()]
     if not own:
         return []
@@ -43,7 +43,9 @@ def _exemplar(runs: list[Run], labels: Sequence[str]) -> Exemplar:
     most = max(len(found) for found in by_seed.values())
     seed = next(seed for seed, found in by_seed.items() if len(found) == most)
     found = by_seed[seed]
-    return Exemplar(missing, seed, {name: found[name].artifacts() for name in labels if name in found})
+    return Exemplar(
+        missing, seed, {name: found[name].stored.arrays("artifacts.npz") for name in labels if name in found}
+    )
 
 
 def describe_rows(rows: Sequence[Exemplar]) -> str:
@@ -53,7 +55,7 @@ def describe_rows(rows: Sequence[Exemplar]) -> str:
 
 
 def panels(rows: Sequence[Exemplar], prefix: str) -> list[str]:
-    """Models that have artifacts whose key begins with ``prefix`` in any row, in order."""
+    """Return the models with artifacts whose key begins with ``prefix`` in any row, in order."""
     found = {label for row in rows for label, arrays in row.arrays.items() if any(k.startswith(prefix) for k in arrays)}
     order = dict.fromkeys(label for row in rows for label in row.arrays)
     return [label for label in order if label in found]

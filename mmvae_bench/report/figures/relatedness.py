@@ -20,7 +20,7 @@ Matrix = NDArray[np.float64]
 
 
 def histograms(rows: Sequence[Exemplar], group: str, looks: Mapping[str, Look], slug: str) -> Iterator[Plot]:
-    """W2 between posteriors of related and of unrelated pairs: a panel a model, a row a missing pattern."""
+    """Draw W2 between posteriors of related and unrelated pairs: a panel per model, a row per missing pattern."""
     for pair in _pairs(rows, "w2hist/"):
         labels = panels(rows, f"w2hist/{pair}/")
         figure = new_figure(0.4 + 1.45 * len(labels), 0.75 + 1.3 * len(rows))
@@ -45,7 +45,7 @@ def histograms(rows: Sequence[Exemplar], group: str, looks: Mapping[str, Look], 
 
 
 def _pairs(rows: Sequence[Exemplar], prefix: str) -> list[str]:
-    """The first pairs of modalities for which something is stored."""
+    """Return the first pairs of modalities for which arrays are stored."""
     keys = [key for row in rows for arrays in row.arrays.values() for key in arrays if key.startswith(prefix)]
     return list(dict.fromkeys(key.removeprefix(prefix).split("/")[0] for key in keys))[:MOST_PAIRS]
 
@@ -66,19 +66,19 @@ def _histogram(ax: Axes, row: Exemplar, label: str, pair: str, colour: str) -> N
 
 
 def _density(counts: NDArray[np.generic], edges: Matrix) -> Matrix:
-    """Counts as a density, so that few related pairs are seen beside many unrelated ones."""
+    """Return counts as a density, so that few related pairs are visible beside many unrelated ones."""
     mass = counts.astype(float) / np.diff(edges)
     return mass / max(float((mass * np.diff(edges)).sum()), 1e-12)
 
 
 def _empty(ax: Axes) -> None:
-    """A panel without a run."""
+    """Draw a panel without a run."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, "not available", ha="center", va="center", transform=ax.transAxes, color="#777777", fontsize=8)
 
 
 def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
-    """Mean W2 between classes, ordered by a dendrogram: a panel a model, a row a missing pattern."""
+    """Draw mean W2 between classes, ordered by a dendrogram: a panel per model, a row per missing pattern."""
     for pair in _pairs(rows, "w2class/"):
         labels = panels(rows, f"w2class/{pair}")
         a, _, b = pair.partition("+")
@@ -88,7 +88,7 @@ def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[
             f"Mean 2-Wasserstein distance between posteriors of {a} entries of one class (rows) and {b} entries of "
             f"another (columns) on {group}, divided by the panel's mean. Classes are ordered by average-linkage "
             f"clustering of the symmetrised matrix (W + W^T) / 2 (SciPy), whose dendrogram is above; a dark diagonal "
-            f"means that both modalities of a class are near one another. {describe_rows(rows)}"
+            f"means that the two modalities of a class are close. {describe_rows(rows)}"
         )
         yield Plot(f"{slug}-w2class-{pair}", f"Distances between classes: {a}, {b}", caption, group, figure)
 
@@ -96,7 +96,7 @@ def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[
 def draw_matrices(
     figure: Figure, rows: Sequence[Exemplar], labels: Sequence[str], key: str, names: tuple[str, str]
 ) -> None:
-    """All panels, on one colour scale."""
+    """Draw all panels on one colour scale."""
     scaled = {(i, label): _scaled(row.arrays.get(label, {}).get(key)) for i, row in enumerate(rows) for label in labels}
     known = np.concatenate([matrix.ravel() for matrix in scaled.values() if matrix is not None] or [np.ones(1)])
     low, high = np.quantile(known, [0.01, 0.99])
@@ -126,7 +126,7 @@ def draw_matrices(
 
 
 def _scaled(matrix: NDArray[np.generic] | None) -> Matrix | None:
-    """A matrix over its mean, or None if there is none that can be drawn."""
+    """Return a matrix divided by its mean, or None if it cannot be drawn."""
     if matrix is None or matrix.ndim != 2 or len(matrix) < 3 or not np.isfinite(matrix.astype(float)).all():
         return None
     values = matrix.astype(float)

@@ -1,4 +1,4 @@
-"""Scores of many entrants: a row each, so that none hides another (lines against the missing ratio would)."""
+"""Scores of many models: a row each, where lines against the missing ratio would hide one another."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,6 @@ from matplotlib.lines import Line2D
 
 from mmvae_bench.report.figures.style import COLOURS, MARKERS, legend_below, new_figure
 from mmvae_bench.report.tables import Column, Table
-from mmvae_bench.report.words import words
 
 PANEL = 2.4  # inches wide
 ROW = 0.17  # inches high
@@ -16,7 +15,7 @@ MOST_PANELS = 3  # side by side
 
 
 def rows(tables: Sequence[Table]) -> Figure:
-    """A panel for each thing that is scored and each missing scheme; in it a row an entrant, a mark a missing ratio."""
+    """Draw a panel for each table column and missing scheme, with a row per model and a mark per missing ratio."""
     texts = list(dict.fromkeys(column.text for column in tables[0].columns))
     panels = [(table, text) for text in texts for table in tables]
     wide = min(len(panels), MOST_PANELS)
@@ -39,7 +38,7 @@ def rows(tables: Sequence[Table]) -> Figure:
 
 
 def _marks(ax: Axes, table: Table, column: Column, number: int) -> None:
-    """One column's means, with their intervals as far as these fit the axis, and its chance level."""
+    """Draw the means of a column, their intervals as far as these fit the axis, and the chance level."""
     shown = [(i, score) for i, row in enumerate(table.cells.values()) if (score := row[column].score) is not None]
     y, means = [i for i, _ in shown], [score.mean for _, score in shown]
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -47,14 +46,14 @@ def _marks(ax: Axes, table: Table, column: Column, number: int) -> None:
     drawn = ax.dataLim.frozen()
     ax.errorbar(means, y, xerr=[score.half_width or 0.0 for _, score in shown], fmt="none", ecolor=colour, linewidth=1)
     ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
-    ends = [(table.chance, "--"), (table.ceiling if words(table.metric).ceiling else {}, ":")]
+    ends = [(table.chance, "--"), (table.ceiling if table.about.ceiling else {}, ":")]
     for limits, dash in ends:
         if column in limits:
             ax.axvline(sum(limits[column]) / 2, color="black", linewidth=0.9, linestyle=dash, zorder=1)
 
 
 def _handles(tables: Sequence[Table]) -> list[Line2D]:
-    """The legend: missing patterns, then chance and ceiling."""
+    """Return the legend: missing patterns, then chance and ceiling."""
     patterns = list(dict.fromkeys(column.missing for column in tables[0].columns))
     names = [m.text if len(tables) == 1 or m.ratio == 0 else f"{m.ratio:g}" for m in patterns]
     found = [
@@ -65,15 +64,15 @@ def _handles(tables: Sequence[Table]) -> list[Line2D]:
 
 
 def panel_title(text: str, table: Table, tables: Sequence[Table]) -> str:
-    """What is scored, and below it the missing scheme where there are several: both may be long."""
-    return text if len(tables) == 1 else f"{text}\n{table.scheme}"
+    """Return the table column and, where there are several, the missing scheme below it; both may be long."""
+    return text if len(tables) == 1 else f"{text}\n" + table.scheme.replace(" (", "\n(")
 
 
 def limit_handles(tables: Sequence[Table]) -> list[Line2D]:
-    """The end of a legend: chance and ceiling, as far as there are any."""
+    """Return the end of a legend: chance and ceiling, where there are any."""
     found = []
     if any(table.chance for table in tables):
         found.append(Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="chance"))
-    if (name := words(tables[0].metric).ceiling) and any(table.ceiling for table in tables):
+    if (name := tables[0].about.ceiling) and any(table.ceiling for table in tables):
         found.append(Line2D([], [], color="black", linestyle=":", linewidth=0.9, label=name))
     return found

@@ -1,4 +1,4 @@
-"""What models draw (cross-generation grids) and how their latents lie (t-SNE)."""
+"""Cross-generation grids, and t-SNE of latents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ Strip = tuple[str, Pixels | None]  # a text and a row of pictures; None = a gap
 
 
 def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
-    """One figure a model: columns are classes; below each source what is generated from it."""
+    """Draw one figure per model: columns are classes, and below each source are the entries generated from it."""
     for number, label in enumerate(panels(rows, "grid/")):
         blocks = [(row.missing.text, _strips(row.arrays.get(label, {}))) for row in rows]
         blocks = [(text, strips) for text, strips in blocks if strips]
@@ -32,14 +32,15 @@ def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
             _draw_strips(ax, strips)
             ax.set_title(f"{label}, {text}")
         caption = (
-            f"What {label} generates on {group}: a column a test row (of each class one, where there are classes), the "
-            f"source first, below it what is decoded given that source. {describe_rows(rows).replace('Rows', 'Panels')}"
+            f"Entries that {label} generates on {group}: one column per test row (one of each class, where there are "
+            f"classes), the source first, below it the entries decoded given that source. "
+            f"{describe_rows(rows).replace('Rows', 'Panels')}"
         )
         yield Plot(f"{slug}-grid-{number}", f"Cross-generation: {label}", caption, group, figure)
 
 
 def _strips(arrays: Arrays) -> list[Strip]:
-    """Rows of pictures: for each source it and what is generated, then the rest; captions have figures of their own."""
+    """Return rows of pictures: each source, then what is generated from it. Captions have other figures."""
     if any(is_text(values) for values in arrays.values()):
         return []
     generated = [key.split("/")[1:] for key in arrays if key.startswith("grid/") and not key.startswith("grid/source/")]
@@ -57,19 +58,19 @@ def _strips(arrays: Arrays) -> list[Strip]:
 
 
 def is_text(values: NDArray[Any]) -> bool:
-    """Whether stored entries are captions."""
+    """Return whether stored entries are captions."""
     return values.dtype.kind == "U"
 
 
 def as_pictures(values: NDArray[Any] | None) -> Pixels | None:
-    """[n, H, W, 3] of stored pictures [n, C, H, W]; None for what is no picture."""
+    """Return stored pictures [n, C, H, W] as [n, H, W, 3]; None for other entries."""
     if values is None or values.dtype != np.uint8 or values.ndim != 4 or values.shape[1] not in (1, 3):
         return None
     return np.repeat(values, 3 // values.shape[1], axis=1).transpose(0, 2, 3, 1)
 
 
 def _draw_strips(ax: Axes, strips: Sequence[Strip]) -> None:
-    """Each strip one line high, each picture one unit wide, whatever its resolution; gaps are a third of a line."""
+    """Draw strips one line high, each picture one unit wide whatever its resolution; gaps are a third of a line."""
     y, ticks, wide = 0.0, [], max(len(pixels) for _, pixels in strips if pixels is not None)
     for text, pixels in strips:
         if pixels is None:
@@ -86,14 +87,14 @@ def _draw_strips(ax: Axes, strips: Sequence[Strip]) -> None:
 
 
 def _side_by_side(pixels: Pixels) -> Pixels:
-    """One picture of several in a row, white between them: a tenth of the time of drawing them one by one."""
+    """Join pictures into one, white between them: ten times faster than drawing them one by one."""
     gap = max(1, round(0.06 * pixels.shape[2]))
     apart = np.pad(pixels, ((0, 0), (0, 0), (0, gap), (0, 0)), constant_values=255)
     return np.concatenate(list(apart), axis=1)[:, :-gap]
 
 
 def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequence[str]) -> Iterator[Plot]:
-    """t-SNE of posterior samples: a panel a model, a row a pattern; colour = class (if any), marker = modality."""
+    """Draw t-SNE of posterior samples: a panel per model, a row per pattern; colour = class, marker = modality."""
     labels = panels(rows, "tsne/xy")
     if not labels:
         return
@@ -108,8 +109,8 @@ def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequ
         ax.set_title(label)
     legend_below(figure, _legend(shown, modalities), 12)
     caption = (
-        f"t-SNE of one posterior sample a test row and modality on {group}, all in one embedding a panel. Distances "
-        f"between panels, and axes, mean nothing. {describe_rows(rows)}"
+        f"t-SNE of one posterior sample per test row and modality on {group}, all in one embedding per panel. Axes "
+        f"and distances between panels have no meaning. {describe_rows(rows)}"
     )
     yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
 
@@ -132,12 +133,12 @@ def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
 
 
 def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Ten colours told apart, or a wheel for more classes."""
+    """Return ten distinct colours, or a colour wheel for more classes."""
     return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
 
 
 def _by_modality(number: int) -> Any:
-    """The colour of a modality where no classes have one."""
+    """Return the colour of a modality where there are no classes."""
     return colormaps["tab10"](number % 10)
 
 

@@ -1,4 +1,4 @@
-"""What all figures share: one colour a model, one style, PNG and PDF."""
+"""Style of all figures: one colour per model, PNG and PDF."""
 
 import gc
 import itertools
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mmvae_bench.models import registry as models
 from mmvae_bench.report.select import file_name
 
-# Okabe and Ito's, told apart by people with any colour vision, less the yellow (too pale); grey is kept for context
+# Okabe and Ito's, distinguishable with any colour vision, without the yellow (too pale); grey is kept for context
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C510A", "#56B4E9", "#7B3294", "#BF9000", "#01665E")
 MARKERS = "osD^vPX<>*"
 STYLE: dict[Any, Any] = {
@@ -44,8 +44,8 @@ class Plot:
     """A figure before it is written.
 
     Attributes:
-        name: Of its files, without ending.
-        key: Whether it belongs to the first figures of the page.
+        name: Name of its files, without ending.
+        key: True if it is one of the first figures of the page.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Look:
 
 
 def palette(labels: Sequence[str]) -> dict[str, Look]:
-    """One look a label. A registered model's bare name has the same in every report; others take what is left.
+    """Return one look per label. A registered model's bare name has the same in every report; others take what is left.
 
     No two of a hundred labels are alike: when all colours are used, they come again with other markers.
     """
@@ -91,19 +91,19 @@ def palette(labels: Sequence[str]) -> dict[str, Look]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure, in inches; its parts are laid out when it is drawn."""
+    """Return a figure of a size in inches; its parts are laid out when it is drawn."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def legend_right(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend beside all panels, outside them; the figure grows where it would be cut off."""
+    """Add a legend beside all panels, outside them; the figure grows where it would be cut off."""
     if handles:
         figure.set_figheight(max(figure.get_figheight(), 0.19 * len(handles) + 0.2))
         figure.legend(handles=list(handles), loc="outside right upper", handlelength=1.8)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """A legend below all panels, outside them, read row by row: matplotlib alone fills column by column."""
+    """Add a legend below all panels, outside them, in rows: matplotlib alone fills it by columns."""
     if handles:
         gaps = {"handletextpad": 0.2, "columnspacing": 1.0}
         ordered = [handle for column in range(columns) for handle in handles[column::columns]]

@@ -12,7 +12,7 @@ from mmvae_bench.report.select import Run
 from mmvae_bench.report.tables import Column, Table
 from mmvae_bench.spec import Missing
 
-TIMED = (  # metric and variant: the first that a data set has
+TIMED = (  # metric and variant; the first that a data set has is drawn
     ("attributes_strict", ""),
     ("cross_coherence", "micro"),
     ("cca", "mean features"),
@@ -25,7 +25,7 @@ FILLS = ("full", "none", "left", "top", "right", "bottom")
 def against_time(
     tables: Sequence[Table], runs: Sequence[Run], looks: Mapping[str, Look], slug: Mapping[str, str]
 ) -> Iterator[Plot]:
-    """The main score of a direction against training seconds, all missing patterns of a data set in one panel each."""
+    """Draw the main score of each data set against training seconds, a panel per direction."""
     for group in dict.fromkeys(run.group for run in runs):
         each = [[t for t in tables if (t.group, t.metric, t.variant, t.prior) == (group, *key, "")] for key in TIMED]
         found = next((some for some in each if some), [])
@@ -35,7 +35,7 @@ def against_time(
 
 
 def _seconds(runs: Sequence[Run]) -> dict[tuple[str, Missing], float]:
-    """Mean training seconds of each model and missing pattern."""
+    """Return mean training seconds of each model and missing pattern."""
     taken: dict[tuple[str, Missing], list[float]] = {}
     for run in runs:
         if seconds := run.train_seconds:
@@ -82,7 +82,7 @@ def _against_time(
 
 
 def _ends(table: Table) -> list[Column]:
-    """Ratio 0 and the highest one: more would not be told apart."""
+    """Return the columns of ratio 0 and of the highest ratio; more could not be distinguished."""
     ratios = {column.missing.ratio for column in table.columns}
     return [column for column in table.columns if column.missing.ratio in (0, max(ratios))]
 

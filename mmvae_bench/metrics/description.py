@@ -1,0 +1,92 @@
+"""How a metric is presented: declared with the metric, stored with every run that it scored, read by the report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+PRIORS = {
+    "model": "drawn from the model's own prior",
+    "aggregate": "drawn from the mixture of training posteriors (available for every model)",
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that a reader of a metric's tables must know. All fields are plain JSON values.
+
+    Attributes:
+        title: Name for people; ``{}`` is the place of the variant. By default the registered name.
+        definition: One sentence. By default the first line of the metric's docstring.
+        variants: Meaning of each word of a variant, or of what the word begins with.
+        higher_is_better: Direction of the metric.
+        bounds: Least and greatest possible value, None for no bound.
+        unranked: Beginnings of the variants in which no best is marked, because they only accompany another score.
+        drawn: Beginnings of the variants that have a figure; ``""`` is the variant without a name.
+        key: True if that figure is one of the first on the page.
+        ceiling: Name of the ceiling in that figure; empty to leave it out.
+        columns: Names of a table's columns: by direction (``a → b``), by ``pair`` (``a ↔ b``), as a ``density``
+            (``p(b | a)``), or by ``size`` of the given set where there are more than two modalities (``2 given``).
+        coarse: Name of the one column in the summary where there are more than two modalities. Scores given several
+            modalities are then left out of the summary. Empty to keep all columns.
+    """
+
+    title: str = ""
+    definition: str = ""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    higher_is_better: bool = True
+    bounds: Sequence[float | None] = (None, None)
+    unranked: Sequence[str] = ()
+    drawn: Sequence[str] = ("",)
+    key: bool = False
+    ceiling: str = ""
+    columns: Literal["direction", "pair", "density", "size"] = "direction"
+    coarse: str = ""
+
+    def named(self, name: str) -> "Description":
+        """Return the description with a title and a definition, made of the metric's name where it has none."""
+        title = self.title or name.replace("_", " ").capitalize()
+        return replace(self, title=title, definition=self.definition or "See the plug-in that defines it.")
+
+    def is_ranked(self, variant: str) -> bool:
+        """Return whether a best is marked."""
+        return not variant.startswith(tuple(self.unranked))
+
+    def is_drawn(self, variant: str) -> bool:
+        """Return whether the variant has a figure."""
+        return any(variant.startswith(part) if part else not variant for part in self.drawn)
+
+    def title_of(self, variant: str, prior: str) -> str:
+        """Return a table's title, such as ``Joint coherence (aggregate prior)``."""
+        title, rest = (self.title.replace("{}", variant), "") if "{}" in self.title else (self.title, variant)
+        inside = ", ".join(part for part in (rest, f"{prior} prior" if prior else "") if part)
+        return title + (f" ({inside})" if inside else "")
+
+    def definition_of(self, variant: str, prior: str) -> str:
+        """Return the definition with the meaning of a variant and a prior."""
+        known = [max(filter(part.startswith, self.variants), key=len, default="") for part in variant.split()]
+        extra = [*(self.variants[key] for key in known if key), *([PRIORS[prior]] if prior in PRIORS else [])]
+        return f"{self.definition[:-1]}; {'; '.join(extra)}." if extra else self.definition
+
+    def column(self, given: str, target: str, modalities: int, *, coarse: bool = False) -> str | None:
+        """Return the name of the column of a score, or None if the summary (``coarse``) leaves it out.
+
+        Args:
+            given: Modalities conditioned on, joined by ``+``.
+            target: Modalities generated, joined by ``+``.
+            modalities: Number of modalities of the data set.
+            coarse: True for the summary.
+        """
+        if coarse and self.coarse and ("+" in given or modalities > 2):
+            return None if "+" in given else self.coarse
+        if self.columns == "size" and modalities > 2:
+            return f"{given.count('+') + 1} given"
+        if self.columns == "density":
+            return f"p({target.replace('+', ', ')}" + (f" | {given.replace('+', ', ')})" if given else ")")
+        if self.columns == "pair":
+            return " ↔ ".join(name for side in (given, target) for name in side.split("+") if name)
+        if not given and "+" in target:
+            return "joint"
+        return f"{given} → {target}" if given and target else given or target or "all"
+
+
+UNDESCRIBED = Description()
