@@ -72,7 +72,7 @@ def _against_time(
     axes[0].set_ylabel(tables[0].title.replace(" (", "\n("))
     models = [Line2D([], [], color=looks[label].colour, marker=looks[label].marker, linestyle="", label=label)
               for label in tables[0].cells]  # fmt: skip
-    fills = [Line2D([], [], color="black", marker="o", linestyle="", label=text, fillstyle=FILLS[i % len(FILLS)])  # type: ignore[arg-type]
+    fills = [Line2D([], [], color="black", marker="o", linestyle="", label=text.replace(" (", "\n("), fillstyle=FILLS[i % len(FILLS)])  # type: ignore[arg-type]
              for i, text in enumerate(conditions)]  # fmt: skip
     legend_right(figure, [*models, *fills])
     group = tables[0].group
