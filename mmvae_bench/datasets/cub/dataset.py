@@ -1,5 +1,6 @@
 """Caltech-UCSD Birds 200-2011 with ten captions a picture."""
 
+import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
