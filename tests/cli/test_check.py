@@ -156,7 +156,7 @@ def test_a_missing_file_after_a_broken_rule_is_code_1(register):
         ("zzz", "no model or data set 'zzz'. Known models: "),
         ("mvae[kk=1]", "'mvae' has no option 'kk'"),
         ("mvae[k", "Cannot read 'mvae[k'"),
-        ("linear_gaussian[m=9]", "linear_gaussian[m] lies in 2..5, not 9"),
+        ("linear_gaussian[m=9]", "linear_gaussian[m] must lie in 2..5, not 9"),
         ("linear_gaussian --latent-dim 2", "is a data set, which has no latent dimensions"),
         ("absent", "put it at data/absent.bin"),
         ("bad", "The model 'bad' cannot be imported from no_such_module:X: ModuleNotFoundError"),

@@ -363,7 +363,7 @@ def test_absent_plans_are_copied_and_the_last_plan_stays_the_last(here, there):
 
 
 def test_plans_of_one_name_are_joined_ours_first(here, there):
-    skipped = {"dataset": "cub", "label": "mvae", "missing": "none", "seed": 0, "reason": "no data"}
+    skipped = {"dataset": "cub", "label": "mvae", "missing": "complete", "seed": 0, "reason": "no data"}
     done_there = {**skipped, "dataset": "pairs", "label": "mvae[k=1]", "seed": 2}
     third = spec(2)
     publish(there, RUN)

@@ -181,7 +181,9 @@ def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     assert lines() == ["Plan 'last'", "0 done, 0 under way, 0 failed, 6 left, 1 skipped", "To go on: mmvae-bench run"]
     assert lines("--suite", "first")[:2] == ["Plan 'first'", "0 done, 0 under way, 0 failed, 1 left"]
     assert lines("--suite", "suites/first.toml")[0] == "Plan 'first'"
-    assert "no runs of 'none' under 'results'; there are first, last" in status("--suite", "none", code=2).stderr
+    assert (
+        "There are no runs of 'none' under 'results'. There are first, last" in status("--suite", "none", code=2).stderr
+    )
 
 
 def test_the_command_to_go_on_is_whole(store):
@@ -209,8 +211,8 @@ def test_a_plan_of_an_older_version_without_titles_is_read(store):
 
 
 def test_where_there_is_nothing_the_way_out_is_said(store):
-    assert "Error: no runs under 'results'; first: mmvae-bench run" in status(code=2).stderr
-    assert "Error: no runs under 'none'" in status("--results-dir", "none", code=2).stderr
+    assert "Error: There are no runs under 'results'. First: mmvae-bench run" in status(code=2).stderr
+    assert "Error: There are no runs under 'none'" in status("--results-dir", "none", code=2).stderr
     path = plan(store, RUNS[0])
     path.write_text('{"name": "custom", "run_ids": ["/etc"]}')
-    assert "is no plan that this version knows; delete it" in status(code=2).stderr
+    assert "is not a plan that this version knows. Delete it" in status(code=2).stderr
