@@ -18,12 +18,12 @@ Made = TypeVar("Made")
 
 
 def nonce() -> str:
-    """16 hexadecimal digits that nobody else has, on no machine."""
+    """Return 16 random hexadecimal digits, unique across machines."""
     return secrets.token_hex(8)
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder that nobody else uses."""
+    """Return a unique hidden name in the same folder."""
     return path.with_name(f".{path.name}.{nonce()}.tmp")
 
 
@@ -37,15 +37,15 @@ def sync(path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> None:
-    """Write a file whole, in place of the one that is there.
+    """Write a file atomically, replacing an existing one.
 
     Args:
-        path: Where.
-        content: Text is written as UTF-8.
-        synced: False for what may be lost in a power cut (it is still never half there for a reader).
+        path: target.
+        content: bytes, or text that is written as UTF-8.
+        synced: False if the file may be lost in a power cut; readers still never see a part of it.
 
     Raises:
-        OSError: If it cannot be written; what was there is still there.
+        OSError: If it cannot be written; an existing file is then unchanged.
     """
     temporary = temporary_beside(path)
     try:
@@ -56,12 +56,12 @@ def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> No
         if synced:
             sync(path.parent)
     finally:
-        with contextlib.suppress(OSError):  # the first error is the one to tell
+        with contextlib.suppress(OSError):  # the first error is raised
             temporary.unlink(missing_ok=True)
 
 
 def free_name(path: Path) -> Path:
-    """``path``, or with the first number that is free."""
+    """Return ``path``, or ``path`` with the first free number."""
     number, candidate = 1, path
     while candidate.exists():
         number, candidate = number + 1, path.with_suffix(f"{path.suffix}{number + 1}")
@@ -69,10 +69,10 @@ def free_name(path: Path) -> Path:
 
 
 def read_json(path: Path, way_out: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object, without NaN or infinity.
+    """Read a file that contains one JSON object, without NaN or infinity.
 
     Raises:
-        BenchError: If it does not; ends with ``way_out``.
+        BenchError: If it does not. The message ends with ``way_out``.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
@@ -84,8 +84,8 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
 
 
 def refuse(constant: str) -> float:
-    """NaN and infinity, which Python's reader takes and JSON does not have."""
-    raise ValueError(f"{constant} is no JSON")
+    """Reject NaN and infinity, which Python's reader accepts and JSON does not have."""
+    raise ValueError(f"{constant} is not JSON")
 
 
 def built_once(

@@ -51,7 +51,7 @@ def _in_bf16(compute: Callable[[str, Tensor], Tensor], device: str) -> Callable[
 
 @dataclass(frozen=True)
 class Mode:
-    """How steps are computed.
+    """Mode of computation of the steps.
 
     Attributes:
         precision: precision of the networks in training: ``fp32``, ``bf16`` or ``tf32``; part of a run's identity.
