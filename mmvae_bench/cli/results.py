@@ -68,7 +68,7 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
 @click.command(short_help="Join results folders of several machines.")
 @click.argument("dirs", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
 @results_option
-@click.option("--prefer", type=FOLDER, metavar="DIR", help="Whose runs win where versions, data or hardware differ.")
+@click.option("--prefer", type=FOLDER, metavar="DIR", help="Folder whose runs win where both have different ones.")
 @click.pass_context
 def merge(ctx: click.Context, dirs: tuple[Path, ...], results_dir: Path, prefer: Path | None) -> None:
     """Copy the runs and plans of each DIR into one results folder.
@@ -113,7 +113,7 @@ def _count(number: int, what: str) -> str:
 @click.command()
 @plan_option
 @results_option
-@click.option("--out", type=FOLDER, default="reports", show_default=True, help="Where to write.")
+@click.option("--out", type=FOLDER, default="reports", show_default=True, help="Folder of all reports.")
 @click.option("--public", is_flag=True, help="Leave out pictures of data that may not be published (SVHN, CUB).")
 def report(suite: str | None, results_dir: Path, out: Path, public: bool) -> None:
     """Build tables, figures and a page from stored results."""

@@ -14,51 +14,53 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 
 
 @click.command(cls=MultiValue, short_help="Train and score every model of a grid, or of a suite.")
-@click.option("--models", multiple=True, metavar="all|NAME...", help="Default: all. 'mmvae[k=30]' sets an option.")
-@click.option("--datasets", multiple=True, metavar="NAME...", help="Default: mnist_street.")
+@click.option("--models", multiple=True, metavar="all|NAME...", help="Models, such as 'mmvae[k=30]'. Default: all.")
+@click.option("--datasets", multiple=True, metavar="NAME...", help="Data sets. Default: mnist_street.")
 @click.option("--missing", multiple=True, metavar="RATIO...", help="Shares of incomplete rows, in [0, 1). Default: 0.")
 @click.option("--scheme", multiple=True, metavar="SCHEME...", help="split (default), only:NAME, independent, ...")
-@click.option("--incomplete", multiple=True, metavar="keep|drop...", help="Train on incomplete rows (keep), or not.")
-@click.option("--seeds", type=int, metavar="N", help="The seeds 0 to N-1. Default: 1.")
-@click.option("--seed-list", multiple=True, metavar="SEED...", help="These seeds.")
-@click.option("--metrics", multiple=True, metavar="NAME...", help="Score only these now. Default: all.")
-@click.option("--name", metavar="NAME", help="Name of the plan. Default: the suite's, or custom.")
-@click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; flags override it.")
-@click.option("--nets", metavar="NAME", help="Such as 'conv[text=transformer]'. Default: the data set's protocol.")
-@click.option("--epochs", type=int, help="Default: the data set's protocol.")
-@click.option("--batch-size", type=int, help="Default: the data set's protocol.")
-@click.option("--learning-rate", type=float, help="Adam's. Default: the data set's protocol.")
-@click.option("--optimiser", type=click.Choice(OPTIMISERS), help="Default: adam.")
-@click.option("--scale", "scales", multiple=True, metavar="NAME=NUMBER...", help="Of a modality's likelihood.")
-@click.option("--weight", "weights", multiple=True, metavar="NAME=NUMBER...", help="Of a modality's log-likelihood.")
-@click.option("--latent-dim", type=int, help="Default: the data set's protocol.")
-@click.option("--limit-train", type=int, metavar="N", help="Use N training rows. Default: all.")
-@click.option("--limit-test", type=int, metavar="N", help="Use N test rows. Default: all.")
-@click.option("--precision", type=click.Choice(PRECISIONS), help="Of the nets in training. Default: fp32.")
-@click.option("--compile", "compiled", is_flag=True, help="Fuse steps by torch.compile: minutes first, then faster.")
 @click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="auto and cuda mean all GPUs."
+    "--incomplete", multiple=True, metavar="keep|drop...", help="Train on incomplete rows, or leave them out."
 )
-@click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Runs at a time.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Of each run.")
-@click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Between two of a run.")
+@click.option("--seeds", type=int, metavar="N", help="Number of seeds: 0 to N-1. Default: 1.")
+@click.option("--seed-list", multiple=True, metavar="SEED...", help="Seeds by number, in place of --seeds.")
+@click.option("--metrics", multiple=True, metavar="NAME...", help="Metrics to compute now. Default: all.")
+@click.option("--name", metavar="NAME", help="Name of the plan. Default: the suite's, or custom.")
+@click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; other flags override it.")
+@click.option("--nets", metavar="NAME", help="Networks, such as 'conv[text=transformer]'. Default: the data set's.")
+@click.option("--epochs", type=int, help="Passes over the training rows. Default: the data set's.")
+@click.option("--batch-size", type=int, help="Rows in each step. Default: the data set's.")
+@click.option("--learning-rate", type=float, help="Learning rate of Adam. Default: the data set's.")
+@click.option("--optimiser", type=click.Choice(OPTIMISERS), help="Variant of Adam. Default: adam.")
+@click.option("--scale", "scales", multiple=True, metavar="NAME=NUMBER...", help="Scale of a modality's likelihood.")
+@click.option("--weight", "weights", multiple=True, metavar="NAME=NUMBER...", help="Weight of a modality's likelihood.")
+@click.option("--latent-dim", type=int, help="Size of the latent space. Default: the data set's.")
+@click.option("--limit-train", type=int, metavar="N", help="Number of training rows. Default: all.")
+@click.option("--limit-test", type=int, metavar="N", help="Number of test rows. Default: all.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Precision of networks in training. Default: fp32.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: minutes at first, then faster.")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda (all GPUs) or cuda:i."
+)
+@click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Number of runs at a time.")
+@click.option("--threads", type=int, default=1, show_default=True, help="CPU threads per run.")
+@click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Seconds between checkpoints.")
 @click.option(
     "--backend", type=click.Choice(["loky", "dask"]), default="loky", show_default=True,
-    help="Processes here, or a cluster that sees the same folders.",
+    help="Processes here, or a dask cluster that sees the same folders.",
 )  # fmt: skip
-@click.option("--address", default="", metavar="URL", help="Of the cluster's scheduler. Default: one is started here.")
-@click.option("--shard", default="", metavar="I/N", help="Only the I-th of N parts of the plan, from 1/N to N/N.")
+@click.option("--address", default="", metavar="URL", help="Address of the scheduler. Default: one is started here.")
+@click.option("--shard", default="", metavar="I/N", help="Run only the I-th of N parts of the plan.")
 @data_option
 @cache_option
 @results_option
-@click.option("--dry-run", is_flag=True, help="Print the plan and the time it may take, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and its estimated time, and stop.")
 @click.option(
     "--overwrite", type=click.Choice(["never", "failed", "always"]), default="failed", show_default=True,
     help="Which stored runs to repeat.",
 )  # fmt: skip
 @click.pass_context
 def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
-    """Train and score every model of a grid, or of a suite; what is stored is not repeated.
+    """Train and score every model of a grid, or of a suite. Stored runs are not repeated.
 
     Several values may follow one flag, or be joined by commas: --models mvae mmvae --missing 0,0.5. Without --models,
     --datasets and --suite, the suite 'quick' runs.

@@ -17,9 +17,9 @@ from mmvae_bench.sweep.signals import unheard
 
 T = TypeVar("T")
 REGISTRIES: tuple[Registry[Any], ...] = (models.registry, datasets.registry, nets.registry, metrics.registry)
-IDLE = 30  # seconds after which a worker without work ends: also one whose command was killed
+IDLE = 30  # seconds after which an idle worker ends, also one whose command was killed
 TIMEOUT = 20  # seconds that a scheduler may take to answer
-WORKERS = 600  # seconds that its first worker may take to come: it may stand in a queue
+WORKERS = 600  # seconds to wait for the first worker, which may be in a queue
 
 
 class WorkerDied(Exception):

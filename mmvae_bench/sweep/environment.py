@@ -4,13 +4,16 @@ import contextlib
 import os
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from re import match
 
 from mmvae_bench import __version__
 from mmvae_bench.errors import BenchError, BenchWarning
+
+# Packages whose versions numbers may depend on: recorded with every run.
+NUMERIC = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "POT", "gensim", "sacrebleu")
 
 
 def import_torch() -> None:
@@ -66,8 +69,9 @@ def describe() -> Iterator[str]:
     yield f"cores          {cores()} of {os.cpu_count()}"
     yield f"memory         {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     yield f"threads        OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
-    for name in _packages():
-        yield f"{name:<14} {_version(name)}"
+    names = _required()
+    found = versions(names)
+    yield from (f"{name:<14} {found.get(name, 'not installed')}" for name in names)
     yield from _devices()
 
 
@@ -85,21 +89,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _packages() -> list[str]:
-    """Names of this package's requirements; a fixed list where its metadata is not installed."""
-    try:
-        stated = [line for line in requires("mmvae-bench") or () if "extra ==" not in line]
-    except PackageNotFoundError:
-        return ["torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "POT", "click", "joblib"]
-    found = (match(r"[\w.-]+", line) for line in stated)
-    return [name[0] for name in found if name]
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions of packages; those that are absent are left out."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
-def _version(name: str) -> str:
+def _required() -> list[str]:
+    """Return the packages that this one requires; those that numbers depend on where its metadata is not installed."""
     try:
-        return version(name)
+        stated = [match(r"[\w.-]+", line) for line in requires("mmvae-bench") or () if "extra ==" not in line]
     except PackageNotFoundError:
-        return "not installed"
+        return list(NUMERIC)
+    return [name[0] for name in stated if name]
 
 
 def _devices() -> Iterator[str]:

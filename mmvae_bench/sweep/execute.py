@@ -1,4 +1,4 @@
-"""One run, from its spec to its result: data, model, training, evaluation. A straight line, no plumbing."""
+"""One run, from its spec to its result: data, model, training, evaluation."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ from mmvae_bench.types import Modality
 
 @dataclass(frozen=True)
 class Material:
-    """What a run reads: its data set, its rows after limits and the validation split, and its holes."""
+    """The data of a run: data set, rows after limits and the validation split, and which entries are present."""
 
     dataset: Dataset
     data: Data
@@ -54,7 +54,7 @@ class Material:
     modalities: tuple[Modality, ...]
 
     def judges(self, name: str, cache_dir: Path) -> dict[str, Judge]:
-        """What judges each modality, trained on first use; empty where there are no classes."""
+        """Return the judge of each modality, trained on first use; empty where there are no classes."""
         if not self.dataset.classes:
             return {}
         exact = self.dataset.judges({m.name: m.vocabulary for m in self.modalities})
@@ -62,7 +62,7 @@ class Material:
 
 
 def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
-    """Load a run's rows from the cache (or build it) and draw its holes.
+    """Load a run's rows from the cache (or build it), and draw which entries are present.
 
     Raises:
         BenchError: If data are absent, corrupt, or cannot be cached.
@@ -76,14 +76,14 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     names = tuple(m.name for m in modalities)
     presence = Presence(spec.missing, names, len(train_rows), spec.dataset.name, spec.seed, train_rows.item)
     if not len(presence.trained()) or not presence.ever().any(1).all():
-        raise BenchError("no training row is left that shows every modality; lower --missing or raise --limit-train")
+        raise BenchError("Some modality is present in no training row. Lower --missing or raise --limit-train.")
     return Material(dataset, data, train_rows, test_rows, presence, modalities)
 
 
 def with_likelihoods(
     modalities: Sequence[Modality], spec: RunSpec, vocabularies: Mapping[str, tuple[str, ...]]
 ) -> tuple[Modality, ...]:
-    """A data set's modalities with the likelihoods of a run, and the words that were computed from the data."""
+    """Return a data set's modalities with the likelihoods of a run and the vocabularies computed from the data."""
     return tuple(
         replace(m, vocabulary=vocabularies.get(m.name, m.vocabulary), **spec.likelihoods[m.name])  # type: ignore[arg-type]
         for m in modalities
@@ -91,13 +91,13 @@ def with_likelihoods(
 
 
 def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: str) -> Any:
-    """``limit`` of the rows in an order that depends on the data set alone, or all of them."""
+    """Return ``limit`` of the rows in an order that depends on the data set alone, or all of them."""
     order = np.random.default_rng(seed_for("limit", name)).permutation(len(rows))
     return rows if limit is None else rows[order[:limit]]
 
 
 def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.device) -> MultimodalVAE:
-    """The untrained model, initialised by ``seed_for("init", model, dataset, seed)``; fast layers."""
+    """Return the untrained model, initialised by ``seed_for("init", model, dataset, seed)``, with fast layers."""
     torch.manual_seed(seed_for("init", spec.model.name, spec.dataset.name, spec.seed))
     networks = nets.registry.get(spec.nets.name)(modalities, spec.latent_dim, **spec.nets.options)
     model = models.registry.get(spec.model.name)(networks, **spec.model.options)  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.dev
 
 
 def ready(spec: RunSpec, material: Material, device: torch.device) -> tuple[MultimodalVAE, Feed]:
-    """The untrained model and what feeds it, with all that is drawn before the first step drawn."""
+    """Return the untrained model and its batches; everything that is drawn before the first step is drawn."""
     model = build_model(spec, material.modalities, device)
     feed = Feed.load(
         material.train, material.presence, spec.train.batch_size, device,
@@ -159,7 +159,7 @@ def run(
 
 
 def _begin(keeper: Keeper, metric: str) -> None:
-    """Before each metric: between two of them is where scoring can be stopped."""
+    """Log the next metric, or stop: scoring can be stopped between two metrics."""
     if why := keeper.halt():
         raise Stopped(why)
     keeper.say(f"scoring: {metric}")
@@ -168,7 +168,7 @@ def _begin(keeper: Keeper, metric: str) -> None:
 def evaluation(
     spec: RunSpec, material: Material, model: MultimodalVAE, device: torch.device, data_dir: Path, cache_dir: Path
 ) -> Evaluation:
-    """The trained model on its test split, with the data set's judges."""
+    """Return the trained model on its test split, with the data set's judges."""
     name, dataset = spec.dataset.name, material.dataset
     return Evaluation(
         model.eval(), material.train, material.test, material.judges(name, cache_dir), name, spec.seed,

@@ -1,4 +1,4 @@
-"""What is recorded of a run: its tidy rows, where they come from, and how long it took."""
+"""The record of a run: its tidy rows, their provenance, and how long the run took."""
 
 import hashlib
 import inspect
@@ -7,7 +7,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
 from mmvae_bench.store.run import SCHEMA, RunResult
-from mmvae_bench.sweep.environment import processor
+from mmvae_bench.sweep.environment import NUMERIC, processor, versions
 
 # Variables that change how libraries round.
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE")
@@ -31,23 +30,23 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def failed(spec: RunSpec, error: Exception) -> RunResult:
-    """The record of a run that broke: one row with the reason, never taken for a result."""
+    """Return the record of a failed run: one row with the reason, never taken for a result."""
     reason = described(error)
     return RunResult(spec, [row(spec, {}, Score(None, reason=reason), status="failed")], error=reason)
 
 
 def metric_versions(names: Sequence[str] = ()) -> dict[str, int]:
-    """Name and version of the named metrics, or of every registered one, that can be imported."""
+    """Return name and version of the named metrics, or of all registered ones, that can be imported."""
     return {name: known.version for name in names or metrics.registry.names() if (known := known_metric(name))}
 
 
 def metric_descriptions(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Name and description of the same metrics, as plain values for ``run.json``."""
+    """Return name and description of the same metrics, as plain values for ``run.json``."""
     return {name: asdict(known.about) for name in names or metrics.registry.names() if (known := known_metric(name))}
 
 
 def known_metric(name: str) -> Metric | None:
-    """A registered metric, or None if it cannot be imported."""
+    """Return a registered metric, or None if it cannot be imported."""
     try:
         return metrics.registry.get(name)
     except BenchError:
@@ -55,7 +54,7 @@ def known_metric(name: str) -> Metric | None:
 
 
 def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "") -> dict[str, Any]:
-    """One tidy row: what was run, what was scored, where it comes from. Columns as in ``store.COLUMNS``."""
+    """Return one tidy row: the run, the score and its provenance, with the columns of ``store.COLUMNS``."""
     known = known_metric(score.metric) if score.metric else None
     return {
         "schema": SCHEMA,
@@ -83,7 +82,7 @@ def row(spec: RunSpec, facts: Mapping[str, Any], score: Score, status: str = "")
 def provenance(
     spec: RunSpec, data: Data, presence: Presence, ev: Evaluation, threads: int, steps: int, engine: str
 ) -> dict[str, Any]:
-    """What a number depends on beside its spec, recorded in every row."""
+    """Return what a number depends on beside its spec; recorded in every row."""
     return {
         "subset": data.subset,
         "complete_fraction": float(presence.complete.mean()),
@@ -99,24 +98,17 @@ def provenance(
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and machine, for ``run.json``."""
-    names = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "POT", "gensim", "sacrebleu")
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    """Return versions and machine, for ``run.json``."""
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
-        "versions": {"python": platform.python_version(), **found},
+        "versions": {"python": platform.python_version(), **versions(NUMERIC)},
         "platform": platform.platform(),
         "hardware": model,
     }
 
 
 def conditions(spec: RunSpec, data: Data, device: torch.device, threads: int) -> dict[str, str]:
-    """What two processes must share to get the same numbers, beside the engine: a checkpoint is of no use elsewhere."""
+    """Return what two processes must share, beside the engine, for one to resume the other's checkpoint."""
     known = environment(device)
     return {
         "run": spec.run_id,
@@ -132,14 +124,14 @@ def conditions(spec: RunSpec, data: Data, device: torch.device, threads: int) ->
 
 
 def _code(spec: RunSpec) -> str:
-    """A hash of this package's sources and of the files in which a plug-in's model, nets and data set are defined."""
+    """Return a hash of this package's sources and of the files that define a plug-in's model, nets and data set."""
     files = set(PACKAGE.rglob("*.py"))
     for registry, part in (
         (models.registry, spec.model),
         (nets.registry, spec.nets),
         (datasets.registry, spec.dataset),
     ):
-        with suppress(TypeError, OSError):  # defined in a terminal, or no class at all
+        with suppress(TypeError, OSError):  # defined in a terminal, or not a class
             files.add(Path(inspect.getfile(registry.get(part.name))))
     digest = hashlib.sha256()
     for path in sorted(files):
@@ -148,7 +140,7 @@ def _code(spec: RunSpec) -> str:
 
 
 def pace(history: History, seconds: Mapping[str, float], device: torch.device) -> dict[str, Any]:
-    """Seconds of each phase, training rows a second, and the peak memory: what may differ between equal runs."""
+    """Return seconds per phase, training rows per second and peak memory: these may differ between equal runs."""
     rate = history.rows / history.seconds if history.seconds else 0.0
     return {
         "seconds": {phase: round(value, 3) for phase, value in seconds.items()},

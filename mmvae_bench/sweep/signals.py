@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while runs are under way: the first asks, the second stops at once."""
+"""SIGINT and SIGTERM while runs are under way: the first asks runs to stop, the second stops at once."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Stops:
-    """Turns the first signal into a request, as a context; the second raises KeyboardInterrupt or SystemExit(143).
+    """A context that turns the first signal into a request; the second raises KeyboardInterrupt or SystemExit(143).
 
     Args:
-        ask: Called at the first, in the middle of anything: it may set a flag or touch a file.
+        ask: called at the first signal, in the middle of anything: it may set a flag or touch a file.
 
     Attributes:
-        code: The exit code of the first signal, 0 while there was none.
+        code: exit code of the first signal, 0 while there was none.
     """
 
     def __init__(self, ask: Callable[[], None]) -> None:
@@ -45,7 +45,7 @@ class Stops:
         if not self.code:
             self.code = CODES[signal.Signals(number)]
             self._ask()
-            with suppress(OSError):  # who reads what we say may be gone already
+            with suppress(OSError):  # the reader may be gone already
                 os.write(2, ASKED)  # print might be in the middle of printing
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -55,11 +55,11 @@ class Stops:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Processes started inside never hear SIGINT or SIGTERM: a terminal and a batch system send them to all of us.
+    """Start processes inside this context so that they ignore SIGINT and SIGTERM, which terminals send to all.
 
-    What is blocked is inherited; the command itself hears them as soon as it is outside.
+    Blocked signals are inherited; the command itself receives them as soon as it leaves the context.
     """
-    resource_tracker.ensure_running()  # or starting it inside would unblock what we block (Python 3.11)
+    resource_tracker.ensure_running()  # started inside, it would unblock the signals (Python 3.11)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
     try:
         yield

@@ -1,6 +1,7 @@
 """Scores against training time (protocol 5)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,8 +73,10 @@ def _against_time(
     axes[0].set_ylabel(tables[0].title.replace(" (", "\n("))
     models = [Line2D([], [], color=looks[label].colour, marker=looks[label].marker, linestyle="", label=label)
               for label in tables[0].cells]  # fmt: skip
-    fills = [Line2D([], [], color="black", marker="o", linestyle="", label=text, fillstyle=FILLS[i % len(FILLS)])  # type: ignore[arg-type]
-             for i, text in enumerate(conditions)]  # fmt: skip
+    fills = [
+        Line2D([], [], color="black", marker="o", linestyle="", label=text.replace(" (", "\n("), fillstyle=fill)  # type: ignore[arg-type]
+        for text, fill in zip(conditions, cycle(FILLS), strict=False)
+    ]
     legend_right(figure, [*models, *fills])
     group = tables[0].group
     caption = f"{tables[0].title} against training seconds on {group}, at the lowest and highest missing ratio; "
