@@ -44,6 +44,7 @@ Array = NDArray[Any]
 Values = Mapping[str, Any]  # for each modality an array or a tensor
 RECORD, WEIGHTS = "model.json", "model.safetensors"
 PIXEL_SCALE = 0.75  # of p(x | z) of inferred pictures: that of the digit data sets
+MOST_WORDS = 2**15  # ids are int16
 OWN = "own"  # in place of a data set's name, for arrays of a user
 
 
@@ -378,8 +379,8 @@ def _own_data(
             raise BenchError(f"No row has an entry of '{m.name}'; leave the modality out.")
         if not re.fullmatch(r"[A-Za-z]\w*", m.name):
             raise BenchError(f"The name of a modality is a word of letters, digits and '_', not '{m.name}'.")
-        if m.is_text and not m.vocabulary:
-            raise BenchError(f"'{m.name}' needs a vocabulary: its words by id, the first for padding.")
+        if m.is_text and not 0 < len(m.vocabulary) <= MOST_WORDS:
+            raise BenchError(f"'{m.name}' needs a vocabulary of 1 to {MOST_WORDS:,} words, not {len(m.vocabulary):,}.")
     return own, {m.name: _stored(m, arrays[m.name], shown[m.name]) for m in own}, np.stack([shown[m.name] for m in own])
 
 

@@ -130,7 +130,7 @@ def test_a_header_that_declares_gigabytes_is_not_read(tmp_path):
     info, _ = entry("unwanted")
     info.size = 1 << 40  # nor is a member passed over that would take hours
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 10)))
-    with pytest.raises(DataError, match="more than 17,179,869,184 bytes;"):
+    with pytest.raises(DataError, match=r"more than 17,179,869,184 bytes\."):
         list(members(path, lambda name: False))
 
 
@@ -191,7 +191,7 @@ def test_a_truncated_archive_is_one_sentence(kind, tmp_path_factory, keep):
     path = make(kind, tmp_path_factory.mktemp("t"))
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
-    refused(path, r"truncated or damaged|is no \.tar\.gz")
+    refused(path, r"truncated or damaged|is not a \.tar\.gz")
 
 
 @pytest.mark.parametrize("cut", [512, 1000, 1024, 4000, 5120])
@@ -216,7 +216,7 @@ def test_a_changed_byte_is_noticed(kind, tmp_path):
 def test_what_is_no_archive_is_refused(tmp_path):
     for content in (b"", b"x", b"<html>" * 99, bytes(1000)):
         (tmp_path / "file").write_bytes(content)
-        refused(tmp_path / "file", r"is no \.tar\.gz, \.tar\.xz or \.zip")
+        refused(tmp_path / "file", r"is not a \.tar\.gz, \.tar\.xz or \.zip")
     refused(tmp_path / "absent", "absent")
 
 
@@ -232,7 +232,7 @@ def test_a_zip_that_declares_less_than_it_holds_is_not_expanded(method, tmp_path
         if method == zipfile.ZIP_DEFLATED:
             assert read(path) == {"a/x": bytes(10)}
         else:
-            refused(path, "'a/x', compressed in a way that no archive")
+            refused(path, "'a/x' in an unknown compression")
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()

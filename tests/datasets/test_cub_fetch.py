@@ -190,5 +190,5 @@ def test_data_sets_that_take_no_files_say_so(mine, tmp_path):
 def test_the_help_says_what_is_written_and_what_is_the_default():
     for command in (("data", "fetch"), ("run",)):
         said = " ".join(CliRunner().invoke(main, [*command, "--help"]).output.split())
-        assert "only 'data fetch' writes there." in said and "read only" not in said
+        assert "only 'data fetch' writes to it." in said and "read only" not in said
     assert said.count("Default: the data set's protocol.") == 5 and "next three" not in said

@@ -47,12 +47,12 @@ def test_pictures_and_captions_come_before_the_partial_copy(fake, tmp_path):
         ("text_c10/002.B/x_1.txt", "\n".join("123456789").encode(), r"002\.B/x_1\.txt' with 9 captions, not 10"),
         ("text_c10/002.B/x_1.txt", "\n\n".join("123456789ab").encode(), "with 11 captions"),
         ("text_c10/002.B/x_1.txt", None, r"no captions 'text_c10/002\.B/x_1\.txt'"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg', which is truncated or no JPEG"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg', which is truncated or no JPEG"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg', which is truncated or not a JPEG"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg', which is truncated or not a JPEG"),
         ("CUB_200_2011/images/004.C/new.jpg", JPEG, r"004\.C/new\.jpg', which images\.txt"),
         ("CUB_200_2011/copy/images/002.B/x_1.jpg", JPEG, r"some images/<class>/<name>\.jpg twice"),
         ("text_c10/again/text_c10/002.B/x_1.txt", b"1\n2\n3\n4\n5\n6\n7\n8\n9\n0", r"captions of '002\.B/x_1' twice"),
-        ("CUB_200_2011/images.txt", None, r"lacks images\.txt;"),
+        ("CUB_200_2011/images.txt", None, r"lacks images\.txt\."),
         ("CUB_200_2011/train_test_split.txt", b"11 1\n", "train_test_split"),
         ("CUB_200_2011/images.txt", b"1 2 3\n", "<number> <value>"),
     ],
@@ -74,7 +74,7 @@ def test_no_other_format_is_opened_under_the_name_of_a_jpeg(kind, fake, tmp_path
     file = io.BytesIO()
     Image.new("RGB", (4, 4)).save(file, kind)
     root = fake.write(tmp_path, fake.contents() | {"CUB_200_2011/images/004.C/x_1.jpg": file.getvalue()})
-    with pytest.raises(DataError, match=r"x_1\.jpg', which is truncated or no JPEG picture; move it away") as error:
+    with pytest.raises(DataError, match=r"x_1\.jpg', which is truncated or not a JPEG picture. Move it away") as error:
         Cub().build(root)
     assert not started and "\n" not in str(error.value)
 
@@ -97,7 +97,7 @@ def test_commands_that_are_suggested_can_be_pasted(fake, tmp_path):
     root = fake.write(tmp_path / "my data", fake.contents())
     with pytest.raises(DataError, match=r"--data-dir '/.*my data'$"):
         Cub(image="resnet101").sources(root)
-    with pytest.raises(DataError, match=r"--data-dir '/.*my data/no' downloads"):
+    with pytest.raises(DataError, match=r"--data-dir '/.*my data/no' to download"):
         find(root / "no")
 
 

@@ -78,7 +78,7 @@ def test_the_other_way_round_is_the_negative(stored: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("mvea", "meme"), "no model in this plan 'mvea'; did you mean mvae"),
+        (("mvea", "meme"), "No model in this plan 'mvea'; did you mean mvae"),
         (("mvae", "mvae"), "Cannot compare 'mvae' with itself"),
         (("mvae", "meme", "--metric", "cross_coherense"), "did you mean cross_coherence"),
         (("mvae", "meme", "--suite", "other"), "no runs of 'other'"),
