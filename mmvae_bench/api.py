@@ -112,7 +112,7 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
     reasons = Counter((entry.status, entry.reason) for entry in plan.entries if entry.reason)
     number = {why: f" [{position}]" for position, why in enumerate(reasons, 1)}
     for entry in plan.entries if every else ():
-        click.echo(f"  {entry.status:<14} {entry.title}{number.get((entry.status, entry.reason), '')}")
+        click.echo(f"  {entry.status:<14} {entry.spec.title}{number.get((entry.status, entry.reason), '')}")
     for (status, reason), count in reasons.items():
         where = number[status, reason].strip()
         click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)

@@ -173,7 +173,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     store.write_plan(plan.name, plan.record())
     if settings.overwrite != "always":  # there what is stored says nothing of what is under way
         _tidy(plan, store)
-    seen = {entry.spec.run_id: entry.checksum for entry in plan.entries if entry.spec}
+    seen = {entry.spec.run_id: entry.checksum for entry in plan.entries}
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
@@ -199,7 +199,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
 def _tidy(plan: Plan, store: Store) -> None:
     """Remove the work on stored runs, left by processes that died after they had published them."""
     left = {path.stem for path in (store.root / "work").glob("*")}
-    for spec in [entry.spec for entry in plan.entries if entry.spec and entry.status == RunStatus.DONE]:
+    for spec in [entry.spec for entry in plan.entries if entry.status == RunStatus.DONE]:
         if spec.run_id in left:
             under_way = UnderWay(store.root, spec.run_id)
             with under_way.locked() as ours:

@@ -168,8 +168,8 @@ def test_the_grid_as_typed_in_the_issue(ran):
 def test_without_arguments_the_quick_suite_runs(ran):
     assert run().exit_code == 0
     assert ran.plan.name == "quick"
-    assert {e.dataset for e in ran.plan.entries} == {"mnist_street", "captioned_shapes"}
-    assert {e.missing.text for e in ran.plan.entries} == {"complete", "split 0.5"}
+    assert {e.spec.dataset.label for e in ran.plan.entries} == {"mnist_street", "captioned_shapes"}
+    assert {e.spec.missing.text for e in ran.plan.entries} == {"complete", "split 0.5"}
 
 
 def test_flags_override_the_suite(ran, tmp_path):

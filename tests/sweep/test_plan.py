@@ -65,7 +65,7 @@ def plan_of(store: Store, **asked) -> Plan:
 def test_specs_are_resolved_from_the_protocol(store):
     (entry,) = plan_of(store, models=("mvae[k=3]",)).entries
     spec = entry.spec
-    assert (entry.status, entry.dataset, entry.label, entry.seed) == ("to run", "pairs", "mvae[k=3]", 0)
+    assert (entry.status, spec.title) == ("to run", "mvae[k=3] on pairs, complete, seed 0")
     assert spec.dataset.options == {"size": 4}
     assert spec.model.options["k"] == 3
     assert spec.model.options["beta"] == 1.0
@@ -85,8 +85,8 @@ def test_the_grid_has_each_run_once_and_ratio_0_once(store):
     asked = {"missing": (0.0, 0.5), "schemes": ("split", "only:left"), "seeds": (0, 1), "models": ("mvae", "mvae[k=1]")}
     plan = plan_of(store, **asked)
     assert len(plan.entries) == 3 * 2  # mvae[k=1] is mvae: its default
-    assert [e.missing.text for e in plan.entries[::2]] == ["complete", "split 0.5", "only:left 0.5"]
-    assert plan.entries[0].title == "mvae on pairs, complete, seed 0"
+    assert [e.spec.missing.text for e in plan.entries[::2]] == ["complete", "split 0.5", "only:left 0.5"]
+    assert plan.entries[0].spec.title == "mvae on pairs, complete, seed 0"
 
 
 def test_rate_optimiser_scales_and_weights_take_the_protocols_place(store):
@@ -98,7 +98,7 @@ def test_rate_optimiser_scales_and_weights_take_the_protocols_place(store):
 
 
 def test_all_is_every_registered_model_and_takes_options(store):
-    assert [e.label for e in plan_of(store, models=("all",)).entries] == models.registry.names()
+    assert [e.spec.model.label for e in plan_of(store, models=("all",)).entries] == models.registry.names()
     assert {e.spec.model.options["beta"] for e in plan_of(store, models=("all[beta=2]",)).entries} == {2.0}
 
 
@@ -147,15 +147,15 @@ def test_absent_data_does_not_stop_the_others(store):
 
 def test_a_scheme_of_some_data_sets_skips_the_others(store):
     plan = plan_of(store, datasets=("absent", "pairs"), schemes=("only:svhn",), missing=(0.0, 0.5))
-    reasons = [e.reason for e in plan.entries if e.dataset == "pairs"]
+    reasons = [e.reason for e in plan.entries if e.spec.dataset.label == "pairs"]
     assert reasons == ["", "'pairs' has no modality 'svhn'; it has left, right"]
 
 
 def test_a_broken_plugin_is_skipped_by_all_and_an_error_by_name(store, monkeypatch):
     monkeypatch.setitem(models.registry._plugins, "bad", EntryPoint("bad", "no_such_module:X", "mmvae_bench.models"))
     plan = plan_of(store, models=("all",), missing=(0.0, 0.5), seeds=(0, 1))
-    bad = [e for e in plan.entries if e.label == "bad"]
-    assert [(e.status, e.spec) for e in bad] == [("skipped", None)] * 4
+    bad = [e for e in plan.entries if e.spec.model.label == "bad"]
+    assert [e.status for e in bad] == ["skipped"] * 4
     assert "cannot be imported from no_such_module:X" in bad[0].reason
     assert len(plan.record()["skipped"]) == 4 + 2  # and picky's
     with pytest.raises(BenchError, match="cannot be imported"):
@@ -184,7 +184,7 @@ def test_a_model_whose_unsupported_is_wrong_is_skipped_alone(store, monkeypatch,
 def test_a_plugin_that_is_no_class_is_skipped_by_all_and_an_error_by_name(store, monkeypatch, thing):
     monkeypatch.setitem(models.registry._loaded, "odd", thing)
     entries = plan_of(store, models=("all",)).entries
-    assert {entry.reason.partition(":")[0] for entry in entries if entry.label == "odd"} == {
+    assert {entry.reason.partition(":")[0] for entry in entries if entry.spec.model.label == "odd"} == {
         "the options of 'odd' cannot be read"
     }
     with pytest.raises(BenchError, match="the options of 'odd' cannot be read"):
