@@ -105,7 +105,7 @@ def start(request: Request, settings: Settings, shard: str = "", *, dry_run: boo
 
 def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> None:
     """Print the plan: every run or the counts alone, what stands in the way of some, and the time it may take."""
-    from mmvae_bench.sweep.estimate import estimate
+    from mmvae_bench.sweep.estimate import estimate, in_words
     from mmvae_bench.sweep.runner import count_jobs
 
     click.echo(f"Plan '{plan.name}'" + (f": {plan.title}" if plan.title else ""))
@@ -118,7 +118,7 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
         click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
     todo = plan.todo(settings.overwrite)
-    time = estimate(todo, store).text(min(count_jobs(settings), max(1, len(todo))))
+    time = in_words(estimate(todo, store), min(count_jobs(settings), max(1, len(todo))))
     click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
 
 

@@ -30,8 +30,8 @@ from mmvae_bench.options import Named, Scalar, parse_named
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import Component, RunSpec, TrainSpec
-from mmvae_bench.store.run import StoredRun
-from mmvae_bench.store.store import COLUMNS, NUMBERS, Store
+from mmvae_bench.store.run import NUMBERS, StoredRun
+from mmvae_bench.store.store import COLUMNS, Store
 from mmvae_bench.sweep.execute import build_model, with_likelihoods
 from mmvae_bench.sweep.plan import component
 from mmvae_bench.sweep.request import cache_folder, data_folder

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from mmvae_bench.spec import RunSpec, RunStatus, canonical_json
 
 SCHEMA = 2  # of run.json and of each row
 RECORD = "scores.jsonl"
+NUMBERS = ("value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction")  # columns
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
 MOVE = "Move the folder elsewhere, or rerun the same command to retrain this run."
 T = TypeVar("T")
@@ -220,7 +222,8 @@ class StoredRun:
         try:
             rows = [json.loads(line, parse_constant=refuse) for line in content.decode().split("\n") if line]
             known = all(row["run_id"] == self.folder.name and row["schema"] <= SCHEMA for row in rows)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            known &= all(math.isfinite(row.get(column) or 0) for row in rows for column in NUMBERS)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             known = False
         if not known:
             raise BenchError(f"'{self.folder / RECORD}' was edited and is not a record. {MOVE}")

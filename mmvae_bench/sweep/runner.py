@@ -19,7 +19,7 @@ from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 from mmvae_bench.sweep.backends import WorkerDied, cluster, results
 from mmvae_bench.sweep.environment import cores
-from mmvae_bench.sweep.estimate import estimate_each
+from mmvae_bench.sweep.estimate import estimate
 from mmvae_bench.sweep.plan import Plan
 from mmvae_bench.sweep.progress import Board
 from mmvae_bench.sweep.request import Settings
@@ -59,7 +59,7 @@ class Sweep:
         """Do what is left, and wait for what others do, until nothing is left or we are asked to stop."""
         if not self._left:
             return
-        each = estimate_each((task.spec for task in self._left.values()), self.store)
+        each = estimate((task.spec for task in self._left.values()), self.store)
         weights = {
             name: seconds if task.train else 1.0
             for (name, task), (seconds, _) in zip(self._left.items(), each, strict=True)

@@ -201,15 +201,6 @@ def test_without_a_plan_all_runs_are_meant(store):
     assert f"  {RUNS[1].title}: epoch 3/20" in text and f"  {RUNS[2].run_id}: starting" in text
 
 
-def test_a_plan_of_an_older_version_without_titles_is_read(store):
-    store.write_plan("old", {"run_ids": [RUNS[0].run_id, RUNS[1].run_id]})
-    fail(store, RUNS[0])
-    note(store, RUNS[1], 3)
-    found = lines()
-    assert "  mvae on pairs, complete, seed 0: the loss is NaN" in found  # of its spec, which has no label
-    assert f"  {RUNS[1].title}: epoch 3/20, loss 1.50" in found
-
-
 def test_where_there_is_nothing_the_way_out_is_said(store):
     assert "Error: There are no runs under 'results'. First: mmvae-bench run" in status(code=2).stderr
     assert "Error: There are no runs under 'none'" in status("--results-dir", "none", code=2).stderr
