@@ -222,7 +222,9 @@ class StoredRun:
         try:
             rows = [json.loads(line, parse_constant=refuse) for line in content.decode().split("\n") if line]
             known = all(row["run_id"] == self.folder.name and row["schema"] <= SCHEMA for row in rows)
-            known &= all(math.isfinite(row.get(column) or 0) for row in rows for column in NUMBERS)
+            known &= all(
+                math.isfinite(row[column]) for row in rows for column in NUMBERS if row.get(column) is not None
+            )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             known = False
         if not known:

@@ -269,7 +269,7 @@ def _choose_models(texts: Sequence[str]) -> list[_Model]:
 
 def _check_modalities(request: Request, data: Sequence[_Data]) -> None:
     """Refuse a scheme, a scale or a weight whose modality is in no data set."""
-    named = {f"The scheme '{scheme}'": Missing(0.5, scheme).modality for scheme in request.schemes if scheme != "none"}
+    named = {f"The scheme '{scheme}'": Missing(0.5, scheme).modality for scheme in request.scheme if scheme != "none"}
     named |= {f"The scale of '{name}'": name for name in request.scales}
     named |= {f"The weight of '{name}'": name for name in request.weights}
     for what, name in named.items():

@@ -89,9 +89,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 @click.option("--dry-run", is_flag=True)
 @click.argument("rest", nargs=-1)
 def probe(models, missing, epochs, dry_run, rest):
-    from mmvae_bench.options import split_list
-
-    click.echo(repr((split_list(models), split_list(missing), epochs, dry_run, rest)))
+    click.echo(repr((list(models), list(missing), epochs, dry_run, rest)))
 
 
 def parsed(*args: str) -> str:
@@ -105,6 +103,7 @@ def parsed(*args: str) -> str:
         ("--models a b", "--models a --models b"),
         ("--models a --models b", "--models a --models b"),
         ("--models=a b", "--models a --models b"),
+        ("--models a[k=1,l=2],b", "--models a[k=1,l=2] --models b"),
         ("--models a b --epochs 3 --missing 0 .5", "--models a --models b --epochs 3 --missing 0 --missing .5"),
         ("--missing 0 -0.5 -.5", "--missing 0 --missing -0.5 --missing -.5"),
         ("--models a -- b", "--models a -- b"),
@@ -267,18 +266,18 @@ def test_where_nothing_can_run_the_code_is_2(ran, dry):
         ("--models mvae[k", "Cannot read 'mvae[k'"),
         ("--missing 1", "A missing ratio must lie in [0, 1), not 1.0"),
         ("--missing 0 -0.5", "A missing ratio must lie in [0, 1), not -0.5"),
-        ("--missing half", "Missing ratios are numbers such as 0.5, not 'half'"),
+        ("--missing half", "'half' is not a valid float"),
         ("--missing nan", "A missing ratio must lie in [0, 1), not nan"),
         ("--scheme only:svhn", "The scheme 'only:svhn' names no modality of the data. mnist_street has mnist, street"),
         ("--scheme half", "No missing scheme 'half'"),
-        ("--seeds 0", "At least one seed is needed, not 0"),
+        ("--seeds 0", "The number of seeds is from 1 to 20,000, not 0"),
         ("--seeds 1 --seed-list 2", "Give one of the two"),
         ("--seed-list -1", "At least one seed is needed, from 0 up"),
-        ("--seed-list a", "Seeds are whole numbers, not 'a'"),
+        ("--seed-list a", "'a' is not a valid integer"),
         ("--epochs 0", "--epochs is at least 1, not 0"),
         ("--limit-train -3", "--limit-train is at least 1, not -3"),
         ("--jobs 0", "--jobs is at least 1, not 0"),
-        ("--jobs many", "--jobs is a whole number or auto, not 'many'"),
+        ("--jobs many", "'many' is not a valid integer"),
         ("--threads 0", "--threads is at least 1, not 0"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds is a number from 0 up, not -1"),
         ("--checkpoint-seconds nan", "--checkpoint-seconds is a number from 0 up, not nan"),

@@ -82,7 +82,7 @@ def test_a_request_changes_the_protocol(store):
 
 
 def test_the_grid_has_each_run_once_and_ratio_0_once(store):
-    asked = {"missing": (0.0, 0.5), "schemes": ("split", "only:left"), "seeds": (0, 1), "models": ("mvae", "mvae[k=1]")}
+    asked = {"missing": (0.0, 0.5), "scheme": ("split", "only:left"), "seeds": (0, 1), "models": ("mvae", "mvae[k=1]")}
     plan = plan_of(store, **asked)
     assert len(plan.entries) == 3 * 2  # mvae[k=1] is mvae: its default
     assert [e.spec.missing.text for e in plan.entries[::2]] == ["complete", "split 0.5", "only:left 0.5"]
@@ -110,9 +110,9 @@ def test_all_is_every_registered_model_and_takes_options(store):
         ({"datasets": ("pairs[side=1]",)}, "'pairs' has no option 'side'. Its options are size"),
         ({"models": ("mvae[k=x]",)}, "takes a whole number"),
         ({"missing": (1.0,)}, "lie in"),
-        ({"schemes": ("half",)}, "No missing scheme"),
-        ({"schemes": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data. pairs has left, right"),
-        ({"schemes": ("independent:keep=top",)}, "names no modality"),
+        ({"scheme": ("half",)}, "No missing scheme"),
+        ({"scheme": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data. pairs has left, right"),
+        ({"scheme": ("independent:keep=top",)}, "names no modality"),
         ({"scales": {"top": 0.5}}, "The scale of 'top' names no modality of the data. pairs has left, right"),
         ({"weights": {"top": 2.0}}, "The weight of 'top' names no modality"),
         ({"optimiser": "sgd"}, "No optimiser 'sgd'. Write one of adam, amsgrad"),
@@ -146,7 +146,7 @@ def test_absent_data_does_not_stop_the_others(store):
 
 
 def test_a_scheme_of_some_data_sets_skips_the_others(store):
-    plan = plan_of(store, datasets=("absent", "pairs"), schemes=("only:svhn",), missing=(0.0, 0.5))
+    plan = plan_of(store, datasets=("absent", "pairs"), scheme=("only:svhn",), missing=(0.0, 0.5))
     reasons = [e.reason for e in plan.entries if e.spec.dataset.label == "pairs"]
     assert reasons == ["", "'pairs' has no modality 'svhn'; it has left, right"]
 
