@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
+import click
+
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError, described
 from mmvae_bench.spec import RunSpec, RunStatus
@@ -187,8 +189,11 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     if sweep.unwritable:
         raise OSError(None, sweep.unwritable)
     if sweep.code:
-        _say(f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.")
-        _say(f"To go on from the last checkpoints: {plan.command or 'run the same command again'}")
+        click.echo(
+            f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.\n"
+            f"To go on from the last checkpoints: {plan.command or 'run the same command again'}",
+            err=True,
+        )
         return sweep.code
     store.collate()
     if corrupt:
@@ -216,7 +221,9 @@ def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[
     for spec in specs:
         groups.setdefault(f"{spec.dataset.name} {sorted(spec.dataset.options.items())}", []).append(spec)
     names = ", ".join(own[0].dataset.name for own in groups.values())
-    _say(f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)")
+    click.echo(
+        f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)", err=True
+    )
     calls = (partial(_prepared, group, own[0], settings) for group, own in groups.items())
     sentences: dict[str, str] = {}
     try:
@@ -226,7 +233,7 @@ def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[
     good: list[RunSpec] = []
     for group, own in groups.items():
         if sentences[group]:
-            _say(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}")
+            click.echo(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}", err=True)
         else:
             good += own
     return good, any(sentences.values())
@@ -259,9 +266,3 @@ def count_jobs(settings: Settings) -> int:
     if settings.jobs != "auto":
         return settings.jobs
     return max(1, cores() // settings.threads)
-
-
-def _say(sentence: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
