@@ -75,7 +75,7 @@ def test_a_file_that_is_missing_cut_or_changed_is_named(store, name):
     assert f"Cannot use the results in '{folder}': {name} is cut off or missing. Move" in fault()
 
 
-def test_each_changed_file_has_a_line(store):
+def test_each_changed_file_has_a_line_and_the_table_is_not_compared(store):
     damage(store.folder(RUN), "model.safetensors")
     damage(store.folder(RUN), "history.csv")
     damage(store.folder(OTHER), "artifacts.npz")
