@@ -119,11 +119,7 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
 
 
 def load_scores(results_dir: str | Path = "results", suite: str | None = None) -> "pd.DataFrame":
-    """Return the scores of all stored runs, or of one plan's, a row each.
-
-    Args:
-        results_dir: Folder of the results.
-        suite: Name of the plan. Default: all runs.
+    """Return the scores of all stored runs, or of the plan called ``suite``, a row each.
 
     Raises:
         BenchError: If nothing is stored, or a run's folder was edited.
@@ -138,10 +134,10 @@ def build_report(
     """Write tables, figures and a page of a plan's stored runs, as ``mmvae-bench report`` does; return the page's path.
 
     Args:
-        results_dir: Folder of the results.
-        out: Folder of the reports.
-        suite: Name of the plan. Default: the one that was run last.
-        public: Leave out pictures of data that may not be published.
+        results_dir: folder of the results.
+        out: folder of the reports.
+        suite: name of the plan. Default: the one that was run last.
+        public: True leaves out pictures of data that may not be published.
 
     Raises:
         BenchError: If nothing is stored, or the report cannot be written.

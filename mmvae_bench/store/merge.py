@@ -150,9 +150,7 @@ def _write(run: StoredRun, temporary: Path) -> None:
 class Merger:
     """Joins results folders into a store: :meth:`read` finds what is to be done, :meth:`write` does it.
 
-    Args:
-        store: Where all is joined.
-        prefer: The folder whose results win where two may both be right.
+    Where two results may both be right, those of the folder ``prefer`` win.
 
     Attributes:
         copied: number of runs that were copied.

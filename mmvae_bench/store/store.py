@@ -46,10 +46,7 @@ class Store:
         return self.root / "runs" / spec.dataset.name / spec.model.name / spec.run_id
 
     def check_writable(self, *, make: bool = True) -> None:
-        """Make the root and prove that it takes files, before hours of work are done.
-
-        Args:
-            make: False asks the file system's permissions and writes nothing.
+        """Make the root and prove that it takes files; with ``make=False`` ask for permissions, and write nothing.
 
         Raises:
             BenchError: If it does not.

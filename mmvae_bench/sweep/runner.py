@@ -6,9 +6,9 @@ goes on to the next and comes back.
 
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 
 import click
 
@@ -33,13 +33,7 @@ LOOK = 1.0  # seconds between two looks at runs that other processes have
 
 
 class Sweep:
-    """The tasks of a command, until each is stored by us or by others.
-
-    Args:
-        tasks: What to do.
-        jobs: Runs at a time.
-        store: Where results go.
-        settings: How.
+    """The tasks of a command, ``jobs`` at a time, until each is stored by us or by others.
 
     Attributes:
         stored: number of runs that are done.
@@ -98,7 +92,8 @@ class Sweep:
 
     def _round(self, tasks: list[Task], board: Board) -> None:
         """Send tasks to workers and take what comes back."""
-        calls = (partial(work, task, self.settings, self._command) for task in self._unless_stopped(tasks))
+        going = takewhile(lambda _: self._goes_on, tasks)
+        calls = (partial(work, task, self.settings, self._command) for task in going)
         outcomes = 0
         try:
             suspect = any(task.spec.run_id in self._suspects for task in tasks)
@@ -107,7 +102,8 @@ class Sweep:
                 outcomes += 1
                 self._take(outcome, board)
         except WorkerDied as death:
-            ours = [name for name in self._left if self._is_ours(name)]
+            owners = {name: UnderWay(self.store.root, name).owner() for name in self._left}
+            ours = [name for name, owner in owners.items() if owner and owner.command == self._command.nonce]
             self._suspects.update(ours)
             self._in_vain = 0 if ours or outcomes else self._in_vain + 1
             if self._in_vain == VAIN:
@@ -116,12 +112,6 @@ class Sweep:
                     "installation broken? Then run the same command again."
                 ) from death
             board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
-
-    def _unless_stopped(self, tasks: list[Task]) -> Iterator[Task]:
-        for task in tasks:
-            if not self._goes_on:
-                return
-            yield task
 
     def _take(self, outcome: Outcome, board: Board) -> None:
         if outcome.how == RunStatus.UNWRITABLE:
@@ -135,10 +125,6 @@ class Sweep:
         self.stored += outcome.how == RunStatus.DONE
         self.failed += outcome.how == RunStatus.FAILED
         board.finish(outcome.run_id, outcome.sentence)
-
-    def _is_ours(self, name: str) -> bool:
-        owner = UnderWay(self.store.root, name).owner()
-        return owner is not None and owner.command == self._command.nonce
 
     def _wait(self, board: Board) -> None:
         """Wait until another process lets go of a run; what it published is seen when we lock the run."""
@@ -262,7 +248,5 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
 
 
 def count_jobs(settings: Settings) -> int:
-    """How many runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
-    if settings.jobs != "auto":
-        return settings.jobs
-    return max(1, cores() // settings.threads)
+    """Return the number of runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
+    return max(1, cores() // settings.threads) if settings.jobs == "auto" else settings.jobs

@@ -185,10 +185,10 @@ class Halt:
     """Asked at each step whether a run must stop; looks at the disk at most every :data:`EVERY` seconds.
 
     Args:
-        folder: The folder of the run's work.
-        request: The file whose presence asks all runs of a command to stop.
-        command: The process of that command. If it is our parent and dies, the run stops.
-        now: The clock, in seconds.
+        folder: folder of the run's work.
+        request: file whose presence asks all runs of a command to stop.
+        command: number of the command's process. If it is our parent and dies, the run stops.
+        now: clock, in seconds.
     """
 
     def __init__(self, folder: Path, request: Path, command: int, now: Callable[[], float] = time.monotonic) -> None:
