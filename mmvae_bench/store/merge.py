@@ -64,7 +64,7 @@ def difference(a: StoredRun, b: StoredRun) -> Difference | None:
         return None
     why = ", ".join(f"{key} ({here.get(key) or 'none'}, {there.get(key) or 'none'})" for key in other)
     size, where = _largest(a, b)
-    sentence = f"{a.spec.title} ({a.folder.name}): {f'different {why}' if other else 'different rows'}; {where}"
+    sentence = f"{a}: {f'different {why}' if other else 'different rows'}; {where}"
     return Difference(bool(other), size, sentence)
 
 
@@ -110,28 +110,6 @@ class Copy:
     seen: str
     broken: bool
     preferred: bool
-
-
-def copy_run(copy: Copy, store: Store) -> None:
-    """Copy a run into a store.
-
-    Raises:
-        BenchError: If another process has the run, or one of the two changed since they were compared.
-        OSError: If it cannot be written.
-    """
-    source, under_way = copy.run.folder, UnderWay(store.root, copy.target.name)
-    with under_way.locked() as ours:
-        if not ours:
-            owner = under_way.owner() or "another process"
-            raise BenchError(
-                f"'{source}' is not taken: its run is under way in '{store.root}', by {owner}. Merge again later."
-            )
-        restore(copy.target)
-        if run_checksum(copy.target) != copy.seen:
-            raise BenchError(f"'{copy.target}' has changed since it was compared with '{source}'. Merge again.")
-        place(copy.target, partial(_write, copy.run), keep=copy.broken)
-        if copy.run.done:
-            under_way.clear()  # what is stored is not resumed
 
 
 def _write(run: StoredRun, temporary: Path) -> None:
@@ -281,7 +259,10 @@ class Merger:
         self.store.check_writable()
         try:
             for copy in self._copies:
-                self._copy(copy)
+                try:
+                    self._copy(copy)
+                except BenchError as error:
+                    self.left_out.append(str(error))
             for path, (plan, time) in self._plans.items():
                 self.store.write_plan(path.stem, plan)
                 os.utime(path, (time, time))  # the plan that was run last stays the one that a report is about
@@ -292,10 +273,18 @@ class Merger:
             ) from error
 
     def _copy(self, copy: Copy) -> None:
-        try:
-            copy_run(copy, self.store)
-        except BenchError as error:
-            self.left_out.append(str(error))
-        else:
-            self.preferred += copy.preferred
-            self.copied += not copy.preferred
+        """Copy a run, unless another process has it, or one of the two changed since they were compared."""
+        root, target, under_way = self.store.root, copy.target, UnderWay(self.store.root, copy.target.name)
+        with under_way.locked() as ours:
+            if not ours:
+                owner = under_way.owner() or "another process"
+                what = f"'{copy.run.folder}' is not taken: its run is under way in '{root}'"
+                raise BenchError(f"{what}, by {owner}. Merge again later.")
+            restore(target)
+            if run_checksum(target) != copy.seen:
+                raise BenchError(f"'{target}' has changed since it was compared with '{copy.run.folder}'. Merge again.")
+            place(target, partial(_write, copy.run), keep=copy.broken)
+            if copy.run.done:
+                under_way.clear()  # what is stored is not resumed
+        self.preferred += copy.preferred
+        self.copied += not copy.preferred
