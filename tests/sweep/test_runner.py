@@ -165,7 +165,7 @@ def test_a_metric_registered_later_scores_stored_runs_without_training(settings,
 
 def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_path, monkeypatch):
     """Entries that ``only:x0`` always hides are replaced in the files: the trained model stays the same, bit by bit."""
-    _, store = run(settings, missing=(0.5,), schemes=("only:x0",))
+    _, store = run(settings, missing=(0.5,), scheme=("only:x0",))
     from mmvae_bench.sweep import execute
 
     original = execute.open_material
@@ -178,7 +178,7 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
 
     monkeypatch.setattr(execute, "open_material", spoiled)
     other = Store(tmp_path / "other")
-    code, other = run(replace(settings, results_dir=other.root), missing=(0.5,), schemes=("only:x0",))
+    code, other = run(replace(settings, results_dir=other.root), missing=(0.5,), scheme=("only:x0",))
     keys = ["label", "metric", "variant", "prior", "given", "target"]
     a, b = (s.scores()[lambda f: ~f.metric.isin(["linear_probe"])][[*keys, "value"]] for s in (store, other))
     assert code == 0
@@ -218,7 +218,7 @@ def test_one_latent_dimension_and_one_test_row_are_scored(settings):
 
 
 def test_holes_that_leave_nothing_are_a_sentence(settings, capsys):
-    code, _ = run(settings, models=("mvae",), missing=(0.99,), schemes=("only:x0",), limit_train=20)
+    code, _ = run(settings, models=("mvae",), missing=(0.99,), scheme=("only:x0",), limit_train=20)
     assert code == 2
     assert "Lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
 
