@@ -1,6 +1,6 @@
 """Metric: a function of an :class:`Evaluation` that yields scores. Its mathematics is a function of arrays."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -264,8 +264,3 @@ class Evaluation:
     def _recognised(self, name: str) -> NDArray[np.int64]:
         """Return the oracle's classes of :attr:`judged` entries, [N]. Called as ``recognised(name)``, cached."""
         return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
-
-
-def across(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
-    """Yield scores across modalities, as chance controls if the model's modalities never meet in training."""
-    yield from (replace(score, control=ev.model.cross_is_chance) for score in scores)

@@ -59,7 +59,7 @@ def test_the_value_is_the_cosine_of_the_projections(cache_dir):
     ev = captioned(cache_dir=cache_dir)
     side = picture_side(ev, *ev.model.modalities[:1])
     space = spaces(ev, side, *ev.model.modalities)[2]
-    row, p = measured(ev)[8].space, space.projection
+    row, p = measured(ev)[2].space, space.projection
     assert row.variant == space.variant == "sif features"
     x, e = np.asarray(ev.pairs.x["picture"])[:5], space.embed(np.asarray(ev.pairs.x["caption"], np.int64)[:5])
     a, b = (x - p.mean_x) @ p.wx, (e - p.mean_y) @ p.wy
