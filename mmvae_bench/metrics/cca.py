@@ -48,12 +48,9 @@ CPU = torch.device("cpu")
 
 
 class Side(NamedTuple):
-    """Features that represent a picture.
+    """Features [N, F] of pictures [N, *shape]: ``features`` (of the data set), ``resnet101`` or ``oracle``.
 
-    Attributes:
-        name: ``features`` (of the data set), ``resnet101`` or ``oracle``.
-        hash: Hash of the weights of the feature extractor; empty where there are none.
-        features: Function from entries [N, *shape] to features [N, F].
+    The hash is of the weights of the feature extractor; empty where there are none.
     """
 
     name: str
@@ -62,14 +59,10 @@ class Side(NamedTuple):
 
 
 class Space(NamedTuple):
-    """One embedding of captions, and the projection that correlates it with picture features.
+    """One embedding of captions [N, T] to [N, 300], and the projection that correlates it with picture features.
 
-    Attributes:
-        variant: Names of embedding and side, such as ``sif oracle``; ``unit`` first: of variance 1.
-        projection: Projection fitted on the training pairs.
-        embed: Function from captions [N, T] to [N, 300].
-        note: Remark if the views were reduced first.
-        hash: Hash of the word vectors, and of the weights of the picture side if it has any.
+    The variant names embedding and side, such as ``sif oracle``; ``unit`` first: of variance 1. The note is there if
+    the views were reduced first. The hash is of the word vectors, and of the weights of the picture side if it has any.
     """
 
     variant: str
@@ -170,12 +163,9 @@ NO_RATIO = "true pairs do not exceed shuffled ones by 5 standard errors: there i
 
 
 class Measured(NamedTuple):
-    """Agreement of true pairs in a space, and of pairs of which one or both are generated.
+    """Agreement of the true test pairs in a space, and of pairs of which one or both are generated.
 
-    Attributes:
-        space: Space that both are projected into.
-        truth: Agreement of the true test pairs.
-        made: For each way to generate a score without value, and the agreement; None where nothing was generated.
+    ``made`` has for each way to generate a score without value, and the agreement: None where nothing was generated.
     """
 
     space: Space
@@ -197,7 +187,7 @@ def _measure(ev: Evaluation) -> Iterator[Measured]:
     entries, ids = rows.x[picture.name], np.asarray(rows.x[caption.name], np.int64)
     # From the cache: ResNet-101 takes a third of a second per picture
     content = f"{VERSION} features {side.name} {side.hash} {array_hash(entries)}"
-    features = kept(ev.cache_dir, content, lambda: {"f": side.features(to_device(entries, CPU))})["f"]
+    features = kept(ev.cache_dir, content, lambda: {"features": side.features(to_device(entries, CPU))})["features"]
 
     pictures = ev.generate(rows, (caption.name,), picture.name)
     made = [

@@ -45,13 +45,13 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def _moments(x: NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """Mean [F] and covariance [F, F]."""
+    """Return mean [F] and covariance [F, F]."""
     x = x.astype(np.float64)
     return x.mean(0), np.atleast_2d(np.cov(x, rowvar=False))
 
 
 def _root(s: Floats) -> Floats:
-    """The symmetric root of a positive semi-definite matrix."""
+    """Return the symmetric root of a positive semi-definite matrix."""
     value, vector = np.linalg.eigh(s)
     root: Floats = (vector * np.sqrt(np.maximum(value, 0.0))) @ vector.T
     return root
