@@ -104,16 +104,28 @@ def test_the_examples_run_together(examples, tmp_path):
 
 @pytest.mark.slow
 def test_the_three_uses_of_the_readme_work_in_an_empty_folder(tmp_path):
-    """With small limits for the first, whose models are trained for minutes otherwise."""
+    """As pasted, but for limits: with them models train for seconds instead of minutes."""
     found = dict(part.split("\n", 1) for part in DOCUMENTS["README.md"].split("\n## "))
-    commands = re.search(r"```\n(.*?)```", found["Compare published models"], re.DOTALL)[1]
-    commands = commands.replace("mmvae-bench", f"{sys.executable} -m mmvae_bench")
-    small = "--epochs 1 --limit-train 200 --limit-test 100 --metrics cross_coherence"
-    (tmp_path / "compare.sh").write_text("set -e\n" + commands.replace("--name my_first", f"--name my_first {small}"))
-    for name, part in (("my_model.py", "Add your model"), ("my_data.py", "Use your own data from Python")):
-        (tmp_path / name).write_text(re.search(r"```python\n(.*?)```", found[part], re.DOTALL)[1])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MMVAE_BENCH_CACHE": str(tmp_path / "cache")}
-    for command in (["bash", "compare.sh"], [sys.executable, "my_model.py"], [sys.executable, "my_data.py"]):
+
+    def block(part: str, language: str, limits: dict[str, str]) -> str:
+        text = re.search(rf"```{language}\n(.*?)```", found[part], re.DOTALL)[1]
+        for whole, limited in limits.items():
+            assert whole in text
+            text = text.replace(whole, limited)
+        return text
+
+    small = "--name my_first --epochs 1 --limit-train 200 --limit-test 100 --metrics cross_coherence"
+    commands = {"mmvae-bench": f"{sys.executable} -m mmvae_bench", "--name my_first": small}
+    own = {'name="mine"': 'name="mine", limit_train=200, limit_test=100, metrics="cross_coherence"'}
+    files = {
+        "compare.sh": "set -e\n" + block("Compare published models", "", commands),
+        "my_model.py": block("Add your model", "python", own),
+        "my_data.py": block("Use your own data from Python", "python", {"epochs=20": "epochs=2"}),
+    }
+    environment = {"MMVAE_BENCH_CACHE": str(tmp_path / "cache"), **os.environ, "PYTHONPATH": str(ROOT)}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        command = ["bash" if name.endswith("sh") else sys.executable, name]
         done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "reports" / "my_first" / "index.html").is_file()

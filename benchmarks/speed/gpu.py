@@ -116,7 +116,7 @@ def grid(bench: Bench, precision: str = "fp32") -> None:
         jobs, measured, plain, starts = best_jobs(bench, name), {}, {}, []
         flops = {missing: operations(bench, name, missing) for missing in GRID}
         for missing in MEASURED:
-            what = f"{name}, missing {missing}, {precision}: {jobs} at once"
+            what = f"{name}, missing {missing.text}, {precision}: {jobs} at once"
             mode = bench.mode(precision)
             found = bench.attempt(what, lambda n=name, j=jobs, m=mode, o=missing: bench.together(n, j, m, o))
             eager = bench.attempt(what, lambda n=name, o=missing: bench.alone(n, Mode(), o))

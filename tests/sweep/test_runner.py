@@ -220,7 +220,7 @@ def test_one_latent_dimension_and_one_test_row_are_scored(settings):
 def test_holes_that_leave_nothing_are_a_sentence(settings, capsys):
     code, _ = run(settings, models=("mvae",), missing=(0.99,), schemes=("only:x0",), limit_train=20)
     assert code == 2
-    assert "lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
+    assert "Lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
