@@ -32,7 +32,7 @@ def to_pixels(x: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def to_text(ids: NDArray[np.integer], vocabulary: Sequence[str]) -> NDArray[np.str_]:
-    """The captions [n] of word ids [n, T], as text of fixed width, which loads without pickle."""
+    """Return the captions [n] of word ids [n, T] as text of fixed width, which loads without pickle."""
     return np.array([decode(row, vocabulary) for row in ids], dtype=np.str_)
 
 
@@ -57,7 +57,7 @@ def grid_rows(kind: NDArray[np.int64] | None, order: NDArray[np.intp]) -> NDArra
 
 
 def grids(ev: Evaluation) -> Arrays:
-    """``grid/source/m`` and ``grid/A/t``: true entries, and x_t generated from x_A.
+    """Return ``grid/source/m`` and ``grid/A/t``: true entries, and x_t generated from x_A.
 
     Pictures are uint8 [10, *shape], captions text [10]; other modalities have none.
     """
@@ -79,7 +79,7 @@ def _shown(modality: Modality, x: torch.Tensor) -> NDArray[np.generic]:
 
 
 def tsne(ev: Evaluation) -> Arrays:
-    """t-SNE of one sample of q(z | x_m) a row for every modality: ``tsne/xy`` [n, 2], ``/label``, ``/modality`` [n].
+    """Return t-SNE of one sample of q(z | x_m) per row and modality: ``tsne/xy`` [n, 2], ``/label``, ``/modality`` [n].
 
     The same test rows for every modality and run, class-balanced; without classes, or with too many to be coloured,
     the first n and label -1.

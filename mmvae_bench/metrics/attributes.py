@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
 from mmvae_bench.metrics.coherence import majority
 from mmvae_bench.metrics.oracle import to_device
-from mmvae_bench.metrics.priors import PRIORS, prior_entries
+from mmvae_bench.metrics.priors import under_priors
 
 Values = NDArray[np.int64]
 
@@ -23,11 +23,9 @@ Values = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Read:
-    """Reading of N entries by a judge.
+    """Reading of N entries by a judge: values [N, A], the number of values where unreadable, and well-formedness [N].
 
-    Attributes:
-        values: Value of each attribute, [N, A]; the number of values where it is unreadable.
-        whole: Mask of well-formed entries, [N]: all pictures, and those captions that the grammar can write.
+    All pictures are well formed, and those captions that the grammar can write.
     """
 
     values: Values
@@ -41,12 +39,7 @@ def right(read: Read, truth: Values) -> NDArray[np.float64]:
 
 
 def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float64]:
-    """Return :func:`right` of M readings by one another: [N, 2]. Unreadable attributes are wrong.
-
-    Args:
-        reads: M readings of the same N rows.
-        counts: Number of values of each attribute, [A].
-    """
+    """Return :func:`right` of M readings of the same N rows by one another: [N, 2]. Unreadable attributes are wrong."""
     first = np.where(reads[0].values < np.array(counts), reads[0].values, -1)  # -1 is what none of the others reads
     same = np.all([first == read.values for read in reads[1:]], 0)
     return np.stack([np.all([read.whole for read in reads], 0) & same.all(1), same.mean(1)], 1)
@@ -124,64 +117,53 @@ def attributes_features(ev: Evaluation) -> Iterator[Score]:
     yield from _scores(ev, 1)
 
 
+class Measured(NamedTuple):
+    """A score without value, :func:`right` or :func:`agreement` of generated and of true entries, and both chances."""
+
+    score: Score
+    generated: NDArray[np.float64]
+    true: NDArray[np.float64]
+    chances: tuple[float, float]
+
+
 def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
-    truth, counts = _truth(ev)
-    chance = chance_of_rows(truth, counts)[form]
-    for given in ev.subsets:
-        for target in ev.names:
-            ceiling = float(right(_true(ev, target), truth)[:, form].mean())
-            value, se = _mean(right(_generated(ev, given, target), truth)[:, form])
-            score = Score(value, "", "", join(given), target, se, len(truth), chance, ceiling)
-            yield from [replace(score, variant="self")] if target in given else across(ev, [score])
-    ceiling = float(agreement([_true(ev, m) for m in ev.names], counts)[:, form].mean())
-    for prior in PRIORS:
-        try:
-            reads = _drawn(ev, prior)
-        except Undefined as reason:
-            yield Score(None, prior=prior, target=join(ev.names), reason=str(reason))
+    for score, generated, true, chances in ev.once("attributes", lambda: list(_measure(ev))):
+        if score.reason:
+            yield score
             continue
-        value, se = _mean(agreement(reads, counts)[:, form])
-        chance, n = chance_of_draws(reads, counts)[form], len(reads[0].whole)
-        yield Score(value, "", prior, "", join(ev.names), se, n, chance, ceiling)
+        each, n = generated[:, form], len(generated)
+        value, se, ceiling = float(each.mean()), float(each.std() / math.sqrt(n)), float(true[:, form].mean())
+        yield replace(score, value=value, se=se, n=n, chance=chances[form], ceiling=ceiling)
 
 
-def _truth(ev: Evaluation) -> tuple[Values, list[int]]:
+def _measure(ev: Evaluation) -> Iterator[Measured]:
     if ev.attributes is None or ev.judged.attributes is None:
         raise Undefined("the data set has no attributes")
     if set(ev.oracles) != set(ev.names):
         raise Undefined("not every modality has an oracle")
-    return ev.judged.attributes, [len(values) for values in ev.attributes.values()]
-
-
-def _mean(row: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the mean of values in 0..1 and its standard error."""
-    return float(row.mean()), float(row.std() / math.sqrt(len(row)))
+    truth, counts = ev.judged.attributes, [len(values) for values in ev.attributes.values()]
+    chances, cpu = chance_of_rows(truth, counts), torch.device("cpu")
+    true = {name: _read(ev, name, to_device(ev.judged.x[name], cpu)) for name in ev.names}
+    for given in ev.subsets:
+        for target in ev.names:
+            crossed = target not in given
+            score = Score(None, "" if crossed else "self", "", join(given), target)
+            score = replace(score, control=crossed and ev.model.cross_is_chance)
+            found = right(_read(ev, target, ev.generated(given, target)), truth)
+            yield Measured(score, found, right(true[target], truth), chances)
+    of_all = agreement(list(true.values()), counts)
+    for score, parts in under_priors(ev, lambda x: [_read(ev, m, x[m]) for m in ev.names]):
+        if not parts:
+            yield Measured(score, of_all, of_all, (0.0, 0.0))
+            continue
+        reads = [
+            Read(np.concatenate([r.values for r in each]), np.concatenate([r.whole for r in each]))
+            for each in zip(*parts, strict=True)
+        ]
+        yield Measured(score, agreement(reads, counts), of_all, chance_of_draws(reads, counts))
 
 
 def _read(ev: Evaluation, target: str, x: Tensor) -> Read:
     judge = ev.oracles[target]
     accepts: Callable[[Tensor], NDArray[np.bool_]] | None = getattr(judge, "accepts", None)
     return Read(judge.read(x), np.ones(len(x), np.bool_) if accepts is None else accepts(x))
-
-
-def _true(ev: Evaluation, target: str) -> Read:
-    """Return the reading of the true test entries, made once for both scores."""
-    cpu = torch.device("cpu")
-    return ev.once(("attributes", target), lambda: _read(ev, target, to_device(ev.judged.x[target], cpu)))
-
-
-def _generated(ev: Evaluation, given: tuple[str, ...], target: str) -> Read:
-    return ev.once(("attributes", given, target), lambda: _read(ev, target, ev.generated(given, target)))
-
-
-def _drawn(ev: Evaluation, prior: str) -> list[Read]:
-    """Return readings of entries of every modality from the same draws of a prior."""
-
-    def read() -> list[Read]:
-        parts = [[_read(ev, m, x[m]) for m in ev.names] for x in prior_entries(ev, prior)]
-        return [
-            Read(np.concatenate([r.values for r in each]), np.concatenate([r.whole for r in each]))
-            for each in zip(*parts, strict=True)
-        ]
-
-    return ev.once(("attributes", "prior", prior), read)

@@ -1,6 +1,6 @@
 """Metric: a function of an :class:`Evaluation` that yields scores. Its mathematics is a function of arrays."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -102,7 +102,7 @@ def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArra
 
 @dataclass(frozen=True)
 class Latents:
-    """Of q(z | x_A) on N rows: mean, standard deviation and one sample, each [N, L] float32 on the CPU.
+    """Mean, standard deviation and one sample of q(z | x_A) on N rows, each [N, L] float32 on the CPU.
 
     Where the posterior is a mixture, mean and standard deviation are the mixture's own moments, not a component's.
     """
@@ -114,7 +114,7 @@ class Latents:
 
 @torch.no_grad()
 def encode(model: MultimodalVAE, batches: Iterable[MultimodalBatch], generator: torch.Generator) -> Latents:
-    """q(z | x_A) of the N rows of all batches, A being what is present in each row."""
+    """Return q(z | x_A) of the N rows of all batches, A being what is present in each row."""
     parts = []
     for batch in batches:
         q = model.posterior(batch)
@@ -127,7 +127,7 @@ def generate(
     model: MultimodalVAE, batches: Iterable[MultimodalBatch], target: str, generator: torch.Generator,
     k: int | None = None,
 ) -> Tensor:  # fmt: skip
-    """E[x_t | z], one z a row from q(z | x_A): [N, *shape] on the CPU; with k draws a row, [k, N, *shape]."""
+    """Return E[x_t | z], one z a row from q(z | x_A): [N, *shape] on the CPU; with k draws a row, [k, N, *shape]."""
     parts = []
     for batch in batches:
         z = model.posterior_for(target, batch).rsample(k, generator)
@@ -264,8 +264,3 @@ class Evaluation:
     def _recognised(self, name: str) -> NDArray[np.int64]:
         """Return the oracle's classes of :attr:`judged` entries, [N]. Called as ``recognised(name)``, cached."""
         return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
-
-
-def across(ev: Evaluation, scores: Iterable[Score]) -> Iterator[Score]:
-    """Yield scores across modalities, as chance controls if the model's modalities never meet in training."""
-    yield from (replace(score, control=ev.model.cross_is_chance) for score in scores)

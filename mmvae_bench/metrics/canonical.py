@@ -1,7 +1,7 @@
 """Canonical correlation analysis of arrays, with which Shi et al. 2019 measure captioned pictures."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,22 +10,15 @@ from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.errors import Undefined
 
 BLOCK = 8192  # rows in double precision at a time
+RIDGE = 1e-12  # added to both variances, as in MMVAE's code (src/report/helper.py)
 
 Floats = NDArray[np.float64]
 Reals = NDArray[np.float32] | Floats
-Scaling = Literal["stacked", "unit_variance"]
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Linear maps of two views into k dimensions in which their pairs are correlated.
-
-    Attributes:
-        mean_x: Mean of the training rows x, [p].
-        mean_y: Mean of the training rows y, [q].
-        wx: Map of x, [p, k].
-        wy: Map of y, [q, k].
-    """
+    """Linear maps wx [p, k] and wy [q, k] of two views, less their training means, to where pairs are correlated."""
 
     mean_x: Floats
     mean_y: Floats
@@ -33,64 +26,41 @@ class Projection:
     wy: Floats
 
     def stacked(self) -> "Projection":
-        """Each pair of directions (v_x, v_y) scaled to the Euclidean length 1: the ``stacked`` of :func:`fit_cca`."""
+        """Scale each pair of directions (v_x, v_y) to the Euclidean length 1.
+
+        So eigenvectors come from scipy.linalg.eig in MMVAE's code: cosines in the projected space then weight each
+        dimension by its variance.
+        """
         length = np.sqrt(np.square(self.wx).sum(0) + np.square(self.wy).sum(0))
         return Projection(self.mean_x, self.mean_y, self.wx / length, self.wy / length)
 
     def left(self, x: Reals) -> Floats:
-        """Directions of the projected rows x, [N, k], of length 1 (0 where a row is the mean)."""
+        """Return directions of the projected rows x, [N, k], of length 1 (0 where a row is the mean)."""
         return _directions((x - self.mean_x) @ self.wx)
 
     def right(self, y: Reals) -> Floats:
-        """The same of rows y."""
+        """Return the same of rows y."""
         return _directions((y - self.mean_y) @ self.wy)
 
 
-class Moments(NamedTuple):
-    """Means and covariances (divided by N - 1) of N pairs of rows."""
-
-    x: Floats
-    y: Floats
-    xx: Floats
-    xy: Floats
-    yy: Floats
-
-
-def fit_cca(
-    x: "Reals | Repeated",
-    y: Reals,
-    k: int = 40,
-    scaling: Scaling = "stacked",
-    ridge: float = 1e-12,
-    most: int | None = None,
-) -> Projection:
-    """The k most correlated pairs of directions of x [N, p] and y [N, q].
+def fit_cca(x: "Reals | Repeated", y: Reals, k: int, most: int | None = None) -> Projection:
+    """The k most correlated pairs of directions of x [N, p] and y [N, q]: v_x^T Cxx v_x = v_y^T Cyy v_y = 1.
 
     They solve [0 Cxy; Cyx 0] v = lambda [Cxx 0; 0 Cyy] v: both views are whitened, the cross-covariance that is left is
-    decomposed into singular vectors. Directions without variance are left out; k shrinks to what remains.
-
-    Args:
-        x: One view; ``y`` the other, row by row.
-        y: See ``x``.
-        k: Dimensions.
-        scaling: ``unit_variance`` gives v_x^T Cxx v_x = v_y^T Cyy v_y = 1. ``stacked`` gives each v = (v_x, v_y) the
-            Euclidean length 1, as eigenvectors come from scipy.linalg.eig in MMVAE's code (src/report/helper.py):
-            cosines in the projected space then weight each dimension by its variance.
-        ridge: Added to both variances, as there.
-        most: Each view is first reduced to its ``most`` principal components, where it has more dimensions.
+    decomposed into singular vectors. Directions without variance are left out; k shrinks to what remains. A view of
+    more than ``most`` dimensions is first reduced to its ``most`` principal components.
 
     Raises:
         Undefined: If a view does not vary.
     """
-    m = moments(x, y)
-    white_x, white_y = _whitening(m.xx, ridge, most), _whitening(m.yy, ridge, most)
-    left, _, right = np.linalg.svd(white_x.T @ m.xy @ white_y, full_matrices=False)
-    fitted = Projection(m.x, m.y, white_x @ left[:, :k], white_y @ right[:k].T)
-    return fitted.stacked() if scaling == "stacked" else fitted
+    mean_x, mean_y, xx, xy, yy = moments(x, y)
+    white_x, white_y = _whitening(xx, most), _whitening(yy, most)
+    left, _, right = np.linalg.svd(white_x.T @ xy @ white_y, full_matrices=False)
+    return Projection(mean_x, mean_y, white_x @ left[:, :k], white_y @ right[:k].T)
 
 
-def moments(x: "Reals | Repeated", y: Reals) -> Moments:
-    """Of rows x [N, p] and y [N, q], N > 1, in double precision, block by block."""
+def moments(x: "Reals | Repeated", y: Reals) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Means of x [N, p] and y [N, q], Cxx, Cxy and Cyy (divided by N - 1), in double precision, block by block."""
     shift = np.concatenate([x[:BLOCK].mean(0, dtype=np.float64), y[:BLOCK].mean(0, dtype=np.float64)])
     n, p = len(y), x.shape[1]
     total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
@@ -101,11 +71,11 @@ def moments(x: "Reals | Repeated", y: Reals) -> Moments:
     mean = total / n
     covariance = (products - n * np.outer(mean, mean)) / (n - 1)
     mean += shift
-    return Moments(mean[:p], mean[p:], covariance[:p, :p], covariance[:p, p:], covariance[p:, p:])
+    return mean[:p], mean[p:], covariance[:p, :p], covariance[:p, p:], covariance[p:, p:]
 
 
-def _whitening(covariance: Floats, ridge: float, most: int | None) -> Floats:
-    """A matrix W with W^T (C + ridge) W = 1 on the leading principal components, [D, kept]."""
+def _whitening(covariance: Floats, most: int | None) -> Floats:
+    """Return W with W^T (C + RIDGE) W = 1 on the leading principal components, [D, kept]."""
     variance, axes = np.linalg.eigh(covariance)
     enough = max(float(variance[-1]), 0.0) * len(variance) * np.finfo(np.float64).eps  # as numpy's matrix_rank
     keep = variance > enough
@@ -113,7 +83,7 @@ def _whitening(covariance: Floats, ridge: float, most: int | None) -> Floats:
         keep[: max(0, len(keep) - most)] = False
     if not keep.any():
         raise Undefined("what is to be correlated does not vary over the training pairs")
-    return np.asarray(axes[:, keep] / np.sqrt(variance[keep] + ridge))
+    return np.asarray(axes[:, keep] / np.sqrt(variance[keep] + RIDGE))
 
 
 def _directions(projected: Floats) -> Floats:
@@ -122,12 +92,7 @@ def _directions(projected: Floats) -> Floats:
 
 
 class Agreement(NamedTuple):
-    """Cosines of n pairs of directions.
-
-    Attributes:
-        own: Of each row's own pair, [n].
-        others: Mean over the n - 1 pairs of each left row with the right rows of others, [n].
-    """
+    """Cosine of each row's own pair, [n], and its mean over the n - 1 pairs of each left row with other right rows."""
 
     own: Floats
     others: Floats

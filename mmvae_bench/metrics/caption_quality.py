@@ -72,10 +72,7 @@ def generated_captions(ev: Evaluation) -> Ids:
         "Caption quality",
         "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
         "captions are unknown, the same for all models.",
-        {
-            "bleu": "BLEU-4, shared words in order",
-            "chrf": "chrF, shared runs of letters",
-        },
+        {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
         bounds=(0.0, 1.0),
         drawn=(),
     )

@@ -7,16 +7,16 @@ of a second each on one core.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets import resnet
-from mmvae_bench.datasets.base import Entries, Repeated, Rows, Stored
+from mmvae_bench.datasets.base import Entries, Repeated
 from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
@@ -24,7 +24,7 @@ from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metri
 from mmvae_bench.metrics.canonical import Agreement, Floats, Projection, agreement, fit_cca, ratio
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.oracle import CHUNK, Oracle, to_device
-from mmvae_bench.metrics.priors import PRIORS, prior_entries
+from mmvae_bench.metrics.priors import under_priors
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.metrics.word_vectors import (
     VERSION,
@@ -48,12 +48,9 @@ CPU = torch.device("cpu")
 
 
 class Side(NamedTuple):
-    """Features that represent a picture.
+    """Features [N, F] of pictures [N, *shape]: ``features`` (of the data set), ``resnet101`` or ``oracle``.
 
-    Attributes:
-        name: ``features`` (of the data set), ``resnet101`` or ``oracle``.
-        hash: Hash of the weights of the feature extractor; empty where there are none.
-        features: Function from entries [N, *shape] to features [N, F].
+    The hash is of the weights of the feature extractor; empty where there are none.
     """
 
     name: str
@@ -62,14 +59,10 @@ class Side(NamedTuple):
 
 
 class Space(NamedTuple):
-    """One embedding of captions, and the projection that correlates it with picture features.
+    """One embedding of captions [N, T] to [N, 300], and the projection that correlates it with picture features.
 
-    Attributes:
-        variant: Names of embedding and side, such as ``sif oracle``; ``unit`` first: of variance 1.
-        projection: Projection fitted on the training pairs.
-        embed: Function from captions [N, T] to [N, 300].
-        note: Remark if the views were reduced first.
-        hash: Hash of the word vectors, and of the weights of the picture side if it has any.
+    The variant names embedding and side, such as ``sif oracle``; ``unit`` first: of variance 1. The note is there if
+    the views were reduced first. The hash is of the word vectors, and of the weights of the picture side if it has any.
     """
 
     variant: str
@@ -77,6 +70,10 @@ class Space(NamedTuple):
     embed: Callable[[Ids], Reals]
     note: str
     hash: str
+
+    def agreement(self, features: Reals, ids: Ids) -> Agreement:
+        """Return the agreement of n pictures' features [n, F] with as many captions [n, T]."""
+        return agreement(self.projection.left(features), self.projection.right(self.embed(ids)))
 
 
 def picture_side(ev: Evaluation, picture: Modality) -> Side:
@@ -103,8 +100,9 @@ def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> 
     """
     if ev.pairs is None:
         raise Undefined("the true training pairs are not known")
-    ids, (first, index) = np.asarray(ev.pairs.x[caption.name], np.int64), _items(ev.pairs)
-    entries = ev.pairs.x[picture.name][first]
+    ids = np.asarray(ev.pairs.x[caption.name], np.int64)
+    _, first, index = np.unique(ev.pairs.items, return_index=True, return_inverse=True)
+    index, entries = index.astype(np.int64), ev.pairs.x[picture.name][first]
     words = load_word_vectors(ids, caption.vocabulary, ev.cache_dir)
     features = cache(lambda: Repeated(_features(side, entries), index))  # computed only where something is fitted
     content = f"{VERSION} cca unit {DIMENSIONS} {side.name} {side.hash} {words.hash} {array_hash(entries, ids, index)}"
@@ -147,23 +145,11 @@ def _fitted(name: str, features: Callable[[], Repeated], ids: Ids, words: WordVe
     direction = first_direction(e) if name == "sif" else np.zeros(e.shape[1], np.float32)
     x = features()
     most = most_components(len(x.entries), x.shape[1] + e.shape[1])
-    return {**vars(fit_cca(x, without(direction, e), DIMENSIONS, "unit_variance", most=most)), "direction": direction}
+    return {**vars(fit_cca(x, without(direction, e), DIMENSIONS, most)), "direction": direction}
 
 
 def _embedded(name: str, words: WordVectors, direction: Reals, ids: Ids) -> Reals:
     return without(direction, EMBEDDINGS[name](ids, words))
-
-
-def _items(pairs: Rows) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Return one row of each item, and the index of each row's item."""
-    _, first, index = np.unique(pairs.items, return_index=True, return_inverse=True)
-    return first, index.astype(np.int64)
-
-
-def true_features(ev: Evaluation, side: Side, entries: Stored) -> Reals:
-    """Return features of true test entries, from the cache: ResNet-101 takes a third of a second per picture."""
-    content = f"{VERSION} features {side.name} {side.hash} {array_hash(entries)}"
-    return kept(ev.cache_dir, content, lambda: {"features": side.features(to_device(entries, CPU))})["features"]
 
 
 def _features(side: Side, entries: Entries) -> Reals:
@@ -176,28 +162,15 @@ DRAWS = 1000  # from a prior, as MMVAE's
 NO_RATIO = "true pairs do not exceed shuffled ones by 5 standard errors: there is nothing to compare with"
 
 
-class Made(NamedTuple):
-    """n pictures' features and as many captions, at least one of each pair generated.
-
-    Attributes:
-        reason: Reason why there are none.
-    """
-
-    prior: Literal["", "model", "aggregate"]
-    given: str
-    target: str
-    features: Reals
-    ids: Ids
-    reason: str = ""
-
-
 class Measured(NamedTuple):
-    """Agreement of true and of generated pairs in a space; ``found`` is None where nothing was generated."""
+    """Agreement of the true test pairs in a space, and of pairs of which one or both are generated.
+
+    ``made`` has for each way to generate a score without value, and the agreement: None where nothing was generated.
+    """
 
     space: Space
     truth: Agreement
-    made: Made
-    found: Agreement | None
+    made: list[tuple[Score, Agreement | None]]
 
 
 def measured(ev: Evaluation) -> list[Measured]:
@@ -207,42 +180,35 @@ def measured(ev: Evaluation) -> list[Measured]:
 
 def _measure(ev: Evaluation) -> Iterator[Measured]:
     picture, caption = picture_and_caption(ev)
-    side, rows = picture_side(ev, picture), ev.item_rows(ROWS)
+    side, rows = picture_side(ev, picture), ev.test.take(ev.item_rows(ROWS))
     if len(rows) < 2:
         raise Undefined("one test picture is too few for a correlation")
     fitted = spaces(ev, side, picture, caption)
-    features = true_features(ev, side, ev.test.x[picture.name][rows])
-    ids = np.asarray(ev.test.x[caption.name][rows], np.int64)
-    made = [*_crossed(ev, side, picture, caption, features, ids), *_drawn(ev, side, picture, caption)]
+    entries, ids = rows.x[picture.name], np.asarray(rows.x[caption.name], np.int64)
+    # From the cache: ResNet-101 takes a third of a second per picture
+    content = f"{VERSION} features {side.name} {side.hash} {array_hash(entries)}"
+    features = kept(ev.cache_dir, content, lambda: {"features": side.features(to_device(entries, CPU))})["features"]
+
+    pictures = ev.generate(rows, (caption.name,), picture.name)
+    made = [
+        (_crossed(ev, picture, caption), [(features, generated_captions(ev))]),
+        (_crossed(ev, caption, picture), [(side.features(pictures), ids)]),
+        *under_priors(ev, lambda x: (side.features(x[picture.name]), x[caption.name].numpy()), DRAWS),
+    ]
     for space in fitted:
-        truth = _compared(space, features, ids)
-        for one in made:
-            yield Measured(space, truth, one, _compared(space, one.features, one.ids) if len(one.ids) else None)
+        yield Measured(space, space.agreement(features, ids), [_compared(space, *one) for one in made])
 
 
-def _compared(space: Space, features: Reals, ids: Ids) -> Agreement:
-    return agreement(space.projection.left(features), space.projection.right(space.embed(ids)))
+def _crossed(ev: Evaluation, given: Modality, target: Modality) -> Score:
+    return Score(None, given=given.name, target=target.name, control=ev.model.cross_is_chance)
 
 
-def _crossed(
-    ev: Evaluation, side: Side, picture: Modality, caption: Modality, features: Reals, ids: Ids
-) -> Iterator[Made]:
-    """Yield true features with generated captions, and features of generated pictures with true captions."""
-    yield Made("", picture.name, caption.name, features, generated_captions(ev))
-    pictures = ev.generate(ev.test.take(ev.item_rows(ROWS)), (caption.name,), picture.name)
-    yield Made("", caption.name, picture.name, side.features(pictures), ids)
-
-
-def _drawn(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> Iterator[Made]:
-    """Yield pictures and captions decoded from one z of a prior."""
-    for prior in PRIORS:
-        try:
-            parts = [(side.features(x[picture.name]), x[caption.name]) for x in prior_entries(ev, prior, DRAWS)]
-            features, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
-            yield Made(prior, "", join(ev.names), features, ids)
-        except Undefined as reason:
-            nothing = np.zeros((0, 1), np.float32)
-            yield Made(prior, "", join(ev.names), nothing, nothing.astype(np.int64), str(reason))
+def _compared(space: Space, row: Score, parts: list[tuple[Reals, Ids]]) -> tuple[Score, Agreement | None]:
+    row = replace(row, variant=space.variant)
+    if not parts:
+        return row, None
+    features, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return replace(row, n=len(ids), reason=space.note, embedding_hash=space.hash), space.agreement(features, ids)
 
 
 def _mean(values: Floats) -> tuple[float, float]:
@@ -279,15 +245,14 @@ def cca(ev: Evaluation) -> Iterator[Score]:
     pairs of the same; ceiling: :func:`cca_ground_truth`, which generations may exceed, as they are smoother than what
     is true.
     """
-    for space, truth, made, found in measured(ev):
-        if found is None:
-            yield Score(None, space.variant, made.prior, made.given, made.target, reason=made.reason)
-            continue
-        value, se = _mean(found.own)
-        yield Score(
-            value, space.variant, made.prior, made.given, made.target, se, len(found.own),
-            float(found.others.mean()), float(truth.own.mean()), _is_control(ev, made), space.note, space.hash,
-        )  # fmt: skip
+    for _, truth, made in measured(ev):
+        for row, found in made:
+            if found is None:
+                yield row
+                continue
+            value, se = _mean(found.own)
+            chance, ceiling = float(found.others.mean()), float(truth.own.mean())
+            yield replace(row, value=value, se=se, chance=chance, ceiling=ceiling)
 
 
 @metric(
@@ -303,7 +268,7 @@ def cca(ev: Evaluation) -> Iterator[Score]:
 )
 def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
     """The same of true test pairs. Chance: the mean over shuffled pairs."""
-    for space, truth in {space.variant: (space, truth) for space, truth, _, _ in measured(ev)}.values():
+    for space, truth, _ in measured(ev):
         value, se = _mean(truth.own)
         yield Score(
             value, space.variant, target=join(ev.names), se=se, n=len(truth.own),
@@ -323,18 +288,13 @@ def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
 )
 def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     """:func:`cca` over :func:`cca_ground_truth`: what may be compared between spaces. Skipped where truth is chance."""
-    for space, truth, made, found in measured(ev):
-        skipped = NO_RATIO if not truth.exceeds_shuffled else made.reason if found is None else ""
-        if found is None or skipped:
-            yield Score(None, space.variant, made.prior, made.given, made.target, reason=skipped)
-            continue
-        value, se = ratio(found.own, truth.own, paired=not made.prior)
-        chance = float(found.others.mean() / truth.own.mean())
-        yield Score(
-            value, space.variant, made.prior, made.given, made.target, se, len(found.own), chance, 1.0,
-            _is_control(ev, made), space.note, space.hash,
-        )  # fmt: skip
-
-
-def _is_control(ev: Evaluation, made: Made) -> bool:
-    return ev.model.cross_is_chance and not made.prior
+    for _, truth, made in measured(ev):
+        for row, found in made:
+            if not truth.exceeds_shuffled:
+                yield Score(None, row.variant, row.prior, row.given, row.target, reason=NO_RATIO)
+            elif found is None:
+                yield row
+            else:
+                value, se = ratio(found.own, truth.own, paired=not row.prior)
+                chance = float(found.others.mean() / truth.own.mean())
+                yield replace(row, value=value, se=se, chance=chance, ceiling=1.0)

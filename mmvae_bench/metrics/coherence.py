@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric
-from mmvae_bench.metrics.priors import PRIORS, prior_entries
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
+from mmvae_bench.metrics.priors import under_priors
 
 Classes = NDArray[np.int64]
 
@@ -131,13 +132,13 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
         for a, t in tasks:
-            yield from across(ev, _rows(ev, a, t, label))
+            yield from _rows(ev, a, t, label)
             if size == 1 and a[0] in ev.oracles:
-                yield from across(ev, [_agreement(ev, a[0], t)])
+                yield _agreement(ev, a[0], t)
         if len(ev.names) > 2 and tasks:
             value, se = mean_accuracy(np.stack([ev.predicted(a, t) == label for a, t in tasks]))
-            mean = Score(value, f"micro {size}", se=se, n=len(label), chance=majority(label))
-            yield from across(ev, [mean])
+            chance, control = majority(label), ev.model.cross_is_chance
+            yield Score(value, f"micro {size}", se=se, n=len(label), chance=chance, control=control)
 
 
 @metric(
@@ -178,29 +179,29 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     if set(ev.oracles) != set(ev.names):
         raise Undefined("not every modality has an oracle")
     ceiling, _ = joint_agreement(np.stack([ev.recognised(name) for name in ev.names]))
-    for prior in PRIORS:
-        try:
-            judged = [[ev.oracles[m].predict(x[m]) for m in ev.names] for x in prior_entries(ev, prior)]
-        except Undefined as reason:
-            yield Score(None, prior=prior, target=join(ev.names), reason=str(reason))
+    for row, parts in under_priors(ev, lambda x: np.stack([ev.oracles[m].predict(x[m]) for m in ev.names])):
+        if not parts:
+            yield row
             continue
-        predicted = np.concatenate([np.stack(part) for part in judged], 1)
+        predicted = np.concatenate(parts, 1)
         (value, se), chance, n = joint_agreement(predicted), agreement_by_chance(predicted), predicted.shape[1]
+        yield replace(row, value=value, se=se, n=n, chance=chance, ceiling=ceiling)
         spread = normalised_entropy(predicted[0], ev.classes)
-        yield Score(value, "", prior, "", join(ev.names), se, n, chance, ceiling)
-        yield Score(spread, "entropy", prior, "", ev.names[0], n=n)
+        yield replace(row, value=spread, variant="entropy", target=ev.names[0], n=n)
 
 
 def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
     predicted, ceiling, n = ev.predicted(given, target), ev.oracles[target].accuracy, len(label)
+    control = ev.model.cross_is_chance and target not in given
     value, se = accuracy(predicted, label)
-    yield Score(value, "micro", "", join(given), target, se, n, majority(label), ceiling)
+    yield Score(value, "micro", "", join(given), target, se, n, majority(label), ceiling, control)
     value, se = macro_accuracy(predicted, label)
-    yield Score(value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling)
+    yield Score(value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling, control)
 
 
 def _agreement(ev: Evaluation, source: str, target: str) -> Score:
     seen = ev.recognised(source)
     value, se = accuracy(ev.predicted((source,), target), seen)
     ceiling, _ = accuracy(ev.recognised(target), seen)
-    return Score(value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling)
+    control = ev.model.cross_is_chance
+    return Score(value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling, control)

@@ -14,14 +14,10 @@ from mmvae_bench.metrics.base import Evaluation, Score
 def evaluate(
     ev: Evaluation, names: Sequence[str] | None = None, begin: Callable[[str], None] = lambda _: None
 ) -> list[Score]:
-    """Return the scores of the named metrics, or of all registered ones, in order.
+    """Return the scores of the named metrics, or of all registered ones (None), in order.
 
-    A metric that the model or the data do not define becomes one skipped row with its reason.
-
-    Args:
-        ev: Trained model and its data.
-        names: Names of metrics; None means all.
-        begin: Called with the name of each metric before it is computed.
+    A metric that the model or the data do not define becomes one skipped row with its reason. ``begin`` is called with
+    the name of each metric before it is computed.
 
     Raises:
         BenchError: If a name is unknown.
@@ -45,10 +41,8 @@ def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
             yield checked(replace(score, metric=name))
     except (Undefined, BenchError) as reason:
         yield Score(None, reason=str(reason), metric=name)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:
-        if registry.in_tree(name):
+        if registry.in_tree(name) or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             raise
         yield Score(None, reason=in_a_line(error), metric=name)
 

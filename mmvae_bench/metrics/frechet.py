@@ -6,7 +6,7 @@ one n, and nothing else.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, across, join, metric, one_each
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric, one_each
 from mmvae_bench.metrics.oracle import to_device
-from mmvae_bench.metrics.priors import PRIORS, Prior, prior_entries
+from mmvae_bench.metrics.priors import under_priors
 
 ROWS = 1000  # on each side; a finite sample adds to the distance, so n is in every row
 ALL_SUBSETS = 3  # up to so many modalities every subset is given; above, the first k others (Hwang et al. 2021, Fig. 2)
@@ -45,13 +45,13 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def _moments(x: NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """Mean [F] and covariance [F, F]."""
+    """Return mean [F] and covariance [F, F]."""
     x = x.astype(np.float64)
     return x.mean(0), np.atleast_2d(np.cov(x, rowvar=False))
 
 
 def _root(s: Floats) -> Floats:
-    """The symmetric root of a positive semi-definite matrix."""
+    """Return the symmetric root of a positive semi-definite matrix."""
     value, vector = np.linalg.eigh(s)
     root: Floats = (vector * np.sqrt(np.maximum(value, 0.0))) @ vector.T
     return root
@@ -62,12 +62,9 @@ def _root(s: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Truth:
-    """True entries of a modality, with which generated ones are compared.
+    """Reader of the oracle's features [N, F], those of the n true test entries, and the ceiling.
 
-    Attributes:
-        read: Function from entries to the oracle's features, [N, F].
-        features: Features of the n true test entries, [n, F].
-        ceiling: Distance of n true training entries, or None where there are fewer.
+    The ceiling is the distance of n true training entries, or None where there are fewer.
     """
 
     read: Callable[[Tensor], NDArray[np.float32]]
@@ -118,14 +115,20 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
             yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
     for name, truth in truths.items():
         for given in [*conditions(ev.names, name), (name,)]:
-            found = truth.distance(truth.read(ev.generate(test, given, name)))
+            score = Score(truth.distance(truth.read(ev.generate(test, given, name))), "", "", join(given), name)
             if given == (name,):
-                yield Score(found, "self", "", name, name, n=len(test))
+                yield replace(score, variant="self", n=len(test))
             else:
-                score = Score(found, "", "", join(given), name, n=len(test), ceiling=truth.ceiling)
-                yield from across(ev, [score])
-    for prior in PRIORS if truths else ():
-        yield from _drawn(ev, prior, truths, len(test))
+                yield replace(score, n=len(test), ceiling=truth.ceiling, control=ev.model.cross_is_chance)
+    if not truths:
+        return
+    for row, parts in under_priors(ev, lambda x: {m: truths[m].read(x[m]) for m in truths}, len(test)):
+        for name, truth in truths.items():
+            score = replace(row, target=name)
+            if parts:
+                value = truth.distance(np.concatenate([part[name] for part in parts]))
+                score = replace(score, value=value, n=len(test), ceiling=truth.ceiling)
+            yield score
 
 
 def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
@@ -140,15 +143,3 @@ def _truth(ev: Evaluation, test: Rows, name: str, read: Callable[[Tensor], NDArr
     train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
     true, seen = (read(to_device(rows.x[name], torch.device("cpu"))) for rows in (test, train))
     return Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)
-
-
-def _drawn(ev: Evaluation, prior: Prior, truths: dict[str, Truth], n: int) -> Iterator[Score]:
-    """Yield the distances of entries decoded from n draws of a prior."""
-    try:
-        parts = [{name: truths[name].read(x[name]) for name in truths} for x in prior_entries(ev, prior, n)]
-    except Undefined as reason:
-        yield from (Score(None, prior=prior, target=name, reason=str(reason)) for name in truths)
-        return
-    for name, truth in truths.items():
-        found = truth.distance(np.concatenate([part[name] for part in parts]))
-        yield Score(found, "", prior, "", name, n=n, ceiling=truth.ceiling)

@@ -14,9 +14,10 @@ from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metri
 from mmvae_bench.metrics.coherence import accuracy, class_labels, majority
 
 Latent = NDArray[np.float32]
+MOST_ITERATIONS = 100_000
 
 
-def probe(z: Latent, label: NDArray[np.int64], z_test: Latent, most_iterations: int = 100_000) -> NDArray[np.int64]:
+def probe(z: Latent, label: NDArray[np.int64], z_test: Latent) -> NDArray[np.int64]:
     """Return classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
     iterations = 1000
     while True:
@@ -25,7 +26,7 @@ def probe(z: Latent, label: NDArray[np.int64], z_test: Latent, most_iterations: 
             warnings.simplefilter("always", ConvergenceWarning)
             classifier.fit(z.astype(np.float64), label)
         converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
-        if converged or iterations >= most_iterations:
+        if converged or iterations >= MOST_ITERATIONS:
             return np.asarray(classifier.predict(z_test.astype(np.float64)), dtype=np.int64)
         iterations *= 10
 
@@ -39,10 +40,7 @@ def probed(ev: Evaluation) -> list[tuple[str, ...]]:
     Description(
         "Linear probe",
         "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
-        {
-            "mean": "on the posterior mean",
-            "sample": "on one posterior sample",
-        },
+        {"mean": "on the posterior mean", "sample": "on one posterior sample"},
         bounds=(0.0, 1.0),
         drawn=("mean",),
         key=True,

@@ -31,10 +31,10 @@ def quantities(names: Names) -> list[tuple[Names, Names]]:
 
     For M > 3 a conditional is given all the others, or the rows would grow with M^2.
     """
-    joint_and_marginals: list[tuple[Names, Names]] = [((), names), *(((), (m,)) for m in names)]
+    conditionals: list[tuple[Names, Names]] = [((s,), (t,)) for s in names for t in names if s != t]
     if len(names) > 3:
-        return joint_and_marginals + [(tuple(n for n in names if n != t), (t,)) for t in names]
-    return joint_and_marginals + [((s,), (t,)) for s in names for t in names if s != t]
+        conditionals = [(tuple(n for n in names if n != t), (t,)) for t in names]
+    return [((), names), *(((), (m,)) for m in names), *conditionals]
 
 
 @metric(

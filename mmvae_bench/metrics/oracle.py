@@ -22,6 +22,7 @@ from mmvae_bench.disk import built_once, replace_file
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import Modality, to_values
 
+SEED = 0
 VERSION = 1  # bumped by whoever changes nets or training here: oracles are trained anew, and scores change
 BATCH, MIN_STEPS, MAX_STEPS = 128, 150, 4000
 CHUNK = 500  # entries judged at a time
@@ -31,14 +32,14 @@ class Oracle(nn.Module):
     """A classifier of one modality: three convolutions for pictures, a bag of words for captions, else a hidden layer.
 
     Args:
-        shape: Of an entry.
+        shape: Shape of an entry.
         heads: Number of values of each attribute that it reads; the first is the class.
-        words: V, of a caption; else 0.
+        words: Size of a caption's vocabulary, else 0.
 
     Attributes:
         accuracy: Share of the test split's true entries that it gets right: the ceiling of every coherence. None where
             no test class was seen in training.
-        hash: Of its weights: scores by different judges are never averaged.
+        hash: Hash of its weights: scores by different judges are never averaged.
     """
 
     def __init__(self, shape: Sequence[int], heads: Sequence[int], words: int = 0) -> None:
@@ -52,28 +53,28 @@ class Oracle(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def hidden(self, x: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
-        """The last hidden layer; pictures with channels last, which makes pooling three times faster on a CPU."""
+        """Return the last hidden layer; pictures have channels last: pooling is three times faster on a CPU."""
         features: Tensor = self.body(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x)
         return features
 
     def forward(self, x: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B C"]:
-        """Logits of all heads, side by side."""
+        """Return logits of all heads, side by side."""
         logits: Tensor = self.head(self.hidden(x))
         return logits
 
     @torch.no_grad()
     def features(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.float32]:
-        """:meth:`hidden` of all entries, [N, F]: the space of the Fréchet distance."""
+        """Return :meth:`hidden` of all entries, [N, F]: the space of the Fréchet distance."""
         return np.concatenate([self.hidden(part).numpy() for part in torch.split(x, CHUNK)])
 
     @torch.no_grad()
     def read(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.int64]:
-        """The likeliest value of each attribute, [N, A]."""
+        """Return the likeliest value of each attribute, [N, A]."""
         parts = [torch.split(self(part), self.heads, 1) for part in torch.split(x, CHUNK)]
         return np.concatenate([np.stack([logits.argmax(1).numpy() for logits in part], 1) for part in parts])
 
     def predict(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.int64]:
-        """The likeliest class, [N]."""
+        """Return the likeliest class, [N]."""
         return self.read(x)[:, 0]
 
 
@@ -126,14 +127,14 @@ def warp(x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, seed: int = 0, words: int = 0) -> Oracle:
+def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, words: int = 0) -> Oracle:
     """Train the classifier of modality ``name``; the same arguments give the same weights.
 
     AdamW, one-cycle rate, label smoothing 0.1; 5 epochs for grey pictures, 15 otherwise, within 150 to 4,000 steps.
     ``labels`` are classes [N] or the values of attributes [N, A]; ``words`` is V, of captions.
     """
     labels = labels.reshape(len(labels), -1)
-    with _reproducible(seed_for("oracle", VERSION, name, seed)):
+    with _reproducible(seed_for("oracle", VERSION, name, SEED)):
         oracle = Oracle(entries.shape[1:], (labels.max(0) + 1).tolist(), words).train()
         _fit(oracle, entries, torch.from_numpy(np.array(labels, np.int64)))
     return oracle.eval()
@@ -156,11 +157,8 @@ def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"]) -> None:
         schedule.step()
 
 
-__all__ = ["Oracle", "accuracy_on", "is_picture", "load_oracles", "to_device", "train_oracle"]
-
-
 def accuracy_on(oracle: Oracle, entries: Entries, labels: NDArray[np.int64], seen: NDArray[np.int64]) -> float | None:
-    """Share of entries predicted rightly, over rows of the classes ``seen`` in training; None where there are none."""
+    """Return the share of right predictions over rows of classes ``seen`` in training; None where there are none."""
     known = np.flatnonzero(np.isin(labels, seen))
     parts = np.split(known, range(CHUNK, len(known), CHUNK))
     right = [oracle.predict(to_device(entries[rows], torch.device("cpu"))) == labels[rows] for rows in parts]
@@ -174,29 +172,19 @@ def load_oracles(
     cache_dir: Path,
     *,
     judges: Mapping[str, Judge] | None = None,
-    seed: int = 0,
 ) -> dict[str, Judge]:
-    """The judges of a data set: exact ones, and oracles from the cache or trained into it; empty without labels.
+    """Return the exact ``judges``, else oracles from the cache or trained into it; empty without labels.
 
-    The key is the content of the training and test entries: limits, masks and the data set's other options do not
-    matter, and data sets that share a modality share its oracle.
-
-    Args:
-        data: Base rows, and ``singles`` where the oracle should train on more or less than the pairs.
-        dataset_name: For messages of the lock's owner; not part of the key.
-        modalities: With their vocabularies.
-        cache_dir: Weights go to ``oracles/``, locks to ``locks/``.
-        judges: Exact ones, in place of oracles.
-        seed: Of the training.
-    """  # fmt: skip
+    They train on ``data.singles``, else on the pairs. The key is the content of the training and test entries: limits,
+    masks and the data set's other options do not matter, and data sets that share a modality share its oracle.
+    """
     train, test = (rows.label if rows.attributes is None else rows.attributes for rows in (data.train, data.test))
     if train is None or test is None:
         return {}
     singles, exact = data.singles or {}, judges or {}
     return {
         m.name: exact.get(m.name) or _load_or_train(
-            m, *singles.get(m.name, (data.train.x[m.name], train)), data.test.x[m.name], test,
-            cache_dir, dataset_name, seed,
+            m, *singles.get(m.name, (data.train.x[m.name], train)), data.test.x[m.name], test, cache_dir, dataset_name
         )
         for m in modalities
     }  # fmt: skip
@@ -204,21 +192,21 @@ def load_oracles(
 
 def _load_or_train(
     m: Modality, entries: Entries, labels: NDArray[np.int64], test_entries: Entries, test_labels: NDArray[np.int64],
-    cache_dir: Path, dataset_name: str, seed: int,
+    cache_dir: Path, dataset_name: str,
 ) -> Oracle:  # fmt: skip
     name, words = m.name, len(m.vocabulary)
     content = array_hash(entries, labels, test_entries, test_labels)
-    key = hashlib.sha256(f"{VERSION}:{name}:{seed}:{content}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{VERSION}:{name}:{SEED}:{content}".encode()).hexdigest()[:16]
     weights = cache_dir / "oracles" / f"{key}.safetensors"
 
-    def make() -> tuple[Oracle, float | None]:
-        oracle = train_oracle(entries, labels, name, seed, words)
+    def make() -> Oracle:
+        oracle = train_oracle(entries, labels, name, words)
         seen, known = (a.reshape(len(a), -1)[:, 0] for a in (labels, test_labels))
-        return oracle, accuracy_on(oracle, test_entries, known, np.unique(seen))
+        oracle.accuracy = accuracy_on(oracle, test_entries, known, np.unique(seen))
+        return oracle
 
-    def write(made: tuple[Oracle, float | None]) -> None:
-        oracle, accuracy = made
-        meta = {"dataset": dataset_name, "modality": name, "accuracy": accuracy, "heads": oracle.heads}
+    def write(oracle: Oracle) -> None:
+        meta = {"dataset": dataset_name, "modality": name, "accuracy": oracle.accuracy, "heads": oracle.heads}
         replace_file(weights, save({key: value.contiguous() for key, value in oracle.state_dict().items()}))
         # The .json comes last: where it is, the oracle is complete
         replace_file(weights.with_suffix(".json"), json.dumps({**meta, "version": VERSION}) + "\n")
@@ -227,7 +215,7 @@ def _load_or_train(
 
 
 def _read(weights: Path, shape: Sequence[int], words: int) -> Oracle | None:
-    """The stored oracle, or None if it is absent or damaged: it is then trained again."""
+    """Return the stored oracle, or None if it is absent or damaged: it is then trained again."""
     try:
         meta = json.loads(weights.with_suffix(".json").read_text())
         oracle = Oracle(shape, meta["heads"], words)

@@ -1,9 +1,9 @@
 """The aggregate prior: a p(z) for every model, including those that define none (protocol 17)."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation
+from mmvae_bench.metrics.base import Evaluation, Score, join
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.probability.fusion import Mixture, everywhere
 
+Made = TypeVar("Made")
 Prior = Literal["model", "aggregate"]
 PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
 COMPONENTS = 1000  # R
@@ -86,7 +87,7 @@ DRAW = 500  # of them decoded at a time
 
 @torch.no_grad()
 def prior_entries(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> Iterator[dict[str, Tensor]]:
-    """Entries decoded from n draws of a prior, :data:`DRAW` at a time, on the CPU.
+    """Yield entries decoded from n draws of a prior, :data:`DRAW` at a time, on the CPU.
 
     Raises:
         Undefined: If the model has no such prior.
@@ -100,3 +101,20 @@ def prior_entries(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> Iterato
         else:
             x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
         yield {name: entries.cpu() for name, entries in x.items()}
+
+
+def under_priors(
+    ev: Evaluation, read: Callable[[dict[str, Tensor]], Made], n: int = PRIOR_SAMPLES
+) -> Iterator[tuple[Score, list[Made]]]:
+    """Yield for each prior a score without value, and what ``read`` returns of each part of its entries.
+
+    Where the model has no such prior, the list is empty and the score has the reason.
+    """
+    for prior in PRIORS:
+        row = Score(None, prior=prior, target=join(ev.names))
+        parts: list[Made] = []
+        try:
+            parts = [read(x) for x in prior_entries(ev, prior, n)]
+        except Undefined as reason:
+            row = replace(row, reason=str(reason))
+        yield row, parts

@@ -83,19 +83,14 @@ def balanced(label: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 class Pairs(NamedTuple):
-    """All n^2 pairs of two modalities' posteriors on one set of test rows.
-
-    Attributes:
-        cost: W2^2, [n, n].
-        label: What makes two rows related if equal: the class, or the item that they show.
-    """
+    """W2^2 of all pairs of two modalities' posteriors on n test rows, [n, n], and each row's class or item, [n]."""
 
     cost: Floats
     label: Ints
 
     @property
     def related(self) -> NDArray[np.bool_]:
-        """Bool[n, n]; the own pair is always related."""
+        """Mask of the pairs of one class or item, [n, n]; the own pair is always related."""
         return np.asarray(self.label[:, None] == self.label[None, :])
 
 
@@ -120,6 +115,9 @@ def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
+PAIRS = Description(bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
+
+
 def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
     """Yield a score without value, and the distances, for each unordered pair of modalities."""
     for a, b in combinations(ev.names, 2):
@@ -128,12 +126,11 @@ def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
 
 
 @metric(
-    Description(
-        "Relatedness, AUROC",
-        "Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
-        bounds=(0.0, 1.0),
-        columns="pair",
-        coarse="mean of pairs",
+    replace(
+        PAIRS,
+        title="Relatedness, AUROC",
+        definition="Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
+        drawn=("",),
     )
 )
 def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
@@ -143,13 +140,11 @@ def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
 
 
 @metric(
-    Description(
-        "Relatedness, contrast",
-        "(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
+    replace(
+        PAIRS,
+        title="Relatedness, contrast",
+        definition="(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
         bounds=(-1.0, 1.0),
-        drawn=(),
-        columns="pair",
-        coarse="mean of pairs",
     )
 )
 def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
@@ -159,13 +154,10 @@ def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
 
 
 @metric(
-    Description(
-        "Relatedness, transport",
-        "Share of rows that optimal transport (cost W2 squared) matches to a related row.",
-        bounds=(0.0, 1.0),
-        drawn=(),
-        columns="pair",
-        coarse="mean of pairs",
+    replace(
+        PAIRS,
+        title="Relatedness, transport",
+        definition="Share of rows that optimal transport (cost W2 squared) matches to a related row.",
     )
 )
 def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
@@ -182,8 +174,6 @@ def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:
     for at most 20 classes.
     """
     out: dict[str, NDArray[np.generic]] = {}
-    if len(chosen_rows(ev)) < 2:
-        return out
     for a, b in combinations(ev.names, 2):
         try:
             p = pairs(ev, a, b)

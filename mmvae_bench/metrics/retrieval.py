@@ -20,12 +20,7 @@ Floats = NDArray[np.float64]
 
 
 class Ranks(NamedTuple):
-    """Ranks of the partners of n queries.
-
-    Attributes:
-        nearer: Number of entries of the gallery nearer than the partner, [n].
-        tied: Number of other entries as near as the partner, [n].
-    """
+    """Numbers of entries of the gallery that are nearer than a query's partner, and of others as near, both [n]."""
 
     nearer: NDArray[np.int64]
     tied: NDArray[np.int64]
@@ -66,11 +61,7 @@ def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks]]:
         "Recall@{}",
         "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
         "posteriors, of one entry of each test item.",
-        {
-            "1": "k = 1",
-            "5": "k = 5",
-            "10": "k = 10",
-        },
+        {str(k): f"k = {k}" for k in DEPTHS},
         bounds=(0.0, 1.0),
         drawn=("10",),
         key=True,
@@ -85,12 +76,9 @@ def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     for query, gallery, ranks in _directions(ev):
         n = len(ranks.nearer)
         for k in DEPTHS:
-            found, chance = ranks.found(k), min(k / n, 1.0)
-            se = float(found.std(ddof=1) / np.sqrt(n))
-            yield Score(
-                float(found.mean()), str(k), given=query, target=gallery, se=se, n=n,
-                chance=chance, control=ev.model.cross_is_chance,
-            )  # fmt: skip
+            found, control = ranks.found(k), ev.model.cross_is_chance
+            value, se = float(found.mean()), float(found.std(ddof=1) / np.sqrt(n))
+            yield Score(value, str(k), "", query, gallery, se, n, min(k / n, 1.0), control=control)
 
 
 @metric(
@@ -109,8 +97,5 @@ def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
     Chance: (n + 1) / 2.
     """
     for query, gallery, ranks in _directions(ev):
-        n, value = len(ranks.nearer), float(np.median(ranks.mean))
-        yield Score(
-            value, given=query, target=gallery, n=n, chance=(n + 1) / 2,
-            control=ev.model.cross_is_chance,
-        )  # fmt: skip
+        n, value, control = len(ranks.nearer), float(np.median(ranks.mean)), ev.model.cross_is_chance
+        yield Score(value, given=query, target=gallery, n=n, chance=(n + 1) / 2, control=control)

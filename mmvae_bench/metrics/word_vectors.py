@@ -38,8 +38,8 @@ class WordVectors:
     """A vector for every word of a vocabulary.
 
     Attributes:
-        vectors: [V, 300] by id; ``<pad>`` is 0, ``<unk>`` all -1, ``<eos>`` all +1 (MMVAE's).
-        counts: How often each word occurs in the training captions, [V]; ``<unk>`` pools all that it stands for, and
+        vectors: Vectors [V, 300] by id; ``<pad>`` is 0, ``<unk>`` all -1, ``<eos>`` all +1 (MMVAE's).
+        counts: Number of occurrences in the training captions, [V]; ``<unk>`` pools all that it stands for, and
             ``<pad>`` and ``<eos>`` count 0.
         hash: 16 hex digits of SHA-256 of the vectors.
     """
@@ -53,7 +53,7 @@ class WordVectors:
 
 
 def spoken(ids: Ids) -> NDArray[np.bool_]:
-    """Which positions of captions [N, T] count: up to and including the first ``<eos>``, but never ``<pad>``."""
+    """Return which positions of captions [N, T] count: up to and including the first ``<eos>``, but never ``<pad>``."""
     ends = ids == EOS
     return np.asarray((np.cumsum(ends, 1) - ends == 0) & (ids != PAD))
 
@@ -102,7 +102,7 @@ def _average(ids: Ids, vectors: Reals, weight: Reals, counted: Reals) -> Reals:
 
 
 def load_word_vectors(ids: Ids, vocabulary: Sequence[str], cache_dir: Path | None) -> WordVectors:
-    """The word vectors of training captions [N, T], from the cache or trained into it; the same in every process.
+    """Return word vectors of training captions [N, T], from the cache or trained into it; the same in every process.
 
     Raises:
         Undefined: If they must be trained and gensim is absent, or no word occurs three times.
@@ -139,12 +139,9 @@ def _trained(ids: Ids, vocabulary: Sequence[str]) -> Arrays:
 
 
 def kept(cache_dir: Path | None, content: str, make: Callable[[], Arrays]) -> Arrays:
-    """What ``make`` returns, from ``cache_dir/embeddings/``; where absent or damaged there, one process makes it.
+    """Return what ``make`` returns, from ``cache_dir/embeddings/`` or made into it by one process; None keeps nothing.
 
-    Args:
-        cache_dir: None keeps nothing.
-        content: All that the arrays depend on; its hash is the file's name.
-        make: Called under a lock.
+    ``content`` is all that the arrays depend on; its hash is the file's name.
     """
     if cache_dir is None:
         return make()

@@ -45,11 +45,7 @@ def check_model(
 
 
 def check_dataset(dataset: Dataset, data_dir: Path) -> None:
-    """Check that a data set builds what it declares, and the same each time.
-
-    Args:
-        dataset: A data set with its options.
-        data_dir: Folder of its files; only read.
+    """Check that a data set builds what it declares, and the same each time; ``data_dir`` is only read.
 
     Raises:
         AssertionError: Says what is broken.

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -33,12 +32,7 @@ from mmvae_bench.types import Modality
 
 @dataclass(frozen=True)
 class Trial:
-    """A data set that is checked, made and built when first asked for.
-
-    Attributes:
-        make: Returns the data set.
-        data_dir: Folder of its files; only read.
-    """
+    """A data set that is checked, made and built when first asked for; ``data_dir`` is only read."""
 
     make: Callable[[], Dataset]
     data_dir: Path
@@ -72,12 +66,7 @@ class Trial:
 
 
 def dataset_checks(make: Callable[[], Dataset], data_dir: Path) -> list[Check]:
-    """Return the checks of a data set, in the order in which a broken one is best understood.
-
-    Args:
-        make: Returns the data set.
-        data_dir: Folder of its files; only read.
-    """
+    """Return the checks of a data set, in the order in which a broken one is best understood."""
     trial = Trial(make, data_dir)
     rules: list[tuple[str, str, Callable[[Trial], None]]] = [
         ("modalities", "two at least; their names, likelihoods and types fit together", _modalities),
@@ -258,15 +247,15 @@ def _modalities(trial: Trial) -> None:
 def _sources(trial: Trial) -> None:
     named = trial.dataset.sources(trial.data_dir)
     for path in named:
-        must(
-            path.exists(), f"sources() lists '{path.name}', which is not there: raise a DataError that says what helps"
-        )
+        why = "which is not there: raise a DataError that says what helps"
+        must(path.exists(), f"sources() lists '{path.name}', {why}")
     before = _listing(trial.data_dir)
-    with _opened() as files:
-        must(trial.returned is not None, "build() returns nothing")  # the first build: a later one may remember
+    _opened().clear()
+    must(trial.returned is not None, "build() returns nothing")  # the first build: a later one may remember
+    opened = {*_opened()}
     changed = sorted(path.name for path, _ in before ^ _listing(trial.data_dir))
     must(not changed, f"build() writes to the data folder, which is only read: {', '.join(changed[:3])}")
-    read = _unnamed(map(Path, files), named, trial.data_dir)
+    read = _unnamed(map(Path, opened), named, trial.data_dir)
     why = "so a stored cache would outlive a change of it"
     must(not read, f"build() reads what sources() does not name, {why}: {', '.join(read[:3])}")
 
@@ -275,28 +264,17 @@ def _listing(folder: Path) -> set[tuple[Path, int]]:
     return {(path, path.stat().st_mtime_ns) for path in folder.rglob("*")} if folder.exists() else set()
 
 
-@contextmanager
-def _opened() -> Iterator[set[str]]:
-    """Collect the files that Python code opens meanwhile; files opened by a C library are not seen."""
+@cache  # an audit hook cannot be removed, so there is one per process
+def _opened() -> set[str]:
+    """Return the files that Python code opens from now on; files opened by a C library are not seen."""
     files: set[str] = set()
-    _listeners().append(files)
-    try:
-        yield files
-    finally:
-        _listeners().clear()
-
-
-@cache
-def _listeners() -> list[set[str]]:
-    """Return the sets that opened files are added to: an audit hook cannot be removed, so there is one per process."""
-    listeners: list[set[str]] = []
 
     def hook(event: str, args: tuple[object, ...]) -> None:
-        if listeners and event == "open" and isinstance(args[0], str | bytes | os.PathLike):
-            listeners[0].add(os.fsdecode(args[0]))
+        if event == "open" and isinstance(args[0], str | bytes | os.PathLike):
+            files.add(os.fsdecode(args[0]))
 
     sys.addaudithook(hook)
-    return listeners
+    return files
 
 
 def _unnamed(opened: Iterable[Path], named: Iterable[Path], data_dir: Path) -> list[str]:

@@ -62,10 +62,9 @@ def spoiled(batch: MultimodalBatch) -> MultimodalBatch:
 
 
 def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
-    """Presence under every scheme and ratio, of single rows, and with rows in which nothing is present.
+    """Yield patterns of presence: a description, the :class:`Missing` under which it occurs, and Bool[M, B].
 
-    Yields:
-        A description; the :class:`Missing` under which it occurs; Bool[M, B].
+    They are of every scheme and ratio, of single rows, and with rows in which nothing is present.
     """
     names = tuple(ascii_lowercase[:m])
     split, everything = Missing(0.5, "split"), torch.ones(m, ROWS, dtype=torch.bool)
@@ -87,16 +86,9 @@ def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
 
 @dataclass
 class Case:
-    """A factory of models, an example that it takes, and a model of it.
+    """A factory of models, an example that it takes, a model initialised from random entries, and four complete rows.
 
-    Attributes:
-        factory: Makes the model from networks.
-        where: Description of the example.
-        modalities: Modalities of the example.
-        latent_dim: L.
-        layers: Hidden layers of the networks; 0 makes them linear.
-        model: A model, initialised from random entries.
-        complete: Four complete rows.
+    ``where`` describes the example; ``layers`` is the number of hidden layers: 0 makes networks linear.
     """
 
     factory: Factory
@@ -110,8 +102,7 @@ class Case:
     def __post_init__(self) -> None:
         self.model = self.untrained()
         self.model.initialise(lambda name, n: _random_entries(self.modalities[self.model.names.index(name)], n))
-        everything = torch.ones(len(self.modalities), 4, dtype=torch.bool)
-        self.complete = example_batch(self.modalities, everything)
+        self.complete = example_batch(self.modalities, torch.ones(len(self.modalities), 4, dtype=torch.bool))
 
     def untrained(self, seed: int = 0) -> MultimodalVAE:
         """Return a tiny seeded model, not initialised from data."""
@@ -137,11 +128,7 @@ def accepts(factory: Factory, modalities: Sequence[Modality]) -> bool:
 
 
 def cases(factory: Factory, kinds: Sequence[str], m: Sequence[int], latent_dim: int) -> list[Case]:
-    """Return the cases of a model: every kind and number of modalities that it takes.
-
-    Raises:
-        Broken: If it takes none.
-    """
+    """Return the cases of a model, every kind and number of modalities that it takes; :class:`Broken` if none."""
     examples = {f"{kind} x {number}": example_modalities(kind, number) for kind, number in product(kinds, m)}
     found = [Case(factory, where, each, latent_dim) for where, each in examples.items() if accepts(factory, each)]
     tried = f"{' or '.join(kinds)} x {' or '.join(map(str, m))}"

@@ -30,13 +30,9 @@ from mmvae_bench.types import Loss
 def model_checks(
     factory: Factory, kinds: Sequence[str] = ("pixels", "mixed"), m: Sequence[int] = (2, 5), latent_dim: int = LATENT
 ) -> list[Check]:
-    """Return the checks of a model, in the order in which a broken one is best understood.
+    """Return the checks of :func:`mmvae_bench.testing.check_model`, which explains the arguments.
 
-    Args:
-        factory: Makes the model from networks, perhaps with options by keyword.
-        kinds: Kinds of data: of :data:`~mmvae_bench.testing.examples.KINDS`, or ``mixed``.
-        m: Numbers of modalities.
-        latent_dim: L of the examples.
+    They are in the order in which a broken model is best understood.
     """
     tried = f"{' and '.join(map(str, m))} modalities; {', '.join(kinds)}"
     rules: list[tuple[str, str, Callable[[Case], None]]] = [

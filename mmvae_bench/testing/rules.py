@@ -17,12 +17,9 @@ class Broken(AssertionError):
 
 
 class Check(NamedTuple):
-    """One rule of the conformance suite.
+    """A rule of the conformance suite: its name, what holds if it passes, and a function that raises :class:`Broken`.
 
-    Attributes:
-        name: One to three words.
-        covers: What holds if it passes, for people.
-        run: Raises :class:`Broken` if it does not; exceptions of the checked code pass through.
+    Exceptions of the checked code pass through.
     """
 
     name: str
@@ -31,22 +28,13 @@ class Check(NamedTuple):
 
 
 def must(holds: object, sentence: str) -> None:
-    """Assert, also under ``python -O``.
-
-    Raises:
-        Broken: If it does not hold.
-    """
+    """Raise :class:`Broken` with the sentence unless the condition holds, also under ``python -O``."""
     if not holds:
         raise Broken(sentence)
 
 
 def declared_checks(entry: Any, base: type) -> list[Check]:
-    """Return the checks of what is registered under a name.
-
-    Args:
-        entry: What is registered.
-        base: The class that it must derive from.
-    """
+    """Return the checks of a registered entry, which must derive from ``base``."""
     takes = "the networks, then options" if base is MultimodalVAE else "options"
     covers = "each has a type that can be typed in a shell, and its default, typed, is itself"
     return [

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from mmvae_bench import models
 from mmvae_bench.datasets.base import Repeated, Rows
 from mmvae_bench.datasets.words import EOS, SPECIALS
-from mmvae_bench.metrics.artifacts import GRID_ROWS, artifacts, grid_rows, grids, kinds, to_text, tsne
+from mmvae_bench.metrics.artifacts import (
+    GRID_ROWS,
+    TSNE_POINTS,
+    artifacts,
+    grid_rows,
+    grids,
+    kinds,
+    to_pixels,
+    to_text,
+    tsne,
+)
 from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.nets.mlp import mlp
 from mmvae_bench.types import Modality
@@ -99,6 +109,34 @@ def test_more_classes_than_colours_have_no_label(birds: Make, classes: int, colo
     assert (out["tsne/label"] >= 0).all() == coloured
     assert (out["tsne/label"] == -1).all() == (not coloured)
     assert len(out["tsne/label"]) == len(out["tsne/xy"]) == len(out["tsne/modality"])
+
+
+def test_arrays_of_pictures_and_vectors(world: Make) -> None:
+    parts = [Modality("a", (1, 8, 8)), Modality("b", (64,), dtype="float32")]
+    rng, label = np.random.default_rng(0), np.arange(200) % 10
+    x = rng.integers(0, 256, size=(200, 1, 8, 8)).astype(np.uint8)
+    rows = Rows({"a": x, "b": rng.normal(size=(200, 64)).astype(np.float32)}, label)
+    torch.manual_seed(0)
+    model = models.registry.get("mvae")(mlp(parts, 3, hidden=8, layers=1))
+    ev = world(model, train=rows, test=rows)
+    out = artifacts(ev)
+    pictures = {name: value for name, value in out.items() if name.startswith("grid/")}
+    assert set(pictures) == {"grid/a/a", "grid/b/a", "grid/a+b/a", "grid/source/a"}
+    assert all(value.shape == (GRID_ROWS, 1, 8, 8) and value.dtype == np.uint8 for value in pictures.values())
+    chosen = grid_rows(label, ev.order("grid", 200))
+    assert np.array_equal(label[chosen], np.arange(10))
+    assert np.array_equal(out["grid/source/a"], x[chosen])
+    assert out["tsne/xy"].shape == (2 * (TSNE_POINTS // 2), 2) and out["tsne/xy"].dtype == np.float32
+    assert np.bincount(out["tsne/label"]).tolist() == [TSNE_POINTS // 10] * 10
+    assert np.bincount(out["tsne/modality"]).tolist() == [TSNE_POINTS // 2] * 2
+
+
+def test_without_classes_the_first_ten_rows_are_drawn() -> None:
+    assert grid_rows(None, np.arange(99)[::-1]).tolist() == list(range(89, 99))
+
+
+def test_pixels_are_rounded_and_clipped() -> None:
+    assert to_pixels(torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-6, 1.0, 7.0])).tolist() == [0, 0, 1, 255, 255]
 
 
 def test_all_arrays_of_captioned_pictures_are_small_and_the_same_twice(birds: Make) -> None:

@@ -5,11 +5,8 @@ import torch
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import BenchError, TrainingFailed, Undefined
 from mmvae_bench.metrics import registry
-from mmvae_bench.metrics.artifacts import GRID_ROWS, TSNE_POINTS, artifacts, grid_rows, to_pixels
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.nets.mlp import mlp
-from mmvae_bench.types import Modality
 
 
 def with_metric(monkeypatch, *made, in_tree=True):
@@ -93,43 +90,6 @@ def test_a_posterior_that_is_not_finite_fails_the_run_with_a_sentence(world):
 def test_an_unknown_metric_is_named(world):
     with pytest.raises(BenchError, match="linear_probe"):
         evaluate(world(), ["linear_prob"])
-
-
-def test_artifacts_are_small_seeded_arrays(world):
-    ev = world()
-    shape = (1, 8, 8)
-    modalities = [Modality("a", shape), Modality("b", (64,), dtype="float32")]
-    torch.manual_seed(0)
-    networks = mlp(modalities, 3, hidden=8, layers=1)
-    model = type(ev.model)()
-    model.__init__(2, 3)
-    model.networks, model.modalities = networks, tuple(modalities)
-    ev.model = model.eval()
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, size=(200, *shape)).astype(np.uint8)
-    ev.test = ev.train = Rows({"a": x, "b": rng.normal(size=(200, 64)).astype(np.float32)}, np.arange(200) % 10)
-    out = artifacts(ev)
-    pictures = {name: value for name, value in out.items() if name.startswith("grid/")}
-    assert set(pictures) == {"grid/a/a", "grid/b/a", "grid/a+b/a", "grid/source/a"}
-    assert all(value.shape == (GRID_ROWS, *shape) and value.dtype == np.uint8 for value in pictures.values())
-    rows = grid_rows(ev.test.label, ev.order("grid", 200))
-    assert np.array_equal(ev.test.label[rows], np.arange(10))
-    assert np.array_equal(out["grid/source/a"], x[rows])
-    assert out["tsne/xy"].shape == (2 * (TSNE_POINTS // 2), 2)
-    assert out["tsne/xy"].dtype == np.float32
-    assert np.bincount(out["tsne/label"]).tolist() == [TSNE_POINTS // 10] * 10
-    assert np.bincount(out["tsne/modality"]).tolist() == [TSNE_POINTS // 2] * 2
-    assert sum(value.nbytes for value in out.values()) < 100_000
-    ev.cache.clear()
-    assert all(np.array_equal(value, out[name]) for name, value in artifacts(ev).items())
-
-
-def test_without_classes_the_first_ten_rows_are_drawn():
-    assert grid_rows(None, np.arange(99)[::-1]).tolist() == list(range(89, 99))
-
-
-def test_pixels_are_rounded_and_clipped():
-    assert to_pixels(torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-6, 1.0, 7.0])).tolist() == [0, 0, 1, 255, 255]
 
 
 def test_classes_are_judged_on_one_row_of_each_item(world):

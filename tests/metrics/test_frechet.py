@@ -4,20 +4,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
-from scipy.stats import ortho_group
 
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.frechet import conditions, frechet_distance
 from mmvae_bench.metrics.oracle import Oracle
-
-
-def standardised(n, f, seed):
-    """Rows whose sample mean is exactly 0 and whose sample covariance is exactly the identity."""
-    x = np.random.default_rng(seed).normal(size=(n, f))
-    q, _ = np.linalg.qr(x - x.mean(0))
-    return q * np.sqrt(n - 1)
 
 
 def skewed(n, f, seed):
@@ -46,37 +38,10 @@ def test_it_is_the_formula_with_scipys_root_of_the_product(f, seed, size):
     assert frechet_distance(b, a) == pytest.approx(expected, rel=1e-6)
 
 
-def test_of_commuting_covariances_it_is_the_difference_of_means_and_deviations():
-    rotation = ortho_group.rvs(4, random_state=0)
-    mean_a, mean_b, sd_a, sd_b = np.array([[1, 2, 0, -1], [0, 2, 3, 1], [1, 0.5, 2, 0.1], [3, 0.5, 0, 1]])
-    a = (standardised(50, 4, 1) * sd_a + mean_a) @ rotation
-    b = (standardised(70, 4, 2) * sd_b + mean_b) @ rotation
-    expected = ((mean_a - mean_b) ** 2).sum() + ((sd_a - sd_b) ** 2).sum()
-    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
-
-
-@settings(max_examples=30, deadline=None)
-@given(f=st.integers(2, 12), seed=st.integers(0, 999))
-def test_rotation_and_shift_of_all_features_change_nothing(f, seed):
-    a, b, rotation = skewed(40, f, seed), skewed(50, f, seed + 1000), ortho_group.rvs(f, random_state=seed)
-    assert frechet_distance(a @ rotation + 3, b @ rotation + 3) == pytest.approx(frechet_distance(a, b), rel=1e-6)
-
-
 @pytest.mark.parametrize("n", [2, 10, 200])  # fewer entries than features: a singular covariance
 def test_a_set_has_no_distance_from_itself(n):
     a = skewed(n, 40, 0).astype(np.float32)
     assert 0 <= frechet_distance(a, a) < 1e-5 * np.var(a, axis=0).sum()
-
-
-def test_samples_of_two_gaussians_are_at_the_distance_of_the_gaussians():
-    rng, n = np.random.default_rng(0), 20_000
-    s_a, s_b = np.array([[2, 0.8], [0.8, 1]]), np.array([[1, -0.3], [-0.3, 0.5]])
-    truth = 1.25 + np.trace(s_a + s_b - 2 * sqrtm(s_a @ s_b).real)
-    found = [
-        frechet_distance(rng.multivariate_normal([0, 1], s_a, n), rng.multivariate_normal([1, 0.5], s_b, n))
-        for _ in range(20)
-    ]
-    assert abs(np.mean(found) - truth) < 5 * np.std(found, ddof=1) / 20**0.5
 
 
 def test_generated_entries_are_compared_with_the_true_ones_of_the_same_rows(world):
@@ -117,11 +82,6 @@ def test_at_most_a_thousand_entries_the_same_for_every_run(world):
 def test_every_subset_of_the_others_is_given_or_of_many_the_first_k():
     assert conditions(("a", "b", "c"), "b") == [("a",), ("c",), ("a", "c")]
     assert conditions(tuple("abcde"), "b") == [tuple("a"), tuple("ac"), tuple("acd"), tuple("acde")]
-
-
-def test_three_modalities_are_scored_for_each_subset_of_the_others(world):
-    found = [(s.given, s.target) for s in scores(world(modalities=3)) if s.target == "b" and not s.prior]
-    assert found == [("a", "b"), ("c", "b"), ("a+c", "b"), ("b", "b")]
 
 
 def test_what_has_no_features_or_no_prior_is_skipped_with_the_reason(world):

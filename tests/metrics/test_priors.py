@@ -7,17 +7,15 @@ from mmvae_bench.metrics.priors import Aggregate, aggregate_prior
 from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
 from mmvae_bench.probability.fusion import Experts, Mixture
 
-FAMILIES = [DiagonalNormal, DiagonalLaplace]
 
-
-def experts(family: type[Diagonal], r: int = 30, d: int = 3, dtype: torch.dtype = torch.float64) -> Experts:
+def experts(family: type[Diagonal]) -> Experts:
     generator = torch.Generator().manual_seed(0)
-    loc = torch.randn(r, 1, d, generator=generator, dtype=dtype)
-    scale = torch.rand(r, 1, d, generator=generator, dtype=dtype) + 0.1
-    return Experts(family(loc, scale), torch.ones(r, 1, dtype=torch.bool))
+    loc = torch.randn(30, 1, 3, generator=generator, dtype=torch.float64)
+    scale = torch.rand(30, 1, 3, generator=generator, dtype=torch.float64) + 0.1
+    return Experts(family(loc, scale), torch.ones(30, 1, dtype=torch.bool))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [DiagonalNormal, DiagonalLaplace])
 def test_the_density_is_the_mean_of_the_components_and_the_mixtures_own(family):
     e = experts(family)
     z = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -26,13 +24,6 @@ def test_the_density_is_the_mean_of_the_components_and_the_mixtures_own(family):
     each = torch.stack([family(e.q.loc[r], e.q.scale[r]).log_prob(z) for r in range(30)])
     assert torch.allclose(log_p.exp(), each.exp().mean(0))
     assert torch.allclose(log_p, Mixture(e).log_prob(z))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_density_integrates_to_one(family):
-    grid = torch.linspace(-30, 30, 60_001, dtype=torch.float64)
-    density = Aggregate(experts(family, d=1)).log_prob(grid[:, None, None])[:, 0].exp()
-    assert torch.trapezoid(density, grid).item() == pytest.approx(1, abs=1e-6)
 
 
 def test_very_narrow_components_far_from_zero_keep_their_density():
