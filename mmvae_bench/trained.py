@@ -79,7 +79,7 @@ class TrainedModel:
         """Loss and its terms, a row for each epoch."""
         import pandas as pd
 
-        return pd.DataFrame(self.epochs)
+        return pd.DataFrame(self.epochs, dtype=float)
 
     def encode(
         self, x: Values, given: str | Sequence[str] | None = None, *, mask: Values | None = None, seed: int = 0

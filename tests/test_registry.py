@@ -1,6 +1,7 @@
-import subprocess
 import sys
 import warnings
+from collections import ChainMap
+from fractions import Fraction
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -23,8 +24,6 @@ def plugged(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Regist
 
 
 def test_a_name_is_imported_when_asked_for(registry):
-    from fractions import Fraction
-
     assert registry.get("ratio") is Fraction
     assert registry.get("ratio") is registry.get("ratio")
 
@@ -56,12 +55,6 @@ def test_registering_twice_names_both(registry):
         registry.register("ratio")(Mine)
 
 
-def test_a_builtin_may_decorate_itself(registry):
-    from fractions import Fraction
-
-    assert registry.register("ratio")(Fraction) is Fraction
-
-
 def test_plugins_are_listed_without_being_imported_and_imported_when_named(monkeypatch):
     registry = plugged(monkeypatch, ("wave", "wave:open"))
     sys.modules.pop("wave", None)
@@ -72,16 +65,9 @@ def test_plugins_are_listed_without_being_imported_and_imported_when_named(monke
     assert registry.get("wave").__name__ == "open"
 
 
-def test_a_broken_plugin_is_one_sentence(monkeypatch):
-    registry = plugged(monkeypatch, ("bad", "no_such_module:X"))
-    with pytest.raises(BenchError, match="The thing 'bad' cannot be imported from no_such_module:X"):
-        registry.get("bad")
-
-
-def test_a_plugin_may_decorate_what_it_also_declares(monkeypatch):
+def test_what_is_declared_may_also_decorate_itself(monkeypatch):
     registry = plugged(monkeypatch, ("chain", "collections:ChainMap"))
-    from collections import ChainMap
-
+    assert registry.register("ratio")(Fraction) is registry.get("ratio")
     assert registry.register("chain")(ChainMap) is registry.get("chain")
 
 
@@ -96,12 +82,3 @@ def test_a_clash_of_names_is_refused_naming_both(monkeypatch, points):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         registry.names()  # said once
-
-
-def test_the_packages_registries_import_no_torch():
-    code = (
-        "import sys; from mmvae_bench import datasets, metrics, models, nets;"
-        "[r.registry.names() for r in (datasets, metrics, models, nets)];"
-        "sys.exit(any(m in sys.modules for m in ('torch', 'pandas', 'numpy')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -72,7 +72,8 @@ def _checks(named: "Named", latent_dim: int | None, data_dir: Path) -> Iterator[
     if "model" in kinds:
         entry = models.registry.get(named.name)
         yield from declared_checks(entry, MultimodalVAE)
-        yield from testing.model_checks(partial(entry, **resolve(entry, named)), latent_dim=latent_dim or LATENT)
+        factory = partial(entry, **resolve(entry, named))  # type: ignore[arg-type]
+        yield from testing.model_checks(factory, latent_dim=latent_dim or LATENT)
     if "data set" in kinds:
         data = datasets.registry.get(named.name)
         yield from declared_checks(data, Dataset)

@@ -27,18 +27,11 @@ SCORED = ("metric", "variant", "prior", "given", "target")  # what distinguishes
 
 @dataclass(frozen=True)
 class Difference:
-    """How two results of a run differ.
+    """How two results of a run differ."""
 
-    Attributes:
-        lawful: True if the results come from different conditions (data, devices, versions). Under the same
-            conditions the same run gives the same numbers.
-        size: largest |a - b| over the rows that both have.
-        sentence: text for people.
-    """
-
-    lawful: bool
-    size: float
-    sentence: str
+    lawful: bool  # different conditions; under the same conditions the same run gives the same numbers
+    size: float  # largest |a - b| over the rows that both have
+    sentence: str  # for people
 
 
 def provenance(run: StoredRun) -> dict[str, str]:
@@ -95,21 +88,13 @@ def _values(run: StoredRun) -> dict[tuple[str, ...], Any]:
 
 @dataclass(frozen=True)
 class Copy:
-    """A run that is to be copied.
-
-    Attributes:
-        run: the run to copy.
-        target: folder where it is to be.
-        seen: checksum of the run that it replaces there; empty where there is none.
-        broken: True if the run that it replaces has faults, and is to be kept beside it.
-        preferred: True if it was chosen by ``prefer`` from results that differ.
-    """
+    """A run that is to be copied to ``target``."""
 
     run: StoredRun
     target: Path
-    seen: str
-    broken: bool
-    preferred: bool
+    seen: str  # checksum of the run that it replaces there; empty where there is none
+    broken: bool  # the run that it replaces has faults, and is to be kept beside it
+    preferred: bool  # chosen by ``prefer`` from results that differ
 
 
 def _write(run: StoredRun, temporary: Path) -> None:

@@ -83,7 +83,7 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
         _check(key, value)
     if seeds := seed_numbers(plain.pop("seeds", None), plain.pop("seed_list", [])):
         plain["seeds"] = seeds
-    several = [key for key in plain if key != "seeds" and KINDS[key][0] in (TEXTS, NUMBERS)]
+    several = [key for key in plain if KINDS[key][0] in (TEXTS, NUMBERS)]
     return plain | {key: tuple(v) if isinstance(v := plain[key], list) else (v,) for key in several}
 
 

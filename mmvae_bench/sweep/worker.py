@@ -39,32 +39,20 @@ class Command:
 
 @dataclass(frozen=True)
 class Task:
-    """A run to be done.
-
-    Attributes:
-        spec: which run.
-        train: True to train it, False to score it by the metrics registered since.
-        seen: checksum of what was stored when the run was planned; any other result comes from another process.
-    """
+    """A run to be done."""
 
     spec: RunSpec
-    train: bool
-    seen: str
+    train: bool  # False scores it by the metrics registered since
+    seen: str  # checksum of what was stored when the run was planned; any other result comes from another process
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended.
-
-    Attributes:
-        run_id: which run.
-        how: done, failed, busy, stopped or unwritable (``sentence`` is the reason).
-        sentence: text for people.
-    """
+    """How a task ended: done, failed, busy, stopped, or unwritable, of which ``sentence`` is the reason."""
 
     run_id: str
     how: RunStatus
-    sentence: str = ""
+    sentence: str = ""  # for people
 
 
 def work(task: Task, settings: Settings, command: Command) -> Outcome:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -163,11 +162,6 @@ def test_out_of_gpu_memory_a_run_is_tried_with_fewer_neighbours_and_then_failed(
         assert "out of GPU memory without neighbours (CUDA out of memory" in store.scores().reason.item()
 
 
-def compare(one: Path, two: Path) -> None:
-    """The same rows, in the same order."""
-    pd.testing.assert_frame_equal(Store(one).scores(), Store(two).scores())
-
-
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         process.terminate()
@@ -216,7 +210,7 @@ def test_dask_on_two_workers_one_of_them_killed_stores_what_processes_here_store
     local = start(flags + " --jobs 2")
     output = local.communicate(timeout=300)[0]
     assert local.returncode == 0, output
-    compare(tmp_path / "dasks", tmp_path / "results")
+    pd.testing.assert_frame_equal(Store(tmp_path / "dasks").scores(), Store(tmp_path / "results").scores())
 
 
 def test_a_cluster_that_does_not_answer_is_a_sentence(settings, monkeypatch):
