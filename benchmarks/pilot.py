@@ -82,7 +82,7 @@ def main(
         weights=numbers_by_name(weight),
     )  # fmt: skip
     for entry in make_plan(request, Store(results_dir), data_dir).entries:
-        if entry.spec is None or entry.status == "skipped":
+        if entry.status == "skipped":
             raise click.ClickException(entry.reason)
         pilot(entry.spec, at, metric, data_dir, cache_dir)
 

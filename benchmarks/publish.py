@@ -76,7 +76,7 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
 def refuse_other_runs(plan: dict[str, Any], suite: str, store: Store) -> None:
     """Refuse a plan whose runs are not the suite's, because the suite's command is printed under its tables."""
     entries = make_plan(load_suite(suite), store, Path()).entries
-    own = {entry.spec.run_id for entry in entries if entry.spec}
+    own = {entry.spec.run_id for entry in entries}
     if not own.issuperset(plan["run_ids"]) or len(plan["run_ids"]) + len(plan["skipped"]) != len(entries):
         raise BenchError(f"The stored plan '{suite}' is not the suite's. Run it: mmvae-bench run --suite {suite}.")
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,46 +47,42 @@ def run(
         BenchError: If an argument cannot be meant, or nothing could run.
         KeyboardInterrupt: If it was interrupted; the same call continues from the last checkpoints.
     """
-    flags = locals()
-    settings = make_settings(flags)
-    plan, code = start(make_request(grid_of(flags), suite, name), settings, shard)
+    plan, code = start(locals())
     if code > 2:
         raise KeyboardInterrupt
-    return Store(settings.results_dir).scores(spec.run_id for spec in plan.own)
+    return Store(Path(results_dir)).scores(spec.run_id for spec in plan.own)
 
 
-def make_settings(flags: Mapping[str, Any]) -> Settings:
+def _settings(flags: Mapping[str, Any]) -> Settings:
     """Return how to run, from the flags of ``run``: those that change no number."""
     known = {field.name: flags[field.name] for field in fields(Settings)}
-    folders = {
-        "results_dir": Path(flags["results_dir"]),
-        "data_dir": data_folder(flags["data_dir"]),
-        "cache_dir": cache_folder(flags["cache_dir"]),
-    }
     metrics = flags["metrics"] or ()
-    return Settings(**{**known, **folders, "metrics": (metrics,) if isinstance(metrics, str) else tuple(metrics)})
+    known["metrics"] = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    known["results_dir"] = Path(flags["results_dir"])
+    known |= {"data_dir": data_folder(flags["data_dir"]), "cache_dir": cache_folder(flags["cache_dir"])}
+    return Settings(**known)
 
 
-def grid_of(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what to run, from the flags of ``run``: the keys of a suite's file."""
+def _request(flags: Mapping[str, Any], command: str) -> Request:
+    """Return what to run, from the flags of ``run`` that are keys of a suite's file."""
     grid = {key: flags.get(key) for key in KINDS if key != "title"}
     if not isinstance(grid["seeds"], int | None):
         grid["seeds"], grid["seed_list"] = None, grid["seeds"]
-    return grid
+    return replace(make_request(grid, flags["suite"], flags["name"]), command=command)
 
 
-def start(request: Request, settings: Settings, shard: str = "", *, dry_run: bool = False) -> "tuple[Plan, int]":
+def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False) -> "tuple[Plan, int]":
     """Plan what is asked for, print the plan, and run it; return the plan and the exit code of the command ``run``.
 
     Args:
-        request: What to run.
-        settings: How to run it.
-        shard: Which part of the plan: ``3/8``. Empty means all.
-        dry_run: Print every run, and stop.
+        flags: arguments of :func:`run`, and perhaps ``seed_list``.
+        command: command line that was typed.
+        dry_run: True prints every run, and stops.
 
     Raises:
         BenchError: If nothing could run, or something that is asked for cannot be had.
     """
+    settings, request = _settings(flags), _request(flags, command)
     check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
     from mmvae_bench.sweep.plan import make_plan
     from mmvae_bench.sweep.runner import run_plan
@@ -94,8 +90,8 @@ def start(request: Request, settings: Settings, shard: str = "", *, dry_run: boo
     store = Store(settings.results_dir)
     store.check_writable(make=not dry_run)
     plan = make_plan(request, store, settings.data_dir)
-    if shard:
-        plan = plan.shard(*shard_numbers(shard))
+    if flags["shard"]:
+        plan = plan.shard(*shard_numbers(flags["shard"]))
     _show(plan, settings, store, every=dry_run)
     code = plan.exit_code(settings.overwrite)
     if code == 2:
@@ -105,29 +101,25 @@ def start(request: Request, settings: Settings, shard: str = "", *, dry_run: boo
 
 def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> None:
     """Print the plan: every run or the counts alone, what stands in the way of some, and the time it may take."""
-    from mmvae_bench.sweep.estimate import estimate
+    from mmvae_bench.sweep.estimate import estimate, in_words
     from mmvae_bench.sweep.runner import count_jobs
 
     click.echo(f"Plan '{plan.name}'" + (f": {plan.title}" if plan.title else ""))
     reasons = Counter((entry.status, entry.reason) for entry in plan.entries if entry.reason)
     number = {why: f" [{position}]" for position, why in enumerate(reasons, 1)}
     for entry in plan.entries if every else ():
-        click.echo(f"  {entry.status:<14} {entry.title}{number.get((entry.status, entry.reason), '')}")
+        click.echo(f"  {entry.status:<14} {entry.spec.title}{number.get((entry.status, entry.reason), '')}")
     for (status, reason), count in reasons.items():
         where = number[status, reason].strip()
         click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
     todo = plan.todo(settings.overwrite)
-    time = estimate(todo, store).text(min(count_jobs(settings), max(1, len(todo))))
+    time = in_words(estimate(todo, store), min(count_jobs(settings), max(1, len(todo))))
     click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
 
 
 def load_scores(results_dir: str | Path = "results", suite: str | None = None) -> "pd.DataFrame":
-    """Return the scores of all stored runs, or of one plan's, a row each.
-
-    Args:
-        results_dir: Folder of the results.
-        suite: Name of the plan. Default: all runs.
+    """Return the scores of all stored runs, or of the plan called ``suite``, a row each.
 
     Raises:
         BenchError: If nothing is stored, or a run's folder was edited.
@@ -142,10 +134,10 @@ def build_report(
     """Write tables, figures and a page of a plan's stored runs, as ``mmvae-bench report`` does; return the page's path.
 
     Args:
-        results_dir: Folder of the results.
-        out: Folder of the reports.
-        suite: Name of the plan. Default: the one that was run last.
-        public: Leave out pictures of data that may not be published.
+        results_dir: folder of the results.
+        out: folder of the reports.
+        suite: name of the plan. Default: the one that was run last.
+        public: True leaves out pictures of data that may not be published.
 
     Raises:
         BenchError: If nothing is stored, or the report cannot be written.

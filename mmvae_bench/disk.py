@@ -37,12 +37,9 @@ def sync(path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> None:
-    """Write a file atomically, replacing an existing one.
+    """Write a file atomically, replacing an existing one; text is written as UTF-8.
 
-    Args:
-        path: target.
-        content: bytes, or text that is written as UTF-8.
-        synced: False if the file may be lost in a power cut; readers still never see a part of it.
+    With ``synced=False`` it may be lost in a power cut, but readers still never see a part of it.
 
     Raises:
         OSError: If it cannot be written; an existing file is then unchanged.

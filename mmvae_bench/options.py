@@ -82,10 +82,6 @@ def declared_options(factory: Callable[..., Any], name: str) -> dict[str, tuple[
 def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     """Return all options of ``factory``: those of ``named`` coerced to their types, defaults for the rest.
 
-    Args:
-        factory: class or function whose keyword-only parameters are its options.
-        named: name and options as the user typed them.
-
     Raises:
         BenchError: If an option is unknown or its value does not fit its type.
     """

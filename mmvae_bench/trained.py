@@ -1,11 +1,9 @@
 """A trained model in Python: load a stored run or fit your own arrays, then encode, generate, sample and save."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmvae_bench import datasets, models, nets
+from mmvae_bench import models, nets
 from mmvae_bench.datasets.base import Rows
-from mmvae_bench.disk import read_json, replace_file
 from mmvae_bench.engine.device import choose
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import choose_mode
@@ -30,11 +27,10 @@ from mmvae_bench.options import Named, Scalar, parse_named
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import Component, RunSpec, TrainSpec
-from mmvae_bench.store.run import StoredRun
-from mmvae_bench.store.store import COLUMNS, NUMBERS, Store
-from mmvae_bench.sweep.execute import build_model, with_likelihoods
+from mmvae_bench.store.run import NUMBERS, RunResult, StoredRun, write_files
+from mmvae_bench.store.store import COLUMNS, Store
+from mmvae_bench.sweep.execute import build_model
 from mmvae_bench.sweep.plan import component
-from mmvae_bench.sweep.request import cache_folder, data_folder
 from mmvae_bench.types import Modality, MultimodalBatch
 
 if TYPE_CHECKING:
@@ -42,7 +38,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Values = Mapping[str, Any]  # for each modality an array or a tensor
-RECORD, WEIGHTS = "model.json", "model.safetensors"
 PIXEL_SCALE = 0.75  # of p(x | z) of inferred pictures: that of the digit data sets
 MOST_WORDS = 2**15  # ids are int16
 OWN = "own"  # in place of a data set's name, for arrays of a user
@@ -143,28 +138,18 @@ class TrainedModel:
         return {name: torch.cat([part[name].cpu() for part in parts]).numpy() for name in self.model.names}
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.json`` and ``model.safetensors``; :func:`load_run` reads the folder back.
+        """Write the files of a stored run; :func:`load_run` reads the folder back.
 
         Raises:
             BenchError: If the folder cannot be written.
         """
-        from safetensors.numpy import save
-
         folder = Path(folder)
-        state = self.model.state_dict().items()
-        content = save({name: value.cpu().contiguous().numpy() for name, value in state})
-        record = {
-            "schema": 1,
-            "spec": self.spec.to_dict(),
-            "modalities": [asdict(modality) for modality in self.model.modalities],
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "rows": list(self.rows),
-            "epochs": list(self.epochs),
-        }
+        weights = {name: value.cpu().contiguous().numpy() for name, value in self.model.state_dict().items()}
+        info = {"modalities": [asdict(modality) for modality in self.model.modalities]}
+        rows, epochs = map(dict, self.rows), map(dict, self.epochs)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            replace_file(folder / WEIGHTS, content)
-            replace_file(folder / RECORD, json.dumps(record, indent=1))
+            write_files(folder, RunResult(self.spec, list(rows), list(epochs), info, weights))
         except OSError as error:
             raise BenchError(f"Cannot write to '{folder}' ({error.strerror}). Choose another folder.") from error
         return folder
@@ -209,37 +194,31 @@ class TrainedModel:
             yield MultimodalBatch(x, own)
 
 
-def load_run(
-    run: str | Path, results_dir: str | Path = "results", device: str = "cpu", *,
-    data_dir: str | Path | None = None, cache_dir: str | Path | None = None,
-) -> TrainedModel:  # fmt: skip
+def load_run(run: str | Path, results_dir: str | Path = "results", device: str = "cpu") -> TrainedModel:
     """Load a trained model: of a stored run, or one that :meth:`TrainedModel.save` has written.
 
     Args:
         run: A folder, or the id of a run (column ``run_id`` of the scores; its first digits suffice).
         results_dir: Where runs are looked for by their id.
         device: ``cpu``, ``cuda``, ``cuda:<i>`` or ``auto``.
-        data_dir: Files of data sets, read only for captions of runs that were stored without their words.
-        cache_dir: Prepared data of the same runs.
 
     Raises:
         BenchError: If there is no such run, or it cannot be used; says why.
     """
     folder = Path(run)
-    if (folder / RECORD).is_file():
-        return _load_saved(folder, choose(device))
     if not (folder / "run.json").is_file():
         folder = _find(str(run), Store(Path(results_dir)))
-    stored = StoredRun.read(folder)
+    stored = StoredRun.read(folder, named=False)
     if not stored.done:
         raise BenchError(f"The run in '{folder}' failed: {stored.error}. There is no model to load.")
-    spec, record = stored.spec, stored.record
-    if "modalities" in record:
-        modalities = _modalities(record["modalities"])
-    else:
-        modalities = _modalities_of_data(spec, record, data_folder(data_dir), cache_folder(cache_dir))
-    model = _restored(spec, modalities, stored.arrays(WEIGHTS), choose(device))
-    return TrainedModel(model, spec, stored.rows(), stored.history())
+    if "modalities" not in stored.record:
+        raise BenchError(f"The run in '{folder}' was stored by an older version, without modalities. Train it again.")
+    modalities = tuple(
+        Modality(**{**m, "shape": tuple(m["shape"]), "vocabulary": tuple(m["vocabulary"])})
+        for m in stored.record["modalities"]
+    )
+    model = _restored(stored.spec, modalities, stored.arrays("model.safetensors"), choose(device))
+    return TrainedModel(model, stored.spec, stored.rows(), stored.history())
 
 
 def _find(run_id: str, store: Store) -> Path:
@@ -255,44 +234,6 @@ def _find(run_id: str, store: Store) -> Path:
         f"'{run_id}' is neither a folder with a trained model nor the id of a run under '{store.root}'; "
         "ids are the column run_id of the scores."
     )
-
-
-def _load_saved(folder: Path, device: torch.device) -> TrainedModel:
-    """Read what :meth:`TrainedModel.save` has written."""
-    from safetensors.numpy import load
-
-    record = read_json(folder / RECORD, "Save the model again.")
-    try:
-        content = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(content).hexdigest() != record["sha256"]:
-            raise BenchError(f"'{folder / WEIGHTS}' was changed after it was written; save the model again.")
-        spec, modalities = RunSpec.from_dict(record["spec"]), _modalities(record["modalities"])
-        rows, epochs = record["rows"], record["epochs"]
-    except (OSError, KeyError, TypeError) as error:
-        raise BenchError(f"'{folder}' has no whole model ({error!r}); save it again.") from error
-    return TrainedModel(_restored(spec, modalities, load(content), device), spec, rows, epochs)
-
-
-def _modalities(record: Sequence[Mapping[str, Any]]) -> tuple[Modality, ...]:
-    """Modalities as they were described in JSON."""
-    return tuple(Modality(**{**m, "shape": tuple(m["shape"]), "vocabulary": tuple(m["vocabulary"])}) for m in record)
-
-
-def _modalities_of_data(
-    spec: RunSpec, record: Mapping[str, Any], data_dir: Path, cache_dir: Path
-) -> tuple[Modality, ...]:
-    """Modalities of a run whose record lacks them; its data are built where the words of captions come from them."""
-    from mmvae_bench.datasets.cache import load
-
-    dataset = datasets.make(spec.dataset.name, spec.dataset.options)
-    if all(m.vocabulary or not m.is_text for m in dataset.modalities):
-        return with_likelihoods(dataset.modalities, spec, {})
-    data = load(dataset, spec.dataset.name, spec.dataset.options, data_dir, cache_dir)
-    if data.hash[:16] != record["dataset_hash"]:
-        raise BenchError(
-            f"The data of '{spec.dataset.label}' are not those that the run was trained on; train it again."
-        )
-    return with_likelihoods(dataset.modalities, spec, data.vocabularies)
 
 
 def _restored(
@@ -352,7 +293,9 @@ def fit(
     own, arrays, present = _own_data(x, modalities, mask)
     chosen, train_spec = choose(device), TrainSpec(epochs, batch_size, learning_rate)
     presence = Presence.of_mask(present, tuple(m.name for m in own), OWN, seed)
-    spec = _own_spec(own, _with_options(model, options), nets, latent_dim, train_spec, presence, seed)
+    named = parse_named(model)
+    named = replace(named, options={**named.options, **{key: str(value) for key, value in (options or {}).items()}})
+    spec = _own_spec(own, named, nets, latent_dim, train_spec, presence, seed)
     with _undisturbed(chosen, threads), _bar(spec, progress) as report:
         try:
             net = build_model(spec, own, chosen)
@@ -398,11 +341,6 @@ def _inferred(name: str, array: Array, shown: NDArray[np.bool_]) -> Modality:
         f"'{name}' is {array.dtype} of shape {array.shape}, which may be many things; pass pictures as uint8 "
         "[N, C, H, W], tables as floats [N, D] and word ids as integers [N, T], or modalities=[Modality(...), ...]."
     )
-
-
-def _with_options(model: str, options: Mapping[str, Scalar] | None) -> Named:
-    named = parse_named(model)
-    return Named(named.name, {**named.options, **{key: str(value) for key, value in (options or {}).items()}})
 
 
 def _own_spec(

@@ -12,21 +12,27 @@ import pytest
 from mmvae_bench.sweep.request import Settings
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        device="cpu", jobs=1, data_dir=tmp_path, cache_dir=tmp_path / "cache", results_dir=tmp_path / "results"
-    )
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data and trained oracles, the same for all tests."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator:
+def settings(tmp_path: Path, cache: Path) -> Settings:
+    """One metric that linear_gaussian lacks and one that it has; tests about scores ask for all of them."""
+    metrics = ("linear_probe", "log_likelihood")
+    return Settings("cpu", 1, data_dir=tmp_path, cache_dir=cache, results_dir=tmp_path / "results", metrics=metrics)
+
+
+@pytest.fixture
+def start(tmp_path: Path, cache: Path) -> Iterator:
     """Starts ``mmvae-bench run`` in a process group of its own; what is left of it at the end is killed."""
     started = []
 
     def go(flags: str, *, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "mmvae_bench", "run", *flags.split(), "--device", "cpu"]
-        command += ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
+        command += ["--cache-dir", str(cache), "--results-dir", str(tmp_path / "results")]
         # a shell's background job starts with SIGINT ignored, and so would we
         script = "import signal, sys, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
         script += "sys.argv = sys.argv[1:]; runpy.run_module('mmvae_bench', run_name='__main__', alter_sys=True)"

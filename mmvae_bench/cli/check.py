@@ -54,7 +54,12 @@ def _checks(named: "Named", latent_dim: int | None, data_dir: Path) -> Iterator[
     Raises:
         BenchError: If nothing has that name, if it cannot be imported, or if an option is unknown or does not fit.
     """
-    from mmvae_bench import datasets, models
+    from mmvae_bench import datasets, models, testing
+    from mmvae_bench.datasets.base import Dataset
+    from mmvae_bench.models.base import MultimodalVAE
+    from mmvae_bench.options import resolve
+    from mmvae_bench.testing import declared_checks
+    from mmvae_bench.testing.examples import LATENT
 
     known = {"model": models.registry.names(), "data set": datasets.registry.names()}
     kinds = [kind for kind, names in known.items() if named.name in names]
@@ -65,33 +70,13 @@ def _checks(named: "Named", latent_dim: int | None, data_dir: Path) -> Iterator[
     if latent_dim and "model" not in kinds:
         raise BenchError(f"'{named.name}' is a data set, which has no latent dimensions. Leave out --latent-dim.")
     if "model" in kinds:
-        yield from _model_checks(named, latent_dim)
+        entry = models.registry.get(named.name)
+        yield from declared_checks(entry, MultimodalVAE)
+        yield from testing.model_checks(partial(entry, **resolve(entry, named)), latent_dim=latent_dim or LATENT)
     if "data set" in kinds:
-        yield from _dataset_checks(named, data_dir)
-
-
-def _model_checks(named: "Named", latent_dim: int | None) -> Iterator["Check"]:
-    from mmvae_bench import models
-    from mmvae_bench.models.base import MultimodalVAE
-    from mmvae_bench.options import resolve
-    from mmvae_bench.testing import declared_checks, model_checks
-    from mmvae_bench.testing.examples import LATENT
-
-    entry = models.registry.get(named.name)
-    yield from declared_checks(entry, MultimodalVAE)
-    factory = partial(entry, **resolve(entry, named))  # type: ignore[arg-type]
-    yield from model_checks(factory, latent_dim=latent_dim or LATENT)
-
-
-def _dataset_checks(named: "Named", data_dir: Path) -> Iterator["Check"]:
-    from mmvae_bench import datasets
-    from mmvae_bench.datasets.base import Dataset
-    from mmvae_bench.options import resolve
-    from mmvae_bench.testing import dataset_checks, declared_checks
-
-    entry = datasets.registry.get(named.name)
-    yield from declared_checks(entry, Dataset)
-    yield from dataset_checks(partial(entry, **resolve(entry, named)), data_dir)
+        data = datasets.registry.get(named.name)
+        yield from declared_checks(data, Dataset)
+        yield from testing.dataset_checks(partial(data, **resolve(data, named)), data_dir)
 
 
 def _fault(check: "Check") -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import click
 import platformdirs
 
+from mmvae_bench.options import split_list
+
 
 class MultiValue(click.Command):
     """A command whose repeatable options (``multiple=True``) also take several values after one flag.
@@ -24,7 +26,7 @@ class MultiValue(click.Command):
 
 
 def expand(args: Sequence[str], flags: Collection[str]) -> list[str]:
-    """Repeat a flag before each of its values: ``--models a b`` becomes ``--models a --models b``.
+    """Repeat a flag before each of its values: ``--models a,b c`` becomes ``--models a --models b --models c``.
 
     Values end at the next flag; a negative number is a value.
 
@@ -32,23 +34,24 @@ def expand(args: Sequence[str], flags: Collection[str]) -> list[str]:
         click.BadOptionUsage: If one of ``flags`` has no value.
     """
     expanded: list[str] = []
-    flag, values = "", 1
+    flag, some = "", True
     for arg in [*args, "--end"]:
-        if flag and _is_value(arg):
-            expanded += [flag, arg]
-            values += 1
-            continue
-        if flag and not values:
-            raise click.BadOptionUsage(flag, f"Option '{flag}' requires an argument.")
         name, equals, value = arg.partition("=")
-        flag, values = (name, 0) if name in flags else ("", 1)
-        expanded += [arg] if not flag else [name, value] if equals else []
-        values += bool(equals)
+        if flag and (not arg.startswith("-") or re.match(r"-[\d.]", arg)):
+            name, equals, value = flag, "=", arg
+        elif not some:
+            raise click.BadOptionUsage(flag, f"Option '{flag}' requires an argument.")
+        flag, some = (name, bool(equals)) if name in flags else ("", True)
+        expanded += [part for each in split_list((value,)) for part in (flag, each)] if flag else [arg]
     return expanded[:-1]
 
 
-def _is_value(arg: str) -> bool:
-    return not arg.startswith("-") or re.match(r"-[\d.]", arg) is not None
+class Jobs(click.types.IntParamType):
+    """A whole number, or ``auto``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or ``auto``."""
+        return value if value == "auto" else super().convert(value, param, ctx)
 
 
 class Folder(click.Path):

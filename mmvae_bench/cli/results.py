@@ -36,10 +36,9 @@ SHOWN = 10  # differences, the largest first
 def status(suite: str | None, results_dir: Path) -> None:
     """Print how far a plan is, who works on it, and how long it may take. Changes nothing; run it at any time."""
     from mmvae_bench.store.store import Store
-    from mmvae_bench.sweep.status import describe, look
+    from mmvae_bench.sweep.status import describe
 
-    store = Store(results_dir)
-    for line in describe(look(store, suite), store):
+    for line in describe(Store(results_dir), suite):
         click.echo(line)
 
 

@@ -1,28 +1,27 @@
 """The command ``run``: from flags to :func:`mmvae_bench.api.start`."""
 
-import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mmvae_bench.cli.options import MultiValue, cache_option, data_option, results_option
-from mmvae_bench.errors import BenchError
+from mmvae_bench.cli.options import Jobs, MultiValue, cache_option, data_option, results_option
 from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 
 
 @click.command(cls=MultiValue, short_help="Train and score every model of a grid, or of a suite.")
 @click.option("--models", multiple=True, metavar="all|NAME...", help="Models, such as 'mmvae[k=30]'. Default: all.")
 @click.option("--datasets", multiple=True, metavar="NAME...", help="Data sets. Default: mnist_street.")
-@click.option("--missing", multiple=True, metavar="RATIO...", help="Shares of incomplete rows, in [0, 1). Default: 0.")
+@click.option(
+    "--missing", type=float, multiple=True, metavar="RATIO...", help="Shares of incomplete rows, in [0, 1). Default: 0."
+)
 @click.option("--scheme", multiple=True, metavar="SCHEME...", help="split (default), only:NAME, independent, ...")
 @click.option(
     "--incomplete", multiple=True, metavar="keep|drop...", help="Train on incomplete rows, or leave them out."
 )
 @click.option("--seeds", type=int, metavar="N", help="Number of seeds: 0 to N-1. Default: 1.")
-@click.option("--seed-list", multiple=True, metavar="SEED...", help="Seeds by number, in place of --seeds.")
+@click.option("--seed-list", type=int, multiple=True, metavar="SEED...", help="Seeds by number, in place of --seeds.")
 @click.option("--metrics", multiple=True, metavar="NAME...", help="Metrics to compute now. Default: all.")
 @click.option("--name", metavar="NAME", help="Name of the plan. Default: the suite's, or custom.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; other flags override it.")
@@ -41,7 +40,9 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 @click.option(
     "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda (all GPUs) or cuda:i."
 )
-@click.option("--jobs", default="auto", show_default=True, metavar="N|auto", help="Number of runs at a time.")
+@click.option(
+    "--jobs", type=Jobs(), default="auto", show_default=True, metavar="N|auto", help="Number of runs at a time."
+)
 @click.option("--threads", type=int, default=1, show_default=True, help="CPU threads per run.")
 @click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Seconds between checkpoints.")
 @click.option(
@@ -65,32 +66,14 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
     Several values may follow one flag, or be joined by commas: --models mvae mmvae --missing 0,0.5. Without --models,
     --datasets and --suite, the suite 'quick' runs.
     """
-    from mmvae_bench.api import grid_of, make_settings, start
-    from mmvae_bench.sweep.suites import make_request
+    from mmvae_bench.api import start
+    from mmvae_bench.sweep.request import numbers_by_name
 
-    values = _values(flags)
-    settings = make_settings(values)
-    request = make_request(grid_of(values), flags["suite"], flags["name"])
+    values = {key: (value or None) if isinstance(value, tuple) else value for key, value in flags.items()}
+    values |= {key: numbers_by_name(flags[key]) or None for key in ("scales", "weights")}
     typed = shlex.join(["mmvae-bench", "run", *ctx.meta.get("typed", ())])
-    plan, code = start(replace(request, command=typed), settings, flags["shard"], dry_run=dry_run)
+    plan, code = start(values, command=typed, dry_run=dry_run)
     if not dry_run and code <= 2:  # else how to go on was said
-        where = [] if settings.results_dir == Path("results") else ["--results-dir", str(settings.results_dir)]
+        where = [] if flags["results_dir"] == Path("results") else ["--results-dir", str(flags["results_dir"])]
         click.echo(f"Next: {shlex.join(['mmvae-bench', 'report', '--suite', plan.name, *where])}")
     ctx.exit(code)
-
-
-def _values(flags: dict[str, Any]) -> dict[str, Any]:
-    """What was typed, as Python's values; None where a flag was not given."""
-    from mmvae_bench.options import split_list
-    from mmvae_bench.sweep.request import numbers_by_name, ratios, seed_numbers
-
-    lists = ("models", "datasets", "scheme", "incomplete", "metrics", "missing", "seed_list", "scales", "weights")
-    values = flags | {key: split_list(flags[key]) or None for key in lists}
-    values["missing"] = values["missing"] and ratios(values["missing"])
-    values["seeds"] = seed_numbers(flags["seeds"], values.pop("seed_list") or ())
-    values |= {key: values[key] and numbers_by_name(values[key]) for key in ("scales", "weights")}
-    if (jobs := flags["jobs"]) != "auto":
-        if not re.fullmatch(r"\d{1,9}", jobs):
-            raise BenchError(f"--jobs is a whole number or auto, not '{jobs}'.")
-        values["jobs"] = int(jobs)
-    return values

@@ -15,8 +15,8 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import Missing, canonical_json
-from mmvae_bench.store.run import StoredRun
-from mmvae_bench.store.store import NUMBERS, Store
+from mmvae_bench.store.run import NUMBERS, StoredRun
+from mmvae_bench.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, starmap
 from pathlib import Path
 from typing import Any
 
 from mmvae_bench.disk import sync
 from mmvae_bench.errors import BenchError, NewerSchema
-from mmvae_bench.store.check import SCORED, is_number, read_whole
+from mmvae_bench.store.check import read_whole
 from mmvae_bench.store.plans import read_plan, union
 from mmvae_bench.store.publish import place, restore
 from mmvae_bench.store.run import StoredRun, run_checksum
@@ -22,7 +22,7 @@ from mmvae_bench.store.work import UnderWay
 CONDITIONS = (
     "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads", "package_version",
 )  # fmt: skip
-SHOWN = 4  # conditions named in a sentence
+SCORED = ("metric", "variant", "prior", "given", "target")  # what distinguishes the scores of a run
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,20 @@ def provenance(run: StoredRun) -> dict[str, str]:
     return known
 
 
-def same(a: StoredRun, b: StoredRun) -> bool:
-    """Return whether two results agree: the same conditions, and the same rows in any order."""
-    return provenance(a) == provenance(b) and _rows(a) == _rows(b)
-
-
 def _rows(run: StoredRun) -> Counter[str]:
     """Return all rows without what is not a result: the schema, and how the model was typed."""
     return Counter(repr(sorted({**row, "schema": 0, "label": ""}.items())) for row in run.rows())
 
 
-def difference(a: StoredRun, b: StoredRun) -> Difference:
-    """Return how two results that are not the :func:`same` differ."""
+def difference(a: StoredRun, b: StoredRun) -> Difference | None:
+    """Return how two results differ; None if they have the same conditions, and the same rows in any order."""
     here, there = provenance(a), provenance(b)
     other = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
-    why = ", ".join(f"{key} ({here.get(key) or 'none'}, {there.get(key) or 'none'})" for key in other[:SHOWN])
-    if len(other) > SHOWN:
-        why += f" and {len(other) - SHOWN} more"
+    if not other and _rows(a) == _rows(b):
+        return None
+    why = ", ".join(f"{key} ({here.get(key) or 'none'}, {there.get(key) or 'none'})" for key in other)
     size, where = _largest(a, b)
-    sentence = f"{a.spec.title} ({a.folder.name}): {f'different {why}' if other else 'different rows'}; {where}"
+    sentence = f"{a}: {f'different {why}' if other else 'different rows'}; {where}"
     return Difference(bool(other), size, sentence)
 
 
@@ -94,7 +89,7 @@ def _values(run: StoredRun) -> dict[tuple[str, ...], Any]:
     return {
         tuple(str(row.get(column) or "") for column in SCORED): row["value"]
         for row in run.rows()
-        if is_number(row.get("value"))
+        if row.get("value") is not None
     }
 
 
@@ -117,29 +112,6 @@ class Copy:
     preferred: bool
 
 
-def copy_run(copy: Copy, store: Store) -> str:
-    """Copy a run into a store; return why it was not, or an empty text.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    source, under_way = copy.run.folder, UnderWay(store.root, copy.target.name)
-    with under_way.locked() as ours:
-        if not ours:
-            owner = under_way.owner() or "another process"
-            return f"'{source}' is not taken: its run is under way in '{store.root}', by {owner}. Merge again later."
-        restore(copy.target)
-        if run_checksum(copy.target) != copy.seen:
-            return f"'{copy.target}' has changed since it was compared with '{source}'. Merge again."
-        try:
-            place(copy.target, partial(_write, copy.run), keep=copy.broken)
-        except BenchError as error:
-            return str(error)
-        if copy.run.done:
-            under_way.clear()  # what is stored is not resumed
-    return ""
-
-
 def _write(run: StoredRun, temporary: Path) -> None:
     """Write the files that the run's record names, and the record itself last."""
     for name in run.record["files"]:
@@ -156,9 +128,7 @@ def _write(run: StoredRun, temporary: Path) -> None:
 class Merger:
     """Joins results folders into a store: :meth:`read` finds what is to be done, :meth:`write` does it.
 
-    Args:
-        store: Where all is joined.
-        prefer: The folder whose results win where two may both be right.
+    Where two results may both be right, those of the folder ``prefer`` win.
 
     Attributes:
         copied: number of runs that were copied.
@@ -229,7 +199,7 @@ class Merger:
             self._copies.append(Copy(winner, target, seen, broken, preferred))
         elif preferred:
             self.preferred += 1
-        elif any(same(winner, run) for run in theirs):
+        elif not all(difference(winner, run) for run in theirs):
             self.same += 1
         else:
             self.failures += 1
@@ -245,32 +215,27 @@ class Merger:
 
     def _choose(self, results: Sequence[StoredRun]) -> tuple[StoredRun | None, bool]:
         """The result to keep, the store's own before its equals; and whether it had to be preferred to others."""
-        pairs = [difference(a, b) for a, b in combinations(results, 2) if not same(a, b)]
+        pairs = list(filter(None, starmap(difference, combinations(results, 2))))
         self.differences += pairs
         if not pairs:
             return results[0], False
         wanted = next((run for run in results if self.prefer and run.root.resolve() == self.prefer.resolve()), None)
         if wanted is None or not all(pair.lawful for pair in pairs):
             return None, False
-        return next(run for run in results if same(run, wanted)), True
+        return next(run for run in results if not difference(run, wanted)), True
 
     def _read_plan(self, path: Path) -> None:
         """Decide what becomes of one plan."""
         target = self.store.root / "plans" / path.name
         try:
             theirs, time = read_plan(path), path.stat().st_mtime
-            if target in self._plans:
-                ours, before = self._plans[target]
-            elif target.exists():
-                ours, before = read_plan(target), target.stat().st_mtime
-            else:
-                ours, before = theirs, 0.0
+            if target not in self._plans and target.exists():
+                self._plans[target] = read_plan(target), target.stat().st_mtime
         except BenchError as error:
             self.left_out.append(str(error))
             return
-        joined = union(ours, theirs)
-        if joined != ours or not target.exists():
-            self._plans[target] = joined, max(before, time)
+        ours, before = self._plans.get(target, (theirs, 0.0))
+        self._plans[target] = union(ours, theirs), max(before, time)
 
     @property
     def refusal(self) -> str:
@@ -294,11 +259,10 @@ class Merger:
         self.store.check_writable()
         try:
             for copy in self._copies:
-                if why := copy_run(copy, self.store):
-                    self.left_out.append(why)
-                else:
-                    self.preferred += copy.preferred
-                    self.copied += not copy.preferred
+                try:
+                    self._copy(copy)
+                except BenchError as error:
+                    self.left_out.append(str(error))
             for path, (plan, time) in self._plans.items():
                 self.store.write_plan(path.stem, plan)
                 os.utime(path, (time, time))  # the plan that was run last stays the one that a report is about
@@ -307,3 +271,20 @@ class Merger:
                 f"Cannot write to '{self.store.root}' ({error.strerror}). What was copied is whole. "
                 "Fix the problem and merge again."
             ) from error
+
+    def _copy(self, copy: Copy) -> None:
+        """Copy a run, unless another process has it, or one of the two changed since they were compared."""
+        root, target, under_way = self.store.root, copy.target, UnderWay(self.store.root, copy.target.name)
+        with under_way.locked() as ours:
+            if not ours:
+                owner = under_way.owner() or "another process"
+                what = f"'{copy.run.folder}' is not taken: its run is under way in '{root}'"
+                raise BenchError(f"{what}, by {owner}. Merge again later.")
+            restore(target)
+            if run_checksum(target) != copy.seen:
+                raise BenchError(f"'{target}' has changed since it was compared with '{copy.run.folder}'. Merge again.")
+            place(target, partial(_write, copy.run), keep=copy.broken)
+            if copy.run.done:
+                under_way.clear()  # what is stored is not resumed
+        self.preferred += copy.preferred
+        self.copied += not copy.preferred

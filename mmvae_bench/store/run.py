@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from mmvae_bench.spec import RunSpec, RunStatus, canonical_json
 
 SCHEMA = 2  # of run.json and of each row
 RECORD = "scores.jsonl"
+NUMBERS = ("value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction")  # columns
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
 MOVE = "Move the folder elsewhere, or rerun the same command to retrain this run."
 T = TypeVar("T")
@@ -93,8 +95,12 @@ class StoredRun:
     checksum: str
 
     @classmethod
-    def read(cls, folder: Path) -> "StoredRun":
+    def read(cls, folder: Path, *, named: bool = True) -> "StoredRun":
         """Read ``run.json`` and verify it, the scores' checksum and the sizes of the other files.
+
+        Args:
+            folder: the run's folder.
+            named: False allows another name than the run's id.
 
         Raises:
             NewerSchema: If a newer mmvae-bench wrote it.
@@ -112,17 +118,21 @@ class StoredRun:
                     f"'{path}' was written by a newer mmvae-bench (schema {record['schema']}, this one reads up to "
                     f"{SCHEMA}). Upgrade mmvae-bench, or use another --results-dir."
                 )
-            if fault := run._fault():
+            if fault := run._fault(named):
                 raise BenchError(f"Cannot use the results in '{folder}': {fault}. {MOVE}")
         except (KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
             raise BenchError(f"'{path}' is not the record of a run ({error!r}). {MOVE}") from error
         run.file(RECORD)
         return run
 
-    def _fault(self) -> str:
+    @property
+    def run_id(self) -> str:
+        """Id of the run, of its spec as it is stored."""
+        return hashlib.sha256(canonical_json(self.record["spec"]).encode()).hexdigest()[:16]
+
+    def _fault(self, named: bool) -> str:
         """Return what is wrong with the record or the files that it names, or an empty text."""
-        identity = hashlib.sha256(canonical_json(self.record["spec"]).encode()).hexdigest()[:16]
-        if identity != self.folder.name:
+        if named and self.run_id != self.folder.name:
             return "its spec was edited"
         if self.record["checksum"] != _checksum(self.record):
             return "run.json was changed after it was written"
@@ -219,8 +229,11 @@ class StoredRun:
         content = self.file(RECORD)
         try:
             rows = [json.loads(line, parse_constant=refuse) for line in content.decode().split("\n") if line]
-            known = all(row["run_id"] == self.folder.name and row["schema"] <= SCHEMA for row in rows)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            known = all(row["run_id"] == self.run_id and row["schema"] <= SCHEMA for row in rows)
+            known &= all(
+                math.isfinite(row[column]) for row in rows for column in NUMBERS if row.get(column) is not None
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             known = False
         if not known:
             raise BenchError(f"'{self.folder / RECORD}' was edited and is not a record. {MOVE}")

@@ -20,7 +20,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.plans import read_plan
 from mmvae_bench.store.publish import place
-from mmvae_bench.store.run import SCHEMA, RunResult, StoredRun, run_status, steadily, write_files
+from mmvae_bench.store.run import NUMBERS, SCHEMA, RunResult, StoredRun, run_status, steadily, write_files
 
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
@@ -29,7 +29,6 @@ COLUMNS = [
     "reason", "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads",
     "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip
-NUMBERS = {"value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction"}
 
 
 class Store:
@@ -47,10 +46,7 @@ class Store:
         return self.root / "runs" / spec.dataset.name / spec.model.name / spec.run_id
 
     def check_writable(self, *, make: bool = True) -> None:
-        """Make the root and prove that it takes files, before hours of work are done.
-
-        Args:
-            make: False asks the file system's permissions and writes nothing.
+        """Make the root and prove that it takes files; with ``make=False`` ask for permissions, and write nothing.
 
         Raises:
             BenchError: If it does not.

@@ -51,12 +51,7 @@ class Owner:
 
 
 class UnderWay:
-    """The lock and the folder of one run. Only :meth:`start` makes the folder, so one that was removed stays away.
-
-    Args:
-        root: The results folder.
-        run_id: Which run.
-    """
+    """The lock and the folder of one run. Only :meth:`start` makes the folder, so one that was removed stays away."""
 
     def __init__(self, root: Path, run_id: str) -> None:
         self.folder = root / "work" / run_id

@@ -68,10 +68,10 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
     own, and contexts take turns at a GPU, while the streams of one context share it.
 
     Args:
-        calls: What to compute, functions that can be sent to another process.
-        jobs: How many at a time.
-        settings: Say where.
-        processes: Whether threads will not do, even where runs share GPUs. One job alone is no process of its own.
+        calls: functions that can be sent to another process.
+        jobs: number of calls at a time; with 1 they are computed in this process.
+        settings: backend and device.
+        processes: True if threads will not do, even where runs share GPUs.
 
     Raises:
         WorkerDied: If a process died.
@@ -86,13 +86,15 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
         how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
         _never_here(joblib.parallel.get_active_backend()[0])
     own = tuple(registry.own() for registry in REGISTRIES)
+    dask = [sys.modules["distributed"].scheduler.KilledWorker] if "distributed" in sys.modules else []
+    crashes: tuple[type[BaseException], ...] = (BrokenProcessPool, *dask)
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
             ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(_told)(own, call) for call in calls)
         yield from ended
     except CancelledError as error:
         raise BenchError("The cluster is gone. Run the same command again: it goes on.") from error
-    except _crashes() as error:
+    except crashes as error:
         raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
@@ -113,9 +115,3 @@ def _never_here(backend: Any) -> None:
     """Have joblib send tasks to dask also while that has one worker: it would compute them in this process."""
     cores = type(backend).effective_n_jobs
     backend.effective_n_jobs = lambda n_jobs: max(2, cores(backend, n_jobs))
-
-
-def _crashes() -> tuple[type[BaseException], ...]:
-    """Return what the backends that are loaded raise when a worker dies."""
-    dask = [sys.modules["distributed"].scheduler.KilledWorker] if "distributed" in sys.modules else []
-    return (BrokenProcessPool, *dask)

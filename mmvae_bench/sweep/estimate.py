@@ -1,8 +1,7 @@
 """Estimated time of a plan: from the rates of stored runs where there are any, else a guess."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,12 @@ SCORING = 10.0  # seconds per run
 Pace = tuple[float, float, float]  # rows per second, rows per epoch, seconds of scoring
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Estimated time of some runs.
+def estimate(specs: Iterable[RunSpec], store: Store) -> list[tuple[float, bool]]:
+    """Return the seconds of each run, without those of building data sets and training oracles, and if it is a guess.
 
-    Attributes:
-        seconds: seconds of training and scoring, one run after the other.
-        runs: number of runs.
-        guessed: number of runs without a stored run of the same model and data set.
+    It is a guess where no run of the same model and data set is stored.
     """
-
-    seconds: float
-    runs: int
-    guessed: int
-
-    def text(self, jobs: int = 1) -> str:
-        """Return a text: ``about 12 minutes (...)``."""
-        if not self.runs:
-            return "nothing to run"
-        source = "a guess without stored runs" if self.guessed == self.runs else "from the rates of stored runs"
-        if 0 < self.guessed < self.runs:
-            source += f", {self.guessed} of {self.runs} runs guessed"
-        beside = f"{jobs} runs at a time" if jobs > 1 else "one run after the other"
-        return f"about {duration(self.seconds / jobs)}, {beside} (rough: {source})"
-
-
-def estimate(specs: Iterable[RunSpec], store: Store) -> Estimate:
-    """Estimate the time of ``specs``, without that of building data sets and training oracles."""
-    each = estimate_each(specs, store)
-    return Estimate(sum(seconds for seconds, _ in each), len(each), sum(guessed for _, guessed in each))
-
-
-def estimate_each(specs: Iterable[RunSpec], store: Store) -> list[tuple[float, bool]]:
-    """Return (seconds, is a guess) of each run; every model's stored runs are read once."""
-    measured = cache(_measured)
+    measured = cache(_measured)  # every model's stored runs are read once
     found = []
     for spec in specs:
         folder = store.folder(spec).parent
@@ -64,14 +35,26 @@ def estimate_each(specs: Iterable[RunSpec], store: Store) -> list[tuple[float, b
     return found
 
 
+def in_words(each: Sequence[tuple[float, bool]], jobs: int = 1) -> str:
+    """Return a text about all runs: ``about 12 minutes (...)``."""
+    if not each:
+        return "nothing to run"
+    guessed = sum(guess for _, guess in each)
+    source = "a guess without stored runs" if guessed == len(each) else "from the rates of stored runs"
+    if 0 < guessed < len(each):
+        source += f", {guessed} of {len(each)} runs guessed"
+    beside = f"{jobs} runs at a time" if jobs > 1 else "one run after the other"
+    return f"about {duration(sum(seconds for seconds, _ in each) / jobs)}, {beside} (rough: {source})"
+
+
 def _guessed(spec: RunSpec, folder: Path, measured: Callable[[Path], Pace | None]) -> Pace:
     """Return a guess: from stored runs of other models on the data set, in ``folder``, if there are any."""
     cost = _cost(spec.model.name)
     for other in sorted(folder.glob("*")):
         if found := measured(other):
             return found[0] * _cost(other.name) / cost, *found[1:]
-    protocol = datasets.make(spec.dataset.name, spec.dataset.options).protocol
     nets = 1.0 if spec.nets.name in ("mlp", "linear") else CONV
+    protocol = datasets.make(spec.dataset.name, spec.dataset.options).protocol
     return RATE / (cost * nets * protocol.cost), float(protocol.rows), SCORING
 
 

@@ -1,7 +1,7 @@
 """A plan: every run of a request, with its status in the store, and why some are skipped."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -13,7 +13,7 @@ from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, TrainSpec, grid
-from mmvae_bench.store.run import StoredRun, run_checksum
+from mmvae_bench.store.run import StoredRun, run_checksum, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
 
@@ -29,29 +29,16 @@ class PlannedRun:
     """A run of a plan.
 
     Attributes:
-        dataset: Name and options of the data set, as typed.
-        label: Name and options of the model, as typed.
-        missing: What is hidden in training.
-        seed: Seed of the run.
-        status: State of the run.
-        reason: Why it is skipped, failed or broken.
-        spec: Full description; None only if the model cannot be imported (the run is then skipped).
-        checksum: Checksum of the stored result, taken before its status was read. Only that result may be replaced.
+        spec: full description; of a model that cannot be imported only its name, with version 0.
+        status: state of the run.
+        reason: text that says why it is skipped, failed or broken.
+        checksum: checksum of the stored result, taken before its status was read. Only that result may be replaced.
     """
 
-    dataset: str
-    label: str
-    missing: Missing
-    seed: int
+    spec: RunSpec
     status: RunStatus
     reason: str = ""
-    spec: RunSpec | None = None
     checksum: str = ""
-
-    @property
-    def title(self) -> str:
-        """Short text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
-        return f"{self.label} on {self.dataset}, {self.missing.text}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -68,35 +55,30 @@ class Plan:
         """Specs of all runs that are not skipped."""
         return self._with(set(RunStatus) - {RunStatus.SKIPPED})
 
-    def todo(self, overwrite: Overwrite = "failed") -> list[RunSpec]:
-        """Return the specs of the runs to train now; ``overwrite`` says which stored, failed or broken ones."""
-        return self._with(REPEATED[overwrite])
-
     @property
     def own(self) -> list[RunSpec]:
         """Specs of all runs that are neither skipped nor another shard's."""
         return self._with(set(RunStatus) - {RunStatus.SKIPPED, RunStatus.OTHER_SHARD})
 
+    def todo(self, overwrite: Overwrite = "failed") -> list[RunSpec]:
+        """Return the specs of the runs to train now; ``overwrite`` says which stored, failed or broken ones."""
+        return self._with(REPEATED[overwrite])
+
     def _with(self, statuses: Collection[RunStatus]) -> list[RunSpec]:
-        return [entry.spec for entry in self.entries if entry.spec and entry.status in statuses]
+        return [entry.spec for entry in self.entries if entry.status in statuses]
 
     def shard(self, number: int, count: int) -> "Plan":
-        """Return the same plan with only the runs of one shard left to run.
+        """Return the same plan with only the runs of shard ``number``, from 1 to ``count``, left to run.
 
         The shard of a run depends on its id alone, so machines that do not communicate run everything exactly once.
-
-        Args:
-            number: Number of the shard, from 1 to ``count``.
-            count: Number of shards.
         """
-
-        def placed(entry: PlannedRun) -> PlannedRun:
-            own = (
-                not entry.spec or entry.status == RunStatus.SKIPPED or int(entry.spec.run_id, 16) % count == number - 1
-            )
-            return entry if own else replace(entry, status=RunStatus.OTHER_SHARD, reason="")
-
-        return replace(self, entries=[placed(entry) for entry in self.entries])
+        entries = [
+            entry
+            if entry.status == RunStatus.SKIPPED or int(entry.spec.run_id, 16) % count == number - 1
+            else replace(entry, status=RunStatus.OTHER_SHARD, reason="")
+            for entry in self.entries
+        ]
+        return replace(self, entries=entries)
 
     @property
     def counts(self) -> Counter[RunStatus]:
@@ -113,14 +95,13 @@ class Plan:
         """Return what the store keeps of the plan: ids and titles of runs, and skipped runs with their reasons."""
         skipped = [
             {
-                "dataset": entry.dataset,
-                "label": entry.label,
-                "missing": entry.missing.text,
-                "seed": entry.seed,
-                "reason": entry.reason,
+                "dataset": spec.dataset.label,
+                "label": spec.model.label,
+                "missing": spec.missing.text,
+                "seed": spec.seed,
+                "reason": reason,
             }
-            for entry in self.entries
-            if entry.status == RunStatus.SKIPPED
+            for spec, reason in ((e.spec, e.reason) for e in self.entries if e.status == RunStatus.SKIPPED)
         ]
         return {
             "name": self.name,
@@ -134,10 +115,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Model:
-    """A model of the request. If it cannot be used, ``component`` is None and ``broken`` says why."""
+    """A model of the request; ``broken`` says why it cannot be used."""
 
-    label: str
-    component: Component | None = None
+    component: Component
     factory: Any = None
     broken: str = ""
 
@@ -153,7 +133,7 @@ class _Data:
         self.modalities = self.dataset.modalities
         self.names = [m.name for m in self.modalities]
         self._data_dir = data_dir
-        self._unmade: dict[str, str] = {}  # model, or "" for the nets alone -> why it cannot be made
+        self._unmade: dict[str, str] = {}  # model, or "" for the nets alone -> why it cannot be made, or empty
 
     @cached_property
     def absent(self) -> str:
@@ -194,66 +174,53 @@ class _Data:
 
     def obstacle(self, model: _Model, spec: RunSpec) -> str:
         """Return why a run is impossible, or an empty text."""
-        missing = spec.missing
-        if missing.modality and missing.modality not in self.names:
-            return f"'{self.component.label}' has no modality '{missing.modality}'; it has {', '.join(self.names)}"
-        if self.absent:
-            return self.absent
-        if "" not in self._unmade:
-            self._unmade[""] = self._try_nets(spec)
-        return self._unmade[""] or self._refusal(model, missing) or self._unmakable(model, spec)
+        named = spec.missing.modality
+        if not model.broken and named and named not in self.names:
+            return f"'{self.component.label}' has no modality '{named}'; it has {', '.join(self.names)}"
+        return (
+            model.broken
+            or self.absent
+            or self._unmakable(spec)
+            or self._refusal(model, spec.missing)
+            or self._unmakable(spec, model)
+        )
 
-    def _networks(self, spec: RunSpec) -> Any:
-        """Networks on torch's meta device, without memory for their weights."""
+    def _unmakable(self, spec: RunSpec, model: _Model | None = None) -> str:
+        """Return why the nets alone, or a model with them, cannot be made, or an empty text; each is tried once."""
+        key = model.component.label if model else ""
+        if key not in self._unmade:
+            self._unmade[key] = self._try(spec, model)
+        return self._unmade[key]
+
+    def _try(self, spec: RunSpec, model: _Model | None) -> str:
+        """Make them on torch's meta device, without memory for their weights."""
         import torch
 
-        known = [replace(m, vocabulary=m.vocabulary or SPECIALS) for m in self.modalities]
-        with torch.device("meta"):
-            return nets.registry.get(spec.nets.name)(known, spec.latent_dim, **spec.nets.options)
-
-    def _try_nets(self, spec: RunSpec) -> str:
-        """Return why the nets cannot take these modalities, or an empty text."""
-        try:
-            self._networks(spec)
-        except Unsupported as reason:
-            return f"'{self.component.label}': {reason}"
-        except BenchError:
-            raise
-        except Exception as error:  # torch's own, about impossible sizes
-            why = (str(error).splitlines() or [""])[0]
-            return f"'{self.component.label}': '{spec.nets.label}' cannot be made ({why})"
-        return ""
-
-    def _unmakable(self, model: _Model, spec: RunSpec) -> str:
-        """Return why the model cannot be made with these nets, or an empty text; tried once per model."""
-        if model.label not in self._unmade:
-            self._unmade[model.label] = self._try_model(model, spec)
-        return self._unmade[model.label]
-
-    def _try_model(self, model: _Model, spec: RunSpec) -> str:
-        import torch
-
-        networks = self._networks(spec)
+        label, known = self.component.label, [replace(m, vocabulary=m.vocabulary or SPECIALS) for m in self.modalities]
         try:
             with torch.device("meta"):
-                model.factory(networks, **spec.model.options)
+                networks = nets.registry.get(spec.nets.name)(known, spec.latent_dim, **spec.nets.options)
+                if model:
+                    model.factory(networks, **spec.model.options)
         except (Unsupported, BenchError) as reason:
-            return f"'{self.component.label}', '{model.label}': {reason}"
-        except Exception as error:  # a plug-in may raise anything
+            return f"'{label}', '{model.component.label}': {reason}" if model else f"'{label}': {reason}"
+        except Exception as error:  # torch's own, about impossible sizes, or anything of a plug-in
             if "meta" in str(error):  # it reads values, which no tensor has there: only the run itself can tell
                 return ""
-            return f"'{self.component.label}': '{model.label}' cannot be made ({in_a_line(error)})"
+            what = model.component.label if model else spec.nets.label
+            return f"'{label}': '{what}' cannot be made ({in_a_line(error)})"
         return ""
 
     def _refusal(self, model: _Model, missing: Missing) -> str:
         """Return why the model does not take these modalities with this missing pattern, or an empty text."""
+        label = model.component.label
         try:
             reason = model.factory.unsupported(self.modalities, missing)
         except Exception as error:  # a plug-in may raise anything
-            return f"'{model.label}' cannot say what it supports ({in_a_line(error)})"
+            return f"'{label}' cannot say what it supports ({in_a_line(error)})"
         if reason is None or isinstance(reason, str):
             return reason or ""
-        return f"unsupported() of '{model.label}' returned {reason!r}, and a sentence or None says whether it can be"
+        return f"unsupported() of '{label}' returned {reason!r}, and a sentence or None says whether it can be"
 
 
 def component(named: Named, factory: Callable[..., Any]) -> Component:
@@ -276,15 +243,12 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     _check_modalities(request, data)
     if (runs := len(chosen) * len(data) * len(request.holes) * len(request.seeds)) > MOST_RUNS:
         raise BenchError(f"One command plans at most {MOST_RUNS:,} runs, not {runs:,}. Split it into several commands.")
-    entries: dict[object, PlannedRun] = {}
+    entries: dict[str, PlannedRun] = {}
     for d, model in product(data, chosen):
-        for entry in _runs(request, d, model, store):
-            entries.setdefault(_identity(entry), entry)  # the same run under two labels is one run
+        for spec in grid([d.base(model.component, request)], request.holes, request.seeds):
+            if spec.run_id not in entries:  # the same run under two labels is one run
+                entries[spec.run_id] = _planned(spec, d, model, store)
     return Plan(request.name, request.title, request.command, list(entries.values()))
-
-
-def _identity(entry: PlannedRun) -> object:
-    return entry.spec.run_id if entry.spec else (entry.dataset, entry.label, entry.missing, entry.seed)
 
 
 def _choose_models(texts: Sequence[str]) -> list[_Model]:
@@ -295,17 +259,17 @@ def _choose_models(texts: Sequence[str]) -> list[_Model]:
         for each in [Named(name, named.options) for name in models.registry.names()] if everything else [named]:
             try:
                 factory = models.registry.get(each.name)
-                chosen.append(_Model(each.label, component(each, factory), factory))
+                chosen.append(_Model(component(each, factory), factory))
             except BenchError as error:
                 if not everything:
                     raise
-                chosen.append(_Model(each.label, broken=str(error)))
+                chosen.append(_Model(Component(each.name, 0, {}, each.label), broken=str(error)))
     return chosen
 
 
 def _check_modalities(request: Request, data: Sequence[_Data]) -> None:
     """Refuse a scheme, a scale or a weight whose modality is in no data set."""
-    named = {f"The scheme '{scheme}'": Missing(0.5, scheme).modality for scheme in request.schemes if scheme != "none"}
+    named = {f"The scheme '{scheme}'": Missing(0.5, scheme).modality for scheme in request.scheme if scheme != "none"}
     named |= {f"The scale of '{name}'": name for name in request.scales}
     named |= {f"The weight of '{name}'": name for name in request.weights}
     for what, name in named.items():
@@ -314,32 +278,17 @@ def _check_modalities(request: Request, data: Sequence[_Data]) -> None:
             raise BenchError(f"{what} names no modality of the data. {have}.")
 
 
-def _runs(request: Request, data: _Data, model: _Model, store: Store) -> Iterator[PlannedRun]:
-    """Yield the runs of one model on one data set."""
-    label = data.component.label
-    if model.component is None:
-        for hole in request.holes:
-            for seed in request.seeds:
-                yield PlannedRun(label, model.label, hole, seed, RunStatus.SKIPPED, model.broken)
-        return
-    for spec in grid([data.base(model.component, request)], request.holes, request.seeds):
-        checksum = run_checksum(store.folder(spec))  # first: only the result seen here may be replaced
-        status, reason = _stored(spec, store)
-        obstacle = "" if status == RunStatus.DONE else data.obstacle(model, spec)
-        if obstacle:
-            status, reason = RunStatus.SKIPPED, obstacle
-        yield PlannedRun(label, model.label, spec.missing, spec.seed, status, reason, spec, checksum)
-
-
-def _stored(spec: RunSpec, store: Store) -> tuple[RunStatus, str]:
-    """Return the status of a run in the store, and why it failed or cannot be read."""
-    found = store.status(spec)
-    if found == RunStatus.ABSENT:
-        return RunStatus.TO_RUN, ""
+def _planned(spec: RunSpec, data: _Data, model: _Model, store: Store) -> PlannedRun:
+    """Return a run with its status in the store, and why it is skipped, failed or broken."""
+    folder = store.folder(spec)
+    checksum = run_checksum(folder)  # first: only the result seen here may be replaced
     try:
-        run = StoredRun.read(store.folder(spec))
+        run = steadily(folder, StoredRun.read) if folder.exists() else None
+        status, reason = (RunStatus(run.record["status"]), run.error) if run else (RunStatus.TO_RUN, "")
     except NewerSchema as error:
-        return RunStatus.SKIPPED, str(error)
+        status, reason = RunStatus.SKIPPED, str(error)
     except BenchError as error:
-        return RunStatus.BROKEN, str(error)
-    return (RunStatus.DONE, "") if found == RunStatus.DONE else (RunStatus.FAILED, run.error)
+        status, reason = RunStatus.BROKEN, str(error)
+    if status != RunStatus.DONE and (obstacle := data.obstacle(model, spec)):
+        status, reason = RunStatus.SKIPPED, obstacle
+    return PlannedRun(spec, status, reason, checksum)

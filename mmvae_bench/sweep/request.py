@@ -25,15 +25,18 @@ class Request:
     """A grid of runs: models x data sets x missing ratios x schemes x seeds.
 
     Attributes:
-        name: Of the plan: a suite's name, or ``custom``.
-        title: One line for people; ``command``: what was typed.
-        models: Names with options as typed, or ``all``; ``datasets`` likewise, without ``all``.
-        incomplete: What is done with incomplete rows; each is a pattern of its own.
-        nets: A preset with options, as typed, in place of the data set's protocol; ``epochs``, ``batch_size``,
-            ``learning_rate`` and ``latent_dim`` likewise.
-        scales: Of p(x_m | z), modality -> scale, in place of the data set's; ``weights`` likewise.
-        limit_train: Rows used; None is all of them. ``limit_test`` likewise.
-        precision: Of the networks in training.
+        name: name of the plan: a suite's name, or ``custom``.
+        title: one line for people.
+        command: command line that was typed.
+        models: names with options as typed, or ``all``.
+        datasets: names with options as typed.
+        incomplete: treatment of incomplete rows; each is a pattern of its own.
+        nets: preset with options, as typed; None here and below leaves the data set's protocol.
+        scales: modality -> scale of p(x_m | z), in place of the data set's.
+        weights: modality -> weight of p(x_m | z), in place of the data set's.
+        limit_train: number of training rows; None is all of them.
+        limit_test: number of test rows; None is all of them.
+        precision: precision of the networks in training.
 
     Raises:
         BenchError: If a value cannot be meant.
@@ -45,7 +48,7 @@ class Request:
     models: tuple[str, ...] = ("all",)
     datasets: tuple[str, ...] = ("mnist_street",)
     missing: tuple[float, ...] = (0.0,)
-    schemes: tuple[str, ...] = ("split",)
+    scheme: tuple[str, ...] = ("split",)
     incomplete: tuple[Incomplete, ...] = ("keep",)
     seeds: tuple[int, ...] = (0,)
     nets: str | None = None
@@ -61,7 +64,7 @@ class Request:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        for key in ("models", "datasets", "missing", "schemes", "incomplete"):
+        for key in ("models", "datasets", "missing", "scheme", "incomplete"):
             if not getattr(self, key):
                 raise BenchError(f"No {key} are asked for. Name at least one.")
         if not self.seeds or min(self.seeds) < 0:
@@ -82,14 +85,14 @@ class Request:
                 raise BenchError(f"A likelihood's scale or weight is a positive number, not {value} for '{name}'.")
         if max(self.seeds) >= 2**63:
             raise BenchError(f"A seed is less than 2^63, not {max(self.seeds)}.")
-        if "mask" in self.schemes:  # belongs to a user's own arrays
+        if "mask" in self.scheme:  # belongs to a user's own arrays
             raise BenchError(f"No missing scheme 'mask'. Write one of {SCHEMES}.")
         _ = self.holes
 
     @property
     def holes(self) -> list[Missing]:
         """The missing patterns, each once: ratio 0 is the same under every scheme."""
-        patterns = product(self.missing, self.schemes, self.incomplete)
+        patterns = product(self.missing, self.scheme, self.incomplete)
         return list(dict.fromkeys(Missing(*pattern) for pattern in patterns))
 
 
@@ -99,14 +102,14 @@ class Settings:
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
-        jobs: Runs at a time, or ``auto``.
-        threads: Of each run.
+        jobs: number of runs at a time, or ``auto``.
+        threads: CPU threads per run.
         overwrite: ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all.
-        compiled: Whether steps go through ``torch.compile``.
-        checkpoint_seconds: Between two checkpoints of a run.
-        backend: What runs are sent to: joblib's ``loky`` processes here, or a ``dask`` cluster.
-        address: Of the cluster; empty starts one here.
-        metrics: Names of the metrics that are scored now; empty means all.
+        compiled: True if steps go through ``torch.compile``.
+        checkpoint_seconds: seconds between two checkpoints of a run.
+        backend: joblib's ``loky`` processes here, or a ``dask`` cluster.
+        address: address of the cluster; empty starts one here.
+        metrics: names of the metrics that are scored now; empty means all.
     """
 
     device: str = "auto"
@@ -145,18 +148,6 @@ def cache_folder(given: str | Path | None) -> Path:
     return Path(given or os.environ.get("MMVAE_BENCH_CACHE") or platformdirs.user_cache_dir("mmvae-bench"))
 
 
-def ratios(texts: Sequence[str]) -> tuple[float, ...]:
-    """Read missing ratios.
-
-    Raises:
-        BenchError: If one is not a number.
-    """
-    try:
-        return tuple(float(text) for text in texts)
-    except ValueError:
-        raise BenchError(f"Missing ratios are numbers such as 0.5, not '{', '.join(texts)}'.") from None
-
-
 def numbers_by_name(texts: Sequence[str]) -> dict[str, float]:
     """Read ``mnist=0.75`` and its like.
 
@@ -173,23 +164,19 @@ def numbers_by_name(texts: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def seed_numbers(count: int | None, listed: Sequence[str]) -> tuple[int, ...] | None:
-    """Return seeds 0..count-1, or those listed, or None where neither is given.
+def seed_numbers(count: int | None, listed: Sequence[int]) -> tuple[int, ...]:
+    """Return seeds 0..count-1, or those listed; none where neither is given.
 
     Raises:
-        BenchError: If both are given, if there are none, or if one is not a whole number.
+        BenchError: If both are given, or the number of seeds is out of bounds.
     """
-    if count is not None and listed:
+    if count is None:
+        return tuple(listed)
+    if listed:
         raise BenchError("--seeds N means the seeds 0 to N-1 and --seed-list names them. Give one of the two.")
-    if count is not None and count < 1:
-        raise BenchError(f"At least one seed is needed, not {count}. Write --seeds 1 or more.")
-    if count is not None and count > MOST_RUNS:
-        raise BenchError(f"--seeds is at most {MOST_RUNS:,}, not {count}.")
-    try:
-        numbers = tuple(int(text) for text in listed) or None
-    except ValueError:
-        raise BenchError(f"Seeds are whole numbers, not '{', '.join(listed)}'.") from None
-    return numbers if count is None else tuple(range(count))
+    if not 1 <= count <= MOST_RUNS:
+        raise BenchError(f"The number of seeds is from 1 to {MOST_RUNS:,}, not {count}.")
+    return tuple(range(count))
 
 
 def shard_numbers(text: str) -> tuple[int, int]:

@@ -6,9 +6,11 @@ goes on to the next and comes back.
 
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
+
+import click
 
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError, described
@@ -19,7 +21,7 @@ from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 from mmvae_bench.sweep.backends import WorkerDied, cluster, results
 from mmvae_bench.sweep.environment import cores
-from mmvae_bench.sweep.estimate import estimate_each
+from mmvae_bench.sweep.estimate import estimate
 from mmvae_bench.sweep.plan import Plan
 from mmvae_bench.sweep.progress import Board
 from mmvae_bench.sweep.request import Settings
@@ -31,13 +33,7 @@ LOOK = 1.0  # seconds between two looks at runs that other processes have
 
 
 class Sweep:
-    """The tasks of a command, until each is stored by us or by others.
-
-    Args:
-        tasks: What to do.
-        jobs: Runs at a time.
-        store: Where results go.
-        settings: How.
+    """The tasks of a command, ``jobs`` at a time, until each is stored by us or by others.
 
     Attributes:
         stored: number of runs that are done.
@@ -59,7 +55,7 @@ class Sweep:
         """Do what is left, and wait for what others do, until nothing is left or we are asked to stop."""
         if not self._left:
             return
-        each = estimate_each((task.spec for task in self._left.values()), self.store)
+        each = estimate((task.spec for task in self._left.values()), self.store)
         weights = {
             name: seconds if task.train else 1.0
             for (name, task), (seconds, _) in zip(self._left.items(), each, strict=True)
@@ -96,7 +92,8 @@ class Sweep:
 
     def _round(self, tasks: list[Task], board: Board) -> None:
         """Send tasks to workers and take what comes back."""
-        calls = (partial(work, task, self.settings, self._command) for task in self._unless_stopped(tasks))
+        going = takewhile(lambda _: self._goes_on, tasks)
+        calls = (partial(work, task, self.settings, self._command) for task in going)
         outcomes = 0
         try:
             suspect = any(task.spec.run_id in self._suspects for task in tasks)
@@ -105,7 +102,8 @@ class Sweep:
                 outcomes += 1
                 self._take(outcome, board)
         except WorkerDied as death:
-            ours = [name for name in self._left if self._is_ours(name)]
+            owners = {name: UnderWay(self.store.root, name).owner() for name in self._left}
+            ours = [name for name, owner in owners.items() if owner and owner.command == self._command.nonce]
             self._suspects.update(ours)
             self._in_vain = 0 if ours or outcomes else self._in_vain + 1
             if self._in_vain == VAIN:
@@ -114,12 +112,6 @@ class Sweep:
                     "installation broken? Then run the same command again."
                 ) from death
             board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
-
-    def _unless_stopped(self, tasks: list[Task]) -> Iterator[Task]:
-        for task in tasks:
-            if not self._goes_on:
-                return
-            yield task
 
     def _take(self, outcome: Outcome, board: Board) -> None:
         if outcome.how == RunStatus.UNWRITABLE:
@@ -133,10 +125,6 @@ class Sweep:
         self.stored += outcome.how == RunStatus.DONE
         self.failed += outcome.how == RunStatus.FAILED
         board.finish(outcome.run_id, outcome.sentence)
-
-    def _is_ours(self, name: str) -> bool:
-        owner = UnderWay(self.store.root, name).owner()
-        return owner is not None and owner.command == self._command.nonce
 
     def _wait(self, board: Board) -> None:
         """Wait until another process lets go of a run; what it published is seen when we lock the run."""
@@ -173,7 +161,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     store.write_plan(plan.name, plan.record())
     if settings.overwrite != "always":  # there what is stored says nothing of what is under way
         _tidy(plan, store)
-    seen = {entry.spec.run_id: entry.checksum for entry in plan.entries if entry.spec}
+    seen = {entry.spec.run_id: entry.checksum for entry in plan.entries}
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
@@ -187,8 +175,11 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     if sweep.unwritable:
         raise OSError(None, sweep.unwritable)
     if sweep.code:
-        _say(f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.")
-        _say(f"To go on from the last checkpoints: {plan.command or 'run the same command again'}")
+        click.echo(
+            f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.\n"
+            f"To go on from the last checkpoints: {plan.command or 'run the same command again'}",
+            err=True,
+        )
         return sweep.code
     store.collate()
     if corrupt:
@@ -199,7 +190,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
 def _tidy(plan: Plan, store: Store) -> None:
     """Remove the work on stored runs, left by processes that died after they had published them."""
     left = {path.stem for path in (store.root / "work").glob("*")}
-    for spec in [entry.spec for entry in plan.entries if entry.spec and entry.status == RunStatus.DONE]:
+    for spec in [entry.spec for entry in plan.entries if entry.status == RunStatus.DONE]:
         if spec.run_id in left:
             under_way = UnderWay(store.root, spec.run_id)
             with under_way.locked() as ours:
@@ -216,7 +207,9 @@ def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[
     for spec in specs:
         groups.setdefault(f"{spec.dataset.name} {sorted(spec.dataset.options.items())}", []).append(spec)
     names = ", ".join(own[0].dataset.name for own in groups.values())
-    _say(f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)")
+    click.echo(
+        f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)", err=True
+    )
     calls = (partial(_prepared, group, own[0], settings) for group, own in groups.items())
     sentences: dict[str, str] = {}
     try:
@@ -226,7 +219,7 @@ def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[
     good: list[RunSpec] = []
     for group, own in groups.items():
         if sentences[group]:
-            _say(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}")
+            click.echo(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}", err=True)
         else:
             good += own
     return good, any(sentences.values())
@@ -255,13 +248,5 @@ def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
 
 
 def count_jobs(settings: Settings) -> int:
-    """How many runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
-    if settings.jobs != "auto":
-        return settings.jobs
-    return max(1, cores() // settings.threads)
-
-
-def _say(sentence: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
+    """Return the number of runs at a time: ``auto`` is one for each core. On GPUs their memory may let in fewer."""
+    return max(1, cores() // settings.threads) if settings.jobs == "auto" else settings.jobs

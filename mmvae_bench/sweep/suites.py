@@ -81,15 +81,10 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     plain = {key: _plain(value) for key, value in values.items()}
     for key, value in plain.items():
         _check(key, value)
-    count, listed = plain.pop("seeds", None), [str(seed) for seed in _tuple(plain.pop("seed_list", []))]
-    seeds = seed_numbers(count, listed)
-    several = plain.keys() & {"models", "datasets", "scheme", "missing", "incomplete"}
-    fields = plain | {key: _tuple(plain[key]) for key in several} | ({"seeds": seeds} if seeds else {})
-    if "scheme" in fields:
-        fields["schemes"] = fields.pop("scheme")
-    if "missing" in fields:
-        fields["missing"] = tuple(map(float, fields["missing"]))
-    return fields
+    if seeds := seed_numbers(plain.pop("seeds", None), plain.pop("seed_list", [])):
+        plain["seeds"] = seeds
+    several = [key for key in plain if key != "seeds" and KINDS[key][0] in (TEXTS, NUMBERS)]
+    return plain | {key: tuple(v) if isinstance(v := plain[key], list) else (v,) for key in several}
 
 
 def _plain(value: Any) -> Any:
@@ -133,7 +128,3 @@ def _check(key: str, value: object) -> None:
         fits = "list" in kind if isinstance(value, list) else not kind.startswith("a list")
     if not fits or any(type(item) not in types for item in items):
         raise BenchError(f"'{key}' is {kind}, not {value!r}.")
-
-
-def _tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list) else (value,)

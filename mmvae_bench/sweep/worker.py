@@ -103,26 +103,25 @@ def _locked(task: Task, settings: Settings, command: Command, store: Store, unde
         under_way.say(f"stopped: {why}")
         return Outcome(spec.run_id, RunStatus.STOPPED, f"{spec.title}: stopped: {why}")
     except Exception as error:
-        under_way.say(traceback.format_exc())
-        if not task.train:
-            under_way.clear()
-            if isinstance(error, DataError):
-                sentence = f"{spec.title}: stored; new metrics would need its data: {error}"
-                return Outcome(spec.run_id, RunStatus.DONE, sentence)
-            return _not_scored(spec, error)
-        result = _failure(spec, error)
-    return _published(result, task, store, under_way)
+        return _failed(error, task, store, under_way)
+    try:
+        return _published(result, task, store, under_way)
+    except (TypeError, ValueError) as error:  # a plug-in's value that is not JSON or not an array
+        return _failed(error, task, store, under_way)
 
 
-def _not_scored(spec: RunSpec, error: Exception) -> Outcome:
-    """Tell that a stored run could not be scored by further metrics."""
-    return Outcome(spec.run_id, RunStatus.FAILED, f"{spec.title}: new metrics failed: {error}; its scores are kept")
-
-
-def _failure(spec: RunSpec, error: Exception) -> RunResult:
+def _failed(error: Exception, task: Task, store: Store, under_way: UnderWay) -> Outcome:
+    """Record why a run failed; of a stored run only tell why new metrics did."""
     from mmvae_bench.sweep import records
 
-    return records.failed(spec, error)
+    spec = task.spec
+    under_way.say(traceback.format_exc())
+    if task.train:
+        return _published(records.failed(spec, error), task, store, under_way)
+    under_way.clear()
+    if isinstance(error, DataError):
+        return Outcome(spec.run_id, RunStatus.DONE, f"{spec.title}: stored; new metrics would need its data: {error}")
+    return Outcome(spec.run_id, RunStatus.FAILED, f"{spec.title}: new metrics failed: {error}; its scores are kept")
 
 
 def _published(result: RunResult, task: Task, store: Store, under_way: UnderWay) -> Outcome:
@@ -130,14 +129,7 @@ def _published(result: RunResult, task: Task, store: Store, under_way: UnderWay)
     spec, result = task.spec, replace(result, log=result.log + under_way.log())
     if not under_way.folder.exists():  # a results folder that is gone must not come back with one run in it
         raise FileNotFoundError(errno.ENOENT, "the folder is gone", str(store.root))
-    try:
-        store.publish(result)
-    except (TypeError, ValueError) as error:  # a plug-in's value that is not JSON or not an array
-        under_way.say(traceback.format_exc())
-        if not task.train:
-            under_way.clear()
-            return _not_scored(spec, error)
-        return _published(_failure(spec, error), task, store, under_way)
+    store.publish(result)
     under_way.clear()
     if result.error:
         where = f"; traceback in '{store.folder(spec) / 'log.txt'}'"
@@ -193,10 +185,10 @@ class Halt:
     """Asked at each step whether a run must stop; looks at the disk at most every :data:`EVERY` seconds.
 
     Args:
-        folder: The folder of the run's work.
-        request: The file whose presence asks all runs of a command to stop.
-        command: The process of that command. If it is our parent and dies, the run stops.
-        now: The clock, in seconds.
+        folder: folder of the run's work.
+        request: file whose presence asks all runs of a command to stop.
+        command: number of the command's process. If it is our parent and dies, the run stops.
+        now: clock, in seconds.
     """
 
     def __init__(self, folder: Path, request: Path, command: int, now: Callable[[], float] = time.monotonic) -> None:

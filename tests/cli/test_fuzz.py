@@ -45,12 +45,6 @@ def empty_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def sentence(error: BenchError) -> str:
-    text = str(error)
-    assert text and "Traceback" not in text
-    return text
-
-
 # --- the command line ------------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_characters="\0"), max_size=12)
@@ -89,20 +83,8 @@ LONG = st.builds(lambda text, n: text * n, st.text(st.characters(exclude_charact
                  st.sampled_from([300, 5000]))  # fmt: skip
 JUNK = st.one_of(NAMES, NUMBER, TEXT, LONG)
 LIKELY = {flag: named(registry) for flag, registry in REGISTRIES.items()}
-LIKELY |= dict.fromkeys(
-    (
-        "--epochs",
-        "--batch-size",
-        "--latent-dim",
-        "--limit-train",
-        "--limit-test",
-        "--seeds",
-        "--seed-list",
-        "--jobs",
-        "--threads",
-    ),
-    WHOLE,
-)
+COUNTS = "epochs batch-size latent-dim limit-train limit-test seeds seed-list jobs threads"
+LIKELY |= {f"--{name}": WHOLE for name in COUNTS.split()}
 LIKELY |= {
     "--missing": st.floats(0, 1).map(str),
     "--checkpoint-seconds": NUMBER,
@@ -239,12 +221,10 @@ SUITES = st.one_of(
 def test_any_file_is_a_suite_or_a_sentence(content):
     with empty_folder() as folder:
         Path("own.toml").write_bytes(content)
-        try:
+        with contextlib.suppress(BenchError):
             request = load_suite("own.toml")
             assert request.name == "own"
             make_plan(request, Store(folder / "results"), folder)
-        except BenchError as error:
-            sentence(error)
 
 
 # --- stored runs -----------------------------------------------------------------------------------------------------
@@ -270,19 +250,20 @@ def contents(store: Store) -> dict[str, Any]:
     """All that can be read of the first run, each reader by itself: what it gives, or that it says no."""
     folder, found = store.folder(stored.spec(0)), {}
 
-    def reads(name: str, read: Callable[[], Any]) -> None:
-        with contextlib.suppress(BenchError):
-            found[name] = read()
-
     def arrays(name: str) -> Any:
         return {key: (a.dtype.str, a.tolist()) for key, a in StoredRun.read(folder).arrays(name).items()}
 
-    reads("record", lambda: canonical_json(StoredRun.read(folder).record))
-    reads("scores", lambda: store.scores([folder.name]).to_csv())
-    reads("history", lambda: StoredRun.read(folder).history())
-    reads("log", lambda: StoredRun.read(folder).file("log.txt"))
-    reads("weights", lambda: arrays("model.safetensors"))
-    reads("artifacts", lambda: arrays("artifacts.npz"))
+    readers: dict[str, Callable[[], Any]] = {
+        "record": lambda: canonical_json(StoredRun.read(folder).record),
+        "scores": lambda: store.scores([folder.name]).to_csv(),
+        "history": lambda: StoredRun.read(folder).history(),
+        "log": lambda: StoredRun.read(folder).log,
+        "weights": lambda: arrays("model.safetensors"),
+        "artifacts": lambda: arrays("artifacts.npz"),
+    }
+    for name, read in readers.items():
+        with contextlib.suppress(BenchError):
+            found[name] = read()
     return found
 
 
@@ -296,24 +277,17 @@ def copied() -> Iterator[tuple[Store, Path]]:
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes, other: bytes) -> bytes:
-    """Cut off, with bits flipped, with something appended, inserted or left out, another's, or empty."""
-    kind = draw(st.sampled_from(["cut", "flip", "flip", "append", "insert", "leave out", "zeros", "other", "empty"]))
+    """Cut off, with bits flipped, with a part inserted, replaced or left out, another's, or empty."""
+    kind = draw(st.sampled_from(["cut", "flip", "flip", "splice", "zeros", "other"]))
     at = draw(st.integers(0, max(0, len(content) - 1)))
-    some = draw(st.binary(min_size=1, max_size=20))
     if kind == "flip":
         changed = bytearray(content)
         for bit in draw(st.lists(st.integers(0, 8 * len(content) - 1), min_size=1, max_size=4, unique=True)):
             changed[bit // 8] ^= 1 << bit % 8
         return bytes(changed)
-    return {
-        "cut": content[:at],
-        "append": content + some,
-        "insert": content[:at] + some + content[at:],
-        "leave out": content[:at] + content[at + len(some) :],
-        "zeros": content[:at] + bytes(len(content) - at),
-        "other": other,
-        "empty": b"",
-    }[kind]
+    if kind == "splice":
+        return content[:at] + draw(st.binary(max_size=20)) + content[at + draw(st.integers(0, 20)) :]
+    return {"cut": content[:at], "zeros": content[:at] + bytes(len(content) - at), "other": other}[kind]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -331,14 +305,6 @@ def test_a_damaged_file_of_a_run_reads_as_it_was_or_not_at_all(name, data):
         # A bit of the schema's own number may flip: such a record is a newer version's, as far as anyone can tell,
         # and is neither read nor replaced.
         assert store.status(stored.spec(0)) in ("done", "broken", "newer")
-
-
-def test_a_schema_number_that_flipped_is_neither_read_nor_replaced():
-    with copied() as (store, folder):
-        record = folder / "run.json"
-        record.write_bytes(record.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
-        assert store.status(stored.spec(0)) == "newer"
-        assert not contents(store)
 
 
 JSON = st.recursive(
@@ -395,20 +361,13 @@ def test_an_edited_record_of_a_run_is_the_same_or_refused(data):
         changed = data.draw(mutated(record))
         (folder / "run.json").write_text(json.dumps(changed))
         found = contents(store)
-        same = isinstance(changed, dict) and _same(changed, record)
+        same = json.dumps(changed, sort_keys=True) == json.dumps(record, sort_keys=True)
         assert found == (whole if same else {})
         assert store.status(stored.spec(0)) == ("done" if same else "broken") or changed.get("schema", 0) > 2
         if data.draw(st.integers(0, 19)) == 0:
             answers(
                 store, "report", "status", "check-results", "run --dry-run --models mvae --datasets linear_gaussian"
             )
-
-
-def _same(a: Any, b: Any) -> bool:
-    try:
-        return canonical_json(a) == canonical_json(b)
-    except ValueError:
-        return False
 
 
 @given(st.data())
@@ -433,11 +392,8 @@ def test_an_edited_or_damaged_plan_is_read_or_refused_in_a_sentence(data):
         content = path.read_bytes()
         text = st.builds(lambda plan: json.dumps(plan).encode(), mutated(json.loads(content)))
         path.write_bytes(data.draw(text | damaged(content, b"[]")))
-        try:
+        with contextlib.suppress(BenchError):
             plan = store.read_plan()
-        except BenchError as error:
-            sentence(error)
-        else:
             assert all(isinstance(run_id, str) for run_id in plan["run_ids"])
         answers(store, "status", "check-results")
         if data.draw(st.integers(0, 29)) == 0:

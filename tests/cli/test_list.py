@@ -10,7 +10,6 @@ from mmvae_bench import models, nets
 from mmvae_bench.cli.app import main
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.options import Weight
-from tests.cli.test_app import python
 
 
 def lines(*args: str) -> list[str]:
@@ -73,9 +72,3 @@ def test_scores_and_suites_have_no_options():
     result = CliRunner().invoke(main, ["list", "suites", "--options"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "Leave out --options" in result.stderr
-
-
-@pytest.mark.parametrize("what", ["models", "datasets", "nets"])
-def test_listing_imports_no_torch(what):
-    code = f"import sys; from mmvae_bench.cli import main; main(['list', {what!r}], standalone_mode=False);"
-    assert python(f"{code} sys.exit('torch' in sys.modules)").returncode == 0

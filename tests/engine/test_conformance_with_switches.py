@@ -12,11 +12,18 @@ from mmvae_bench.engine.mode import _cannot_compile, narrowed
 from mmvae_bench.engine.step import FixedIndices, _compiled
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.testing import check_model
+from mmvae_bench.testing import model_checks
 from mmvae_bench.types import Loss, MultimodalBatch
 from tests.helpers import NAMES
 
 CPU = torch.device("cpu")
+RULES = {"loss", "hidden values", "empty rows", "mean over rows"}  # all that a switch could break
+
+
+def check(factory: Callable[[Networks], MultimodalVAE], kind: str, m: int) -> None:
+    rules = {rule.name: rule for rule in model_checks(factory, kinds=(kind,), m=(m,))}
+    for name in RULES:
+        rules[name].run()
 
 
 def with_loss(name: str, change: Callable[[MultimodalVAE], Callable[[MultimodalBatch], Loss]]):
@@ -39,7 +46,7 @@ def test_bf16(name):
             stack.enter_context(narrowed(networks, "bf16", CPU))
             return models.registry.get(name)(networks)
 
-        check_model(factory, kinds=("mixed",), m=(3,))
+        check(factory, "mixed", 3)
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -57,7 +64,7 @@ def test_indices_found_beforehand(name, every):
 
         return loss
 
-    check_model(with_loss(name, change), kinds=("mixed",), m=(3,))
+    check(with_loss(name, change), "mixed", 3)
 
 
 @pytest.mark.slow
@@ -70,7 +77,7 @@ def test_compiled(name):
         fused = _compiled(model.loss)
         return lambda batch: fused(replace(batch, indices_where=nothing_left_out))
 
-    check_model(with_loss(name, change), kinds=("pixels",), m=(2,))
+    check(with_loss(name, change), "pixels", 2)
 
 
 def nothing_left_out(_where: torch.Tensor) -> None:

@@ -8,10 +8,9 @@ from click.testing import CliRunner, Result
 
 from mmvae_bench.cli.app import main
 from mmvae_bench.store import run as run_folder
-from mmvae_bench.store.check import WAY_OUT
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
-from tests.stored import damage, fail, plan, publish, row, rows, snapshot, spec
+from tests.stored import damage, fail, plan, publish, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
 
@@ -76,7 +75,7 @@ def test_a_file_that_is_missing_cut_or_changed_is_named(store, name):
     assert f"Cannot use the results in '{folder}': {name} is cut off or missing. Move" in fault()
 
 
-def test_each_changed_file_has_a_line(store):
+def test_each_changed_file_has_a_line_and_the_table_is_not_compared(store):
     damage(store.folder(RUN), "model.safetensors")
     damage(store.folder(RUN), "history.csv")
     damage(store.folder(OTHER), "artifacts.npz")
@@ -120,33 +119,8 @@ def test_what_cannot_be_read_is_a_fault_though_its_checksum_fits(store, name):
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("fields", "sentence"),
-    [
-        ({"dataset": "cub"}, "column `dataset` is 'cub', its run has 'pairs'"),
-        ({"model": "mopoe"}, "column `model` is 'mopoe', its run has 'mvae'"),
-        ({"seed": 5}, "column `seed` is 5, its run has 0"),
-        ({"label": "mopoe"}, "label 'mopoe' is not one of mvae"),
-        ({"label": "mvae[alpha=1]"}, "label 'mvae[alpha=1]' is not one of mvae"),
-        ({"label": None}, "label None is not one of mvae"),
-        ({"colour": "red"}, "unknown columns: 'colour'"),
-        ({"value": "high"}, "column `value` is not a finite number: 'high'"),
-        ({"value": True}, "column `value` is not a finite number: True"),
-        ({"se": "low"}, "column `se` is not a finite number: 'low'"),
-        ({"status": "odd"}, "unknown status 'odd'"),
-        ({"status": "skipped"}, "status is 'skipped', but the row has a value"),
-        ({"value": None}, "status is 'ok', but the row has no value"),
-    ],
-)
-def test_a_row_that_does_not_fit_is_named(store, fields, sentence):
-    folder = store.folder(RUN)
-    shutil.rmtree(folder)
-    publish(store, RUN, [row(RUN, "other"), row(RUN, **fields)])
-    assert fault() == f"'{folder}/scores.jsonl', row 2: {sentence}. {WAY_OUT}"
-
-
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_a_number_that_is_none_is_a_fault(store, number):
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"high"', "[]", "1" + "0" * 400])
+def test_a_value_that_is_not_a_finite_number_is_a_fault(store, number):
     folder = store.folder(RUN)
     path = folder / "scores.jsonl"
     path.write_text(path.read_text().replace('"value":0.5', f'"value":{number}'))
@@ -159,13 +133,6 @@ def test_rows_of_another_run_are_a_fault(store):
     shutil.copy(store.folder(OTHER) / "scores.jsonl", folder / "scores.jsonl")
     reseal(folder)
     assert fault().startswith(f"'{folder}/scores.jsonl' was edited and is not a record. Move")
-
-
-def test_the_same_score_twice_is_a_fault_and_rows_of_one_fault_share_a_line(store):
-    folder = store.folder(RUN)
-    shutil.rmtree(folder)
-    publish(store, RUN, [*rows(RUN), row(RUN, prior="model"), row(RUN, value=0.75), row(RUN, value=0.25)])
-    assert fault().startswith(f"'{folder}/scores.jsonl', row 5 and 1 more: the same metric, variant, prior, given and")
 
 
 # --- what is left over ------------------------------------------------------------------------------------------------
@@ -220,12 +187,6 @@ def test_a_table_that_does_not_agree_with_the_runs_is_a_fault(store):
     path.write_text(text)
     publish(store, spec(2))
     assert "does not agree" in fault()
-
-
-def test_a_table_of_an_older_version_may_have_fewer_columns(store):
-    frame = store.scores().drop(columns=["engine", "precision"])
-    frame.to_csv(store.root / "scores.csv", index=False)
-    assert check().exit_code == 0
 
 
 def test_no_table_is_no_fault(store):

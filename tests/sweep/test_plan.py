@@ -11,7 +11,7 @@ from mmvae_bench.models.mmvae import MMVAE
 from mmvae_bench.spec import Missing
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
-from mmvae_bench.sweep.estimate import estimate
+from mmvae_bench.sweep.estimate import estimate, in_words
 from mmvae_bench.sweep.plan import Plan, Request, make_plan
 from mmvae_bench.types import Modality
 
@@ -65,7 +65,7 @@ def plan_of(store: Store, **asked) -> Plan:
 def test_specs_are_resolved_from_the_protocol(store):
     (entry,) = plan_of(store, models=("mvae[k=3]",)).entries
     spec = entry.spec
-    assert (entry.status, entry.dataset, entry.label, entry.seed) == ("to run", "pairs", "mvae[k=3]", 0)
+    assert (entry.status, spec.title) == ("to run", "mvae[k=3] on pairs, complete, seed 0")
     assert spec.dataset.options == {"size": 4}
     assert spec.model.options["k"] == 3
     assert spec.model.options["beta"] == 1.0
@@ -82,11 +82,11 @@ def test_a_request_changes_the_protocol(store):
 
 
 def test_the_grid_has_each_run_once_and_ratio_0_once(store):
-    asked = {"missing": (0.0, 0.5), "schemes": ("split", "only:left"), "seeds": (0, 1), "models": ("mvae", "mvae[k=1]")}
+    asked = {"missing": (0.0, 0.5), "scheme": ("split", "only:left"), "seeds": (0, 1), "models": ("mvae", "mvae[k=1]")}
     plan = plan_of(store, **asked)
     assert len(plan.entries) == 3 * 2  # mvae[k=1] is mvae: its default
-    assert [e.missing.text for e in plan.entries[::2]] == ["complete", "split 0.5", "only:left 0.5"]
-    assert plan.entries[0].title == "mvae on pairs, complete, seed 0"
+    assert [e.spec.missing.text for e in plan.entries[::2]] == ["complete", "split 0.5", "only:left 0.5"]
+    assert plan.entries[0].spec.title == "mvae on pairs, complete, seed 0"
 
 
 def test_rate_optimiser_scales_and_weights_take_the_protocols_place(store):
@@ -98,7 +98,7 @@ def test_rate_optimiser_scales_and_weights_take_the_protocols_place(store):
 
 
 def test_all_is_every_registered_model_and_takes_options(store):
-    assert [e.label for e in plan_of(store, models=("all",)).entries] == models.registry.names()
+    assert [e.spec.model.label for e in plan_of(store, models=("all",)).entries] == models.registry.names()
     assert {e.spec.model.options["beta"] for e in plan_of(store, models=("all[beta=2]",)).entries} == {2.0}
 
 
@@ -110,9 +110,9 @@ def test_all_is_every_registered_model_and_takes_options(store):
         ({"datasets": ("pairs[side=1]",)}, "'pairs' has no option 'side'. Its options are size"),
         ({"models": ("mvae[k=x]",)}, "takes a whole number"),
         ({"missing": (1.0,)}, "lie in"),
-        ({"schemes": ("half",)}, "No missing scheme"),
-        ({"schemes": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data. pairs has left, right"),
-        ({"schemes": ("independent:keep=top",)}, "names no modality"),
+        ({"scheme": ("half",)}, "No missing scheme"),
+        ({"scheme": ("only:svhn",), "missing": (0.5,)}, "names no modality of the data. pairs has left, right"),
+        ({"scheme": ("independent:keep=top",)}, "names no modality"),
         ({"scales": {"top": 0.5}}, "The scale of 'top' names no modality of the data. pairs has left, right"),
         ({"weights": {"top": 2.0}}, "The weight of 'top' names no modality"),
         ({"optimiser": "sgd"}, "No optimiser 'sgd'. Write one of adam, amsgrad"),
@@ -146,16 +146,16 @@ def test_absent_data_does_not_stop_the_others(store):
 
 
 def test_a_scheme_of_some_data_sets_skips_the_others(store):
-    plan = plan_of(store, datasets=("absent", "pairs"), schemes=("only:svhn",), missing=(0.0, 0.5))
-    reasons = [e.reason for e in plan.entries if e.dataset == "pairs"]
+    plan = plan_of(store, datasets=("absent", "pairs"), scheme=("only:svhn",), missing=(0.0, 0.5))
+    reasons = [e.reason for e in plan.entries if e.spec.dataset.label == "pairs"]
     assert reasons == ["", "'pairs' has no modality 'svhn'; it has left, right"]
 
 
 def test_a_broken_plugin_is_skipped_by_all_and_an_error_by_name(store, monkeypatch):
     monkeypatch.setitem(models.registry._plugins, "bad", EntryPoint("bad", "no_such_module:X", "mmvae_bench.models"))
     plan = plan_of(store, models=("all",), missing=(0.0, 0.5), seeds=(0, 1))
-    bad = [e for e in plan.entries if e.label == "bad"]
-    assert [(e.status, e.spec) for e in bad] == [("skipped", None)] * 4
+    bad = [e for e in plan.entries if e.spec.model.label == "bad"]
+    assert [e.status for e in bad] == ["skipped"] * 4
     assert "cannot be imported from no_such_module:X" in bad[0].reason
     assert len(plan.record()["skipped"]) == 4 + 2  # and picky's
     with pytest.raises(BenchError, match="cannot be imported"):
@@ -184,7 +184,7 @@ def test_a_model_whose_unsupported_is_wrong_is_skipped_alone(store, monkeypatch,
 def test_a_plugin_that_is_no_class_is_skipped_by_all_and_an_error_by_name(store, monkeypatch, thing):
     monkeypatch.setitem(models.registry._loaded, "odd", thing)
     entries = plan_of(store, models=("all",)).entries
-    assert {entry.reason.partition(":")[0] for entry in entries if entry.label == "odd"} == {
+    assert {entry.reason.partition(":")[0] for entry in entries if entry.spec.model.label == "odd"} == {
         "the options of 'odd' cannot be read"
     }
     with pytest.raises(BenchError, match="the options of 'odd' cannot be read"):
@@ -255,34 +255,33 @@ def test_stored_results_do_not_need_the_data(store, monkeypatch):
     assert plan_of(store).entries[0].status == "done"
 
 
+PACE = {"rate": 100.0, "steps": 250, "seconds": {"evaluate": 3.0}}  # 250 steps of 16 in 10 epochs: 400 rows
+
+
 def test_the_estimate_is_a_guess_until_a_run_is_stored(store):
     plan = plan_of(store, epochs=10, seeds=(0, 1))
     guess = estimate(plan.todo(), store)
-    assert (guess.runs, guess.guessed) == (2, 2)
-    assert "a guess without stored runs" in guess.text()
-    record = {"rate": 100.0, "steps": 250, "seconds": {"evaluate": 3.0}}  # 250 steps of 16 in 10 epochs: 400 rows
-    publish(store, plan, 0, info=record)
+    assert [guessed for _, guessed in guess] == [True, True]
+    assert "a guess without stored runs" in in_words(guess)
+    publish(store, plan, 0, info=PACE)
     left = estimate(plan_of(store, epochs=10, seeds=(0, 1)).todo(), store)
-    assert (left.runs, left.guessed) == (1, 0)
-    assert left.seconds == pytest.approx(10 * 400 / 100 + 3)
-    assert left.text().startswith("about 43 s, one run after the other (rough: from")
-    assert "2 runs at a time" in left.text(2)
-    assert estimate([], store).text() == "nothing to run"
+    assert left == [(pytest.approx(10 * 400 / 100 + 3), False)]
+    assert in_words(left).startswith("about 43 s, one run after the other (rough: from")
+    assert "2 runs at a time" in in_words(left, 2)
+    assert in_words([]) == "nothing to run"
 
 
 def test_the_guess_follows_other_models_of_the_data_set(store):
-    record = {"rate": 100.0, "steps": 250, "seconds": {"evaluate": 3.0}}  # 250 steps of 16 in 10 epochs: 400 rows
-    publish(store, plan_of(store, epochs=10), 0, info=record)
+    publish(store, plan_of(store, epochs=10), 0, info=PACE)
     other = estimate(plan_of(store, epochs=10, models=("mmvae",)).specs, store)
-    assert (other.runs, other.guessed) == (1, 1)
-    assert other.seconds == pytest.approx(10 * 400 / 100 * MMVAE.cost + 3)
+    assert other == [(pytest.approx(10 * 400 / 100 * MMVAE.cost + 3), True)]
 
 
 def test_limits_shorten_the_estimate_and_broken_records_do_not_break_it(store):
     plan = plan_of(store, limit_train=100)
     publish(store, plan, 0, info={"rate": "fast"})
-    assert estimate(plan.specs, store).guessed == 1
-    assert estimate(plan.specs, store).seconds < estimate(plan_of(store).specs, store).seconds
+    ((limited, guessed),) = estimate(plan.specs, store)
+    assert guessed and limited < estimate(plan_of(store).specs, store)[0][0]
 
 
 def test_nets_are_chosen_for_all_and_what_they_cannot_take_is_skipped(store):

@@ -64,6 +64,7 @@ def run(settings: Settings, **request) -> tuple[int, Store]:
 
 
 def test_a_grid_becomes_tidy_rows(settings):
+    settings = replace(settings, metrics=())
     code, store = run(settings, missing=(0.0, 0.5), seeds=(0, 1))
     frame = store.scores()
     assert code == 0 and frame.run_id.nunique() == 8 and frame.config_id.nunique() == 4
@@ -87,6 +88,7 @@ def test_what_is_stored_is_not_run_again_and_an_interrupted_sweep_goes_on(settin
 
 
 def test_the_same_command_gives_the_same_numbers_and_jobs_change_none(settings, tmp_path):
+    settings = replace(settings, metrics=())
     frames = []
     for name, jobs in (("a", 1), ("b", 2)):
         other = replace(settings, results_dir=tmp_path / name, jobs=jobs)
@@ -150,6 +152,7 @@ def test_a_folder_cut_off_in_the_middle_is_kept_aside_and_run_again(settings):
 
 
 def test_a_metric_registered_later_scores_stored_runs_without_training(settings, monkeypatch):
+    settings = replace(settings, metrics=())
     _, store = run(settings, models=("mvae",))
     old = store.scores()
     weights = (store.folders()[0] / "model.safetensors").read_bytes()
@@ -165,7 +168,8 @@ def test_a_metric_registered_later_scores_stored_runs_without_training(settings,
 
 def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_path, monkeypatch):
     """Entries that ``only:x0`` always hides are replaced in the files: the trained model stays the same, bit by bit."""
-    _, store = run(settings, missing=(0.5,), schemes=("only:x0",))
+    settings = replace(settings, metrics=())
+    _, store = run(settings, missing=(0.5,), scheme=("only:x0",))
     from mmvae_bench.sweep import execute
 
     original = execute.open_material
@@ -178,7 +182,7 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
 
     monkeypatch.setattr(execute, "open_material", spoiled)
     other = Store(tmp_path / "other")
-    code, other = run(replace(settings, results_dir=other.root), missing=(0.5,), schemes=("only:x0",))
+    code, other = run(replace(settings, results_dir=other.root), missing=(0.5,), scheme=("only:x0",))
     keys = ["label", "metric", "variant", "prior", "given", "target"]
     a, b = (s.scores()[lambda f: ~f.metric.isin(["linear_probe"])][[*keys, "value"]] for s in (store, other))
     assert code == 0
@@ -188,6 +192,7 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
 
 
 def test_a_metric_that_is_gone_takes_no_scores_along_and_a_broken_one_costs_no_run(settings, monkeypatch):
+    settings = replace(settings, metrics=())
     later = metric()(lambda ev: [Score(1.0)])
     monkeypatch.setitem(metrics.registry._loaded, "later", later)
     run(settings, models=("mvae",))
@@ -212,15 +217,16 @@ def test_a_failure_never_takes_a_results_place(settings, monkeypatch):
 
 
 def test_one_latent_dimension_and_one_test_row_are_scored(settings):
+    settings = replace(settings, metrics=())
     code, store = run(settings, datasets=("linear_gaussian[rows=120,latent=1]",), models=("mvae",), limit_test=1)
     assert code == 0
     assert set(store.scores().status) == {"ok", "skipped"}
 
 
 def test_holes_that_leave_nothing_are_a_sentence(settings, capsys):
-    code, _ = run(settings, models=("mvae",), missing=(0.99,), schemes=("only:x0",), limit_train=20)
+    code, _ = run(settings, models=("mvae",), missing=(0.99,), scheme=("only:x0",), limit_train=20)
     assert code == 2
-    assert "lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
+    assert "Lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.errors import BenchError
 from mmvae_bench.store import store
+from mmvae_bench.store.work import UnderWay
 from tests.sweep.test_runner import run
 
 LONG = "--models mvae mopoe --datasets linear_gaussian[rows=1000] --epochs 4000 --batch-size 50 --limit-test 100"
@@ -23,6 +25,14 @@ def wait_for(what, process: subprocess.Popen[str], seconds: float = 120) -> None
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
+
+
+def ended(process: subprocess.Popen[str], code: int, seconds: float = 120) -> str:
+    """What a command printed, which ends with a code and never with a traceback."""
+    output = process.communicate(timeout=seconds)[0]
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    return output
 
 
 def at_work(results: Path, runs: int = 2):
@@ -43,9 +53,7 @@ def test_one_signal_writes_checkpoints_unlocks_runs_and_says_how_to_go_on(sent, 
     process = start(f"{LONG} --jobs {jobs}")
     wait_for(at_work(results, jobs), process)
     os.killpg(process.pid, sent)  # as a terminal and a batch system do: to the command and its workers
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == code, output
-    assert "Traceback" not in output
+    output = ended(process, code, 60)
     assert "Stopping: runs under way write a checkpoint first; once more stops at once." in output
     assert "Stopped: 0 of 2 runs are stored, 2 are left." in output
     assert f"To go on from the last checkpoints: mmvae-bench run {LONG.split(maxsplit=1)[0]}" in output
@@ -61,12 +69,8 @@ def test_a_second_signal_stops_at_once_and_what_it_leaves_is_gone_on_with(start,
     wait_for(at_work(results), process)
     os.kill(process.pid, signal.SIGINT)
     os.kill(process.pid, signal.SIGINT)
-    output = process.communicate(timeout=20)[0]
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    again = start(f"{LONG.replace('4000', '3')} --jobs 2")
-    output = again.communicate(timeout=120)[0]
-    assert again.returncode == 0, output
+    ended(process, 130, 20)
+    ended(start(f"{LONG.replace('4000', '3')} --jobs 2"), 0)
 
 
 PLUG_IN = """
@@ -96,9 +100,7 @@ def plug_in(folder: Path, condition: str) -> dict[str, str]:
 def test_a_run_that_kills_its_process_is_given_up_and_takes_no_other_along(start, tmp_path):
     environment = plug_in(tmp_path, "True")
     process = start(SHORT.replace("mvae mopoe", "dies mvae mopoe") + " --jobs 2", environment=environment)
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 1, output
-    assert "Traceback" not in output
+    output = ended(process, 1, 300)
     frame = store.Store(tmp_path / "results").scores()
     assert set(frame[frame.status == "failed"].label) == {"dies"}
     assert "3 processes died of it" in frame[frame.status == "failed"].reason.item()
@@ -112,8 +114,7 @@ def test_a_worker_that_dies_once_costs_nothing(start, tmp_path):
         tmp_path, f"not os.path.exists({str(tmp_path / 'once')!r}) and not os.mkdir({str(tmp_path / 'once')!r})"
     )
     process = start(SHORT.replace("mvae mopoe", "dies mvae") + " --jobs 2", environment=environment)
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
+    output = ended(process, 0, 300)
     assert "a worker process died" in output
     assert set(store.Store(tmp_path / "results").scores().label) == {"dies", "mvae"}
 
@@ -139,9 +140,7 @@ def test_a_results_folder_that_vanishes_is_one_sentence(start, tmp_path):
     process = start(f"{LONG} --jobs 2")
     wait_for(at_work(results), process)
     results.rename(tmp_path / "elsewhere")
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 2, output
-    assert "Traceback" not in output
+    output = ended(process, 2, 60)
     assert output.count("Error: ") == 1
     assert "Cannot write to" in output
     assert not list(results.glob("runs/*/*/*"))
@@ -151,8 +150,6 @@ def test_a_results_folder_that_vanishes_is_one_sentence(start, tmp_path):
 def test_a_disk_that_takes_no_more_is_one_sentence_and_nothing_half_written_is_a_result(
     number, settings, monkeypatch, capsys
 ):
-    from mmvae_bench.errors import BenchError
-
     run(settings, models=("mvae",))
     original = store.write_files
 
@@ -184,11 +181,8 @@ def test_a_real_disk_that_is_full_is_one_sentence(start, tmp_path):
         pytest.skip(f"cannot mount: {mounted.stderr.decode()}")
     try:
         process = start(f"{SHORT} --jobs 1")
-        output = process.communicate(timeout=120)[0]
-        assert process.returncode == 2, output
-        assert output.count("Error: ") == 1
-        assert "No space left on device" in output
-        assert "Traceback" not in output
+        output = ended(process, 2)
+        assert output.count("Error: ") == 1 and "No space left on device" in output
         assert store.Store(results).scores().empty or set(store.Store(results).scores().status) <= {"ok", "skipped"}
     finally:
         subprocess.run(["umount", str(results)], check=True)

@@ -84,21 +84,13 @@ def test_runs_that_are_done_under_way_failed_and_left_are_counted(store):
 def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_since_when(store):
     plan(store, *RUNS)
     note(store, RUNS[0], 5)
-    with taken(store, RUNS[0]):
-        found = lines()
-    assert "Under way:" in found
-    (line,) = [line for line in found if line.startswith("  ")]
-    start = f"  {RUNS[0].title}: epoch 5/20, loss 1.50; process {os.getpid()} on {os.uname().nodename}, since 20"
-    assert line.startswith(start) and line.endswith(" UTC")
-
-
-def test_a_run_that_has_only_begun_is_starting_and_one_that_is_scored_is_scoring(store):
-    plan(store, *RUNS)
     note(store, RUNS[1], 20)
-    with taken(store, RUNS[0], RUNS[1]):
-        text = CliRunner().invoke(main, ["status"]).stdout
-    assert f"  {RUNS[0].title}: starting; process" in text  # the plan has its title
-    assert f"  {RUNS[1].title}: scoring; process" in text
+    with taken(store, *RUNS[:3]):
+        found = lines()
+    by = f"; process {os.getpid()} on {os.uname().nodename}, since 20"
+    assert found[2] == "Under way:"
+    for run, line, text in zip(RUNS, found[3:], ("epoch 5/20, loss 1.50", "scoring", "starting"), strict=False):
+        assert line.startswith(f"  {run.title}: {text}{by}") and line.endswith(" UTC")
 
 
 def test_a_run_whose_process_died_is_left_and_says_who_it_was(store):
@@ -144,8 +136,7 @@ def test_a_stored_run_that_is_scored_again_is_under_way(store):
     plan(store, RUNS[0])
     publish(store, RUNS[0])
     with taken(store, RUNS[0]):
-        text = CliRunner().invoke(main, ["status"]).stdout
-    assert "0 done, 1 under way" in text
+        assert lines()[1].startswith("0 done, 1 under way")
 
 
 # --- time left --------------------------------------------------------------------------------------------------------
@@ -159,7 +150,7 @@ def test_the_time_left_is_the_mean_of_the_done_times_what_is_left(store):
     note(store, RUNS[2], 5)
     note(store, RUNS[3], 15)
     with taken(store, RUNS[2], RUNS[3]):
-        text = CliRunner().invoke(main, ["status"]).stdout
+        text = lines()[1]
     assert "2 left; about 30 s left, 2 runs at a time (rough" in text  # 20 s x (4 - 1/4 - 3/4) / 2
 
 
@@ -196,18 +187,9 @@ def test_without_a_plan_all_runs_are_meant(store):
     publish(store, RUNS[0])
     note(store, RUNS[1], 3)
     with taken(store, RUNS[2]):
-        text = CliRunner().invoke(main, ["status"]).stdout
+        text = status().stdout
     assert text.startswith("All runs under 'results'\n1 done, 1 under way, 0 failed, 1 left; about")
     assert f"  {RUNS[1].title}: epoch 3/20" in text and f"  {RUNS[2].run_id}: starting" in text
-
-
-def test_a_plan_of_an_older_version_without_titles_is_read(store):
-    store.write_plan("old", {"run_ids": [RUNS[0].run_id, RUNS[1].run_id]})
-    fail(store, RUNS[0])
-    note(store, RUNS[1], 3)
-    found = lines()
-    assert "  mvae on pairs, complete, seed 0: the loss is NaN" in found  # of its spec, which has no label
-    assert f"  {RUNS[1].title}: epoch 3/20, loss 1.50" in found
 
 
 def test_where_there_is_nothing_the_way_out_is_said(store):

@@ -73,7 +73,7 @@ def test_an_empty_file_is_the_defaults(write):
         ("models = []", "No models are asked for"),
         ("seeds = true", "'seeds' is a whole number, not True"),
         ("seeds = [1, 2]", "'seeds' is a whole number"),
-        ("seeds = 0", "At least one seed is needed"),
+        ("seeds = 0", "The number of seeds is from 1 to"),
         ("seeds = 1\nseed_list = [1]", "Give one of the two"),
         ("seed_list = 3", "'seed_list' is a list of whole numbers, not 3"),
         ("seed_list = [-1]", "At least one seed is needed, from 0 up"),

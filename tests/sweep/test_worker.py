@@ -58,7 +58,6 @@ def test_a_file_system_without_locks_is_a_sentence_that_names_the_way_out(task, 
 
 
 def test_a_value_that_is_no_json_fails_its_run_and_no_other(task, settings, store, monkeypatch):
-    monkeypatch.setattr(execute, "run", lambda *_, **__: made(task, artifacts={}, history=[{"n": 1.0}]))
     monkeypatch.setattr(execute, "run", lambda *_, **__: replace(made(task), rows=[{"n": np.int64(5)}]))
     outcome = work(task, settings, COMMAND)
     assert outcome.how == "failed" and "int64 is not JSON serializable" in outcome.sentence
@@ -130,14 +129,10 @@ def test_workers_that_die_before_they_begin_are_a_sentence_after_three_rounds(se
     rounds = []
 
     def dying(calls, *_arguments, **_more):
-        if "_prepared" in str(next(iter(calls))):
-            return iter([(f"linear_gaussian {sorted(options.items())}", "")])
-        rounds.append(1)
+        rounds.append(list(calls))
         raise backends.WorkerDied("killed")
 
-    plan = make_plan(Request(models=("mvae",), datasets=(DATA,)), Store(settings.results_dir), settings.data_dir)
-    options = plan.specs[0].dataset.options
-    monkeypatch.setattr("mmvae_bench.sweep.runner.results", dying)
+    monkeypatch.setattr(sweep, "_prepare", lambda specs, *_: (specs, False))
     monkeypatch.setattr(sweep, "results", dying)
     monkeypatch.setattr(sweep, "LOOK", 0.01)
     with pytest.raises(BenchError, match=r"die before they begin a run \(killed\)"):

@@ -36,13 +36,13 @@ def test_models_conform_on_every_kind_of_data(name, kinds, m):
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_models_conform_with_every_option(name, options):
-    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[2, 3])
+    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[2])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-def test_models_conform_with_every_option_on_more_modalities(name, options):
-    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[4, 5])
+def test_models_conform_with_every_option_on_five_modalities(name, options):
+    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[5])
 
 
 @pytest.mark.parametrize("name", ["mvae", "mmvae"])
