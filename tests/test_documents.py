@@ -115,7 +115,7 @@ def test_the_three_uses_of_the_readme_work_in_an_empty_folder(tmp_path):
         return text
 
     small = "--name my_first --epochs 1 --limit-train 200 --limit-test 100 --metrics cross_coherence"
-    commands = {"mmvae-bench": f"{sys.executable} -m mmvae_bench", "--name my_first": small}
+    commands = {"mmvae-bench": f"{sys.executable} -m mmvae_bench", "--seeds 3 --name my_first": f"--seeds 2 {small}"}
     own = {'name="mine"': 'name="mine", limit_train=200, limit_test=100, metrics="cross_coherence"'}
     files = {
         "compare.sh": "set -e\n" + block("Compare published models", "", commands),
