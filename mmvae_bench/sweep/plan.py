@@ -208,7 +208,8 @@ class _Data:
             if "meta" in str(error):  # it reads values, which no tensor has there: only the run itself can tell
                 return ""
             what = model.component.label if model else spec.nets.label
-            return f"'{label}': '{what}' cannot be made ({in_a_line(error)})"
+            why = in_a_line(error) if model else (str(error).splitlines() or [""])[0]
+            return f"'{label}': '{what}' cannot be made ({why})"
         return ""
 
     def _refusal(self, model: _Model, missing: Missing) -> str:
