@@ -70,11 +70,11 @@ def work(task: Task, settings: Settings, command: Command) -> Outcome:
             if run_checksum(folder) != task.seen and how in (RunStatus.DONE, RunStatus.FAILED):
                 under_way.clear()
                 return Outcome(spec.run_id, how, f"{spec.title}: {how} by another process")
-            outcome = _locked(task, settings, command, store, under_way)
-            under_way.leave()
-            return outcome
+            try:
+                return _locked(task, settings, command, store, under_way)
+            finally:
+                under_way.leave()  # while the run is still ours: the next owner writes its own note
     except OSError as error:
-        under_way.leave()
         return Outcome(spec.run_id, RunStatus.UNWRITABLE, error.strerror or str(error))
 
 
