@@ -1,9 +1,7 @@
 """``mmvae-bench compare``: two models side by side in every table column (protocol 26)."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -15,7 +13,7 @@ from mmvae_bench.registry import Registry
 from mmvae_bench.report.averaging import whole_tables
 from mmvae_bench.report.comparisons import compare_column
 from mmvae_bench.report.select import Selection, select
-from mmvae_bench.report.statistics import PairedDifference, paired_difference
+from mmvae_bench.report.statistics import paired_difference
 from mmvae_bench.report.summary import WIDTH, summarise_groups
 from mmvae_bench.report.tables import Column, Table
 from mmvae_bench.store.store import Store
@@ -26,31 +24,6 @@ LEGEND = (
     "(one score, one missing pattern). least p: the smallest p that a sign-flip test on n pairs can reach."
 )
 CLAIMED = "better: the model that may be called better: the interval excludes 0, and one of the two is above chance."
-
-
-@dataclass(frozen=True)
-class Line:
-    """Two models in one table column.
-
-    Attributes:
-        score: Name of the metric.
-        decimals: Number of digits shown after the point.
-        a: Mean of A over the shared seeds.
-        b: Mean of B over the shared seeds.
-        difference: A - B.
-        holm: p after Holm's adjustment for all pairs of the column; None if there is no p or one model is a control.
-        better: ``A`` or ``B`` where that model may be called better, else empty.
-    """
-
-    group: str
-    score: str
-    column: Column
-    decimals: int
-    a: float
-    b: float
-    difference: PairedDifference
-    holm: float | None
-    better: str
 
 
 def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | None = None) -> str:
@@ -77,8 +50,12 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
             f"Cannot compare '{a}' with itself. Name two different models of: {', '.join(selection.labels)}."
         )
     tables = _tables(selection, metric)
-    lines = [line for score, table in tables for column in table.columns if (line := _line(score, table, column, a, b))]
-    if not lines:
+    grids = {group: _grid() for group in selection.groups}
+    for score, table in tables:
+        for column in table.columns:
+            if texts := _texts(score, table, column, a, b):
+                grids[table.group].add_row(*texts)
+    if not any(grid.row_count for grid in grids.values()):
         for name in (a, b):
             if not any(cell.score for _, table in tables for cell in table.cells.get(name, {}).values()):
                 raise BenchError(f"'{name}' has no such score. For the reason, see the tables of mmvae-bench report.")
@@ -86,7 +63,7 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
             f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
             "mmvae-bench run --models A B --seeds 3."
         )
-    return to_text(lines, a, b)
+    return _text(grids, a, b)
 
 
 def _tables(selection: Selection, metric: str | None) -> list[tuple[str, Table]]:
@@ -97,48 +74,39 @@ def _tables(selection: Selection, metric: str | None) -> list[tuple[str, Table]]
     return [(table.title, table) for table in whole_tables(selection, names.check(metric))]
 
 
-def _line(score: str, table: Table, column: Column, a: str, b: str) -> Line | None:
-    """Return a line, or None where the two share no seed or may not be compared."""
+def _texts(score: str, table: Table, column: Column, a: str, b: str) -> list[str]:
+    """Return the line of a table column; empty where the two models share no seed or may not be compared."""
     x, y = (table.cells[label][column].by_seed if label in table.cells else {} for label in (a, b))
-    difference = paired_difference(x, y) if column in table.comparable else None
-    if difference is None:
-        return None
-    shared = x.keys() & y.keys()
+    d = paired_difference(x, y) if column in table.comparable else None
+    if d is None:
+        return []
+    digits, shared = table.decimals(column), x.keys() & y.keys()
     means = [sum(scores[seed] for seed in shared) / len(shared) for scores in (x, y)]
     pair = next((c for c in compare_column(table, column) if {c.better, c.worse} == {a, b}), None)
-    better = ("A" if pair.better == a else "B") if pair and pair.claim else ""
-    where = table.group, score, column, table.decimals(column)
-    return Line(*where, means[0], means[1], difference, pair.holm if pair else None, better)
+    better = ("A" if pair.better == a else "B") if pair and pair.claim else "-"
+    difference = f"{d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
+    ps = ["-" if p is None else f"{p:.2g}" for p in (d.p, pair.holm if pair else None)]
+    where = [score, column.text, column.missing.text, str(d.n)]
+    return [*where, *(f"{mean:z.{digits}f}" for mean in means), difference, *ps, f"{d.smallest_p:.2g}", better]
 
 
-def to_text(lines: Sequence[Line], a: str, b: str) -> str:
-    """Return one table per data set, and the meaning of its columns."""
-    out = io.StringIO()
-    console = Console(file=out, width=WIDTH, markup=False, highlight=False, emoji=False, color_system=None)
-    console.print(f"A = {a}\nB = {b}")
-    for group, part in groupby(lines, lambda line: line.group):
-        console.print(f"\n{group}")
-        console.print(_grid(list(part)))
-    console.print(f"\n{LEGEND} {CLAIMED}")
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-
-
-def _grid(lines: Sequence[Line]) -> Grid:
+def _grid() -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in ("score", "what", "missing"):
         grid.add_column(name, overflow="fold")
     for name in ("n", "A", "B", "A - B", "p", "Holm", "least p", "better"):
         grid.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        grid.add_row(*_texts(line))
     return grid
 
 
-def _texts(line: Line) -> Iterator[str]:
-    d, digits = line.difference, line.decimals
-    yield from (line.score, line.column.text, line.column.missing.text, str(d.n))
-    yield from (f"{mean:z.{digits}f}" for mean in (line.a, line.b))
-    yield f"{d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
-    for p in (d.p, line.holm):
-        yield "-" if p is None else f"{p:.2g}"
-    yield from (f"{d.smallest_p:.2g}", line.better or "-")
+def _text(grids: Mapping[str, Grid], a: str, b: str) -> str:
+    """Return one table per data set, and the meaning of its columns."""
+    out = io.StringIO()
+    console = Console(file=out, width=WIDTH, markup=False, highlight=False, emoji=False, color_system=None)
+    console.print(f"A = {a}\nB = {b}")
+    for group, grid in grids.items():
+        if grid.row_count:
+            console.print(f"\n{group}")
+            console.print(grid)
+    console.print(f"\n{LEGEND} {CLAIMED}")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

@@ -17,13 +17,12 @@ from mmvae_bench.report.figures.style import Plot
 Texts = NDArray[np.str_]
 PAIRS = 8
 WIDEST = 9.3  # the page; lengths are in inches
-PICTURE = 0.68
-NARROWEST, LEAST, BROADEST = 1.0, 1.4, 2.6  # a column of captions, of short ones and where it can be chosen
+PICTURE, NARROWEST, BROADEST = 0.8, 1.4, 2.6  # columns of pictures and of captions
 SIZE = 7.5  # of letters, in points
 LETTER, LINE = 0.0636, 0.135  # the width of one, where all are equal (.602 em), and a line's height
 MOST_LINES = 8
-MARGIN, GAP, GROUP_GAP = 0.08, 0.1, 0.28
-TRUE, MADE, RULE = "#6a6a6a", "#111111", "#dddddd"
+GAP = 0.12
+TRUE, MADE = "#6a6a6a", "#111111"
 EMPTY = "(no words)"
 
 
@@ -34,16 +33,6 @@ class Part:
     head: str
     columns: list[tuple[str, Texts | Pixels]]
     colour: str = MADE
-
-    def width(self, text: float) -> float:
-        """Return its width if columns of captions are ``text`` wide."""
-        wide = sum(text if is_text(values) else PICTURE for _, values in self.columns)
-        return max(wide + GAP * (len(self.columns) - 1), 1.15)  # the least width of a head
-
-    @property
-    def texts(self) -> int:
-        """Number of columns of captions."""
-        return sum(is_text(values) for _, values in self.columns)
 
 
 def captions(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
@@ -112,71 +101,56 @@ def _fit(parts: list[Part]) -> tuple[list[Part], float]:
     longest = max(len(str(t)) for part in parts for _, values in part.columns if is_text(values) for t in values)
     wanted = min(max(LETTER * longest, NARROWEST), BROADEST)
     for kept in range(len(parts), 0, -1):
-        some = parts[:kept]
-        spare = WIDEST - _total(some, NARROWEST)
-        text = min(wanted, NARROWEST + spare / max(1, sum(part.texts for part in some)))
-        if text >= min(wanted, LEAST):
-            return some, text
+        texts = [is_text(values) for part in parts[:kept] for _, values in part.columns]
+        room = WIDEST - GAP * (len(texts) + 1) - PICTURE * texts.count(False)
+        if room >= NARROWEST * sum(texts):
+            return parts[:kept], min(wanted, room / max(1, sum(texts)))
     return parts[:1], wanted
-
-
-def _total(parts: Sequence[Part], text: float) -> float:
-    return 2 * MARGIN + sum(part.width(text) for part in parts) + GROUP_GAP * (len(parts) - 1)
 
 
 def _draw(parts: list[Part], text: float, label: str) -> Figure:
     """Draw the table: heads, then a line per pair, as high as its picture or its longest text."""
-    width, heads = _total(parts, text), max(len(_lines(part.head, part.width(text))) for part in parts)
-    columns = [
-        (title, values, text if is_text(values) else PICTURE) for part in parts for title, values in part.columns
-    ]
-    titles = max(len(_lines(title, wide + GAP)) for title, _, wide in columns)
-    name = _lines(label, 0.7 * width)  # it is larger, and bold
-    top = MARGIN + LINE * (1.2 * len(name) + heads + titles) + 3 * GAP
-    tops = [top]
-    for i in range(min(len(values) for _, values, _ in columns)):
-        tops.append(tops[-1] + GAP + max(_height(values[i], wide) for _, values, wide in columns))
-    figure = Figure(figsize=(width, tops[-1] + MARGIN))  # laid out here, by hand
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    ax.text(MARGIN, MARGIN, "\n".join(name), va="top", weight="bold")
-    for y in tops[1:-1]:
-        ax.plot([MARGIN, width - MARGIN], [y, y], color=RULE, linewidth=0.5)
-    x, base = MARGIN, top - LINE * titles - GAP
-    for part in parts:
-        _draw_part(ax, part, x, base, tops, text)
-        x += part.width(text) + GROUP_GAP
-    ax.set(xlim=(0, width), ylim=(tops[-1] + MARGIN, 0))
+    columns = [(title, values, part.colour) for part in parts for title, values in part.columns]
+    widths = [text if is_text(values) else PICTURE for _, values, _ in columns]
+    ends = np.cumsum([len(part.columns) for part in parts])
+    spans = [(part.head, slice(end - len(part.columns), end)) for part, end in zip(parts, ends, strict=True)]
+    heads = [(label, slice(None)), *spans]
+    lines = [_lines(head, 0.7 * sum(widths[span])) for head, span in heads]  # these letters may be wider
+    titles = [_lines(title, wide) for (title, _, _), wide in zip(columns, widths, strict=True)]
+    pairs = range(min(len(values) for _, values, _ in columns))
+    heights = [LINE * 1.3 * len(lines[0]), *(LINE * max(map(len, some)) for some in (lines[1:], titles))]
+    heights += [max(_height(c[1][i], wide) for c, wide in zip(columns, widths, strict=True)) for i in pairs]
+    wide, high = (sum(lengths) + GAP * (len(lengths) + 1) for lengths in (widths, heights))
+    figure = Figure(figsize=(wide, high))  # sized so that the grid below has gaps of GAP
+    grid = figure.add_gridspec(
+        len(heights), len(widths), width_ratios=widths, height_ratios=heights, left=GAP / wide, right=1 - GAP / wide,
+        bottom=GAP / high, top=1 - GAP / high, wspace=GAP / np.mean(widths), hspace=GAP / np.mean(heights),
+    )  # fmt: skip
+    for number, ((_, span), said) in enumerate(zip(heads, lines, strict=True)):
+        weight = "normal" if number else "bold"
+        _write(figure.add_subplot(grid[min(number, 1), span]), said, ha="center", weight=weight)
+    for j, (_, values, colour) in enumerate(columns):
+        _write(figure.add_subplot(grid[2, j]), titles[j], ha="center")
+        for i in pairs:
+            _draw_entry(figure.add_subplot(grid[3 + i, j]), values[i], widths[j], colour)
     return figure
 
 
-def _draw_part(ax: Axes, part: Part, x: float, base: float, tops: Sequence[float], text: float) -> None:
-    """Draw a head above ``base``, the titles of its columns below it, and its entries from the heights ``tops`` on."""
-    wide = part.width(text)
-    ax.text(x + wide / 2, base - 0.03, "\n".join(_lines(part.head, wide)), va="bottom", ha="center", fontsize=8)
-    ax.plot([x, x + wide], [base, base], color="black", linewidth=0.7)
-    inside = sum(text if is_text(values) else PICTURE for _, values in part.columns) + GAP * (len(part.columns) - 1)
-    x += (wide - inside) / 2
-    for title, values in part.columns:
-        own = text if is_text(values) else PICTURE
-        ax.text(x + own / 2, base + 0.05, "\n".join(_lines(title, own + GAP)), va="top", ha="center", fontsize=SIZE)
-        for entry, y, end in zip(values, tops, tops[1:], strict=False):
-            _draw_entry(ax, entry, (x, (y + end) / 2), own, part.colour)
-        x += own + GAP
-
-
-def _draw_entry(ax: Axes, entry: Any, where: tuple[float, float], wide: float, colour: str) -> None:
-    """Draw a picture, or a text of the given width, centred at the given height."""
-    x, y = where
+def _draw_entry(ax: Axes, entry: Any, wide: float, colour: str) -> None:
+    """Draw a picture, or a text of the given width."""
     if isinstance(entry, str):
-        said = "\n".join(_lines(entry or EMPTY, wide))
         style = "normal" if entry else "italic"
-        ax.text(x, y, said, va="center", fontsize=SIZE, family="monospace", color=colour, style=style)
-        return
-    high = _height(entry, wide)
-    half = wide * min(1.0, entry.shape[1] / entry.shape[0]) / 2
-    middle = x + wide / 2
-    ax.imshow(entry, extent=(middle - half, middle + half, y + high / 2, y - high / 2), aspect="auto")
+        _write(ax, _lines(entry or EMPTY, wide), family="monospace", color=colour, style=style)
+    else:
+        ax.imshow(entry)
+        ax.set_axis_off()
+
+
+def _write(ax: Axes, lines: Sequence[str], **style: Any) -> None:
+    """Write lines in the middle of a place."""
+    ax.set_axis_off()
+    x = 0.5 if style.get("ha") == "center" else 0.0
+    ax.text(x, 0.5, "\n".join(lines), va="center", fontsize=SIZE, transform=ax.transAxes, **style)
 
 
 def _height(entry: Any, wide: float) -> float:
