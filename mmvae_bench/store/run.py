@@ -6,7 +6,6 @@ import io
 import json
 import math
 import re
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -120,7 +119,7 @@ class StoredRun:
                 )
             if fault := run._fault(named):
                 raise BenchError(f"Cannot use the results in '{folder}': {fault}. {MOVE}")
-        except (KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
+        except (OSError, KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
             raise BenchError(f"'{path}' is not the record of a run ({error!r}). {MOVE}") from error
         run.file(RECORD)
         return run
@@ -139,7 +138,8 @@ class StoredRun:
         files = self.record["files"]
         if any(not re.fullmatch(r"\w[\w.-]*", name) for name in files):
             raise ValueError("a file's name is a path")
-        bad = [name for name, facts in files.items() if not _has_size(self.folder / name, facts["size"])]
+        here = {path.name: path.stat().st_size for path in self.folder.iterdir() if path.is_file()}
+        bad = [name for name, facts in files.items() if here.get(name) != facts["size"]]
         return f"{', '.join(bad) or RECORD} is cut off or missing" if bad or RECORD not in files else ""
 
     @cached_property
@@ -266,14 +266,6 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
     scheme, dropped, _ = str(row.get("missing_scheme") or "").partition(",drop")
     hidden = {"missing_scheme": scheme, "incomplete": "drop" if dropped else "keep"}
     return {**row, **hidden, "control": control, "reason": "; ".join(remarks[control:])}
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        facts = path.stat()
-    except OSError:
-        return False
-    return stat.S_ISREG(facts.st_mode) and facts.st_size == size
 
 
 def _facts(content: bytes) -> dict[str, Any]:

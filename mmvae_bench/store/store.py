@@ -6,7 +6,6 @@ files and its own), ``scores.jsonl`` (the record: no NaN, no timings), ``history
 was skipped and why. ``<root>/work/`` holds what is under way (:mod:`mmvae_bench.store.work`).
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmvae_bench.disk import nonce, replace_file, temporary_beside
+from mmvae_bench.disk import nonce, replace_file
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.plans import read_plan
@@ -106,18 +105,13 @@ class Store:
         return frame.astype(dict.fromkeys(NUMBERS, float))
 
     def collate(self) -> Path:
-        """Write ``scores.csv`` (and ``scores.parquet`` if pyarrow is there) at the root; return the CSV's path."""
+        """Write ``scores.csv`` at the root, and return its path."""
         path = self.root / "scores.csv"
         before, now = None, self._stamps()
         while before != now:  # else a table that another writes later, but read earlier, would stay
-            before, frame = now, self.scores()
-            replace_file(path, frame.to_csv(index=False))
+            before = now
+            replace_file(path, self.scores().to_csv(index=False))
             now = self._stamps()
-        with contextlib.suppress(ImportError):  # pyarrow is optional; the CSV is the collated table
-            table = path.with_suffix(".parquet")
-            temporary = temporary_beside(table)
-            frame.to_parquet(temporary, index=False)
-            temporary.replace(table)
         return path
 
     def _stamps(self) -> dict[Path, int]:

@@ -77,14 +77,16 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
         WorkerDied: If a process died.
         BenchError: If the cluster did.
     """
+    from mmvae_bench.engine.device import choose
+
     how: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": jobs}
-    if settings.backend == "loky":
-        how["backend"] = "loky" if processes else _local(settings.device)
-        if how["backend"] == "loky":
-            how["idle_worker_timeout"] = IDLE
-    else:
+    if settings.backend == "dask":
         how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
         _never_here(joblib.parallel.get_active_backend()[0])
+    elif processes or choose(settings.device).type == "cpu":
+        how |= {"backend": "loky", "idle_worker_timeout": IDLE}
+    else:
+        how["backend"] = "threading"
     own = tuple(registry.own() for registry in REGISTRIES)
     dask = [sys.modules["distributed"].scheduler.KilledWorker] if "distributed" in sys.modules else []
     crashes: tuple[type[BaseException], ...] = (BrokenProcessPool, *dask)
@@ -103,12 +105,6 @@ def _told(own: tuple[dict[str, Any], ...], call: Callable[[], T]) -> T:
     for registry, entries in zip(REGISTRIES, own, strict=True):
         registry.adopt(entries)
     return call()
-
-
-def _local(device: str) -> str:
-    from mmvae_bench.engine.device import choose
-
-    return "threading" if choose(device).type == "cuda" else "loky"
 
 
 def _never_here(backend: Any) -> None:

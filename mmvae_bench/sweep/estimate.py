@@ -1,10 +1,9 @@
 """Estimated time of a plan: from the rates of stored runs where there are any, else a guess."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from mmvae_bench import datasets, models
 from mmvae_bench.errors import BenchError
@@ -71,19 +70,15 @@ def _measured(folder: Path) -> Pace | None:
     for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             record = json.loads(path.read_text())
+            spec, rows = record["spec"], record["steps"] * record["spec"]["train"]["batch_size"]
+            rows /= spec["train"]["epochs"]
+            if spec["limit_train"]:
+                rows = datasets.make(spec["dataset"]["name"], spec["dataset"]["options"]).protocol.rows
             if record["status"] == "done" and record["rate"] > 0:
-                return float(record["rate"]), _rows(record), float(record["seconds"]["evaluate"])
+                return float(record["rate"]), float(rows), float(record["seconds"]["evaluate"])
         except (OSError, ValueError, KeyError, TypeError, BenchError):
             continue  # the plan reports a broken record
     return None
-
-
-def _rows(record: Mapping[str, Any]) -> float:
-    """Return the rows per epoch of a stored run without a limit on its rows."""
-    spec = record["spec"]
-    if spec["limit_train"]:
-        return float(datasets.make(spec["dataset"]["name"], spec["dataset"]["options"]).protocol.rows)
-    return float(record["steps"] * spec["train"]["batch_size"] / spec["train"]["epochs"])
 
 
 def duration(seconds: float) -> str:

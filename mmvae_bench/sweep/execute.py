@@ -30,15 +30,7 @@ from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import OWN, RunResult, StoredRun
 from mmvae_bench.store.store import Store
-from mmvae_bench.sweep.records import (
-    conditions,
-    environment,
-    metric_descriptions,
-    metric_versions,
-    pace,
-    provenance,
-    row,
-)
+from mmvae_bench.sweep.records import conditions, environment, pace, provenance, row, scored_by
 from mmvae_bench.types import Modality
 
 
@@ -148,11 +140,7 @@ def run(
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info |= {
-        "metrics": metric_versions(metrics),
-        "descriptions": metric_descriptions(metrics),
-        "resumed": history.resumed,
-    }
+    info |= {**scored_by(metrics), "resumed": history.resumed}
     info["modalities"] = [asdict(modality) for modality in material.modalities]
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures)
@@ -189,8 +177,8 @@ def evaluate_again(
     weights = run.arrays("model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    current, stored = metric_versions(metrics), record["metrics"]
-    new = [name for name in current if stored.get(name) != current[name]]
+    now = scored_by(metrics)
+    new = [name for name, version in now["metrics"].items() if record["metrics"].get(name) != version]
     if record["dataset_hash"] != material.data.hash[:16]:
         raise BenchError("The data differ from those that the run was trained on. Retrain it with --overwrite always.")
     facts = provenance(
@@ -200,6 +188,5 @@ def evaluate_again(
     old = [r for r in run.rows() if r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in OWN}
     rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new, partial(_begin, keeper)))]
-    info["metrics"] = {**stored, **current}
-    info["descriptions"] = {**record.get("descriptions", {}), **metric_descriptions(metrics)}
+    info |= {key: {**record.get(key, {}), **own} for key, own in now.items()}
     return RunResult(spec, rows, run.history(), info, weights, run.arrays("artifacts.npz"), log=run.log)

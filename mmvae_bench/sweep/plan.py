@@ -53,18 +53,19 @@ class Plan:
     @property
     def specs(self) -> list[RunSpec]:
         """Specs of all runs that are not skipped."""
-        return self._with(set(RunStatus) - {RunStatus.SKIPPED})
+        return self.having(set(RunStatus) - {RunStatus.SKIPPED})
 
     @property
     def own(self) -> list[RunSpec]:
         """Specs of all runs that are neither skipped nor another shard's."""
-        return self._with(set(RunStatus) - {RunStatus.SKIPPED, RunStatus.OTHER_SHARD})
+        return self.having(set(RunStatus) - {RunStatus.SKIPPED, RunStatus.OTHER_SHARD})
 
     def todo(self, overwrite: Overwrite = "failed") -> list[RunSpec]:
         """Return the specs of the runs to train now; ``overwrite`` says which stored, failed or broken ones."""
-        return self._with(REPEATED[overwrite])
+        return self.having(REPEATED[overwrite])
 
-    def _with(self, statuses: Collection[RunStatus]) -> list[RunSpec]:
+    def having(self, statuses: Collection[RunStatus]) -> list[RunSpec]:
+        """Return the specs of the runs with one of the statuses."""
         return [entry.spec for entry in self.entries if entry.status in statuses]
 
     def shard(self, number: int, count: int) -> "Plan":
@@ -133,7 +134,7 @@ class _Data:
         self.modalities = self.dataset.modalities
         self.names = [m.name for m in self.modalities]
         self._data_dir = data_dir
-        self._unmade: dict[str, str] = {}  # model, or "" for the nets alone -> why it cannot be made, or empty
+        self._unmade: dict[str, str] = {}  # model -> why it or its nets cannot be made, or empty; each is tried once
 
     @cached_property
     def absent(self) -> str:
@@ -174,42 +175,35 @@ class _Data:
 
     def obstacle(self, model: _Model, spec: RunSpec) -> str:
         """Return why a run is impossible, or an empty text."""
-        named = spec.missing.modality
-        if not model.broken and named and named not in self.names:
+        named, label = spec.missing.modality, model.component.label
+        if model.broken:
+            return model.broken
+        if named and named not in self.names:
             return f"'{self.component.label}' has no modality '{named}'; it has {', '.join(self.names)}"
-        return (
-            model.broken
-            or self.absent
-            or self._unmakable(spec)
-            or self._refusal(model, spec.missing)
-            or self._unmakable(spec, model)
-        )
+        if obstacle := self.absent or self._refusal(model, spec.missing):
+            return obstacle
+        if label not in self._unmade:
+            self._unmade[label] = self._try(spec, model)
+        return self._unmade[label]
 
-    def _unmakable(self, spec: RunSpec, model: _Model | None = None) -> str:
-        """Return why the nets alone, or a model with them, cannot be made, or an empty text; each is tried once."""
-        key = model.component.label if model else ""
-        if key not in self._unmade:
-            self._unmade[key] = self._try(spec, model)
-        return self._unmade[key]
-
-    def _try(self, spec: RunSpec, model: _Model | None) -> str:
-        """Make them on torch's meta device, without memory for their weights."""
+    def _try(self, spec: RunSpec, model: _Model) -> str:
+        """Make nets and model on torch's meta device, without memory for their weights; return why they cannot be."""
         import torch
 
-        label, known = self.component.label, [replace(m, vocabulary=m.vocabulary or SPECIALS) for m in self.modalities]
+        known = [replace(m, vocabulary=m.vocabulary or SPECIALS) for m in self.modalities]
+        what = spec.nets.label
         try:
             with torch.device("meta"):
                 networks = nets.registry.get(spec.nets.name)(known, spec.latent_dim, **spec.nets.options)
-                if model:
-                    model.factory(networks, **spec.model.options)
+                what = model.component.label
+                model.factory(networks, **spec.model.options)
         except (Unsupported, BenchError) as reason:
-            return f"'{label}', '{model.component.label}': {reason}" if model else f"'{label}': {reason}"
+            return f"'{self.component.label}', '{what}': {reason}"
         except Exception as error:  # torch's own, about impossible sizes, or anything of a plug-in
-            if "meta" in str(error):  # it reads values, which no tensor has there: only the run itself can tell
-                return ""
-            what = model.component.label if model else spec.nets.label
-            why = in_a_line(error) if model else (str(error).splitlines() or [""])[0]
-            return f"'{label}': '{what}' cannot be made ({why})"
+            if "meta" not in str(
+                error
+            ):  # else it reads values, which no tensor has there: only the run itself can tell
+                return f"'{self.component.label}': '{what}' cannot be made ({in_a_line(error)})"
         return ""
 
     def _refusal(self, model: _Model, missing: Missing) -> str:
@@ -257,14 +251,15 @@ def _choose_models(texts: Sequence[str]) -> list[_Model]:
     chosen: list[_Model] = []
     for named in map(parse_named, texts):
         everything = named.name == "all"
-        for each in [Named(name, named.options) for name in models.registry.names()] if everything else [named]:
+        for name in models.registry.names() if everything else [named.name]:
+            each = Named(name, named.options)
             try:
-                factory = models.registry.get(each.name)
+                factory = models.registry.get(name)
                 chosen.append(_Model(component(each, factory), factory))
             except BenchError as error:
                 if not everything:
                     raise
-                chosen.append(_Model(Component(each.name, 0, {}, each.label), broken=str(error)))
+                chosen.append(_Model(Component(name, 0, {}, each.label), broken=str(error)))
     return chosen
 
 

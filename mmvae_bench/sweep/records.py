@@ -35,14 +35,11 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
     return RunResult(spec, [row(spec, {}, Score(None, reason=reason), status="failed")], error=reason)
 
 
-def metric_versions(names: Sequence[str] = ()) -> dict[str, int]:
-    """Return name and version of the named metrics, or of all registered ones, that can be imported."""
-    return {name: known.version for name in names or metrics.registry.names() if (known := known_metric(name))}
-
-
-def metric_descriptions(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Return name and description of the same metrics, as plain values for ``run.json``."""
-    return {name: asdict(known.about) for name in names or metrics.registry.names() if (known := known_metric(name))}
+def scored_by(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return ``metrics`` (versions) and ``descriptions`` of the named metrics, or of all that can be imported."""
+    known = {name: metric for name in names or metrics.registry.names() if (metric := known_metric(name))}
+    versions = {name: metric.version for name, metric in known.items()}
+    return {"metrics": versions, "descriptions": {name: asdict(metric.about) for name, metric in known.items()}}
 
 
 def known_metric(name: str) -> Metric | None:

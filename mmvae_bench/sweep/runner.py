@@ -166,10 +166,8 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
         tasks = [Task(spec, True, seen[spec.run_id]) for spec in todo]
-        chosen = {spec.run_id for spec in todo}
-        for spec in plan.own if not corrupt else ():
-            if spec.run_id not in chosen and _lacks_metrics(store, spec, settings):
-                tasks.append(Task(spec, False, seen[spec.run_id]))
+        stored = plan.having({RunStatus.DONE}) if settings.overwrite == "failed" and not corrupt else []
+        tasks += [Task(spec, False, seen[spec.run_id]) for spec in stored if _lacks_metrics(store, spec, settings)]
         sweep = Sweep(tasks, jobs, store, settings)
         sweep.run()
     if sweep.unwritable:
@@ -190,7 +188,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
 def _tidy(plan: Plan, store: Store) -> None:
     """Remove the work on stored runs, left by processes that died after they had published them."""
     left = {path.stem for path in (store.root / "work").glob("*")}
-    for spec in [entry.spec for entry in plan.entries if entry.status == RunStatus.DONE]:
+    for spec in plan.having({RunStatus.DONE}):
         if spec.run_id in left:
             under_way = UnderWay(store.root, spec.run_id)
             with under_way.locked() as ours:
@@ -238,13 +236,11 @@ def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
 
 def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
     """Whether a stored run was scored before some metric was registered."""
-    from mmvae_bench.sweep.records import metric_versions
+    from mmvae_bench.sweep.records import scored_by
 
-    if settings.overwrite == "never" or store.status(spec) != RunStatus.DONE:
-        return False
     run = steadily(store.folder(spec), StoredRun.read)
     scored = run.record.get("metrics", {}) if run else {}
-    return any(scored.get(name) != number for name, number in metric_versions(settings.metrics).items())
+    return any(scored.get(name) != number for name, number in scored_by(settings.metrics)["metrics"].items())
 
 
 def count_jobs(settings: Settings) -> int:

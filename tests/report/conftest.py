@@ -12,7 +12,7 @@ import pytest
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import COLUMNS, Store
-from mmvae_bench.sweep.records import metric_descriptions
+from mmvae_bench.sweep.records import scored_by
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}
@@ -206,7 +206,7 @@ def publish(store: Store, run: RunSpec, rows: list[dict[str, Any]] | None = None
     info = {
         "device": "cpu", "versions": {"torch": "2.11.0", "numpy": "2.4.6"}, "rate": 5200.0, "peak_memory_mb": 812.0,
         "steps": 780, "seconds": {"train": 60 + 40 * SKILL.get(run.model.name, 0.3), "evaluate": 12.0},
-        "descriptions": metric_descriptions(),
+        "descriptions": scored_by()["descriptions"],
     }  # fmt: skip
     store.publish(RunResult(run, scores(run) if rows is None else rows, info=info, **more))
     return run
