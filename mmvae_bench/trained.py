@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,9 +262,8 @@ def _restored(
 
 def fit(
     x: Values, model: str = "mopoe", *, modalities: Sequence[Modality] | None = None, mask: Values | None = None,
-    options: Mapping[str, Scalar] | None = None, nets: str = "mlp", latent_dim: int = 16, epochs: int = 20,
-    batch_size: int = 64, learning_rate: float = 1e-3, seed: int = 0, device: str = "cpu", threads: int = 1,
-    progress: bool = True,
+    nets: str = "mlp", latent_dim: int = 16, epochs: int = 20, batch_size: int = 64, learning_rate: float = 1e-3,
+    seed: int = 0, device: str = "cpu", threads: int = 1, progress: bool = True,
 ) -> TrainedModel:  # fmt: skip
     """Train a model on arrays of your own, by the same loop as every run of the benchmark.
 
@@ -275,7 +274,6 @@ def fit(
             of scale 0.75, floats [N, ...] have a Normal likelihood of scale 1 (standardise them first), and integers
             [N, T] are word ids, of which 0 is padding.
         mask: For each modality Bool[N], False where a row lacks it; what ``x`` holds there is not read.
-        options: Options of the model, as in brackets after its name.
         nets: Networks, such as ``mlp[hidden=400]`` or ``conv``.
         latent_dim: Size of the latent space.
         epochs: Number of passes over the rows.
@@ -293,9 +291,7 @@ def fit(
     own, arrays, present = _own_data(x, modalities, mask)
     chosen, train_spec = choose(device), TrainSpec(epochs, batch_size, learning_rate)
     presence = Presence.of_mask(present, tuple(m.name for m in own), OWN, seed)
-    named = parse_named(model)
-    named = replace(named, options={**named.options, **{key: str(value) for key, value in (options or {}).items()}})
-    spec = _own_spec(own, named, nets, latent_dim, train_spec, presence, seed)
+    spec = _own_spec(own, parse_named(model), nets, latent_dim, train_spec, presence, seed)
     with _undisturbed(chosen, threads), _bar(spec, progress) as report:
         try:
             net = build_model(spec, own, chosen)

@@ -362,7 +362,7 @@ def test_a_fitted_model_is_saved_and_loaded_to_the_bit(tmp_path):
     words = Modality("caption", (2,), "categorical", weight=5.0, dtype="int16", vocabulary=WORDS)
     both = (words, Modality("table", (3,), "normal", dtype="float32"))
     del x["picture"]
-    found = fit(x, **QUICK | {"model": "meme[beta=2]", "options": {"pseudo": 2, "k": 1}, "modalities": both})
+    found = fit(x, **QUICK | {"model": "meme[beta=2,pseudo=2,k=1]", "modalities": both})
     assert found.spec.model.options["pseudo"] == 2 and found.spec.model.options["beta"] == 2.0
     folder = found.save(tmp_path / "new" / "folder")
     again = load_run(folder)
@@ -389,7 +389,7 @@ def tables() -> dict[str, np.ndarray]:
     ("changes", "sentence"),
     [
         ({"model": "mopeo"}, "did you mean mopoe"),
-        ({"options": {"betta": 1}}, "has no option 'betta'"),
+        ({"model": "mvae[betta=1]"}, "has no option 'betta'"),
         ({"x": {"picture": arrays(3)["picture"][:, 0]}}, "which may be many things; pass pictures as uint8"),
         ({"mask": {"table": np.zeros(N, bool)}}, "No row has an entry of 'table'"),
         ({"modalities": [Modality("table", (3,), "normal", dtype="float32")]}, "No modality 'picture'"),
