@@ -114,7 +114,8 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
         click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
     todo = plan.todo(settings.overwrite)
-    time = in_words(estimate(todo, store), min(count_jobs(settings), max(1, len(todo))))
+    jobs = min(count_jobs(settings), len(todo))
+    time = in_words(sum(estimate(todo, store)), jobs) if todo else "nothing to run"
     click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
 
 

@@ -8,10 +8,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from itertools import product
 from typing import Any, Literal
 
 from mmvae_bench.errors import BenchError
@@ -204,14 +203,3 @@ def canonical_json(value: object) -> str:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
-
-
-def grid(base: Iterable[RunSpec], missing: Iterable[Missing], seeds: Iterable[int]) -> list[RunSpec]:
-    """Cross specs with missing patterns and seeds, each run once, in a fixed order.
-
-    Ratio 0 is the same run under every scheme, so it appears once.
-    """
-    crossed = (
-        replace(spec, missing=hole, seed=seed) for spec, hole, seed in product(list(base), list(missing), list(seeds))
-    )
-    return list({spec.run_id: spec for spec in crossed}.values())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec, canonical_json, grid
+from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec, canonical_json
 
 SCHEMES = st.sampled_from(["split", "split:fixed", "only:svhn", "independent", "independent:keep=mnist"])
 RATIOS = st.floats(0, 1, exclude_max=True)
@@ -119,14 +119,6 @@ def test_the_schemes_modality(scheme, name):
 def test_budgets_are_positive(values):
     with pytest.raises(BenchError, match="at least 1"):
         TrainSpec(*values)
-
-
-@given(st.lists(RATIOS, min_size=1, max_size=3), st.lists(SCHEMES, min_size=1, max_size=3), st.integers(1, 3))
-def test_a_grid_has_each_run_once(ratios, schemes, seeds):
-    holes = [Missing(ratio, scheme) for ratio in ratios for scheme in schemes]
-    specs = grid([make_spec()], holes, range(seeds))
-    assert len({spec.run_id for spec in specs}) == len(specs) == len(set(holes)) * seeds
-    assert [spec.run_id for spec in specs] == [spec.run_id for spec in grid([make_spec()], holes, range(seeds))]
 
 
 def test_the_title_is_for_people():

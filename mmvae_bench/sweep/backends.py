@@ -31,29 +31,22 @@ def cluster(settings: Settings) -> Iterator[int]:
     """Connect to the backend, as a context; gives the runs it takes at a time, 0 for processes of this machine.
 
     Raises:
-        BenchError: If dask is not installed, or nothing answers at the address.
+        BenchError: If dask is not installed, or neither a scheduler nor a worker answers at the address.
     """
     if settings.backend == "loky":
         yield 0
         return
     try:
-        import distributed  # noqa: F401 (whether it is there)
+        from distributed import Client
     except ImportError as error:
         raise BenchError(f"--backend dask needs {error.name}. Run: pip install 'mmvae-bench[dask]'") from error
-    with _dask(settings.address) as jobs, joblib.parallel_config(backend="dask"):
-        yield jobs
-
-
-@contextmanager
-def _dask(address: str) -> Iterator[int]:
-    from distributed import Client
-
+    address = settings.address
     try:
         with unheard():  # without an address its workers are started here
             client = Client(address or None, timeout=TIMEOUT)
     except (OSError, ValueError, TypeError) as error:
         raise BenchError(f"No dask scheduler answers at '{address}' ({error}). Start one: dask scheduler") from error
-    with client:
+    with client, joblib.parallel_config(backend="dask"):
         try:
             client.wait_for_workers(1, timeout=WORKERS)
         except TimeoutError as error:

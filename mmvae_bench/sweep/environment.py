@@ -5,9 +5,8 @@ import os
 import platform
 import warnings
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from re import match
 
 from mmvae_bench import __version__
 from mmvae_bench.errors import BenchError, BenchWarning
@@ -69,9 +68,8 @@ def describe() -> Iterator[str]:
     yield f"cores          {cores()} of {os.cpu_count()}"
     yield f"memory         {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     yield f"threads        OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
-    names = _required()
-    found = versions(names)
-    yield from (f"{name:<14} {found.get(name, 'not installed')}" for name in names)
+    found = versions(NUMERIC)
+    yield from (f"{name:<14} {found.get(name, 'not installed')}" for name in NUMERIC)
     yield from _devices()
 
 
@@ -96,15 +94,6 @@ def versions(names: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _required() -> list[str]:
-    """Return the packages that this one requires; those that numbers depend on where its metadata is not installed."""
-    try:
-        stated = [match(r"[\w.-]+", line) for line in requires("mmvae-bench") or () if "extra ==" not in line]
-    except PackageNotFoundError:
-        return list(NUMERIC)
-    return [name[0] for name in stated if name]
 
 
 def _devices() -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Estimated time of a plan: from the rates of stored runs where there are any, else a guess."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -18,32 +18,21 @@ SCORING = 10.0  # seconds per run
 Pace = tuple[float, float, float]  # rows per second, rows per epoch, seconds of scoring
 
 
-def estimate(specs: Iterable[RunSpec], store: Store) -> list[tuple[float, bool]]:
-    """Return the seconds of each run, without those of building data sets and training oracles, and if it is a guess.
-
-    It is a guess where no run of the same model and data set is stored.
-    """
+def estimate(specs: Iterable[RunSpec], store: Store) -> list[float]:
+    """Return the seconds of each run, without those of building data sets and training oracles."""
     measured = cache(_measured)  # every model's stored runs are read once
     found = []
     for spec in specs:
         folder = store.folder(spec).parent
-        stored = measured(folder)
-        rate, rows, scoring = stored or _guessed(spec, folder.parent, measured)
-        seconds = spec.train.epochs * min(rows, spec.limit_train or rows) / rate + scoring
-        found.append((seconds, stored is None))
+        rate, rows, scoring = measured(folder) or _guessed(spec, folder.parent, measured)
+        found.append(spec.train.epochs * min(rows, spec.limit_train or rows) / rate + scoring)
     return found
 
 
-def in_words(each: Sequence[tuple[float, bool]], jobs: int = 1) -> str:
-    """Return a text about all runs: ``about 12 minutes (...)``."""
-    if not each:
-        return "nothing to run"
-    guessed = sum(guess for _, guess in each)
-    source = "a guess without stored runs" if guessed == len(each) else "from the rates of stored runs"
-    if 0 < guessed < len(each):
-        source += f", {guessed} of {len(each)} runs guessed"
+def in_words(seconds: float, jobs: int = 1) -> str:
+    """Return a text about the time of all runs, ``jobs`` at a time."""
     beside = f"{jobs} runs at a time" if jobs > 1 else "one run after the other"
-    return f"about {duration(sum(seconds for seconds, _ in each) / jobs)}, {beside} (rough: {source})"
+    return f"about {duration(seconds / jobs)}, {beside} (a rough estimate)"
 
 
 def _guessed(spec: RunSpec, folder: Path, measured: Callable[[Path], Pace | None]) -> Pace:

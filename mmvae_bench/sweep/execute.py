@@ -1,7 +1,7 @@
 """One run, from its spec to its result: data, model, training, evaluation."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,22 +64,16 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     kept, _ = validation_split(data.train, spec.dataset.name)
     train_rows = data.train.take(np.sort(_first(kept, spec.limit_train, spec.dataset.name)))
     test_rows = data.test.take(np.sort(_first(np.arange(len(data.test)), spec.limit_test, spec.dataset.name)))
-    modalities = with_likelihoods(dataset.modalities, spec, data.vocabularies)
+    words = data.vocabularies
+    modalities = tuple(
+        replace(m, vocabulary=words.get(m.name, m.vocabulary), **spec.likelihoods[m.name])  # type: ignore[arg-type]
+        for m in dataset.modalities
+    )
     names = tuple(m.name for m in modalities)
     presence = Presence(spec.missing, names, len(train_rows), spec.dataset.name, spec.seed, train_rows.item)
     if not len(presence.trained()) or not presence.ever().any(1).all():
         raise BenchError("Some modality is present in no training row. Lower --missing or raise --limit-train.")
     return Material(dataset, data, train_rows, test_rows, presence, modalities)
-
-
-def with_likelihoods(
-    modalities: Sequence[Modality], spec: RunSpec, vocabularies: Mapping[str, tuple[str, ...]]
-) -> tuple[Modality, ...]:
-    """Return a data set's modalities with the likelihoods of a run and the vocabularies computed from the data."""
-    return tuple(
-        replace(m, vocabulary=vocabularies.get(m.name, m.vocabulary), **spec.likelihoods[m.name])  # type: ignore[arg-type]
-        for m in modalities
-    )
 
 
 def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: str) -> Any:

@@ -12,7 +12,7 @@ from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
-from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, TrainSpec, grid
+from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, TrainSpec
 from mmvae_bench.store.run import StoredRun, run_checksum, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
@@ -240,7 +240,9 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
         raise BenchError(f"One command plans at most {MOST_RUNS:,} runs, not {runs:,}. Split it into several commands.")
     entries: dict[str, PlannedRun] = {}
     for d, model in product(data, chosen):
-        for spec in grid([d.base(model.component, request)], request.holes, request.seeds):
+        base = d.base(model.component, request)
+        for hole, seed in product(request.holes, request.seeds):
+            spec = replace(base, missing=hole, seed=seed)
             if spec.run_id not in entries:  # the same run under two labels is one run
                 entries[spec.run_id] = _planned(spec, d, model, store)
     return Plan(request.name, request.title, request.command, list(entries.values()))

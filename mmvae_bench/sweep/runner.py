@@ -57,8 +57,7 @@ class Sweep:
             return
         each = estimate((task.spec for task in self._left.values()), self.store)
         weights = {
-            name: seconds if task.train else 1.0
-            for (name, task), (seconds, _) in zip(self._left.items(), each, strict=True)
+            name: seconds if task.train else 1.0 for (name, task), seconds in zip(self._left.items(), each, strict=True)
         }
         with Board(weights, self.store.root, self._command.nonce) as board, Stops(self._ask) as self._stops:
             try:

@@ -10,7 +10,7 @@ from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.run import StoredRun, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
-from mmvae_bench.sweep.estimate import duration
+from mmvae_bench.sweep.estimate import in_words
 from mmvae_bench.sweep.progress import progress
 
 WIDTH = 160  # characters of a text that others wrote
@@ -101,9 +101,7 @@ def _time_left(seen: Sequence[Seen], left: int) -> str:
     if not done or not (left or shares):
         return ""
     beside = max(1, len(shares))
-    seconds = sum(done) / len(done) * (left + len(shares) - sum(shares)) / beside
-    how = f"{beside} runs at a time" if beside > 1 else "one run after the other"
-    return f"; about {duration(seconds)} left, {how} (rough: from the mean of those done)"
+    return "; " + in_words(sum(done) / len(done) * (left + len(shares) - sum(shares)), beside)
 
 
 def _printable(text: str) -> str:

@@ -146,12 +146,12 @@ def test_the_time_left_is_the_mean_of_the_done_times_what_is_left(store):
     plan(store, *RUNS)
     publish(store, RUNS[0])  # 10 s
     publish(store, RUNS[1], info={"seconds": {"load": 2.0, "train": 25.0, "evaluate": 3.0}})
-    assert lines()[1].endswith("4 left; about 80 s left, one run after the other (rough: from the mean of those done)")
+    assert lines()[1].endswith("4 left; about 80 s, one run after the other (a rough estimate)")
     note(store, RUNS[2], 5)
     note(store, RUNS[3], 15)
     with taken(store, RUNS[2], RUNS[3]):
         text = lines()[1]
-    assert "2 left; about 30 s left, 2 runs at a time (rough" in text  # 20 s x (4 - 1/4 - 3/4) / 2
+    assert "2 left; about 30 s, 2 runs at a time (a rough" in text  # 20 s x (4 - 1/4 - 3/4) / 2
 
 
 def test_without_a_done_run_of_the_plan_or_with_nothing_left_no_time_is_given(store):
