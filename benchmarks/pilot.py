@@ -34,7 +34,7 @@ def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_d
     material = open_material(spec, data_dir, cache_dir)
     _, validation = validation_split(material.data.train, spec.dataset.name)
     judged = replace(material, test=material.data.train.take(validation))
-    model, feed = ready(spec, material, CPU)
+    model, feed = ready(spec, material.modalities, material.train, material.presence, CPU, material.dataset.pairs)
     started, scored, due = time.perf_counter(), 0.0, sorted(at)
 
     def report(progress: Progress) -> None:

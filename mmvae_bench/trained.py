@@ -16,7 +16,6 @@ from torch import Tensor
 from mmvae_bench import models, nets
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine.device import choose
-from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import choose_mode
 from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.errors import BenchError, Unsupported, near_hint
@@ -25,11 +24,10 @@ from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.options import Named, Scalar, parse_named
 from mmvae_bench.presence import Presence
-from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import Component, RunSpec, TrainSpec
 from mmvae_bench.store.run import NUMBERS, RunResult, StoredRun, write_files
 from mmvae_bench.store.store import COLUMNS, Store
-from mmvae_bench.sweep.execute import build_model
+from mmvae_bench.sweep.execute import build_model, ready
 from mmvae_bench.sweep.plan import component
 from mmvae_bench.types import Modality, MultimodalBatch
 
@@ -294,12 +292,9 @@ def fit(
     spec = _own_spec(own, parse_named(model), nets, latent_dim, train_spec, presence, seed)
     with _undisturbed(chosen, threads), _bar(spec, progress) as report:
         try:
-            net = build_model(spec, own, chosen)
+            net, feed = ready(spec, own, Rows(arrays), presence, chosen)
         except Unsupported as reason:
             raise BenchError(f"'{nets}' cannot take these modalities: {reason}.") from reason
-        feed = Feed.load(Rows(arrays), presence, batch_size, chosen, pure=net.batches == "pure")
-        net.initialise(feed.draw)
-        torch.manual_seed(seed_for("train", OWN, seed))
         history = train(net, feed, train_spec, report, mode=choose_mode(chosen)[0])
     return TrainedModel(net.eval(), spec, epochs=history.epochs)
 

@@ -91,13 +91,12 @@ def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.dev
     return model.to(device)
 
 
-def ready(spec: RunSpec, material: Material, device: torch.device) -> tuple[MultimodalVAE, Feed]:
+def ready(
+    spec: RunSpec, modalities: Sequence[Modality], rows: Rows, presence: Presence, device: torch.device, pairs: int = 1
+) -> tuple[MultimodalVAE, Feed]:
     """Return the untrained model and its batches; everything that is drawn before the first step is drawn."""
-    model = build_model(spec, material.modalities, device)
-    feed = Feed.load(
-        material.train, material.presence, spec.train.batch_size, device,
-        pairs=material.dataset.pairs, pure=model.batches == "pure",
-    )  # fmt: skip
+    model = build_model(spec, modalities, device)
+    feed = Feed.load(rows, presence, spec.train.batch_size, device, pairs=pairs, pure=model.batches == "pure")
     model.initialise(feed.draw)
     torch.manual_seed(seed_for("train", spec.dataset.name, spec.seed))
     return model, feed
@@ -120,7 +119,9 @@ def run(
     keeper.conditions = conditions(spec, material.data, device, threads)
     random = RandomState(device)
     with random():
-        model, feed = ready(spec, material, device)
+        model, feed = ready(
+            spec, material.modalities, material.train, material.presence, device, material.dataset.pairs
+        )
     loaded = time.perf_counter()
     history = train(model, feed, spec.train, report, mode=mode, random=random, keeper=keeper)
     trained = time.perf_counter()
