@@ -66,7 +66,8 @@ class Presence:
         if kind == "only":
             side = np.full(self.rows, self.names.index(argument))
         else:
-            side = self._side(0 if argument == "fixed" else epoch)
+            generator = _generator("side", self.dataset, self.seed, 0 if argument == "fixed" else epoch)
+            side = generator.integers(len(self.names), size=self.rows)  # uniform: the one that an incomplete row shows
         shown: NDArray[np.bool_] = self.complete | (np.arange(len(self.names))[:, None] == side)
         return shown
 
@@ -100,10 +101,6 @@ class Presence:
             return self.rows, np.arange(self.rows)
         found, of = np.unique(self.item, return_inverse=True)
         return len(found), of
-
-    def _side(self, epoch: int) -> NDArray[np.intp]:
-        """Draw the one modality that each incomplete row shows, uniformly, [N]."""
-        return _generator("side", self.dataset, self.seed, epoch).integers(len(self.names), size=self.rows)
 
     @cached_property
     def _independent(self) -> NDArray[np.bool_]:

@@ -88,8 +88,21 @@ def check_results(root: Path) -> Findings:
     _check_runs(store, findings)
     sound = not findings.faults
     findings.faults += _leftovers(store)
-    _check_plans(store, findings)
-    _check_table(store, findings, sound=sound)
+    stored = {folder.name for folder in store.folders()}
+    for path in sorted(root.glob("plans/*.json")):
+        try:
+            wanted = read_plan(path)["run_ids"]
+            if lacking := set(wanted) - stored:
+                findings.notes.append(f"'{path}': {len(lacking)} of {len(wanted)} runs are not stored.")
+        except BenchError as error:
+            findings.faults.append(str(error))
+    table = root / "scores.csv"
+    if not table.is_file():
+        findings.notes.append(f"There is no '{table}'. {ANEW}")
+    elif not sound:
+        findings.notes.append(f"'{table}' was not compared with the runs, because some of them have faults.")
+    elif table.read_bytes() != store.scores().to_csv(index=False).encode():
+        findings.faults.append(f"'{table}' does not agree with the runs. {ANEW}")
     return findings
 
 
@@ -126,25 +139,3 @@ def _leftovers(store: Store) -> Iterator[str]:
             yield f"'{path}' is in use by {under_way.owner() or 'a process'}. Let it end."
         elif path.name in done:
             yield f"'{path}' is the work on a run that is stored. Delete it."
-
-
-def _check_plans(store: Store, findings: Findings) -> None:
-    stored = {folder.name for folder in store.folders()}
-    for path in sorted(store.root.glob("plans/*.json")):
-        try:
-            plan = read_plan(path)
-        except BenchError as error:
-            findings.faults.append(str(error))
-            continue
-        if lacking := set(plan["run_ids"]) - stored:
-            findings.notes.append(f"'{path}': {len(lacking)} of {len(plan['run_ids'])} runs are not stored.")
-
-
-def _check_table(store: Store, findings: Findings, *, sound: bool) -> None:
-    path = store.root / "scores.csv"
-    if not path.is_file():
-        findings.notes.append(f"There is no '{path}'. {ANEW}")
-    elif not sound:
-        findings.notes.append(f"'{path}' was not compared with the runs, because some of them have faults.")
-    elif path.read_bytes() != store.scores().to_csv(index=False).encode():
-        findings.faults.append(f"'{path}' does not agree with the runs. {ANEW}")

@@ -70,7 +70,18 @@ def describe() -> Iterator[str]:
     yield f"threads        OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
     found = versions(NUMERIC)
     yield from (f"{name:<14} {found.get(name, 'not installed')}" for name in NUMERIC)
-    yield from _devices()
+    try:
+        import_torch()
+        import torch
+
+        for index in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(index)
+            memory = device.total_memory / 2**30
+            yield f"{f'cuda:{index}':<14} {device.name}, {memory:.1f} GiB, CUDA {torch.version.cuda}"
+        if not torch.cuda.is_available():
+            yield "cuda           no device"
+    except BenchError as error:
+        yield f"cuda           unknown: {error}"
 
 
 def processor() -> str:
@@ -94,19 +105,3 @@ def versions(names: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _devices() -> Iterator[str]:
-    """Yield one line per CUDA device, or why there is none."""
-    try:
-        import_torch()
-        import torch
-
-        for index in range(torch.cuda.device_count()):
-            device = torch.cuda.get_device_properties(index)
-            memory = device.total_memory / 2**30
-            yield f"{f'cuda:{index}':<14} {device.name}, {memory:.1f} GiB, CUDA {torch.version.cuda}"
-        if not torch.cuda.is_available():
-            yield "cuda           no device"
-    except BenchError as error:
-        yield f"cuda           unknown: {error}"

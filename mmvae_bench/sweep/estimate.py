@@ -31,6 +31,7 @@ def estimate(specs: Iterable[RunSpec], store: Store) -> list[float]:
 
 def in_words(seconds: float, jobs: int = 1) -> str:
     """Return a text about the time of all runs, ``jobs`` at a time."""
+    jobs = max(jobs, 1)
     beside = f"{jobs} runs at a time" if jobs > 1 else "one run after the other"
     return f"about {duration(seconds / jobs)}, {beside} (a rough estimate)"
 

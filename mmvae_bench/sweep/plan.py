@@ -180,8 +180,16 @@ class _Data:
             return model.broken
         if named and named not in self.names:
             return f"'{self.component.label}' has no modality '{named}'; it has {', '.join(self.names)}"
-        if obstacle := self.absent or self._refusal(model, spec.missing):
-            return obstacle
+        if self.absent:
+            return self.absent
+        try:
+            reason = model.factory.unsupported(self.modalities, spec.missing)
+        except Exception as error:  # a plug-in may raise anything
+            return f"'{label}' cannot say what it supports ({in_a_line(error)})"
+        if not (reason is None or isinstance(reason, str)):
+            return f"unsupported() of '{label}' returned {reason!r}, and a sentence or None says whether it can be"
+        if reason:
+            return reason
         if label not in self._unmade:
             self._unmade[label] = self._try(spec, model)
         return self._unmade[label]
@@ -205,17 +213,6 @@ class _Data:
             ):  # else it reads values, which no tensor has there: only the run itself can tell
                 return f"'{self.component.label}': '{what}' cannot be made ({in_a_line(error)})"
         return ""
-
-    def _refusal(self, model: _Model, missing: Missing) -> str:
-        """Return why the model does not take these modalities with this missing pattern, or an empty text."""
-        label = model.component.label
-        try:
-            reason = model.factory.unsupported(self.modalities, missing)
-        except Exception as error:  # a plug-in may raise anything
-            return f"'{label}' cannot say what it supports ({in_a_line(error)})"
-        if reason is None or isinstance(reason, str):
-            return reason or ""
-        return f"unsupported() of '{label}' returned {reason!r}, and a sentence or None says whether it can be"
 
 
 def component(named: Named, factory: Callable[..., Any]) -> Component:

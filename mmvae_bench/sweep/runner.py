@@ -157,16 +157,22 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 
 
 def _run(plan: Plan, settings: Settings, store: Store) -> int:
+    from mmvae_bench.sweep.records import scored_by
+
     store.write_plan(plan.name, plan.record())
     if settings.overwrite != "always":  # there what is stored says nothing of what is under way
         _tidy(plan, store)
     seen = {entry.spec.run_id: entry.checksum for entry in plan.entries}
+    versions = scored_by(settings.metrics)["metrics"]
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
         tasks = [Task(spec, True, seen[spec.run_id]) for spec in todo]
         stored = plan.having({RunStatus.DONE}) if settings.overwrite == "failed" and not corrupt else []
-        tasks += [Task(spec, False, seen[spec.run_id]) for spec in stored if _lacks_metrics(store, spec, settings)]
+        for spec in stored:
+            run = steadily(store.folder(spec), StoredRun.read)
+            if run and not versions.items() <= run.record.get("metrics", {}).items():  # it lacks a metric
+                tasks.append(Task(spec, False, seen[spec.run_id]))
         sweep = Sweep(tasks, jobs, store, settings)
         sweep.run()
     if sweep.unwritable:
@@ -231,15 +237,6 @@ def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
     except Exception as error:  # a plug-in may raise anything
         return group, described(error)
     return group, ""
-
-
-def _lacks_metrics(store: Store, spec: RunSpec, settings: Settings) -> bool:
-    """Whether a stored run was scored before some metric was registered."""
-    from mmvae_bench.sweep.records import scored_by
-
-    run = steadily(store.folder(spec), StoredRun.read)
-    scored = run.record.get("metrics", {}) if run else {}
-    return any(scored.get(name) != number for name, number in scored_by(settings.metrics)["metrics"].items())
 
 
 def count_jobs(settings: Settings) -> int:

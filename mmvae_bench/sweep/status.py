@@ -1,7 +1,7 @@
 """How far a plan is: runs done, under way, failed and left, their owners, and the time left. Only reads."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +63,10 @@ def describe(store: Store, name: str | None = None) -> Iterator[str]:
     known = [f"{counts[state]} {state}" for state in (RunStatus.DONE, UNDER_WAY, RunStatus.FAILED)]
     rare = {RunStatus.BROKEN: counts[RunStatus.BROKEN], RunStatus.SKIPPED: len(plan.get("skipped", []))}
     known += [f"{left} left", *(f"{count} {state}" for state, count in rare.items() if count)]
-    yield f"{', '.join(known)}{_time_left(seen, left)}"
+    done = [run.seconds for run in seen if run.state == RunStatus.DONE]
+    ahead = left + sum(1 - run.share for run in seen if run.state == UNDER_WAY)
+    time = in_words(sum(done) / len(done) * ahead, counts[UNDER_WAY]) if done and ahead else ""
+    yield "; ".join(filter(None, [", ".join(known), time]))
     for state, head in SECTIONS.items():
         if counts[state]:
             yield head
@@ -92,16 +95,6 @@ def _look(under_way: UnderWay, folder: Path | None, title: str) -> Seen:
     if owner or under_way.checkpoint.exists():
         return Seen(INTERRUPTED, name, how_far + (f"; {owner}, died" if owner else ""))
     return Seen(WAITING, name)
-
-
-def _time_left(seen: Sequence[Seen], left: int) -> str:
-    """Estimate the time left from the mean of the results; empty if there are none, or nothing is left."""
-    done = [run.seconds for run in seen if run.state == RunStatus.DONE]
-    shares = [run.share for run in seen if run.state == UNDER_WAY]
-    if not done or not (left or shares):
-        return ""
-    beside = max(1, len(shares))
-    return "; " + in_words(sum(done) / len(done) * (left + len(shares) - sum(shares)), beside)
 
 
 def _printable(text: str) -> str:

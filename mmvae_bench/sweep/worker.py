@@ -189,14 +189,11 @@ class Halt:
         """Return why the run must stop, or an empty text."""
         if not self._why and self.now() >= self._next:
             self._next = self.now() + EVERY
-            self._why = self._look()
+            with suppress(OSError):  # a folder that cannot be read asks for nothing
+                if self._command and os.getppid() != self._command:
+                    self._why = "its command is gone"
+                elif not self.folder.exists():
+                    self._why = "its results folder is gone"
+                elif self.request.exists():
+                    self._why = "asked to"
         return self._why
-
-    def _look(self) -> str:
-        if self._command and os.getppid() != self._command:
-            return "its command is gone"
-        with suppress(OSError):  # a folder that cannot be read asks for nothing
-            if not self.folder.exists():
-                return "its results folder is gone"
-            return "asked to" if self.request.exists() else ""
-        return ""
