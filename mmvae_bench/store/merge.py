@@ -12,6 +12,7 @@ from typing import Any
 
 from mmvae_bench.disk import sync
 from mmvae_bench.errors import BenchError, NewerSchema
+from mmvae_bench.spec import canonical_json
 from mmvae_bench.store.check import read_whole
 from mmvae_bench.store.plans import read_plan, union
 from mmvae_bench.store.publish import place, restore
@@ -44,16 +45,12 @@ def provenance(run: StoredRun) -> dict[str, str]:
     return known
 
 
-def _rows(run: StoredRun) -> Counter[str]:
-    """Return all rows without what is not a result: the schema, and how the model was typed."""
-    return Counter(repr(sorted({**row, "schema": 0, "label": ""}.items())) for row in run.rows())
-
-
 def difference(a: StoredRun, b: StoredRun) -> Difference | None:
     """Return how two results differ; None if they have the same conditions, and the same rows in any order."""
     here, there = provenance(a), provenance(b)
     other = [key for key in sorted(here | there) if here.get(key) != there.get(key)]
-    if not other and _rows(a) == _rows(b):
+    ours, theirs = (Counter(canonical_json({**row, "schema": 0, "label": ""}) for row in run.rows()) for run in (a, b))
+    if not other and ours == theirs:  # whatever the schema, and however the model was typed
         return None
     why = ", ".join(f"{key} ({here.get(key) or 'none'}, {there.get(key) or 'none'})" for key in other)
     size, where = _largest(a, b)
@@ -63,27 +60,19 @@ def difference(a: StoredRun, b: StoredRun) -> Difference | None:
 
 def _largest(a: StoredRun, b: StoredRun) -> tuple[float, str]:
     """Return the largest difference of a value that both have, and where it is."""
-    ours, theirs = _values(a), _values(b)
-    common = ours.keys() & theirs.keys()
-    alone = len(ours.keys() ^ theirs.keys())
+    ours, theirs = (
+        {tuple(str(row.get(column) or "") for column in SCORED): row["value"] for row in run.rows()} for run in (a, b)
+    )
+    numbers = [{key for key, value in own.items() if value is not None} for own in (ours, theirs)]
+    common, alone = numbers[0] & numbers[1], len(numbers[0] ^ numbers[1])
     rest = f"; values that one of them lacks: {alone}" if alone else ""
     if not common:
         return 0.0, f"no value is in both{rest}"
     size, key = max((abs(ours[key] - theirs[key]), key) for key in common)
-    metric, variant, prior, given, target = key
-    name = " ".join(part for part in (metric, variant, prior, f"{given}->{target}" if given else target) if part)
     if not size:
         return 0.0, f"all {len(common)} common values are equal{rest}"
     where = f"{ours[key]!r} in '{a.root}', {theirs[key]!r} in '{b.root}'"
-    return size, f"largest difference {size:.3g}, in {name}: {where}{rest}"
-
-
-def _values(run: StoredRun) -> dict[tuple[str, ...], Any]:
-    return {
-        tuple(str(row.get(column) or "") for column in SCORED): row["value"]
-        for row in run.rows()
-        if row.get("value") is not None
-    }
+    return size, f"largest difference {size:.3g}, in {' '.join(filter(None, key))}: {where}{rest}"
 
 
 @dataclass(frozen=True)
@@ -141,17 +130,6 @@ class Merger:
             BenchError: If a root has no runs or is the store itself, or ``prefer`` is none of them all.
         """
         self.store.check_writable(make=False)
-        self._check(roots)
-        found: dict[str, list[Path]] = {}
-        for root in {path.resolve(): path for path in roots}.values():
-            for folder in Store(root).folders():
-                found.setdefault(folder.name, []).append(folder)
-            for path in sorted(root.glob("plans/*.json")):
-                self._read_plan(path)
-        for folders in found.values():
-            self._read_run(folders)
-
-    def _check(self, roots: Sequence[Path]) -> None:
         for root in roots:
             if not (root / "runs").is_dir():
                 raise BenchError(f"There are no results in '{root}': it has no folder 'runs'.")
@@ -161,6 +139,14 @@ class Merger:
         if self.prefer and self.prefer.resolve() not in [path.resolve() for path in known]:
             names = ", ".join(f"'{path}'" for path in known)
             raise BenchError(f"--prefer names one of the merged folders, {names}, not '{self.prefer}'.")
+        found: dict[str, list[Path]] = {}
+        for root in {path.resolve(): path for path in roots}.values():
+            for folder in Store(root).folders():
+                found.setdefault(folder.name, []).append(folder)
+            for path in sorted(root.glob("plans/*.json")):
+                self._read_plan(path)
+        for folders in found.values():
+            self._read_run(folders)
 
     def _read_run(self, folders: Sequence[Path]) -> None:
         """Decide what becomes of one run."""

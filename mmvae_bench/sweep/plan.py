@@ -211,7 +211,8 @@ class _Data:
             if "meta" not in str(
                 error
             ):  # else it reads values, which no tensor has there: only the run itself can tell
-                return f"'{self.component.label}': '{what}' cannot be made ({in_a_line(error)})"
+                why = in_a_line(error) if what != spec.nets.label else str(error).partition("\n")[0]
+                return f"'{self.component.label}': '{what}' cannot be made ({why})"
         return ""
 
 

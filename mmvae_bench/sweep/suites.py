@@ -80,7 +80,17 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     plain = {key: _plain(value) for key, value in values.items()}
     for key, value in plain.items():
-        _check(key, value)
+        if key not in KINDS:
+            raise BenchError(f"Unknown key '{key}'; {near_hint(key, KINDS)}Known: {', '.join(KINDS)}.")
+        kind, types = KINDS[key]
+        if kind == TABLE:
+            fits, items = isinstance(value, dict), list(value.values()) if isinstance(value, dict) else []
+        else:
+            fits, items = "list" in kind, value
+            if not isinstance(value, list):
+                fits, items = not kind.startswith("a list"), [value]
+        if not fits or any(type(item) not in types for item in items):
+            raise BenchError(f"'{key}' is {kind}, not {value!r}.")
     if seeds := seed_numbers(plain.pop("seeds", None), plain.pop("seed_list", [])):
         plain["seeds"] = seeds
     several = [key for key in plain if KINDS[key][0] in (TEXTS, NUMBERS)]
@@ -114,17 +124,3 @@ def _parse(name: str, text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BenchError(f"The suite '{name}' is not valid TOML: {error}.") from error
-
-
-def _check(key: str, value: object) -> None:
-    """Refuse an unknown key, and a value of another type than the key's."""
-    if key not in KINDS:
-        raise BenchError(f"Unknown key '{key}'; {near_hint(key, KINDS)}Known: {', '.join(KINDS)}.")
-    kind, types = KINDS[key]
-    items = value if isinstance(value, list) else [value]
-    if kind == TABLE:
-        fits, items = isinstance(value, dict), list(value.values()) if isinstance(value, dict) else []
-    else:
-        fits = "list" in kind if isinstance(value, list) else not kind.startswith("a list")
-    if not fits or any(type(item) not in types for item in items):
-        raise BenchError(f"'{key}' is {kind}, not {value!r}.")

@@ -150,7 +150,7 @@ def test_other_values_under_the_same_conditions_are_a_conflict_and_nothing_is_co
     assert result.exit_code == 2
     assert (
         f"mvae on pairs, complete, seed 0 ({RUN.run_id}): different rows; largest difference 0.125, in "
-        "accuracy a->b: 0.5 in 'results', 0.625 in 'there'\n" in result.stderr
+        "accuracy a b: 0.5 in 'results', 0.625 in 'there'\n" in result.stderr
     )
     assert "Error: Nothing was copied: the folders differ in 1 run, though versions" in result.stderr
     assert snapshot(here.root) == before
@@ -191,11 +191,11 @@ def test_other_conditions_are_refused_until_it_is_said_whose_runs_win(here, ther
     result = merge("there")
     assert result.exit_code == 2 and "Choose which to keep: --prefer DIR" in result.stderr
     assert ": different " in result.stderr and "other rows" not in result.stderr
-    assert "largest difference 0.25, in accuracy a->b: 0.5 in 'results', 0.75 in 'there'" in result.stderr
+    assert "largest difference 0.25, in accuracy a b: 0.5 in 'results', 0.75 in 'there'" in result.stderr
     assert snapshot(here.root) == before
     ours = merge("there", "--prefer", "results")
     assert (ours.exit_code, counts(ours)) == (0, "0 copied, 0 the same, 1 preferred, 0 left out")
-    assert "largest difference 0.25, in accuracy a->b" in ours.stderr
+    assert "largest difference 0.25, in accuracy a b" in ours.stderr
     assert value(here) == 0.5
     assert counts(merge("there", "--prefer", "there")) == "0 copied, 0 the same, 1 preferred, 0 left out"
     assert value(here) == 0.75 and names(here) == [RUN.run_id]
