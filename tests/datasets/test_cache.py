@@ -170,13 +170,6 @@ def test_errors_of_the_sources_are_not_taken_for_the_caches(toy, tmp_path):
     assert check(toy, "toy", tmp_path) == ["toy: incomplete", f"  toy needs {toy.file}: put it there"]
 
 
-def test_check_counts_rows_by_class(toy, tmp_path):
-    lines = check(toy, "toy", tmp_path)
-    assert "the subset toy 8+4" in lines[0]
-    assert str(toy.file) in lines[1]
-    assert lines[2:] == ["  train: 8 rows; by class: a 4, b 4", "  test: 4 rows; by class: a 2, b 2"]
-
-
 def rows_of(n, item=None):
     return Rows({"a": np.zeros((n, 1), np.uint8)}, item=item)
 
