@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 import os
 from dataclasses import dataclass, field
@@ -91,29 +90,23 @@ def test_options_version_and_content_are_in_the_key_but_places_and_times_are_not
     assert n_builds(toy) == len(folders(tmp_path)) == 4
 
 
-@pytest.mark.parametrize(
-    "damage", ["truncated", "empty", "gone", "garbage", "other shape", "meta", "meta list", "pickle"]
-)
+DAMAGE = {
+    "truncated": lambda array, meta: array.write_bytes(array.read_bytes()[:-5]),
+    "empty": lambda array, meta: array.write_bytes(b""),
+    "gone": lambda array, meta: array.unlink(),
+    "garbage": lambda array, meta: array.write_bytes(bytes(range(200))),
+    "other shape": lambda array, meta: np.save(array, np.zeros((3, 3), np.uint8)),
+    "meta": lambda array, meta: meta.write_text(meta.read_text()[:30]),
+    "meta list": lambda array, meta: meta.write_text("[1]"),
+    "pickle": lambda array, meta: np.save(array, np.array([{}], object), allow_pickle=True),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_broken_folder_is_built_again(toy, tmp_path, damage):
     want = get(toy, tmp_path).hash
     (folder,) = folders(tmp_path)
-    array, meta = folder / "train.x.left.npy", folder / "meta.json"
-    if damage == "truncated":
-        array.write_bytes(array.read_bytes()[:-5])
-    elif damage == "empty":
-        array.write_bytes(b"")
-    elif damage == "gone":
-        array.unlink()
-    elif damage == "garbage":
-        array.write_bytes(bytes(range(200)))
-    elif damage == "other shape":
-        np.save(array, np.zeros((3, 3), np.uint8))
-    elif damage == "meta":
-        meta.write_text(meta.read_text()[:30])
-    elif damage == "meta list":
-        meta.write_text(json.dumps([1]))
-    else:
-        np.save(array, np.array([{}], object), allow_pickle=True)
+    DAMAGE[damage](folder / "train.x.left.npy", folder / "meta.json")
     assert get(toy, tmp_path).hash == want
     assert n_builds(toy) == 2
     assert folders(tmp_path) == [folder]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets import registry
 from mmvae_bench.datasets.base import Built
 from mmvae_bench.datasets.mnist_street import pictures as street
 from mmvae_bench.datasets.mnist_street.dataset import STYLES, MnistStreet
@@ -133,11 +132,3 @@ def test_sources_exist(level: str) -> None:
     assert all(path.is_file() for path in sources)
     assert sources[0].name == "mnist_5k.csv.gz"
     assert {path.name for path in sources} >= {"china.jpg", "flower.jpg", *STYLES[level].fonts}
-
-
-def test_protocols_differ_by_level() -> None:
-    assert MnistStreet().protocol.nets.startswith("mlp")
-    assert MnistStreet().protocol.latent_dim == 16
-    assert MnistStreet(level="svhn").protocol.nets == "conv"
-    assert MnistStreet().classes == tuple("0123456789")
-    assert registry.get("mnist_street") is MnistStreet
