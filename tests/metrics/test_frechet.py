@@ -97,14 +97,6 @@ def test_what_has_no_features_or_no_prior_is_skipped_with_the_reason(world):
     assert "too few" in scores(world(n_test=1))[0].reason
 
 
-def test_across_modalities_that_never_met_it_is_a_chance_control(world):
-    ev = world()
-    ev.model.cross_is_chance = True
-    marked = {bool(s.given) and s.given != s.target for s in scores(ev) if s.control}
-    assert marked == {True}
-    assert sum(s.control for s in scores(ev)) == 2
-
-
 def test_features_that_are_not_finite_are_a_failure(world):
     ev = world()
     ev.model.decode = lambda z, names=None: {m: torch.full((len(z), 10), torch.nan) for m in ev.names}
