@@ -12,6 +12,7 @@ NOWHERE = Path("does-not-exist")
 
 
 def subsets(names):
+    """All that are not empty."""
     return [list(a) for k in range(1, len(names) + 1) for a in combinations(names, k)]
 
 
