@@ -117,13 +117,8 @@ def test_what_a_killed_builder_left_is_no_obstacle(toy, tmp_path):
 
 
 def test_processes_that_start_together_build_once(toy, tmp_path):
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=get, args=(toy, tmp_path)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0] * 4
+    with multiprocessing.get_context("fork").Pool(4) as workers:
+        workers.starmap(get, [(toy, tmp_path)] * 4, chunksize=1)
     assert n_builds(toy) == 1
 
 

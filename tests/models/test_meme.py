@@ -59,10 +59,7 @@ def literal(made: MEME, data: MultimodalBatch, seed: int) -> Tensor:
     return -total / data.present.any(0).sum()
 
 
-PRESENT = {
-    2: [[1, 1, 0, 0, 1], [1, 0, 1, 0, 1]],
-    3: [[1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [1, 1, 0, 0, 0]],
-}
+PRESENT = torch.tensor([[1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [1, 1, 0, 0, 0]], dtype=torch.bool)
 
 
 @pytest.mark.parametrize("directions", ["mean", "sum"])
@@ -75,7 +72,7 @@ def test_loss_and_gradient_equal_the_formulas(m, stop_gradient, shared, directio
     if made.second:  # they start as copies
         for p in made.second.parameters():
             p.data += 0.1 * torch.randn_like(p)
-    data = batch(made, 5, present=torch.tensor(PRESENT[m], dtype=torch.bool))
+    data = batch(made, 5, present=PRESENT[:m])
     torch.manual_seed(7)
     loss = made.loss(data).total
     expected = literal(made, data, seed=7)
@@ -99,7 +96,7 @@ def test_networks_of_their_own_start_as_copies_and_condition_what_is_drawn():
 
 def test_a_product_prior_has_a_closed_kl():
     made = model("meme", m=3, k=K, combine="product", pseudo=4)
-    data = batch(made, 5, present=torch.tensor(PRESENT[3], dtype=torch.bool))
+    data = batch(made, 5, present=PRESENT)
     experts = made.encode(data)
     b, c = Normal(experts.q.loc[1, 0], experts.q.scale[1, 0]), Normal(experts.q.loc[2, 0], experts.q.scale[2, 0])
     precision = b.scale**-2 + c.scale**-2
