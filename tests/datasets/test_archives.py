@@ -8,10 +8,12 @@ import tarfile
 import tracemalloc
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmvae_bench.datasets import archives
@@ -61,6 +63,16 @@ def refused(path: Path, match: str) -> None:
     with pytest.raises(DataError, match=match) as error:
         read(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@contextmanager
+def little_memory(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,21 +146,13 @@ def test_a_header_that_declares_gigabytes_is_not_read(tmp_path):
         list(members(path, lambda name: False))
 
 
-def listed_in_little_memory(path):
-    tracemalloc.start()
-    try:
-        assert len(names(path)) == 200
-        assert tracemalloc.get_traced_memory()[1] < 2_000_000
-    finally:
-        tracemalloc.stop()
-
-
 def test_pax_headers_are_not_kept_and_a_chain_of_them_is_refused(tmp_path):
     entries = [entry(f"a/{i}") for i in range(200)]
     for i, (info, _) in enumerate(entries):
         info.pax_headers = {f"comment{i}": "x" * 50_000}
     path = pack(tmp_path / "t", entries)  # ten megabytes in all
-    listed_in_little_memory(path)
+    with little_memory(2_000_000):
+        assert len(names(path)) == 200
     common = b"".join(tarfile.TarInfo.create_pax_global_header({f"k{i}": "x" * 9000}) for i in range(8))
     path.write_bytes(gzip.compress(common + entry("a/x")[0].tobuf() + bytes(2048)))
     refused(path, "more than 65,536 bytes of headers")
@@ -157,7 +161,8 @@ def test_pax_headers_are_not_kept_and_a_chain_of_them_is_refused(tmp_path):
         for i in range(200)
     ]
     path.write_bytes(gzip.compress(b"".join(each) + bytes(1024)))
-    listed_in_little_memory(path)
+    with little_memory(2_000_000):
+        assert len(names(path)) == 200
 
 
 @pytest.mark.parametrize("name", ["a/\x1b[2J", "a\nError: run this", "a/\u202egpj", "x" * 1001, "a/\udce9"])
@@ -165,11 +170,6 @@ def test_names_that_would_garble_a_sentence_are_refused(name, tmp_path):
     refused(pack(tmp_path / "t", [entry("a/ok"), entry(name)]), "a member named '")
     if "\udce9" not in name:  # a zip cannot hold it
         refused(pack_zip(tmp_path / "z", [(name, b"x")]), "a member named '")
-
-
-def test_names_are_quoted(tmp_path):
-    with pytest.raises(DataError, match=r"named '\.\./\\xe9', outside"):
-        names(pack(tmp_path / "t", [entry("../é")]))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
@@ -186,6 +186,7 @@ def test_what_cannot_be_read_is_not_called_damaged(number, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_truncated_archive_is_one_sentence(kind, tmp_path_factory, keep):
     path = make(kind, tmp_path_factory.mktemp("t"))
@@ -222,20 +223,16 @@ def test_what_is_no_archive_is_refused(tmp_path):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_zip_that_declares_less_than_it_holds_is_not_expanded(method, tmp_path):
-    path, size = tmp_path / "z", 100 << 20
+    path, size = tmp_path / "z", 20 << 20
     with zipfile.ZipFile(path, "w", method) as file:
         file.writestr("a/x", bytes(size))
     raw = path.read_bytes().replace(struct.pack("<L", size), struct.pack("<L", 10))
     path.write_bytes(raw.replace(struct.pack("<L", zlib.crc32(bytes(size))), struct.pack("<L", zlib.crc32(bytes(10)))))
-    tracemalloc.start()
-    try:
+    with little_memory(5_000_000):
         if method == zipfile.ZIP_DEFLATED:
             assert read(path) == {"a/x": bytes(10)}
         else:
             refused(path, "'a/x' in an unknown compression")
-        assert tracemalloc.get_traced_memory()[1] < 5_000_000
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_zips_list_of_members_is_not_read_if_it_is_too_long(tmp_path, monkeypatch):
@@ -245,17 +242,12 @@ def test_a_zips_list_of_members_is_not_read_if_it_is_too_long(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
-def test_a_negative_size_neither_goes_back_nor_reads_all(kind, tmp_path, monkeypatch):
+def test_a_negative_size_neither_goes_back_nor_reads_all(kind, tmp_path):
     for size in (-512, -1024, -(1 << 40)):
         info, _ = entry("a/x", kind=kind)
         info.size, path = size, tmp_path / "t"
         path.write_bytes(
-            gzip.compress(entry("a/ok", b"")[0].tobuf() + info.tobuf(tarfile.GNU_FORMAT) + bytes(50 << 20))
+            gzip.compress(entry("a/ok", b"")[0].tobuf() + info.tobuf(tarfile.GNU_FORMAT) + bytes(12 << 20))
         )
-        tracemalloc.start()
-        try:
-            with pytest.raises(DataError, match="truncated or damaged"):
-                names(path)
-            assert tracemalloc.get_traced_memory()[1] < 5_000_000
-        finally:
-            tracemalloc.stop()
+        with little_memory(5_000_000):
+            refused(path, "truncated or damaged")

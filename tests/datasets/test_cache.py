@@ -1,4 +1,3 @@
-import json
 import multiprocessing
 import os
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows, 
 from mmvae_bench.datasets.cache import load
 from mmvae_bench.datasets.check import check
 from mmvae_bench.errors import BenchError, DataError
+from mmvae_bench.testing.datasets import fingerprints
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,9 @@ def test_second_load_builds_nothing_and_gives_the_same(toy, tmp_path):
     first.train.x["left"][:] = 7  # stays in this process
     first, second = get(toy, tmp_path), get(toy, tmp_path)
     assert n_builds(toy) == 1
-    want = toy.build(tmp_path)
-    for data in (first, second):
-        assert isinstance(data.train.x["left"], np.memmap)
-        assert list(data.train.x) == ["left", "right"]
-        for got, wanted in ((data.train, want.train), (data.test, want.test)):
-            np.testing.assert_array_equal(got.label, wanted.label)
-            for name in wanted.x:
-                np.testing.assert_array_equal(got.x[name], wanted.x[name])
-        np.testing.assert_array_equal(data.singles["left"][1], [0, 1])
-        assert data.subset == "toy 8+4"
+    assert fingerprints(first) == fingerprints(second) == fingerprints(toy.build(tmp_path))
+    assert isinstance(second.train.x["left"], np.memmap)
+    assert list(second.train.x) == ["left", "right"]
     assert first.hash == second.hash
     assert len(first.hash) == 64
 
@@ -91,29 +84,23 @@ def test_options_version_and_content_are_in_the_key_but_places_and_times_are_not
     assert n_builds(toy) == len(folders(tmp_path)) == 4
 
 
-@pytest.mark.parametrize(
-    "damage", ["truncated", "empty", "gone", "garbage", "other shape", "meta", "meta list", "pickle"]
-)
+DAMAGE = {
+    "truncated": lambda array, meta: array.write_bytes(array.read_bytes()[:-5]),
+    "empty": lambda array, meta: array.write_bytes(b""),
+    "gone": lambda array, meta: array.unlink(),
+    "garbage": lambda array, meta: array.write_bytes(bytes(range(200))),
+    "other shape": lambda array, meta: np.save(array, np.zeros((3, 3), np.uint8)),
+    "meta": lambda array, meta: meta.write_text(meta.read_text()[:30]),
+    "meta list": lambda array, meta: meta.write_text("[1]"),
+    "pickle": lambda array, meta: np.save(array, np.array([{}], object), allow_pickle=True),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_broken_folder_is_built_again(toy, tmp_path, damage):
     want = get(toy, tmp_path).hash
     (folder,) = folders(tmp_path)
-    array, meta = folder / "train.x.left.npy", folder / "meta.json"
-    if damage == "truncated":
-        array.write_bytes(array.read_bytes()[:-5])
-    elif damage == "empty":
-        array.write_bytes(b"")
-    elif damage == "gone":
-        array.unlink()
-    elif damage == "garbage":
-        array.write_bytes(bytes(range(200)))
-    elif damage == "other shape":
-        np.save(array, np.zeros((3, 3), np.uint8))
-    elif damage == "meta":
-        meta.write_text(meta.read_text()[:30])
-    elif damage == "meta list":
-        meta.write_text(json.dumps([1]))
-    else:
-        np.save(array, np.array([{}], object), allow_pickle=True)
+    DAMAGE[damage](folder / "train.x.left.npy", folder / "meta.json")
     assert get(toy, tmp_path).hash == want
     assert n_builds(toy) == 2
     assert folders(tmp_path) == [folder]
@@ -130,13 +117,8 @@ def test_what_a_killed_builder_left_is_no_obstacle(toy, tmp_path):
 
 
 def test_processes_that_start_together_build_once(toy, tmp_path):
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=get, args=(toy, tmp_path)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0] * 4
+    with multiprocessing.get_context("fork").Pool(4) as workers:
+        workers.starmap(get, [(toy, tmp_path)] * 4, chunksize=1)
     assert n_builds(toy) == 1
 
 
@@ -168,13 +150,6 @@ def test_errors_of_the_sources_are_not_taken_for_the_caches(toy, tmp_path):
     with pytest.raises(DataError, match="put it there"):
         get(toy, tmp_path)
     assert check(toy, "toy", tmp_path) == ["toy: incomplete", f"  toy needs {toy.file}: put it there"]
-
-
-def test_check_counts_rows_by_class(toy, tmp_path):
-    lines = check(toy, "toy", tmp_path)
-    assert "the subset toy 8+4" in lines[0]
-    assert str(toy.file) in lines[1]
-    assert lines[2:] == ["  train: 8 rows; by class: a 4, b 4", "  test: 4 rows; by class: a 2, b 2"]
 
 
 def rows_of(n, item=None):

@@ -1,7 +1,5 @@
 import io
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +8,11 @@ from PIL import EpsImagePlugin, Image
 from mmvae_bench.datasets.cub.dataset import Cub, _shrunk
 from mmvae_bench.datasets.cub.files import find, read_official, read_partial
 from mmvae_bench.errors import DataError
+from tests.helpers import REAL, needs
 
-REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_data = pytest.mark.skipif(not (REAL / "cub").is_dir(), reason=f"no CUB in {REAL}; set MMVAE_BENCH_TEST_DATA")
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not the complete official CUB")
 
 JPEG, CUT = b"a picture", b"half a picture"  # stand for real ones
-
 
 # --- which files, and the cache --------------------------------------------------------------------------------------
 
@@ -114,7 +110,7 @@ def test_a_broken_partial_copy_is_one_sentence(content, fake, tmp_path):
         Cub().build(tmp_path)
 
 
-@needs_data
+@needs("cub")
 def test_the_real_archives_hold_what_the_partial_copy_holds(tmp_path):
     (tmp_path / "CUB_200_2011.tgz").symlink_to(REAL / "cub" / "CUB_200_2011_mini.tgz")
     (tmp_path / "cub_captions_text_c10.tar.xz").symlink_to(REAL / "cub" / "cub_captions_text_c10.tar.xz")

@@ -167,14 +167,15 @@ def test_it_holds_no_pickle_and_says_what_it_was_made_under(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "sentence"),
+    ("before", "now", "mode", "sentence"),
     [
-        ({"torch": "2.14"}, {"torch": "2.15"}, "torch was 2.14, is 2.15"),
-        ({"threads": "1"}, {"threads": "2"}, "threads was 1, is 2"),
-        ({}, {"code": "abc"}, "code was not known, is abc"),
+        ({"torch": "2.14"}, {"torch": "2.15"}, Mode(), "torch was 2.14, is 2.15"),
+        ({}, {"code": "abc"}, Mode(), "code was not known, is abc"),
+        ({}, {}, Mode(compiled=True), "engine was eager, is compiled"),
     ],
 )
-def test_under_other_conditions_it_starts_afresh_and_says_so(before, now, sentence, tmp_path):
+def test_under_other_conditions_it_starts_afresh_and_says_so(before, now, mode, sentence, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmvae_bench.engine.step._compiled", lambda loss: loss)
     first = Keeper(tmp_path / "c", halt=asked_at(5))
     first.conditions = before
     with pytest.raises(Stopped):
@@ -182,18 +183,10 @@ def test_under_other_conditions_it_starts_afresh_and_says_so(before, now, senten
     said: list[str] = []
     second = Keeper(tmp_path / "c", say=said.append)
     second.conditions = now
-    again, history = trained("mvae", second)
+    again, history = trained("mvae", second, mode=mode)
     assert said[0] == f"its checkpoint is of other conditions ({sentence}): started afresh"
-    assert same(again, trained("mvae")[0])
+    assert same(again, trained("mvae", mode=mode)[0])
     assert history.resumed == 0
-
-
-def test_with_another_engine_it_starts_afresh(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmvae_bench.engine.step._compiled", lambda loss: loss)
-    stopped(tmp_path / "c", "mvae", 5)
-    said: list[str] = []
-    trained("mvae", Keeper(tmp_path / "c", say=said.append), mode=Mode(compiled=True))
-    assert "engine was eager, is compiled" in said[0]
 
 
 @pytest.mark.parametrize("fault", ["cut", "flipped", "empty", "text"])

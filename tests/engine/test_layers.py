@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mmvae_bench import nets
-from mmvae_bench.engine.layers import speed_up, sub_pixel
+from mmvae_bench.engine.layers import speed_up
 from mmvae_bench.types import Modality
 
 CPU = torch.device("cpu")
@@ -54,13 +54,6 @@ def test_other_sizes_and_layers_are_left_to_pytorch():
     )
     speed_up(many, CPU)
     assert not any("forward" in vars(layer) for layer in many)
-
-
-def test_the_sub_pixel_kernel_has_each_weight_once():
-    weight = torch.arange(1.0, 33).reshape(1, 2, 4, 4)
-    kernel = sub_pixel(weight)
-    assert kernel.shape == (8, 1, 3, 3)
-    assert sorted(kernel[kernel != 0].tolist()) == list(range(1, 33))
 
 
 def test_networks_keep_their_parameters_and_their_numbers():

@@ -1,6 +1,7 @@
 """Runs that share a process: each has its own random numbers, and waits until measured memory suffices."""
 
 import threading
+from types import SimpleNamespace
 
 import torch
 
@@ -36,13 +37,6 @@ def test_other_runs_change_nothing():
         assert torch.equal(alone[name], together[name]), name
 
 
-class Memory:
-    """A device of 100 units, of which each run takes some in its first steps."""
-
-    def __init__(self) -> None:
-        self.free = 100
-
-
 def waiting(gate: MemoryGate) -> bool:
     """True if a run that starts now has to wait."""
     entered = threading.Event()
@@ -61,8 +55,17 @@ def waiting(gate: MemoryGate) -> bool:
     return not got_in
 
 
+def held(gate: MemoryGate) -> threading.Thread:
+    """Another run, which does not start while one is running."""
+    thread = threading.Thread(target=waiting, args=(gate,), daemon=True)
+    thread.start()
+    thread.join(0.4)
+    assert gate._running == 1
+    return thread
+
+
 def test_the_first_run_starts_alone_and_others_follow_while_twice_its_memory_is_free():
-    memory = Memory()
+    memory = SimpleNamespace(free=100)  # of which each run takes some in its first steps
     gate = MemoryGate(lambda: memory.free)
     with gate.enter() as started:
         assert gate._running == 1
@@ -71,10 +74,7 @@ def test_the_first_run_starts_alone_and_others_follow_while_twice_its_memory_is_
         started()  # called after each epoch
         assert not waiting(gate)  # 70 >= 2 * 30
         memory.free -= 15
-        held = threading.Thread(target=lambda: waiting(gate))
-        held.start()
-        held.join(1)
-        assert gate._running == 1  # 55 < 60: none started
+        held(gate)  # 55 < 60
         memory.free = 100
     assert gate._running <= 1
 
@@ -82,10 +82,7 @@ def test_the_first_run_starts_alone_and_others_follow_while_twice_its_memory_is_
 def test_while_a_run_starts_no_other_starts():
     gate = MemoryGate(lambda: 100)
     with gate.enter() as started:
-        blocked = threading.Thread(target=lambda: waiting(gate), daemon=True)
-        blocked.start()
-        blocked.join(0.4)
-        assert gate._running == 1
+        blocked = held(gate)
         started()
         blocked.join(5)
     assert gate._running == 0
@@ -107,10 +104,7 @@ def test_when_memory_runs_out_one_run_fewer_is_admitted_until_one_is_alone():
             assert not waiting(gate)  # three would fit
             assert gate.out_of_memory()
         assert gate.limit == 1
-        blocked = threading.Thread(target=lambda: waiting(gate), daemon=True)
-        blocked.start()
-        blocked.join(0.4)
-        assert gate._running == 1
+        blocked = held(gate)
         assert not gate.out_of_memory()
     blocked.join(5)
     assert gate._running == 0

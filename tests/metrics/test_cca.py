@@ -22,12 +22,9 @@ def cache_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def by_metric(ev):
-    return {name: evaluate(ev, [name]) for name in NAMES}
-
-
 def test_a_model_that_knows_agrees_as_true_pairs_do(cache_dir):
-    scores = by_metric(captioned(cache_dir=cache_dir))
+    ev = captioned(cache_dir=cache_dir)
+    scores = {name: evaluate(ev, [name]) for name in NAMES}
     for truth, variant in zip(scores["cca_ground_truth"], VARIANTS, strict=True):
         assert truth.variant == variant and truth.target == "picture+caption" and truth.given == "" and truth.n == 100
         assert truth.value > 0.5 and abs(truth.chance) < 0.2 and 0 < truth.se < 0.05

@@ -120,13 +120,6 @@ def test_agreement_compares_with_what_the_oracle_sees_in_the_source(world):
     assert {s.variant: s.value for s in scores(ev, "cross_coherence")} == {"micro": 0, "macro": 0, "agreement": 1}
 
 
-def test_cross_scores_of_unimodal_models_keep_their_value_and_are_marked(world):
-    ev = world("copy")
-    ev.model.cross_is_chance = True
-    assert all(s.control and s.value == 1 for s in scores(ev, "cross_coherence"))
-    assert not any(s.control for s in scores(ev, "self_coherence"))
-
-
 def test_joint_coherence_of_a_shared_latent_is_one_under_both_priors(world):
     found = scores(world("copy"), "joint_coherence")
     assert [(s.prior, s.variant) for s in found] == [(p, v) for p in ("model", "aggregate") for v in ("", "entropy")]

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +7,11 @@ from sklearn.datasets import load_digits
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.datasets.cache import Data
+from mmvae_bench.datasets.digits import read_official_mnist, read_svhn
 from mmvae_bench.metrics import oracle as module
 from mmvae_bench.metrics.oracle import load_oracles, to_device, train_oracle
 from mmvae_bench.types import Modality
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+from tests.helpers import REAL, needs
 
 
 @pytest.fixture(scope="module")
@@ -151,24 +150,16 @@ def test_a_lost_or_damaged_oracle_is_trained_again(digits, tmp_path, short):
 
 
 @pytest.mark.slow
+@needs("MNIST")
 def test_4000_real_mnist_digits_are_enough_for_97_percent():
-    torchvision = pytest.importorskip("torchvision")
-    if not (SHARED / "MNIST").exists():
-        pytest.skip(f"no MNIST in {SHARED}")
-    train, test = (torchvision.datasets.MNIST(str(SHARED), train=t) for t in (True, False))
-    oracle = train_oracle(train.data[:4000, None].numpy(), train.targets[:4000].numpy(), "mnist")
-    assert np.mean(oracle.predict(test.data[:, None] / 255) == test.targets.numpy()) > 0.97
+    (x, label), (x_test, label_test) = read_official_mnist("mnist_svhn", REAL)
+    oracle = train_oracle(x[:4000], label[:4000], "mnist")
+    assert np.mean(oracle.predict(to_device(x_test, torch.device("cpu"))) == label_test) > 0.97
 
 
 @pytest.mark.slow
+@needs("svhn_10k")
 def test_8000_real_svhn_digits_are_enough_for_88_percent():
-    if not (SHARED / "svhn_10k").exists():
-        pytest.skip(f"no SVHN in {SHARED}")
-    from scipy.io import loadmat
-
-    (x, label), (x_test, label_test) = (
-        (mat["X"].transpose(3, 2, 0, 1), mat["y"].ravel().astype(np.int64) % 10)
-        for mat in (loadmat(SHARED / "svhn_10k" / f"{split}_32x32.mat") for split in ("train", "test"))
-    )
+    (x, label), (x_test, label_test) = (read_svhn(REAL / f"svhn_10k/{split}_32x32.mat") for split in ("train", "test"))
     oracle = train_oracle(x, label, "svhn")
     assert np.mean(oracle.predict(to_device(x_test, torch.device("cpu"))) == label_test) > 0.88

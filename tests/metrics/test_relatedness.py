@@ -1,9 +1,6 @@
 import numpy as np
 import ot
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy import integrate, stats
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import mannwhitneyu
@@ -24,7 +21,6 @@ from mmvae_bench.metrics.relatedness import (
 )
 
 RELATEDNESS = ["relatedness_auroc", "relatedness_contrast", "relatedness_transport"]
-finite = st.floats(-5, 5)
 
 
 def normals(n, d, seed=0):
@@ -54,16 +50,6 @@ def test_w2_is_the_integral_over_quantiles_in_both_families(family):
 
     value = w2_squared(m, to_sd * s, n, to_sd * t)[0, 0]
     assert value == pytest.approx(integral(0) + integral(1), rel=1e-6)
-
-
-@settings(max_examples=30, deadline=None)
-@given(mean=arrays(np.float64, (3, 2), elements=finite), shift=finite)
-def test_w2_is_symmetric_zero_to_itself_and_blind_to_a_common_shift(mean, shift):
-    sd = np.abs(mean) + 0.1
-    cost = w2_squared(mean, sd, mean, sd)
-    assert cost == pytest.approx(cost.T, abs=1e-9)
-    assert np.diag(cost) == pytest.approx(0, abs=1e-9)
-    assert w2_squared(mean + shift, sd, mean + shift, sd) == pytest.approx(cost, abs=1e-9)
 
 
 def test_auroc_is_mann_whitneys_u():
@@ -174,16 +160,10 @@ def test_artifacts_hold_all_pairs_and_the_means_between_classes(world):
     assert diagonal.max() < out["w2class/a+b"].min(initial=9, where=~np.eye(10, dtype=bool))
 
 
-def test_rows_of_one_class_have_no_pictures(world):
-    ev = world("copy", n_test=50)
-    ev.test = Rows(ev.test.x, np.zeros(50, dtype=np.int64))
-    ev.cache.clear()
-    assert relatedness_artifacts(ev) == {}
-
-
-def test_class_matrices_are_drawn_only_of_few_classes(world):
+def test_class_matrices_are_drawn_only_of_few_classes_and_of_one_nothing(world):
     ev = world("copy", n_test=210)
-    for classes, drawn in ((20, True), (21, False)):
+    for classes, pictures in ((1, 0), (20, 4), (21, 3)):
         ev.test = Rows(ev.test.x, np.arange(210) % classes)
         ev.cache.clear()
-        assert ("w2class/a+b" in relatedness_artifacts(ev)) == drawn
+        out = relatedness_artifacts(ev)
+        assert len(out) == pictures and ("w2class/a+b" in out) == (classes == 20)

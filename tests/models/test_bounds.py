@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal, kl_divergence
 
+from mmvae_bench.nets.base import Networks
 from mmvae_bench.types import MultimodalBatch
-from tests.helpers import batch, model
+from tests.helpers import batch, modalities, model
 
 N01 = Normal(torch.zeros(3, dtype=torch.float64), 1.0)
 
 
-def log_px(made, name: str, z: Tensor, data: MultimodalBatch, b: int) -> Tensor:
-    m = made.modalities[made.names.index(name)]
-    return (
-        m.weight * Laplace(made.networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
-    )
+def log_px(networks: Networks, name: str, z: Tensor, data: MultimodalBatch, b: int) -> Tensor:
+    m = next(m for m in networks.modalities if m.name == name)
+    return m.weight * Laplace(networks.decoders[name](z[None])[0].sigmoid(), m.scale).log_prob(data.x[name][b]).sum()
 
 
 def product(members: list[Normal], prior: bool) -> Normal:
@@ -50,7 +49,7 @@ def test_mvae_is_the_sum_of_elbos_over_distinct_subsets():
                 continue  # a subset that is not there, or P itself a second time
             q = product([expert(made, data, m, b) for m in a], prior=True)
             z = q.loc + q.scale * noise[s, b]
-            expected += sum(log_px(made, "ab"[m], z, data, b) for m in a) - 1.3 * kl_divergence(q, N01).sum()
+            expected += sum(log_px(made.networks, "ab"[m], z, data, b) for m in a) - 1.3 * kl_divergence(q, N01).sum()
     torch.testing.assert_close(total, -expected / 4)
 
 
@@ -104,7 +103,7 @@ def test_unimodal_is_a_sum_of_elbos():
         if PRESENT[m, b]:
             q = expert(made, data, m, b)
             z = q.loc + q.scale * noise[m, b]
-            expected += log_px(made, "ab"[m], z, data, b) - 2 * kl_divergence(q, N01).sum()
+            expected += log_px(made.networks, "ab"[m], z, data, b) - 2 * kl_divergence(q, N01).sum()
     torch.testing.assert_close(total, -expected / 4)
 
 
@@ -151,8 +150,6 @@ def test_a_given_target_is_decoded_from_its_own_latent(name):
 
 
 def test_weights_multiply_the_likelihood_in_training_and_not_in_scores():
-    from tests.helpers import modalities
-
     made = model("mvae", kinds=modalities(2, weight=4.0))
     data, z = batch(made), torch.randn(4, 3, dtype=torch.float64)
     torch.testing.assert_close(made.log_px(z, data), 4 * made.log_px(z, data, weighted=False))

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.distributions import Laplace, Normal
 
 from mmvae_bench.models.mmvae import MMVAE
-from mmvae_bench.probability.fusion import Experts
 from mmvae_bench.types import MultimodalBatch
 from tests.helpers import batch, gradient, model
+from tests.models.test_bounds import log_px
 
 K, B = 3, 4
 
@@ -18,9 +18,7 @@ K, B = 3, 4
 def density(made: MMVAE, data: MultimodalBatch, z: Tensor, b: int, raw: list[Tensor]) -> Tensor:
     """log w(z) of one row and one sample, from torch.distributions; ``raw`` are the experts' (loc, scale)."""
     log_w = Normal(0.0, 1.0).log_prob(z).sum()
-    for m in made.modalities:
-        loc = made.networks.decoders[m.name](z[None])[0].sigmoid()
-        log_w = log_w + m.weight * Laplace(loc, m.scale).log_prob(data.x[m.name][b]).sum()
+    log_w = log_w + sum(log_px(made.networks, name, z, data, b) for name in made.names)
     q = torch.stack([Normal(loc[b], scale[b]).log_prob(z).sum() for loc, scale in raw])
     return log_w - (q.logsumexp(0) - math.log(len(raw)))
 
@@ -73,22 +71,8 @@ def test_gradient_equals_its_per_sample_formula(estimator, looser):
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-11)
 
 
-def test_the_estimators_differ_so_that_a_missing_hook_or_stop_gradient_shows():
-    gradients = []
-    for estimator in ("iwae", "stl", "dreg", "elbo"):
-        made = model("mmvae", estimator=estimator, k=K)
-        torch.manual_seed(5)
-        gradients.append(gradient(made, made.loss(batch(made, B)).total))
-    for i in range(4):
-        for j in range(i):
-            assert (gradients[i] - gradients[j]).norm() > 1e-3 * gradients[i].norm()
-
-
 def test_dreg_has_the_mean_of_iwae_for_one_modality():
-    """E[DReG] = E[IWAE gradient] for i.i.d. samples of one q (Tucker et al. 2019).
-
-    Here M = 1, within 5 standard errors.
-    """
+    """E[DReG] = E[IWAE gradient] for i.i.d. samples of one q (Tucker et al. 2019)."""
     blocks, rows = 300, 100
     made = {name: model("mmvae", m=1, latent_dim=2, estimator=name, k=K) for name in ("iwae", "dreg")}
     row = batch(made["iwae"], 1)
@@ -134,4 +118,3 @@ def test_laplace_posteriors_use_a_laplace_prior():
     made = model("mmvae", family="laplace")
     z = torch.tensor([[[0.5, -1.0, 2.0]]], dtype=torch.float64)
     torch.testing.assert_close(made.prior().log_prob(z), Laplace(0.0, 1.0).log_prob(z).sum(-1))
-    assert isinstance(made.encode(batch(made)), Experts)

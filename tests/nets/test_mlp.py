@@ -1,31 +1,13 @@
 """Fully connected nets take entries of any shape, captions as their words' vectors."""
 
-import pytest
 import torch
 from torch import nn
 
 from mmvae_bench import nets
-from mmvae_bench.nets.mlp import embedded
 from mmvae_bench.types import Modality
 
 PICTURE = Modality("picture", (2, 3, 5))
 CAPTION = Modality("caption", (6,), "categorical", dtype="int16", vocabulary=tuple("abcdefghi"))
-
-
-@pytest.mark.parametrize("preset", ["mlp", "linear"])
-@pytest.mark.parametrize("rows", [1, 4])
-def test_shapes(preset, rows):
-    made = nets.registry.get(preset)([PICTURE, CAPTION], 3)
-    z = torch.randn(2, rows, 3)
-    assert made.encode_entries("picture", torch.rand(rows, 2, 3, 5)).shape == (rows, 6)
-    assert made.encode_entries("caption", torch.randint(9, (rows, 6))).shape == (rows, 6)
-    assert made.decode("picture", z).shape == (2, rows, 2, 3, 5)
-    assert made.decode("caption", z).shape == (2, rows, 6, 9)
-
-
-def test_only_a_caption_is_seen_as_vectors():
-    assert embedded(PICTURE, 32) is PICTURE
-    assert embedded(CAPTION, 32).shape == (6, 32)
 
 
 def test_a_caption_alongside_does_not_change_how_a_picture_starts():

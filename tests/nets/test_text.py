@@ -127,33 +127,6 @@ def test_padding_embeds_to_exact_zeros_also_after_training(text, tied):
     assert not vectors[0, 6:].any() and not vectors[1].any() and vectors[0, :6].any()
 
 
-@both
-def test_what_is_said_of_padding_changes_no_loss_and_no_gradient(text):
-    made = make(text)
-    ids = captions(5, 2, 0)
-    here = (ids != 0)[..., None]
-    found = []
-    for spoil in (0.0, 100.0):
-        theta = made.decode("caption", made.encode_entries("caption", ids)[:, :L])
-        loss = CATEGORICAL(ids, torch.where(here, theta, theta * (1 + spoil) + spoil), 1.0, 1)
-        grads = torch.autograd.grad(loss.sum(), list(made.parameters()), allow_unused=True)
-        found.append((loss.detach(), *(g for g in grads if g is not None)))
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
-    assert found[0][0][2] == 0 and found[0][0][0] < 0
-
-
-def test_the_transformer_reads_words_only():
-    encoder = TransformerEncoder(8, E, L).double()
-    vectors = torch.randn(2, 8, E, dtype=torch.float64)
-    vectors[0, 5:] = 0
-    out = encoder(vectors)
-    with torch.no_grad():
-        encoder.positions[5:] += 10 * torch.randn(3, E)
-    moved = encoder(vectors)
-    assert torch.equal(out[0], moved[0])
-    assert not torch.allclose(out[1], moved[1])
-
-
 def test_the_transformer_gives_the_mean_over_words():
     """The same words alone, in a net of their own length with the same weights."""
     long, short = TransformerEncoder(8, E, L).double(), TransformerEncoder(5, E, L).double()
@@ -162,6 +135,7 @@ def test_the_transformer_gives_the_mean_over_words():
     vectors = torch.randn(2, 8, E, dtype=torch.float64)
     vectors[:, 5:] = 0
     torch.testing.assert_close(long(vectors), short(vectors[:, :5]))
+    assert not torch.allclose(short(vectors[:, :5]), short(vectors[:, :5].flip(1)))  # their order says something
 
 
 def test_padding_of_a_learned_caption_stays_padding():

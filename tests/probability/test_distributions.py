@@ -67,9 +67,3 @@ def test_samples_are_differentiable_and_repeatable(family):
     draws[0].sum().backward()
     torch.testing.assert_close(loc.grad, torch.ones_like(loc))
     assert family(loc, scale).detach().rsample().requires_grad is False
-
-
-def test_standard_member():
-    loc, _ = parameters()
-    p = standard(DiagonalLaplace, loc)
-    assert p.loc.abs().sum() == 0 and (p.scale == 1).all() and p.loc.dtype == loc.dtype
