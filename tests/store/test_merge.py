@@ -3,13 +3,13 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from mmvae_bench.cli.app import main
 from mmvae_bench.store import merge as copying
 from mmvae_bench.store.run import StoredRun
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
+from tests.helpers import invoke
 from tests.stored import VERSIONS, damage, fail, plan, publish, row, rows, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
@@ -27,9 +27,7 @@ def there(here) -> Store:
 
 
 def merge(*args: str) -> Result:
-    result = CliRunner().invoke(main, ["merge", *args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+    return invoke("merge", *args)
 
 
 def counts(result: Result) -> str:
