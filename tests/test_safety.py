@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import mmvae_bench
 from mmvae_bench import datasets, metrics, models, nets
-from mmvae_bench.cli.app import main
 from mmvae_bench.datasets import digits
 from mmvae_bench.datasets.cub import fetch as cub_fetch
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
+from tests.helpers import invoke
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(mmvae_bench.__file__).parent
@@ -194,7 +193,7 @@ def plugged(tmp_path, monkeypatch):
 
 
 def call(*args: str) -> str:
-    result = CliRunner().invoke(main, args)
+    result = invoke(*args)
     assert result.exit_code == 0, result.output
     return result.output
 

@@ -5,10 +5,9 @@ from functools import partial
 from importlib.metadata import EntryPoint
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from mmvae_bench import datasets, models, testing
-from mmvae_bench.cli.app import main
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import BenchError, DataError
@@ -16,6 +15,7 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.testing import dataset_checks, declared_checks, model_checks
 from mmvae_bench.types import Loss
+from tests.helpers import invoke
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Small(LinearGaussian):
 
 
 def call(*args: str) -> Result:
-    return CliRunner().invoke(main, ["check", *args])
+    return invoke("check", *args)
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,6 @@ def test_what_a_plugin_raises_is_a_sentence_and_code_1(register, entries, senten
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {sentence}")
     assert all(line.startswith("Error: theirs does not conform: ") for line in result.stderr.splitlines())
-    assert isinstance(result.exception, SystemExit)
 
 
 class Absent(Small):
@@ -155,7 +154,6 @@ def test_a_missing_file_after_a_broken_rule_is_code_1(register):
         ("mnist_stret", "Did you mean mnist_street"),
         ("zzz", "no model or data set 'zzz'. Known models: "),
         ("mvae[kk=1]", "'mvae' has no option 'kk'"),
-        ("mvae[k", "Cannot read 'mvae[k'"),
         ("linear_gaussian[m=9]", "linear_gaussian[m] must lie in 2..5, not 9"),
         ("linear_gaussian --latent-dim 2", "is a data set, which has no latent dimensions"),
         ("absent", "put it at data/absent.bin"),

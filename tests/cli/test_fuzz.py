@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +33,7 @@ from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import KINDS, load_suite
 from tests import stored
 from tests.engine.test_step import feed, made
+from tests.helpers import invoke
 
 MORE = int(os.environ.get("MMVAE_BENCH_FUZZ", "1"))  # times as many examples, to search longer by hand
 COMMON = settings(deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
@@ -116,9 +116,7 @@ def run_arguments(draw: st.DrawFn) -> list[str]:
 
 def call(*args: str) -> None:
     """Whatever was typed, it is done or one sentence says why not."""
-    result = CliRunner().invoke(main, args)
-    if not isinstance(result.exception, SystemExit | None):
-        raise result.exception
+    result = invoke(*args)
     assert result.exit_code in (0, 1, 2)
     assert "Traceback" not in result.output
     if result.exit_code == 2:
@@ -148,7 +146,7 @@ def test_any_arguments_of_a_dry_run_are_a_plan_or_a_sentence(args):
 def test_a_number_that_nothing_can_have_is_a_sentence(typed):
     with empty_folder() as folder:
         given = [part for flag, values in SMALL.items() if flag not in typed for part in (flag, *values)]
-        result = CliRunner().invoke(main, ["run", "--dry-run", *given, *typed.split()])
+        result = invoke("run", "--dry-run", *given, *typed.split())
         assert result.exit_code == 2 and result.stderr.count("Error: ") == 1
         assert list(folder.iterdir()) == []
 

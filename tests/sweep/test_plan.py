@@ -102,11 +102,9 @@ def test_all_is_every_registered_model_and_takes_options(store):
     ("asked", "sentence"),
     [
         ({"datasets": ("pairs[side=1]",)}, "'pairs' has no option 'side'. Its options are size"),
-        ({"scheme": ("independent:keep=top",)}, "names no modality"),
         ({"scales": {"top": 0.5}}, "The scale of 'top' names no modality of the data. pairs has left, right"),
         ({"weights": {"top": 2.0}}, "The weight of 'top' names no modality"),
         ({"optimiser": "sgd"}, "No optimiser 'sgd'. Write one of adam, amsgrad"),
-        ({"seeds": ()}, "At least one seed"),
     ],
 )
 def test_bad_input_is_one_sentence(store, asked, sentence):
@@ -124,14 +122,6 @@ def test_a_model_that_cannot_is_skipped_with_its_reason(store):
     first = plan.entries[0].spec
     assert plan.record()["run_ids"] == [first.run_id]
     assert plan.record()["titles"] == {first.run_id: "picky on pairs, complete, seed 0"}
-
-
-def test_absent_data_does_not_stop_the_others(store):
-    plan = plan_of(store, datasets=("absent", "pairs"))
-    assert [e.status for e in plan.entries] == ["skipped", "to run"]
-    assert plan.entries[0].reason.endswith("data/file")
-    assert plan.exit_code() == 0
-    assert plan_of(store, datasets=("absent",)).exit_code() == 2
 
 
 def test_a_scheme_of_some_data_sets_skips_the_others(store):

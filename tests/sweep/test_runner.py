@@ -65,9 +65,9 @@ def run(settings: Settings, **request) -> tuple[int, Store]:
 
 def test_a_grid_becomes_tidy_rows(settings):
     settings = replace(settings, metrics=())
-    code, store = run(settings, missing=(0.0, 0.5), seeds=(0, 1))
+    code, store = run(settings, models=("mopoe",), missing=(0.0, 0.5), seeds=(0, 1))
     frame = store.scores()
-    assert code == 0 and frame.run_id.nunique() == 8 and frame.config_id.nunique() == 4
+    assert code == 0 and frame.run_id.nunique() == 4 and frame.config_id.nunique() == 2
     assert set(frame.status) == {"ok", "skipped"}
     assert frame[frame.status == "ok"].value.notna().all()
     assert (frame[frame.status == "skipped"].reason != "").all()
@@ -87,9 +87,12 @@ def test_what_is_stored_is_not_run_again_and_an_interrupted_sweep_goes_on(settin
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in before.items())
 
 
-def test_the_same_command_gives_the_same_numbers_and_jobs_change_none(settings, tmp_path):
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_neither_processes_nor_threads_change_a_number(settings, monkeypatch, tmp_path, backend):
+    """Threads as on a GPU: several runs in one process, each with its own random numbers."""
     settings = replace(settings, metrics=())
-    frames = []
+    original, frames = joblib.Parallel, []
+    monkeypatch.setattr(joblib, "Parallel", lambda **how: original(**{**how, "backend": backend}))
     for name, jobs in (("a", 1), ("b", 2)):
         other = replace(settings, results_dir=tmp_path / name, jobs=jobs)
         frames.append(run(other, missing=(0.5,), models=("mvae", "meme[k=1,pseudo=4]"))[1].scores())
@@ -140,15 +143,6 @@ def test_what_a_process_left_that_died_after_publishing_is_removed(settings):
     (store.root / "work" / f"{name}.lock").write_text("")
     assert run(settings, models=("mvae",))[0] == 0
     assert not list((store.root / "work").iterdir())
-
-
-def test_a_folder_cut_off_in_the_middle_is_kept_aside_and_run_again(settings):
-    _, store = run(settings, models=("mvae",))
-    folder = store.folders()[0]
-    (folder / "scores.jsonl").write_text((folder / "scores.jsonl").read_text()[:-40])
-    code, store = run(settings, models=("mvae",))
-    assert code == 0 and len(store.folders()) == 1 and store.scores().value.notna().any()
-    assert list(folder.parent.glob("*.broken")), "nothing is lost"
 
 
 def test_a_metric_registered_later_scores_stored_runs_without_training(settings, monkeypatch):
@@ -245,18 +239,6 @@ def test_a_precision_is_another_run_and_says_so_in_every_row(settings):
         index=["given", "target", "variant", "prior"], columns="precision", values="value"
     )
     assert (value.bf16 != value.fp32).any()
-
-
-def test_threads_of_one_process_give_the_numbers_of_processes(settings, monkeypatch, tmp_path):
-    """As on a GPU: several runs in one process, each with its own random numbers."""
-    _, alone = run(settings, seeds=(0, 1))
-    original = joblib.Parallel
-    monkeypatch.setattr(joblib, "Parallel", lambda **how: original(**{**how, "backend": "threading"}))
-    code, together = run(replace(settings, jobs=4, results_dir=tmp_path / "threads"), seeds=(0, 1))
-    assert code == 0
-    key = ["run_id", "metric", "variant", "prior", "given", "target"]
-    one, two = (store.scores().sort_values(key).reset_index(drop=True) for store in (alone, together))
-    pd.testing.assert_frame_equal(one[[*key, "value"]], two[[*key, "value"]])
 
 
 def test_an_engine_that_is_not_to_be_had_is_said_and_the_run_is_stored(settings, monkeypatch, capsys):

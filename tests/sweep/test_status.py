@@ -6,11 +6,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from mmvae_bench.cli.app import main
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
+from tests.helpers import invoke
 from tests.stored import damage, fail, plan, publish, snapshot, spec
 
 RUNS = [spec(seed) for seed in range(6)]
@@ -26,8 +26,7 @@ def store(tmp_path, monkeypatch) -> Store:
 
 def status(*args: str, code: int = 0) -> Result:
     before = snapshot(Path())
-    result = CliRunner().invoke(main, ["status", *args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    result = invoke("status", *args)
     assert result.exit_code == code
     assert snapshot(Path()) == before  # nothing is written
     return result
