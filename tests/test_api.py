@@ -91,9 +91,6 @@ def meme(stored) -> TrainedModel:
     return load_run(run_id[:6], stored.where["results_dir"])
 
 
-# --- the public names ------------------------------------------------------------------------------------------------
-
-
 def test_every_public_name_imports_and_is_listed():
     for name in mmvae_bench.__all__:
         assert getattr(mmvae_bench, name) is not None and name in dir(mmvae_bench)
@@ -139,23 +136,11 @@ def test_worker_processes_know_what_a_script_registered(monkeypatch):
     assert list(found) == [[True, False]] * 2
 
 
-# --- run and its scores ----------------------------------------------------------------------------------------------
-
-
 def test_run_returns_the_scores_of_its_plan(stored):
     assert set(stored.scores.model) == {"mopoe", "meme"} and set(stored.scores.metric) == {"log_likelihood"}
     assert stored.scores[stored.scores.model == "mopoe"].value.notna().any()
     for frame in (load_scores(stored.where["results_dir"]), load_scores(stored.where["results_dir"], "small")):
         pd.testing.assert_frame_equal(frame, stored.scores)
-
-
-def test_a_metric_left_out_is_scored_later_without_training(stored):
-    again = run(**stored.asked | {"metrics": ("log_likelihood", "linear_probe"), "models": "meme[pseudo=2,k=1]"})
-    before = stored.scores[stored.scores.model == "meme"].reset_index(drop=True)
-    assert set(again.metric) == {"log_likelihood", "linear_probe"}
-    pd.testing.assert_frame_equal(again[again.metric == "log_likelihood"].reset_index(drop=True), before)
-    (folder,) = (stored.where["results_dir"] / "runs" / "tiny" / "meme").iterdir()
-    assert list(StoredRun.read(folder).record["metrics"]) == ["log_likelihood", "linear_probe"]
 
 
 @pytest.mark.parametrize(
@@ -196,9 +181,6 @@ def test_the_commands_call_the_same_functions(monkeypatch, tmp_path):
     monkeypatch.setattr("mmvae_bench.api.write_report", lambda *call, **public: built)
     assert invoke("report").output.startswith("a table\nReport: page.html\n")
     assert mmvae_bench.build_report() == Path("page.html")
-
-
-# --- a trained model -------------------------------------------------------------------------------------------------
 
 
 def test_a_run_is_loaded_with_what_it_left(mopoe, stored):
@@ -323,9 +305,6 @@ def test_targets_draws_and_runs_that_there_are_not(mopoe, stored, tmp_path):
         mopoe.generate(some(), n=0)
     with pytest.raises(BenchError, match="neither a folder with a trained model nor the id of a run"):
         load_run("feedbeef", stored.where["results_dir"])
-
-
-# --- one's own arrays ------------------------------------------------------------------------------------------------
 
 
 QUICK = {"model": "mopoe", "nets": "mlp[hidden=8]", "latent_dim": 3, "batch_size": 16, "epochs": 4, "progress": False}

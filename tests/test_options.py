@@ -116,12 +116,9 @@ def test_an_option_without_default_must_be_given():
         resolve(Needy, Named("needy"))
 
 
-def test_functions_and_classes_without_options_resolve():
-    def preset(first: int, *, hidden: int = 2) -> None: ...
-
+def test_classes_without_options_resolve():
     class Bare: ...
 
-    assert resolve(preset, Named("preset")) == {"hidden": 2}
     assert resolve(Bare, Named("bare")) == {}
     with pytest.raises(BenchError, match="It has no options"):
         resolve(Bare, Named("bare", {"k": "1"}))

@@ -22,11 +22,6 @@ def plugged(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Regist
     return Registry("thing", {"ratio": "fractions:Fraction"}, group=GROUP)
 
 
-def test_a_name_is_imported_when_asked_for(registry):
-    assert registry.get("ratio") is Fraction
-    assert registry.get("ratio") is registry.get("ratio")
-
-
 def test_an_unknown_name_suggests_near_ones_and_lists_all(registry):
     with pytest.raises(BenchError, match=r"No thing 'rato'; did you mean ratio\? Known: ratio, broken\."):
         registry.get("rato")

@@ -23,8 +23,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(mmvae_bench.__file__).parent
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 
-# --- the sources -----------------------------------------------------------------------------------------------------
-
 MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "yaml", "ftplib", "requests",
            "pooch", "huggingface_hub"}  # fmt: skip
 NAMES = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "torch.hub", "joblib.load",
@@ -125,8 +123,6 @@ def test_every_download_is_pinned():
     assert {url.partition(":")[0] for url in (*cub_fetch.CUB.urls, *digits.MNIST_AT)} == {"https"}
 
 
-# --- suites ----------------------------------------------------------------------------------------------------------
-
 CODE = ["marked_module:run", "marked_module.run", "marked_module", "os.system", "os:system", "../marked_module",
         "/tmp/marked_module.py", "__import__", "__class__", "registry.get", "mvae.__class__", "mvae[__class__=x]",
         "mvae:__init__=x", "mvae[beta=__import__('marked_module')]", "{marked_module}", ""]  # fmt: skip
@@ -160,8 +156,6 @@ def test_a_name_of_a_suite_is_no_code_either(name):
         load_suite(name)
     assert "marked_module" not in sys.modules
 
-
-# --- plug-ins --------------------------------------------------------------------------------------------------------
 
 KINDS = {
     "models": (models, "from mmvae_bench.models.mvae import MVAE as Thing"),

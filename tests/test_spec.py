@@ -105,11 +105,6 @@ def test_unknown_schemes_list_the_known_and_none_hides_nothing(scheme):
         Missing(0.5, scheme)
 
 
-@pytest.mark.parametrize(("scheme", "name"), [("only:a", "a"), ("independent:keep=b", "b"), ("split", None)])
-def test_the_schemes_modality(scheme, name):
-    assert Missing(0.5, scheme).modality == name
-
-
 @pytest.mark.parametrize("values", [(0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0), (1, 1, float("nan")), (1, 1, float("inf"))])
 def test_budgets_are_positive(values):
     with pytest.raises(BenchError, match="at least 1"):
@@ -122,11 +117,6 @@ def test_a_grid_has_each_run_once(ratios, schemes, seeds):
     specs = grid([make_spec()], holes, range(seeds))
     assert len({spec.run_id for spec in specs}) == len(specs) == len(set(holes)) * seeds
     assert [spec.run_id for spec in specs] == [spec.run_id for spec in grid([make_spec()], holes, range(seeds))]
-
-
-def test_the_title_is_for_people():
-    assert make_spec().title == "mmvae on street, split 0.5, seed 0"
-    assert make_spec(missing=Missing(0.5, "split", "drop")).title.endswith("(incomplete rows dropped), seed 0")
 
 
 def test_a_spec_is_read_back_from_its_record():

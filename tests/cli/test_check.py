@@ -153,7 +153,6 @@ def test_a_missing_file_after_a_broken_rule_is_code_1(register):
         ("mvea", "no model or data set 'mvea'. Did you mean mvae or mmvae"),
         ("mnist_stret", "Did you mean mnist_street"),
         ("zzz", "no model or data set 'zzz'. Known models: "),
-        ("mvae[kk=1]", "'mvae' has no option 'kk'"),
         ("linear_gaussian[m=9]", "linear_gaussian[m] must lie in 2..5, not 9"),
         ("linear_gaussian --latent-dim 2", "is a data set, which has no latent dimensions"),
         ("absent", "put it at data/absent.bin"),

@@ -60,9 +60,6 @@ def test_without_a_fault_the_code_is_0_and_all_is_counted(store):
     assert check().stdout == "3 runs (1 failed), 7 rows, 0 faults\n"
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["scores.jsonl", "history.csv", "model.safetensors", "artifacts.npz"])
 def test_a_file_that_is_missing_cut_or_changed_is_named(store, name):
     folder = store.folder(RUN)
@@ -112,9 +109,6 @@ def test_what_cannot_be_read_is_a_fault_though_its_checksum_fits(store, name):
     assert str(folder / name) in fault()
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"high"', "[]", "1" + "0" * 400])
 def test_a_value_that_is_not_a_finite_number_is_a_fault(store, number):
     folder = store.folder(RUN)
@@ -129,9 +123,6 @@ def test_rows_of_another_run_are_a_fault(store):
     shutil.copy(store.folder(OTHER) / "scores.jsonl", folder / "scores.jsonl")
     reseal(folder)
     assert fault().startswith(f"'{folder}/scores.jsonl' was edited and is not a record. Move")
-
-
-# --- what is left over ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", [".table.1.tmp", "plans/.a.json.1.tmp", "runs/pairs/mvae/.1.tmp"])
@@ -169,9 +160,6 @@ def test_a_plan_that_cannot_be_read_is_a_fault_and_runs_that_it_lacks_are_not(st
     assert fault().startswith("Cannot read 'results/plans/more.json'") and "Delete it and run the suite" in fault()
 
 
-# --- the table of all -------------------------------------------------------------------------------------------------
-
-
 def test_a_table_that_does_not_agree_with_the_runs_is_a_fault(store):
     path = store.root / "scores.csv"
     text = path.read_text()
@@ -189,9 +177,6 @@ def test_no_table_is_no_fault(store):
     (store.root / "scores.csv").unlink()
     assert check().exit_code == 0
     assert "note: There is no 'results/scores.csv'. The same run command writes it again." in check().stdout
-
-
-# --- bad input --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("root", ["nowhere", "plans"])

@@ -17,6 +17,7 @@ from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.store.store import Store
+from mmvae_bench.sweep import execute
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.request import Request, Settings
 from mmvae_bench.sweep.runner import run_plan
@@ -164,8 +165,6 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
     """Entries that ``only:x0`` always hides are replaced in the files: the trained model stays the same, bit by bit."""
     settings = replace(settings, metrics=())
     _, store = run(settings, missing=(0.5,), scheme=("only:x0",))
-    from mmvae_bench.sweep import execute
-
     original = execute.open_material
 
     def spoiled(*arguments):

@@ -44,18 +44,14 @@ def test_memes_tables_are_13_patterns_and_5_seeds():
     assert meme.seeds == (0, 1, 2, 3, 4)
 
 
-def test_a_path_is_a_suite_named_by_its_stem(write):
-    path = write('title = "T"\nmodels = ["mvae", "mmvae[k=3]"]\nmissing = [0, 0.5]\nseed_list = [3, 1]\nbatch_size = 8')
-    assert load_suite(path) == Request(
-        name="mine", title="T", models=("mvae", "mmvae[k=3]"), missing=(0.0, 0.5), seeds=(3, 1), batch_size=8
-    )
-
-
-def test_a_paper_s_own_settings_can_be_written_down(write):
-    text = 'learning_rate = 1\noptimiser = "amsgrad"\nincomplete = ["keep", "drop"]\nmissing = [0, 0.5]\n'
+def test_a_path_is_a_suite_named_by_its_stem_with_a_paper_s_own_settings(write):
+    text = 'title = "T"\nmodels = ["mvae", "mmvae[k=3]"]\nmissing = [0, 0.5]\nseed_list = [3, 1]\nbatch_size = 8\n'
+    text += 'learning_rate = 1\noptimiser = "amsgrad"\nincomplete = ["keep", "drop"]\n'
     request = load_suite(write(text + "scales = {mnist = 0.75}\nweights = {mnist = 4}"))
-    assert (request.learning_rate, request.optimiser) == (1, "amsgrad")
-    assert (request.scales, request.weights) == ({"mnist": 0.75}, {"mnist": 4})
+    assert request == Request(
+        name="mine", title="T", models=("mvae", "mmvae[k=3]"), missing=(0.0, 0.5), seeds=(3, 1), batch_size=8,
+        learning_rate=1, optimiser="amsgrad", incomplete=("keep", "drop"), scales={"mnist": 0.75}, weights={"mnist": 4},
+    )  # fmt: skip
     assert [hole.text for hole in request.holes] == ["complete", "split 0.5", "split 0.5 (incomplete rows dropped)"]
 
 
