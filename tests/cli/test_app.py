@@ -237,26 +237,17 @@ def test_a_broken_torch_is_one_sentence(ran, monkeypatch):
     assert "Reinstall it" in result.stderr
 
 
-@pytest.fixture
-def reported(monkeypatch):
-    seen = SimpleNamespace(plan=None)
-
+def test_report_builds_the_last_plan_or_the_one_named(tmp_path, monkeypatch):
     def build_report(store, plan, out, public):
-        seen.plan, seen.out = plan, out
-        return SimpleNamespace(summary="meme is first", page=out / "index.html")
+        return SimpleNamespace(summary=f"{plan['name']} is built", page=out / "index.html")
 
     monkeypatch.setitem(sys.modules, "mmvae_bench.report.build", SimpleNamespace(build_report=build_report))
-    return seen
-
-
-def test_report_builds_the_last_plan_or_the_one_named(reported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Store(tmp_path / "results").write_plan("quick", {"run_ids": []})
     result = invoke("report", "--out", "here")
     assert result.exit_code == 0
-    assert result.output.startswith("meme is first\nReport: here/index.html\nNext: ")
-    assert invoke("report", "--suite", "suites/quick.toml").exit_code == 0
-    assert reported.out == Path("reports")
+    assert result.output.startswith("quick is built\nReport: here/index.html\nNext: ")
+    assert "Report: reports/index.html" in invoke("report", "--suite", "suites/quick.toml").output
     missing = invoke("report", "--suite", "other")
     assert missing.exit_code == 2
     assert "There are no runs of 'other' under 'results'. There are quick." in missing.stderr

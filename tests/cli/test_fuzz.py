@@ -45,8 +45,6 @@ def empty_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-# --- the command line ------------------------------------------------------------------------------------------------
-
 TEXT = st.text(st.characters(exclude_characters="\0"), max_size=12)
 NUMBER = st.one_of(
     st.integers().map(str), st.floats().map(str), st.integers(0, 5000).map(lambda n: "1" + n * "0"),
@@ -151,8 +149,6 @@ def test_a_number_that_nothing_can_have_is_a_sentence(typed):
         assert list(folder.iterdir()) == []
 
 
-# --- the other commands ----------------------------------------------------------------------------------------------
-
 OTHERS = ["report", "env", "list", "data check", "data fetch", "status", "merge", "check-results"]
 
 
@@ -183,8 +179,6 @@ def test_any_arguments_of_the_other_commands_are_answered_or_a_sentence(args):
             assert not changed
             assert stored.snapshot(folder / "results") == before
 
-
-# --- suites ----------------------------------------------------------------------------------------------------------
 
 SCALAR = st.one_of(st.text(max_size=8), st.integers(-3, 10**6), st.integers(), st.floats(), st.booleans(), JUNK)
 TREE = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
@@ -224,8 +218,6 @@ def test_any_file_is_a_suite_or_a_sentence(content):
             assert request.name == "own"
             make_plan(request, Store(folder / "results"), folder)
 
-
-# --- stored runs -----------------------------------------------------------------------------------------------------
 
 FILES = ["run.json", "scores.jsonl", "history.csv", "log.txt", "model.safetensors", "artifacts.npz"]
 
@@ -396,9 +388,6 @@ def test_an_edited_or_damaged_plan_is_read_or_refused_in_a_sentence(data):
         answers(store, "status", "check-results")
         if data.draw(st.integers(0, 29)) == 0:
             answers(store, f"report --out {store.root.parent / 'reports'}")  # its workers may be in another folder
-
-
-# --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
 def training() -> Training:

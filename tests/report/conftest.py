@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
+from mmvae_bench.spec import Component, Missing, RunSpec
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.records import metric_descriptions
@@ -26,15 +26,12 @@ def spec(model: str, dataset: str = "mnist_street", ratio: float = 0.0, seed: in
     label, options = changes.pop("label", model), changes.pop("options", {})
     missing = Missing(ratio, changes.pop("scheme", "split"), changes.pop("incomplete", "keep"))
     names = changes.pop("names", DATA.get(dataset, ("a", "b")))
-    made = RunSpec(
+    made = replace(
+        stored.spec(seed),
         dataset=Component(dataset, 1, {}, dataset),
         model=Component(model, 1, options, label),
-        nets=Component("mlp", 1, {"width": 400}, "mlp"),
-        latent_dim=64,
         likelihoods={name: {"likelihood": "laplace", "scale": 1.0, "weight": 1.0} for name in names},
-        train=TrainSpec(20, 128, 5e-4),
         missing=missing,
-        seed=seed,
     )
     return replace(made, **changes)
 

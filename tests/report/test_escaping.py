@@ -130,11 +130,8 @@ def test_a_name_leads_out_of_no_folder(folder: Path, factory: Any, tmp_path: Pat
     assert not list(tmp_path.glob("escaped*"))
 
 
-def test_a_table_cell_stays_on_its_line() -> None:
+def test_a_table_cell_stays_on_its_line_and_runs_nothing() -> None:
     for text in ("a\nb", "a\r\nb", "a\rb", "a\u2028b"):
         assert markdown(text) == latex(text) == "a b"
     assert markdown("| <b> `x` [y](z) \\") == r"\| \<b\> \`x\` \[y\](z) \\"
-
-
-def test_latex_runs_nothing() -> None:
     assert latex(r"\input{/etc/passwd} $x$ 100% #1") == (r"\textbackslash{}input\{/etc/passwd\} \$x\$ 100\% \#1")

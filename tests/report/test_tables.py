@@ -190,7 +190,7 @@ def test_rows_from_before_the_columns_control_and_incomplete_are_read(reason: st
     ("runs", "labels"),
     [
         ([{"options": {"k": 1}}, {"options": {"k": 30}, "latent_dim": 20}],
-         ["mvae (k=1, latent_dim=64)", "mvae (k=30, latent_dim=20)"]),
+         ["mvae (k=1, latent_dim=2)", "mvae (k=30, latent_dim=20)"]),
         ([*({"options": {"k": k}, "label": f"mvae[k={k}]"} for k in (10, 3)), {}], ["mvae", "mvae[k=3]", "mvae[k=10]"]),
     ],
 )  # fmt: skip

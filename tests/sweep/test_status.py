@@ -92,33 +92,25 @@ def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_since_when(store
         found = lines()
     by = f"; process {os.getpid()} on {os.uname().nodename}, since 20"
     assert found[2] == "Under way:"
-    for run, line, text in zip(
-        RUNS, found[3:], ("epoch 5/20, loss 1.50", "scoring", "epoch 0/20", "starting"), strict=False
-    ):
+    texts = ("epoch 5/20, loss 1.50", "scoring", "epoch 0/20", "starting")
+    for run, line, text in zip(RUNS, found[3:], texts, strict=False):
         assert line.startswith(f"  {run.title}: {text}{by}") and line.endswith(" UTC")
 
 
-def test_a_run_whose_process_died_is_left_and_says_who_it_was(store):
+def test_runs_that_nobody_has_are_resumed_from_their_checkpoints_and_say_whose_they_were(store):
     command = f"mmvae-bench run --models {'mvae ' * 50}--results-dir results"
-    plan(store, RUNS[0], RUNS[1], command=command)
-    note(store, RUNS[0], 7)
+    plan(store, *RUNS[:3], command=command)
+    for run, checkpoint in zip(RUNS, (True, True, False), strict=False):
+        note(store, run, 7, checkpoint=checkpoint)
     pid = die_with(store, RUNS[0])
     found = lines()
-    assert found[1] == "0 done, 0 under way, 0 failed, 2 left"
+    assert found[1] == "0 done, 0 under way, 0 failed, 3 left"
     assert found[2:] == [
         "Interrupted; the same run command resumes them from their checkpoints:",
         f"  {RUNS[0].title}: epoch 7/20, loss 1.50; process {pid} on {os.uname().nodename}, died",
+        f"  {RUNS[1].title}: epoch 7/20, loss 1.50",
         f"To go on: {command}",
     ]
-
-
-def test_a_run_with_a_checkpoint_that_nobody_has_was_interrupted(store):
-    plan(store, *RUNS)
-    note(store, RUNS[0], 7)
-    note(store, RUNS[1], 7, checkpoint=False)
-    found = lines()
-    assert f"  {RUNS[0].title}: epoch 7/20, loss 1.50" in found
-    assert not any(RUNS[1].title in line for line in found)
 
 
 def test_failed_runs_have_their_reason_on_one_short_line(store):
