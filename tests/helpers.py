@@ -1,22 +1,44 @@
-"""Tiny models, batches and files that tests build by hand, and the folder of real data."""
+"""Tiny models, batches and files that tests build by hand, the folder of real data, and commands as typed."""
 
+import importlib.util
 import os
 import struct
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from torch import Tensor
 
 from mmvae_bench import models, nets
+from mmvae_bench.cli.app import main
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.types import Modality, MultimodalBatch
 
 REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 NAMES = ["meme", "mmvae", "mmvm", "mopoe", "mvae", "unimodal"]
 SHAPE = (1, 2, 3)
+
+
+def invoke(*args: str) -> Result:
+    """A command as typed, which ends with a code and never with a traceback."""
+    result = CliRunner().invoke(main, args)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def benchmark(name: str) -> ModuleType:
+    """A script of the folder ``benchmarks``."""
+    path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_script", path)
+    assert spec and spec.loader
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def modalities(m: int, **changes: object) -> list[Modality]:

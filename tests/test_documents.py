@@ -10,10 +10,10 @@ from types import ModuleType
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from mmvae_bench import datasets, metrics, models, nets, testing
 from mmvae_bench.cli.app import main
+from tests.helpers import invoke
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
@@ -97,7 +97,7 @@ def test_the_examples_run_together(examples, tmp_path):
     testing.check_dataset(examples.Stripes(), tmp_path)
     flags = "run --models free_nats --datasets stripes --nets normed --epochs 1 --jobs 1"
     folders = [f"--{name}-dir={tmp_path / name}" for name in ("results", "cache", "data")]
-    result = CliRunner().invoke(main, [*flags.split(), *folders])
+    result = invoke(*flags.split(), *folders)
     assert result.exit_code == 0, result.output
     assert "active_units" in (tmp_path / "results" / "scores.csv").read_text()
 

@@ -12,14 +12,12 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from click.testing import CliRunner
 from nbclient import NotebookClient
 
 from mmvae_bench import models
-from mmvae_bench.cli.app import main
 from mmvae_bench.probability.distributions import DiagonalNormal
 from mmvae_bench.types import MultimodalBatch
-from tests.helpers import SHAPE, batch, model
+from tests.helpers import SHAPE, batch, invoke, model
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "mmvae_bench_jmvae"
@@ -42,7 +40,7 @@ def jmvae(monkeypatch):
 
 @pytest.mark.usefixtures("jmvae")
 def test_it_conforms_by_the_command():
-    result = CliRunner().invoke(main, ["check", "jmvae"])
+    result = invoke("check", "jmvae")
     assert result.exit_code == 0, result.output
     last = result.output.splitlines()[-1]
     assert last.startswith("jmvae conforms: ") and f"`{last}`" in TUTORIAL
@@ -52,14 +50,14 @@ def test_it_conforms_by_the_command():
 def test_among_all_models_it_is_skipped_with_its_sentence_where_rows_are_incomplete(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = "run --models all --datasets linear_gaussian --missing 0 0.5 --dry-run"
-    result = CliRunner().invoke(main, flags.split())
+    result = invoke(*flags.split())
     assert result.exit_code == 0, result.output
     assert re.search(r"to run +jmvae on linear_gaussian, complete", result.stdout)
     assert re.search(r"skipped +jmvae on linear_gaussian, split 0.5", result.stdout)
     assert "1 run skipped: JMVAE is defined on complete rows; train on those alone with --incomplete drop" in (
         result.stderr
     )
-    dropped = CliRunner().invoke(main, [*flags.split(), "--incomplete", "drop"])
+    dropped = invoke(*flags.split(), "--incomplete", "drop")
     assert "skipped" not in dropped.output
 
 

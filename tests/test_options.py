@@ -70,18 +70,11 @@ def test_commas_split_outside_brackets_only(named, data):
 def test_defaults_are_resolved_and_given_options_coerced():
     defaults = {"k": 10, "beta": 1.0, "looser": True, "estimator": "dreg", "limit": None, "text": "a"}
     defaults |= {"least": 1, "weight": 1.0, "share": None, "level": 1}
-    assert resolve(Thing, Named("thing")) == defaults
+    assert repr(resolve(Thing, Named("thing"))) == repr(defaults)  # types are equal, too: 1 is not 1.0
     typed = Named("thing", {"k": "3", "beta": "2", "looser": "no", "estimator": "iwae", "limit": "none", "text": "1",
                             "share": "0.5", "level": "5"})  # fmt: skip
-    assert resolve(Thing, typed) == {
-        "k": 3, "beta": 2.0, "looser": False, "estimator": "iwae", "limit": None, "text": "1",
-        "least": 1, "weight": 1.0, "share": 0.5, "level": 5,
-    }  # fmt: skip
-
-
-def test_a_default_and_the_same_value_typed_have_the_same_type():
-    default, typed = resolve(Thing, Named("thing")), resolve(Thing, Named("thing", {"beta": "1", "weight": "1"}))
-    assert repr(default) == repr(typed) and repr(typed["beta"]) == repr(typed["weight"]) == "1.0"
+    changed = {"k": 3, "beta": 2.0, "looser": False, "estimator": "iwae", "text": "1", "share": 0.5, "level": 5}
+    assert repr(resolve(Thing, typed)) == repr(defaults | changed)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +109,9 @@ def test_an_option_without_default_must_be_given():
         resolve(Needy, Named("needy"))
 
 
-def test_functions_and_classes_without_options_resolve():
-    def preset(first: int, *, hidden: int = 2) -> None: ...
-
+def test_classes_without_options_resolve():
     class Bare: ...
 
-    assert resolve(preset, Named("preset")) == {"hidden": 2}
     assert resolve(Bare, Named("bare")) == {}
     with pytest.raises(BenchError, match="It has no options"):
         resolve(Bare, Named("bare", {"k": "1"}))

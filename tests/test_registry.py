@@ -1,4 +1,3 @@
-import sys
 import warnings
 from collections import ChainMap
 from fractions import Fraction
@@ -21,11 +20,6 @@ def plugged(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Regist
     found = [EntryPoint(name, value, GROUP) for name, value in points]
     monkeypatch.setattr("mmvae_bench.registry.entry_points", lambda group: [p for p in found if p.group == group])
     return Registry("thing", {"ratio": "fractions:Fraction"}, group=GROUP)
-
-
-def test_a_name_is_imported_when_asked_for(registry):
-    assert registry.get("ratio") is Fraction
-    assert registry.get("ratio") is registry.get("ratio")
 
 
 def test_an_unknown_name_suggests_near_ones_and_lists_all(registry):
@@ -53,16 +47,6 @@ def test_registering_twice_names_both(registry):
     assert registry.get("mine") is Mine
     with pytest.raises(BenchError, match="'ratio' is taken by fractions:Fraction"):
         registry.register("ratio")(Mine)
-
-
-def test_plugins_are_listed_without_being_imported_and_imported_when_named(monkeypatch):
-    registry = plugged(monkeypatch, ("wave", "wave:open"))
-    sys.modules.pop("wave", None)
-    assert registry.names() == ["ratio", "wave"]
-    assert registry.plugin("wave") == "wave:open"
-    assert registry.plugin("ratio") is None
-    assert "wave" not in sys.modules
-    assert registry.get("wave").__name__ == "open"
 
 
 def test_what_is_declared_may_also_decorate_itself(monkeypatch):

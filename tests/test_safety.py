@@ -8,23 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import mmvae_bench
 from mmvae_bench import datasets, metrics, models, nets
-from mmvae_bench.cli.app import main
 from mmvae_bench.datasets import digits
 from mmvae_bench.datasets.cub import fetch as cub_fetch
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
+from tests.helpers import invoke
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(mmvae_bench.__file__).parent
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
-
-# --- the sources -----------------------------------------------------------------------------------------------------
 
 MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "yaml", "ftplib", "requests",
            "pooch", "huggingface_hub"}  # fmt: skip
@@ -126,8 +123,6 @@ def test_every_download_is_pinned():
     assert {url.partition(":")[0] for url in (*cub_fetch.CUB.urls, *digits.MNIST_AT)} == {"https"}
 
 
-# --- suites ----------------------------------------------------------------------------------------------------------
-
 CODE = ["marked_module:run", "marked_module.run", "marked_module", "os.system", "os:system", "../marked_module",
         "/tmp/marked_module.py", "__import__", "__class__", "registry.get", "mvae.__class__", "mvae[__class__=x]",
         "mvae:__init__=x", "mvae[beta=__import__('marked_module')]", "{marked_module}", ""]  # fmt: skip
@@ -162,8 +157,6 @@ def test_a_name_of_a_suite_is_no_code_either(name):
     assert "marked_module" not in sys.modules
 
 
-# --- plug-ins --------------------------------------------------------------------------------------------------------
-
 KINDS = {
     "models": (models, "from mmvae_bench.models.mvae import MVAE as Thing"),
     "datasets": (datasets, "from mmvae_bench.datasets.linear_gaussian import LinearGaussian as Thing"),
@@ -194,7 +187,7 @@ def plugged(tmp_path, monkeypatch):
 
 
 def call(*args: str) -> str:
-    result = CliRunner().invoke(main, args)
+    result = invoke(*args)
     assert result.exit_code == 0, result.output
     return result.output
 

@@ -78,11 +78,6 @@ def test_canonical_json_reads_back_and_does_not_depend_on_order(value):
         assert canonical_json(dict(reversed(value.items()))) == text
 
 
-def test_canonical_json_refuses_nan():
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        canonical_json(float("nan"))
-
-
 @given(SCHEMES, st.sampled_from(["keep", "drop"]))
 def test_ratio_0_is_canonical(scheme, incomplete):
     assert Missing(0, scheme, incomplete) == Missing(0.0, "none") == Missing()
@@ -110,20 +105,10 @@ def test_unknown_schemes_list_the_known_and_none_hides_nothing(scheme):
         Missing(0.5, scheme)
 
 
-@pytest.mark.parametrize(("scheme", "name"), [("only:a", "a"), ("independent:keep=b", "b"), ("split", None)])
-def test_the_schemes_modality(scheme, name):
-    assert Missing(0.5, scheme).modality == name
-
-
 @pytest.mark.parametrize("values", [(0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0), (1, 1, float("nan")), (1, 1, float("inf"))])
 def test_budgets_are_positive(values):
     with pytest.raises(BenchError, match="at least 1"):
         TrainSpec(*values)
-
-
-def test_the_title_is_for_people():
-    assert make_spec().title == "mmvae on street, split 0.5, seed 0"
-    assert make_spec(missing=Missing(0.5, "split", "drop")).title.endswith("(incomplete rows dropped), seed 0")
 
 
 def test_a_spec_is_read_back_from_its_record():

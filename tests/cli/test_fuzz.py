@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +33,7 @@ from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import KINDS, load_suite
 from tests import stored
 from tests.engine.test_step import feed, made
+from tests.helpers import invoke
 
 MORE = int(os.environ.get("MMVAE_BENCH_FUZZ", "1"))  # times as many examples, to search longer by hand
 COMMON = settings(deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
@@ -44,8 +44,6 @@ def empty_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         yield Path(folder)
 
-
-# --- the command line ------------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_characters="\0"), max_size=12)
 NUMBER = st.one_of(
@@ -116,9 +114,7 @@ def run_arguments(draw: st.DrawFn) -> list[str]:
 
 def call(*args: str) -> None:
     """Whatever was typed, it is done or one sentence says why not."""
-    result = CliRunner().invoke(main, args)
-    if not isinstance(result.exception, SystemExit | None):
-        raise result.exception
+    result = invoke(*args)
     assert result.exit_code in (0, 1, 2)
     assert "Traceback" not in result.output
     if result.exit_code == 2:
@@ -148,12 +144,10 @@ def test_any_arguments_of_a_dry_run_are_a_plan_or_a_sentence(args):
 def test_a_number_that_nothing_can_have_is_a_sentence(typed):
     with empty_folder() as folder:
         given = [part for flag, values in SMALL.items() if flag not in typed for part in (flag, *values)]
-        result = CliRunner().invoke(main, ["run", "--dry-run", *given, *typed.split()])
+        result = invoke("run", "--dry-run", *given, *typed.split())
         assert result.exit_code == 2 and result.stderr.count("Error: ") == 1
         assert list(folder.iterdir()) == []
 
-
-# --- the other commands ----------------------------------------------------------------------------------------------
 
 OTHERS = ["report", "env", "list", "data check", "data fetch", "status", "merge", "check-results"]
 
@@ -185,8 +179,6 @@ def test_any_arguments_of_the_other_commands_are_answered_or_a_sentence(args):
             assert not changed
             assert stored.snapshot(folder / "results") == before
 
-
-# --- suites ----------------------------------------------------------------------------------------------------------
 
 SCALAR = st.one_of(st.text(max_size=8), st.integers(-3, 10**6), st.integers(), st.floats(), st.booleans(), JUNK)
 TREE = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
@@ -226,8 +218,6 @@ def test_any_file_is_a_suite_or_a_sentence(content):
             assert request.name == "own"
             make_plan(request, Store(folder / "results"), folder)
 
-
-# --- stored runs -----------------------------------------------------------------------------------------------------
 
 FILES = ["run.json", "scores.jsonl", "history.csv", "log.txt", "model.safetensors", "artifacts.npz"]
 
@@ -398,9 +388,6 @@ def test_an_edited_or_damaged_plan_is_read_or_refused_in_a_sentence(data):
         answers(store, "status", "check-results")
         if data.draw(st.integers(0, 29)) == 0:
             answers(store, f"report --out {store.root.parent / 'reports'}")  # its workers may be in another folder
-
-
-# --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
 def training() -> Training:

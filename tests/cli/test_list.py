@@ -4,16 +4,15 @@ from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
 
 from mmvae_bench import models, nets
-from mmvae_bench.cli.app import main
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.options import Weight
+from tests.helpers import invoke
 
 
 def lines(*args: str) -> list[str]:
-    result = CliRunner().invoke(main, ["list", *args])
+    result = invoke("list", *args)
     assert result.exit_code == 0, result.output
     return result.output.splitlines()
 
@@ -69,6 +68,6 @@ def test_options_have_a_line_each_with_type_bounds_and_default(plugin):
 
 
 def test_scores_and_suites_have_no_options():
-    result = CliRunner().invoke(main, ["list", "suites", "--options"])
+    result = invoke("list", "suites", "--options")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "Leave out --options" in result.stderr

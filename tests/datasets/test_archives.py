@@ -251,3 +251,8 @@ def test_a_negative_size_neither_goes_back_nor_reads_all(kind, tmp_path):
         )
         with little_memory(5_000_000):
             refused(path, "truncated or damaged")
+
+
+def test_names_are_quoted(tmp_path):
+    with pytest.raises(DataError, match=r"named '\.\./\\xe9', outside"):
+        names(pack(tmp_path / "t", [entry("../é")]))

@@ -87,3 +87,19 @@ def test_the_vocabulary_is_that_of_all_levels() -> None:
     assert VOCABULARY[:3] == SPECIALS
     assert len(set(VOCABULARY)) == len(VOCABULARY) == 20
     assert LENGTH == 8  # a power of two, and enough for the longest
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_rows_have_the_declared_shapes(level: int) -> None:
+    data, dataset = built(level), make(level)
+    assert dataset.attributes is not None
+    for rows, count in ((data.train, 4000), (data.test, 1000)):
+        for modality in dataset.modalities:
+            assert rows.x[modality.name].shape == (count, *modality.shape)
+            assert rows.x[modality.name].dtype == modality.dtype
+        assert rows.label is not None
+        assert rows.attributes is not None
+        assert rows.attributes.shape == (count, level) == (count, len(dataset.attributes))
+        assert rows.attributes.dtype == rows.label.dtype == np.int64
+        assert np.array_equal(rows.label, rows.attributes[:, 0])
+        assert rows.item is None

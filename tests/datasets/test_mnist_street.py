@@ -125,3 +125,13 @@ def test_sources_exist(level: str) -> None:
     assert all(path.is_file() for path in sources)
     assert sources[0].name == "mnist_5k.csv.gz"
     assert {path.name for path in sources} >= {"china.jpg", "flower.jpg", *STYLES[level].fonts}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_rows_have_the_declared_shapes(level: str) -> None:
+    data = built(level)
+    for rows, count in ((data.train, 4000), (data.test, 1000)):
+        assert len(rows) == count
+        for modality in MnistStreet(level=level).modalities:  # type: ignore[arg-type]
+            assert rows.x[modality.name].shape == (count, *modality.shape)
+            assert rows.x[modality.name].dtype == modality.dtype == "uint8"

@@ -102,3 +102,18 @@ def test_any_of_its_kinds_is_enough(m):
 def test_other_shapes_alone_are_unsupported(shape):
     with pytest.raises(Unsupported, match="use mlp"):
         conv([Modality("other", shape, dtype="float32")], 3)
+
+
+def test_small_pictures_start_as_they_did_before_there_were_other_nets():
+    torch.manual_seed(0)
+    made = conv([GREY, SMALL])
+    torch.manual_seed(0)
+    nn.Linear(784, 400), nn.Linear(400, 128)
+    layers = [nn.Conv2d(a, b, 4, 2, 1) for a, b in ((3, 32), (32, 64), (64, 128))] + [nn.Conv2d(128, 128, 4)]
+    for ours, expected in zip([m for m in made.encoders["small"] if isinstance(m, nn.Conv2d)], layers, strict=True):
+        assert torch.equal(ours.weight, expected.weight)
+    nn.Linear(64, 400), nn.Linear(400, 784)
+    upwards = [nn.ConvTranspose2d(64, 128, 4)] + [nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in ((128, 64), (64, 32))]
+    decoder = [m for m in made.decoders["small"] if isinstance(m, nn.ConvTranspose2d)]
+    for ours, expected in zip(decoder, upwards, strict=False):
+        assert torch.equal(ours.weight, expected.weight)

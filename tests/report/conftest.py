@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
+from mmvae_bench.spec import Component, Missing, RunSpec
 from mmvae_bench.store.run import RunResult
-from mmvae_bench.store.store import COLUMNS, Store
+from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.records import scored_by
+from tests import stored
 
 MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}
@@ -25,15 +26,12 @@ def spec(model: str, dataset: str = "mnist_street", ratio: float = 0.0, seed: in
     label, options = changes.pop("label", model), changes.pop("options", {})
     missing = Missing(ratio, changes.pop("scheme", "split"), changes.pop("incomplete", "keep"))
     names = changes.pop("names", DATA.get(dataset, ("a", "b")))
-    made = RunSpec(
+    made = replace(
+        stored.spec(seed),
         dataset=Component(dataset, 1, {}, dataset),
         model=Component(model, 1, options, label),
-        nets=Component("mlp", 1, {"width": 400}, "mlp"),
-        latent_dim=64,
         likelihoods={name: {"likelihood": "laplace", "scale": 1.0, "weight": 1.0} for name in names},
-        train=TrainSpec(20, 128, 5e-4),
         missing=missing,
-        seed=seed,
     )
     return replace(made, **changes)
 
@@ -41,18 +39,13 @@ def spec(model: str, dataset: str = "mnist_street", ratio: float = 0.0, seed: in
 def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: Any) -> dict[str, Any]:
     """A tidy row."""
     known: dict[str, Any] = {
-        "schema": 1, "run_id": run.run_id, "config_id": run.config_id, "dataset": run.dataset.name,
-        "dataset_options": {}, "subset": "", "model": run.model.name, "model_options": dict(run.model.options),
-        "label": run.model.label, "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio,
-        "incomplete": run.missing.incomplete,
-        "complete_fraction": 1 - run.missing.ratio, "seed": run.seed, "metric": metric, "metric_version": 1,
-        "variant": "", "prior": "", "given": "", "target": "", "value": value, "se": None, "n": 1000, "chance": None,
-        "ceiling": None, "higher_is_better": True, "status": "ok", "control": False, "reason": "",
-        "dataset_hash": "d" * 16, "oracle_hash": "o" * 16, "embedding_hash": "", "device": "cpu", "precision": "fp32",
-        "engine": "eager", "threads": 1, "package_version": "0.1.0", "n_params": 1234567, "epochs": 20, "steps": 780,
+        "config_id": run.config_id, "dataset_options": {}, "subset": "", "model_options": dict(run.model.options),
+        "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio, "incomplete": run.missing.incomplete,
+        "complete_fraction": 1 - run.missing.ratio, "metric_version": 1, "given": "", "target": "", "n": 1000,
+        "higher_is_better": True, "control": False, "reason": "", "oracle_hash": "o" * 16, "n_params": 1234567,
+        "steps": 780,
     }  # fmt: skip
-    assert set(known) == set(COLUMNS)
-    return {**known, **fields}
+    return stored.row(run, metric, value, **{**known, **fields})
 
 
 def scores(run: RunSpec) -> list[dict[str, Any]]:
@@ -125,14 +118,7 @@ def caption_scores(run: RunSpec) -> list[dict[str, Any]]:
     for variant in ("mean oracle", "sif oracle"):
         for given, target, level in ((a, b, 0.3), (b, a, 0.35)):
             value = 0.0 if control else level * skill + 0.002 * run.seed
-            where = {
-                "given": given,
-                "target": target,
-                "variant": variant,
-                "control": control,
-                "reason": note,
-                **words,
-            }
+            where = {"given": given, "target": target, "variant": variant, "control": control, "reason": note, **words}
             rows.append(row(run, "cca", value, chance=0.004, ceiling=0.22, **where))
             rows.append(row(run, "cca_ratio", value / 0.22, ceiling=1.0, **where))
         rows.append(row(run, "cca", 0.2 * skill, variant=variant, prior="aggregate", target=f"{a}+{b}", **words))

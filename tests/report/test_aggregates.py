@@ -43,11 +43,6 @@ def scores(parts: list[Table], model: str) -> list[float]:
     return [x for t in parts for cell in t.cells[model].values() for x in cell.by_seed.values()]
 
 
-def test_the_interquartile_mean_is_of_the_middle_half() -> None:
-    strata = [np.array([[0.0, 0.1, 0.2, 100.0]]), np.array([[0.3, 0.4, 0.5, -9.0]])]
-    assert interquartile_mean(strata)[0] == pytest.approx((0.1 + 0.2 + 0.3 + 0.4) / 4)
-
-
 def test_the_bootstrap_is_scipys_where_strata_have_one_direction() -> None:
     rng = np.random.default_rng(2)
     strata = [rng.normal(0.1 * i, 0.1, (1, 5)) for i in range(6)]

@@ -1,8 +1,6 @@
 """benchmarks/publish.py: what goes into the repository, and what is refused."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,17 +11,12 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
+from tests.helpers import benchmark
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "publish.py"
-    spec = importlib.util.spec_from_file_location("publish_script", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("publish")
 
 
 @pytest.fixture(autouse=True)

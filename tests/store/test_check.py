@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from mmvae_bench.cli.app import main
 from mmvae_bench.store import run as run_folder
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
+from tests.helpers import invoke
 from tests.stored import damage, fail, plan, publish, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
@@ -29,8 +29,7 @@ def store(tmp_path, monkeypatch) -> Store:
 
 def check(root: Path = Path("results")) -> Result:
     before = snapshot(root) if root.exists() else {}
-    result = CliRunner().invoke(main, ["check-results", "--results-dir", str(root)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    result = invoke("check-results", "--results-dir", str(root))
     assert (snapshot(root) if root.exists() else {}) == before  # whatever was found, nothing was written
     return result
 
@@ -61,9 +60,6 @@ def test_without_a_fault_the_code_is_0_and_all_is_counted(store):
     assert check().stdout == "3 runs (1 failed), 7 rows, 0 faults\n"
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["scores.jsonl", "history.csv", "model.safetensors", "artifacts.npz"])
 def test_a_file_that_is_missing_cut_or_changed_is_named(store, name):
     folder = store.folder(RUN)
@@ -85,12 +81,9 @@ def test_each_changed_file_has_a_line_and_the_table_is_not_compared(store):
     assert "note: 'results/scores.csv' was not compared" in result.stdout
 
 
-def test_a_spec_or_a_record_that_was_edited_is_seen(store):
+def test_a_record_that_was_edited_is_seen(store):
     path = store.folder(RUN) / "run.json"
-    text = path.read_text()
-    path.write_text(text.replace('"seed": 0', '"seed": 7'))
-    assert f"Cannot use the results in '{path.parent}': its spec was edited. Move" in fault()
-    path.write_text(text.replace('"Xeon"', '"Epyc"'))
+    path.write_text(path.read_text().replace('"Xeon"', '"Epyc"'))
     assert f"Cannot use the results in '{path.parent}': run.json was changed after it was written. Move" in fault()
 
 
@@ -116,9 +109,6 @@ def test_what_cannot_be_read_is_a_fault_though_its_checksum_fits(store, name):
     assert str(folder / name) in fault()
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"high"', "[]", "1" + "0" * 400])
 def test_a_value_that_is_not_a_finite_number_is_a_fault(store, number):
     folder = store.folder(RUN)
@@ -133,9 +123,6 @@ def test_rows_of_another_run_are_a_fault(store):
     shutil.copy(store.folder(OTHER) / "scores.jsonl", folder / "scores.jsonl")
     reseal(folder)
     assert fault().startswith(f"'{folder}/scores.jsonl' was edited and is not a record. Move")
-
-
-# --- what is left over ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", [".table.1.tmp", "plans/.a.json.1.tmp", "runs/pairs/mvae/.1.tmp"])
@@ -173,9 +160,6 @@ def test_a_plan_that_cannot_be_read_is_a_fault_and_runs_that_it_lacks_are_not(st
     assert fault().startswith("Cannot read 'results/plans/more.json'") and "Delete it and run the suite" in fault()
 
 
-# --- the table of all -------------------------------------------------------------------------------------------------
-
-
 def test_a_table_that_does_not_agree_with_the_runs_is_a_fault(store):
     path = store.root / "scores.csv"
     text = path.read_text()
@@ -195,11 +179,8 @@ def test_no_table_is_no_fault(store):
     assert "note: There is no 'results/scores.csv'. The same run command writes it again." in check().stdout
 
 
-# --- bad input --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("root", ["nowhere", "plans"])
 def test_a_folder_without_results_is_bad_input(store, root):
-    result = CliRunner().invoke(main, ["check-results", "--results-dir", root])
+    result = invoke("check-results", "--results-dir", root)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"Error: There are no results in '{root}'" in result.stderr

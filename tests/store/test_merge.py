@@ -3,13 +3,13 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from mmvae_bench.cli.app import main
 from mmvae_bench.store import merge as copying
 from mmvae_bench.store.run import StoredRun
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
+from tests.helpers import invoke
 from tests.stored import VERSIONS, damage, fail, plan, publish, row, rows, snapshot, spec
 
 RUN, OTHER = spec(0), spec(1)
@@ -27,9 +27,7 @@ def there(here) -> Store:
 
 
 def merge(*args: str) -> Result:
-    result = CliRunner().invoke(main, ["merge", *args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
+    return invoke("merge", *args)
 
 
 def counts(result: Result) -> str:
@@ -42,9 +40,6 @@ def value(store: Store) -> float:
 
 def names(store: Store) -> list[str]:
     return sorted(path.name for path in store.folder(RUN).parent.iterdir())
-
-
-# --- copying ----------------------------------------------------------------------------------------------------------
 
 
 def test_absent_runs_are_copied_with_the_files_that_the_record_names(here, there):
@@ -128,9 +123,6 @@ def test_a_full_disk_is_a_sentence(here, there, monkeypatch):
     assert result.exit_code == 2
     assert "Error: Cannot write to 'results' (No space left on device). What was copied is whole" in result.stderr
     assert names(here) == []
-
-
-# --- runs that are there twice ----------------------------------------------------------------------------------------
 
 
 def test_the_order_of_rows_the_label_and_the_platform_may_differ(here, there):
@@ -230,9 +222,6 @@ def test_a_preferred_folder_without_the_run_decides_nothing(here, there):
     assert StoredRun.read(here.folder(RUN)).rows()[0]["device"] == "cuda"
 
 
-# --- failed runs ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("ours", ["result", "failure"])
 def test_a_failure_takes_no_place(here, there, ours):
     publish(here, RUN) if ours == "result" else fail(here, RUN, "ours")
@@ -256,9 +245,6 @@ def test_a_failure_is_copied_where_nothing_is_and_a_result_elsewhere_wins(here, 
     publish(Store(Path("third")), RUN)
     assert counts(merge("there", "third")) == "2 copied, 0 the same, 0 preferred, 0 left out"
     assert (here.status(RUN), here.status(OTHER)) == ("done", "failed")
-
-
-# --- broken runs ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "artifacts.npz", "history.csv", "scores.jsonl", "run.json"])
@@ -308,9 +294,6 @@ def test_a_run_of_a_newer_version_is_neither_taken_nor_replaced(here, there):
     assert result.exit_code == 1 and counts(result) == "0 copied, 0 the same, 0 preferred, 1 left out"
 
 
-# --- runs under way ---------------------------------------------------------------------------------------------------
-
-
 def test_a_run_that_a_living_process_has_is_left_out(here, there):
     publish(there, RUN)
     publish(there, OTHER)
@@ -322,9 +305,6 @@ def test_a_run_that_a_living_process_has_is_left_out(here, there):
     assert (result.exit_code, counts(result)) == (1, "1 copied, 0 the same, 0 preferred, 1 left out")
     assert f"its run is under way in 'results', by process {os.getpid()} on" in result.stderr
     assert here.status(RUN) == "absent"
-
-
-# --- plans ------------------------------------------------------------------------------------------------------------
 
 
 def test_absent_plans_are_copied_and_the_last_plan_stays_the_last(here, there):
@@ -374,9 +354,6 @@ def test_a_plan_that_is_none_is_left_out(here, there, changes):
     assert result.exit_code == 1
     assert "left out: 'there/plans/custom.json' is not a plan that this version knows. Delete it" in result.stderr
     assert not (here.root / "plans").exists() and here.status(RUN) == "done"
-
-
-# --- bad input --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

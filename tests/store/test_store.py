@@ -67,15 +67,6 @@ def test_the_record_holds_no_nan(store):
     assert store.status(SPEC) == "absent"
 
 
-def test_a_failed_run_is_never_a_result_and_is_replaced(store):
-    store.publish(result(error="the loss is NaN", rows=[]))
-    assert store.status(SPEC) == "failed"
-    assert StoredRun.read(store.folder(SPEC)).error == "the loss is NaN"
-    assert len(store.scores()) == 0
-    store.publish(result())
-    assert store.status(SPEC) == "done"
-
-
 @pytest.mark.parametrize("name", ["run.json", "scores.jsonl", "history.csv", "model.safetensors", "artifacts.npz"])
 @pytest.mark.parametrize("fault", ["cut", "gone"])
 def test_a_folder_cut_off_names_itself_and_the_way_out(store, name, fault):
@@ -92,20 +83,10 @@ def test_a_folder_cut_off_names_itself_and_the_way_out(store, name, fault):
         assert name in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"spec": 1, "files": []}', '{"files": {}}'])
-def test_a_record_that_is_none_is_said_to_be(store, text):
-    folder = store.publish(result())
-    (folder / "run.json").write_text(text)
-    assert store.status(SPEC) == "broken"
-    with pytest.raises(BenchError, match=r"run\.json|its spec was edited"):
-        StoredRun.read(folder)
-
-
 def test_an_edited_spec_is_seen(store):
     folder = store.publish(result())
-    run = json.loads((folder / "run.json").read_text())
-    run["spec"]["seed"] = 5
-    (folder / "run.json").write_text(json.dumps(run))
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"seed": 0', '"seed": 5'))
     with pytest.raises(BenchError, match="its spec was edited"):
         StoredRun.read(folder)
 
@@ -119,18 +100,6 @@ def test_a_broken_folder_is_kept_beside_its_replacement(store):
         assert len(kept) == expected
         assert all((p / "scores.jsonl").read_text() == "mine" for p in kept)
     assert store.folders() == [folder]
-
-
-@pytest.mark.parametrize("name", ["scores.jsonl", "run.json"])
-def test_one_flipped_bit_is_seen(store, name):
-    folder = store.publish(result())
-    content = bytearray((folder / name).read_bytes())
-    at = content.index(b"100.0" if name == "run.json" else b"0.5") + 2
-    content[at] ^= 1
-    (folder / name).write_bytes(content)
-    assert store.status(SPEC) == "broken"
-    with pytest.raises(BenchError, match="was changed after it was written"):
-        store.scores()
 
 
 def test_a_failure_never_takes_the_place_of_a_result(store):
@@ -220,33 +189,3 @@ def test_a_table_that_was_read_before_a_run_was_published_is_written_again(store
 
     monkeypatch.setattr(Store, "scores", slowly)
     assert other.run_id in store.collate().read_text()
-
-
-def test_plans_are_kept_by_name_and_the_last_is_the_default(store):
-    with pytest.raises(BenchError, match=r"There are no runs under .*\. First: mmvae-bench run"):
-        store.read_plan()
-    store.write_plan("one", {"run_ids": ["a" * 16]})
-    store.write_plan("two", {"run_ids": ["b" * 16]})
-    os.utime(store.root / "plans" / "one.json", (0, 0))
-    assert store.read_plan()["name"] == "two"
-    assert store.read_plan("one")["run_ids"] == ["a" * 16]
-    with pytest.raises(BenchError, match=r"There are no runs of 'three' under .* There are one, two"):
-        store.read_plan("three")
-    (store.root / "plans" / "two.json").write_text("{")
-    with pytest.raises(BenchError, match=r"Cannot read .*two\.json.*Delete it and run the suite again"):
-        store.read_plan("two")
-
-
-@pytest.mark.parametrize("make", [True, False])
-def test_a_root_that_cannot_be_written_to_is_said_before_any_work(tmp_path, make):
-    (tmp_path / "file").write_text("")
-    for root in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(BenchError, match=r"Cannot write results under .*Choose another --results-dir"):
-            Store(root).check_writable(make=make)
-
-
-def test_a_dry_check_makes_nothing(tmp_path):
-    Store(tmp_path / "new" / "results").check_writable(make=False)
-    assert list(tmp_path.iterdir()) == []
-    Store(tmp_path / "new" / "results").check_writable()
-    assert list((tmp_path / "new" / "results").iterdir()) == []

@@ -1,11 +1,11 @@
 """Killed at random moments and started again, a sweep stores the bits of one that nobody touched."""
 
-import importlib.util
 import os
 import time
-from pathlib import Path
 
 import pytest
+
+from tests.helpers import benchmark
 
 KILLS = 30
 
@@ -14,11 +14,7 @@ KILLS = 30
 def test_thirty_kills_change_no_bit(tmp_path):
     seed = int(os.environ.get("MMVAE_BENCH_KILL_SEED", time.time_ns() % 2**32))
     print(f"MMVAE_BENCH_KILL_SEED={seed}")  # noqa: T201 (shown where the test fails)
-    path = Path(__file__).parents[2] / "benchmarks" / "kills.py"
-    spec = importlib.util.spec_from_file_location("kills", path)
-    kills = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kills)
-    sweeps = kills.Sweeps(tmp_path, seed, print)
+    sweeps = benchmark("kills").Sweeps(tmp_path, seed, print)
     sweeps.kill(KILLS)
     assert sweeps.counts["kills"] >= KILLS
     assert sweeps.counts["resumes"] > 0

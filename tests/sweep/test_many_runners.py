@@ -21,7 +21,7 @@ from mmvae_bench.engine.share import Place
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import Owner, UnderWay
-from mmvae_bench.sweep import backends, execute
+from mmvae_bench.sweep import backends, execute, runner
 from tests.sweep.test_runner import run
 
 TINY = "--models mvae --datasets linear_gaussian[rows=60] --epochs 1 --limit-test 20 --seeds {seeds}"
@@ -76,8 +76,6 @@ def test_four_commands_on_forty_runs_some_killed_publish_each_once(start, tmp_pa
 
 
 def test_what_another_command_has_is_waited_for_and_taken_over_when_it_lets_go(settings, monkeypatch):
-    from mmvae_bench.sweep import runner
-
     store = Store(settings.results_dir)
     monkeypatch.setattr(runner, "LOOK", 0.05)
     let_go, others = threading.Event(), []
@@ -112,17 +110,15 @@ def test_what_another_command_has_is_waited_for_and_taken_over_when_it_lets_go(s
 
 
 def test_a_run_that_another_command_published_meanwhile_is_not_done_again(settings, monkeypatch, capsys):
-    from mmvae_bench.sweep import runner as sweep
-
-    original = sweep.Sweep._round
+    original = runner.Sweep._round
 
     def meanwhile(self, tasks, board):
-        monkeypatch.setattr(sweep.Sweep, "_round", original)
+        monkeypatch.setattr(runner.Sweep, "_round", original)
         assert run(settings)[0] == 0
         monkeypatch.setattr(execute, "run", lambda *_, **__: pytest.fail("done again"))
         original(self, tasks, board)
 
-    monkeypatch.setattr(sweep.Sweep, "_round", meanwhile)
+    monkeypatch.setattr(runner.Sweep, "_round", meanwhile)
     code, _ = run(settings)
     assert code == 0
     assert "done by another process" in " ".join(capsys.readouterr().err.split())

@@ -1,9 +1,7 @@
 """What the terminal says of runs under way, and how long they will take."""
 
-import pytest
-
 from mmvae_bench.store.work import UnderWay
-from mmvae_bench.sweep.progress import Board, progress
+from mmvae_bench.sweep.progress import Board
 
 
 def note(root, name: str, epoch: int, command: str = "ours") -> None:
@@ -44,8 +42,3 @@ def test_the_time_left_counts_from_when_work_was_first_seen(tmp_path, monkeypatc
     board.finish("a", "done")
     now[0] = 210.0
     assert summary() == "1 of 2 runs done, 0:01:40 left"
-
-
-@pytest.mark.parametrize(("epoch", "words"), [(0, "epoch 0/10"), (3, "epoch 3/10, loss 1.25"), (10, "scoring")])
-def test_a_run_is_somewhere_in_its_epochs_or_scored(epoch, words):
-    assert progress({"epoch": epoch, "epochs": 10, "loss": 1.25}) == words

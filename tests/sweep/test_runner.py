@@ -17,6 +17,7 @@ from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.store.store import Store
+from mmvae_bench.sweep import execute
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.request import Request, Settings
 from mmvae_bench.sweep.runner import run_plan
@@ -33,28 +34,11 @@ class Diverges(MVAE):
         return Loss(loss.total * float("nan"), loss.terms)
 
 
-class Breaks(MVAE):
-    """A bug in a plug-in."""
-
-    def loss(self, batch: MultimodalBatch) -> Loss:
-        raise RuntimeError("a tensor of the wrong shape")
-
-
 class Corrupt(LinearGaussian):
     """Its file is cut off."""
 
     def build(self, data_dir: Path) -> Built:
         raise DataError("the file is cut off; fetch it again")
-
-
-@pytest.fixture(autouse=True)
-def plug_ins(monkeypatch):
-    for registry, name, item in (
-        (models.registry, "diverges", Diverges),
-        (models.registry, "breaks", Breaks),
-        (datasets.registry, "corrupt", Corrupt),
-    ):
-        monkeypatch.setitem(registry._loaded, name, item)
 
 
 def run(settings: Settings, **request) -> tuple[int, Store]:
@@ -65,9 +49,9 @@ def run(settings: Settings, **request) -> tuple[int, Store]:
 
 def test_a_grid_becomes_tidy_rows(settings):
     settings = replace(settings, metrics=())
-    code, store = run(settings, missing=(0.0, 0.5), seeds=(0, 1))
+    code, store = run(settings, models=("mopoe",), missing=(0.0, 0.5), seeds=(0, 1))
     frame = store.scores()
-    assert code == 0 and frame.run_id.nunique() == 8 and frame.config_id.nunique() == 4
+    assert code == 0 and frame.run_id.nunique() == 4 and frame.config_id.nunique() == 2
     assert set(frame.status) == {"ok", "skipped"}
     assert frame[frame.status == "ok"].value.notna().all()
     assert (frame[frame.status == "skipped"].reason != "").all()
@@ -87,31 +71,33 @@ def test_what_is_stored_is_not_run_again_and_an_interrupted_sweep_goes_on(settin
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in before.items())
 
 
-def test_the_same_command_gives_the_same_numbers_and_jobs_change_none(settings, tmp_path):
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_neither_processes_nor_threads_change_a_number(settings, monkeypatch, tmp_path, backend):
+    """Threads as on a GPU: several runs in one process, each with its own random numbers."""
     settings = replace(settings, metrics=())
-    frames = []
+    original, frames = joblib.Parallel, []
+    monkeypatch.setattr(joblib, "Parallel", lambda **how: original(**{**how, "backend": backend}))
     for name, jobs in (("a", 1), ("b", 2)):
         other = replace(settings, results_dir=tmp_path / name, jobs=jobs)
         frames.append(run(other, missing=(0.5,), models=("mvae", "meme[k=1,pseudo=4]"))[1].scores())
     pd.testing.assert_frame_equal(*frames)
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"), [("diverges", "not finite in epoch 1"), ("breaks", "a tensor of the wrong shape")]
-)
-def test_a_failed_run_is_recorded_and_retried_and_the_sweep_goes_on(settings, name, sentence):
-    code, store = run(settings, models=(name, "mvae"))
+def test_a_failed_run_is_recorded_and_retried_and_the_sweep_goes_on(settings, monkeypatch):
+    monkeypatch.setitem(models.registry._loaded, "diverges", Diverges)
+    code, store = run(settings, models=("diverges", "mvae"))
     frame = store.scores()
-    broken = frame[frame.label == name]
-    assert code == 1 and list(broken.status) == ["failed"] and sentence in broken.reason.item()
+    broken = frame[frame.label == "diverges"]
+    assert code == 1 and list(broken.status) == ["failed"] and "not finite in epoch 1" in broken.reason.item()
     assert broken.value.isna().all() and (frame[frame.label == "mvae"].status == "ok").any()
-    assert run(replace(settings, overwrite="never"), models=(name, "mvae"))[0] == 1
-    models.registry._loaded[name] = MVAE  # the bug is mended
-    code, store = run(settings, models=(name, "mvae"))
+    assert run(replace(settings, overwrite="never"), models=("diverges", "mvae"))[0] == 1
+    monkeypatch.setitem(models.registry._loaded, "diverges", MVAE)  # the bug is mended
+    code, store = run(settings, models=("diverges", "mvae"))
     assert code == 0 and "failed" not in set(store.scores().status)
 
 
-def test_a_corrupt_data_set_leaves_the_others_alone(settings, capsys):
+def test_a_corrupt_data_set_leaves_the_others_alone(settings, monkeypatch, capsys):
+    monkeypatch.setitem(datasets.registry._loaded, "corrupt", Corrupt)
     code, store = run(settings, datasets=("corrupt", DATA), models=("mvae",))
     assert code == 2 and len(store.folders()) == 1
     assert "cut off; fetch it again" in capsys.readouterr().err
@@ -142,15 +128,6 @@ def test_what_a_process_left_that_died_after_publishing_is_removed(settings):
     assert not list((store.root / "work").iterdir())
 
 
-def test_a_folder_cut_off_in_the_middle_is_kept_aside_and_run_again(settings):
-    _, store = run(settings, models=("mvae",))
-    folder = store.folders()[0]
-    (folder / "scores.jsonl").write_text((folder / "scores.jsonl").read_text()[:-40])
-    code, store = run(settings, models=("mvae",))
-    assert code == 0 and len(store.folders()) == 1 and store.scores().value.notna().any()
-    assert list(folder.parent.glob("*.broken")), "nothing is lost"
-
-
 def test_a_metric_registered_later_scores_stored_runs_without_training(settings, monkeypatch):
     settings = replace(settings, metrics=())
     _, store = run(settings, models=("mvae",))
@@ -169,9 +146,7 @@ def test_a_metric_registered_later_scores_stored_runs_without_training(settings,
 def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_path, monkeypatch):
     """Entries that ``only:x0`` always hides are replaced in the files: the trained model stays the same, bit by bit."""
     settings = replace(settings, metrics=())
-    _, store = run(settings, missing=(0.5,), scheme=("only:x0",))
-    from mmvae_bench.sweep import execute
-
+    _, store = run(settings, models=("mopoe",), missing=(0.5,), scheme=("only:x0",))
     original = execute.open_material
 
     def spoiled(*arguments):
@@ -182,7 +157,7 @@ def test_what_is_hidden_reaches_no_weight_and_no_generated_score(settings, tmp_p
 
     monkeypatch.setattr(execute, "open_material", spoiled)
     other = Store(tmp_path / "other")
-    code, other = run(replace(settings, results_dir=other.root), missing=(0.5,), scheme=("only:x0",))
+    code, other = run(replace(settings, results_dir=other.root), models=("mopoe",), missing=(0.5,), scheme=("only:x0",))
     keys = ["label", "metric", "variant", "prior", "given", "target"]
     a, b = (s.scores()[lambda f: ~f.metric.isin(["linear_probe"])][[*keys, "value"]] for s in (store, other))
     assert code == 0
@@ -245,18 +220,6 @@ def test_a_precision_is_another_run_and_says_so_in_every_row(settings):
         index=["given", "target", "variant", "prior"], columns="precision", values="value"
     )
     assert (value.bf16 != value.fp32).any()
-
-
-def test_threads_of_one_process_give_the_numbers_of_processes(settings, monkeypatch, tmp_path):
-    """As on a GPU: several runs in one process, each with its own random numbers."""
-    _, alone = run(settings, seeds=(0, 1))
-    original = joblib.Parallel
-    monkeypatch.setattr(joblib, "Parallel", lambda **how: original(**{**how, "backend": "threading"}))
-    code, together = run(replace(settings, jobs=4, results_dir=tmp_path / "threads"), seeds=(0, 1))
-    assert code == 0
-    key = ["run_id", "metric", "variant", "prior", "given", "target"]
-    one, two = (store.scores().sort_values(key).reset_index(drop=True) for store in (alone, together))
-    pd.testing.assert_frame_equal(one[[*key, "value"]], two[[*key, "value"]])
 
 
 def test_an_engine_that_is_not_to_be_had_is_said_and_the_run_is_stored(settings, monkeypatch, capsys):

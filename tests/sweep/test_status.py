@@ -6,11 +6,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from mmvae_bench.cli.app import main
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
+from tests.helpers import invoke
 from tests.stored import damage, fail, plan, publish, snapshot, spec
 
 RUNS = [spec(seed) for seed in range(6)]
@@ -26,8 +26,7 @@ def store(tmp_path, monkeypatch) -> Store:
 
 def status(*args: str, code: int = 0) -> Result:
     before = snapshot(Path())
-    result = CliRunner().invoke(main, ["status", *args])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    result = invoke("status", *args)
     assert result.exit_code == code
     assert snapshot(Path()) == before  # nothing is written
     return result
@@ -70,49 +69,48 @@ def die_with(store: Store, run) -> int:
     return process.pid
 
 
-def test_runs_that_are_done_under_way_failed_and_left_are_counted(store):
+def test_runs_that_are_done_under_way_failed_left_and_broken_are_counted(store):
     plan(store, *RUNS, title="Six runs")
     publish(store, RUNS[0])
     fail(store, RUNS[1])
     note(store, RUNS[2], 5)
+    damage(publish(store, RUNS[3]), "run.json")
     with taken(store, RUNS[2]):
-        found = status().stdout.splitlines()
+        found = lines()
     assert found[0] == "Plan 'custom': Six runs"
-    assert found[1].startswith("1 done, 1 under way, 1 failed, 3 left")
+    assert found[1].startswith("1 done, 1 under way, 1 failed, 2 left, 1 broken")
+    at = found.index("Broken; mmvae-bench check-results says what is wrong:")
+    assert found[at + 1] == f"  {RUNS[3].title}"
 
 
 def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_since_when(store):
     plan(store, *RUNS)
     note(store, RUNS[0], 5)
     note(store, RUNS[1], 20)
-    with taken(store, *RUNS[:3]):
+    note(store, RUNS[2], 0)
+    with taken(store, *RUNS[:4]):
         found = lines()
     by = f"; process {os.getpid()} on {os.uname().nodename}, since 20"
     assert found[2] == "Under way:"
-    for run, line, text in zip(RUNS, found[3:], ("epoch 5/20, loss 1.50", "scoring", "starting"), strict=False):
+    texts = ("epoch 5/20, loss 1.50", "scoring", "epoch 0/20", "starting")
+    for run, line, text in zip(RUNS, found[3:], texts, strict=False):
         assert line.startswith(f"  {run.title}: {text}{by}") and line.endswith(" UTC")
 
 
-def test_a_run_whose_process_died_is_left_and_says_who_it_was(store):
-    plan(store, RUNS[0], RUNS[1], command="mmvae-bench run --models mvae")
-    note(store, RUNS[0], 7)
+def test_runs_that_nobody_has_are_resumed_from_their_checkpoints_and_say_whose_they_were(store):
+    command = f"mmvae-bench run --models {'mvae ' * 50}--results-dir results"
+    plan(store, *RUNS[:3], command=command)
+    for run, checkpoint in zip(RUNS, (True, True, False), strict=False):
+        note(store, run, 7, checkpoint=checkpoint)
     pid = die_with(store, RUNS[0])
     found = lines()
-    assert found[1] == "0 done, 0 under way, 0 failed, 2 left"
+    assert found[1] == "0 done, 0 under way, 0 failed, 3 left"
     assert found[2:] == [
         "Interrupted; the same run command resumes them from their checkpoints:",
         f"  {RUNS[0].title}: epoch 7/20, loss 1.50; process {pid} on {os.uname().nodename}, died",
-        "To go on: mmvae-bench run --models mvae",
+        f"  {RUNS[1].title}: epoch 7/20, loss 1.50",
+        f"To go on: {command}",
     ]
-
-
-def test_a_run_with_a_checkpoint_that_nobody_has_was_interrupted(store):
-    plan(store, *RUNS)
-    note(store, RUNS[0], 7)
-    note(store, RUNS[1], 7, checkpoint=False)
-    found = lines()
-    assert f"  {RUNS[0].title}: epoch 7/20, loss 1.50" in found
-    assert not any(RUNS[1].title in line for line in found)
 
 
 def test_failed_runs_have_their_reason_on_one_short_line(store):
@@ -123,23 +121,11 @@ def test_failed_runs_have_their_reason_on_one_short_line(store):
     assert line.endswith("x…") and len(line) < 250
 
 
-def test_broken_runs_are_counted(store):
-    plan(store, *RUNS)
-    folder = publish(store, RUNS[0])
-    damage(folder, "run.json")
-    found = lines()
-    assert found[1] == "0 done, 0 under way, 0 failed, 5 left, 1 broken"
-    assert found[2:4] == ["Broken; mmvae-bench check-results says what is wrong:", f"  {RUNS[0].title}"]
-
-
 def test_a_stored_run_that_is_scored_again_is_under_way(store):
     plan(store, RUNS[0])
     publish(store, RUNS[0])
     with taken(store, RUNS[0]):
         assert lines()[1].startswith("0 done, 1 under way")
-
-
-# --- time left --------------------------------------------------------------------------------------------------------
 
 
 def test_the_time_left_is_the_mean_of_the_done_times_what_is_left(store):
@@ -162,9 +148,6 @@ def test_without_a_done_run_of_the_plan_or_with_nothing_left_no_time_is_given(st
     assert lines() == ["Plan 'custom'", "1 done, 0 under way, 0 failed, 0 left"]
 
 
-# --- which runs -------------------------------------------------------------------------------------------------------
-
-
 def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     os.utime(plan(store, RUNS[0], name="first"), (1e9, 1e9))
     skipped = {"dataset": "d", "label": "l", "missing": "none", "seed": 0, "reason": "r"}
@@ -175,12 +158,6 @@ def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     assert (
         "There are no runs of 'none' under 'results'. There are first, last" in status("--suite", "none", code=2).stderr
     )
-
-
-def test_the_command_to_go_on_is_whole(store):
-    command = f"mmvae-bench run --models {'mvae ' * 50}--results-dir results"
-    plan(store, *RUNS, name="last", command=command)
-    assert lines()[-1] == f"To go on: {command}"
 
 
 def test_without_a_plan_all_runs_are_meant(store):

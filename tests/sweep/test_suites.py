@@ -44,18 +44,14 @@ def test_memes_tables_are_13_patterns_and_5_seeds():
     assert meme.seeds == (0, 1, 2, 3, 4)
 
 
-def test_a_path_is_a_suite_named_by_its_stem(write):
-    path = write('title = "T"\nmodels = ["mvae", "mmvae[k=3]"]\nmissing = [0, 0.5]\nseed_list = [3, 1]\nbatch_size = 8')
-    assert load_suite(path) == Request(
-        name="mine", title="T", models=("mvae", "mmvae[k=3]"), missing=(0.0, 0.5), seeds=(3, 1), batch_size=8
-    )
-
-
-def test_a_paper_s_own_settings_can_be_written_down(write):
-    text = 'learning_rate = 1\noptimiser = "amsgrad"\nincomplete = ["keep", "drop"]\nmissing = [0, 0.5]\n'
+def test_a_path_is_a_suite_named_by_its_stem_with_a_paper_s_own_settings(write):
+    text = 'title = "T"\nmodels = ["mvae", "mmvae[k=3]"]\nmissing = [0, 0.5]\nseed_list = [3, 1]\nbatch_size = 8\n'
+    text += 'learning_rate = 1\noptimiser = "amsgrad"\nincomplete = ["keep", "drop"]\n'
     request = load_suite(write(text + "scales = {mnist = 0.75}\nweights = {mnist = 4}"))
-    assert (request.learning_rate, request.optimiser) == (1, "amsgrad")
-    assert (request.scales, request.weights) == ({"mnist": 0.75}, {"mnist": 4})
+    assert request == Request(
+        name="mine", title="T", models=("mvae", "mmvae[k=3]"), missing=(0.0, 0.5), seeds=(3, 1), batch_size=8,
+        learning_rate=1, optimiser="amsgrad", incomplete=("keep", "drop"), scales={"mnist": 0.75}, weights={"mnist": 4},
+    )  # fmt: skip
     assert [hole.text for hole in request.holes] == ["complete", "split 0.5", "split 0.5 (incomplete rows dropped)"]
 
 
@@ -69,19 +65,11 @@ def test_an_empty_file_is_the_defaults(write):
         ("model = 'mvae'", "Unknown key 'model'; did you mean models"),
         ("zzz = 1", "Unknown key 'zzz'; Known: models, datasets"),
         ("models = 3", "'models' is text or a list of texts, not 3"),
-        ("models = [1]", "'models' is text or a list"),
         ("models = []", "No models are asked for"),
         ("seeds = true", "'seeds' is a whole number, not True"),
-        ("seeds = [1, 2]", "'seeds' is a whole number"),
-        ("seeds = 0", "The number of seeds is from 1 to"),
-        ("seeds = 1\nseed_list = [1]", "Give one of the two"),
         ("seed_list = 3", "'seed_list' is a list of whole numbers, not 3"),
-        ("seed_list = [-1]", "At least one seed is needed, from 0 up"),
         ("epochs = 2.5", "'epochs' is a whole number"),
-        ("epochs = 0", "--epochs is at least 1, not 0"),
         ("missing = ['a']", "'missing' is a number or a list of numbers"),
-        ("missing = 1.0", r"lie in \[0, 1\)"),
-        ("scheme = 'half'", "No missing scheme 'half'"),
         ("incomplete = ['keep', 'x']", "'keep' or 'drop', not 'x'"),
         ("incomplete = []", "No incomplete are asked for"),
         ("learning_rate = 0", "--learning-rate is a positive number, not 0"),
@@ -100,18 +88,7 @@ def test_a_bad_file_is_one_sentence_that_names_it(write, text, sentence):
     assert "\n" not in str(raised.value)
 
 
-def test_unknown_suites_and_files(tmp_path):
-    with pytest.raises(BenchError, match=r"No suite 'quik'; did you mean quick\? Known: .*ends in .toml"):
-        load_suite("quik")
-    with pytest.raises(BenchError, match=r"Cannot read the suite .*No such file"):
-        load_suite(str(tmp_path / "none.toml"))
+def test_a_file_that_is_not_text_is_said_to_be_none(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(BenchError, match="it is not text"):
         load_suite(str(tmp_path / "bytes.toml"))
-
-
-def test_a_suite_file_can_name_no_code(write):
-    """A model is a registered name: a module path does not parse, and no key takes one."""
-    request = load_suite(write("models = 'os:system'"))
-    with pytest.raises(BenchError, match="Cannot read the option 'system'"):
-        parse_named(request.models[0])

@@ -34,15 +34,10 @@ def test_models_conform_on_every_kind_of_data(name, kinds, m):
     check_model(partial(models.registry.get(name), **options), kinds=kinds, m=[m])
 
 
+@pytest.mark.parametrize("m", [2, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-def test_models_conform_with_every_option(name, options):
-    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[2])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-def test_models_conform_with_every_option_on_five_modalities(name, options):
-    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[5])
+def test_models_conform_with_every_option(name, options, m):
+    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[m])
 
 
 @pytest.mark.parametrize("name", ["mvae", "mmvae"])

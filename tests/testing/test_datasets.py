@@ -29,9 +29,6 @@ def changed(built: Built, **facts: object) -> Built:
     return replace(built, train=replace(built.train, **facts))
 
 
-# --- classes that break one rule -------------------------------------------------------------------------------------
-
-
 def data_with(**members) -> type[Small]:
     return type("Changed", (Small,), members)
 
@@ -69,8 +66,6 @@ def test_a_data_set_that_breaks_one_rule_fails_that_check(data, check, sentence,
     found = found_up_to(check, data, tmp_path)
     assert list(found) == [check] and sentence in found[check], found
 
-
-# --- rows that break one rule ----------------------------------------------------------------------------------------
 
 CAPTION = Modality("caption", (2,), "categorical", dtype="int16", vocabulary=(*SPECIALS, "odd", "even"))
 
@@ -263,9 +258,6 @@ def test_captions_of_one_word_conform(tmp_path):
     check_dataset(CaptionedShapes(), tmp_path)
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
 class Reads(Small):
     """From a folder, ``named`` or not."""
 
@@ -317,9 +309,6 @@ def test_after_a_build_that_failed_files_are_seen_again(data_dir, tmp_path):
     with pytest.raises(FileNotFoundError):
         found_up_to("sources", Reads, tmp_path / "empty")
     assert "reads what sources() does not name" in found_up_to("sources", Reads, data_dir)["sources"]
-
-
-# --- other builds ----------------------------------------------------------------------------------------------------
 
 
 SOURCE = """

@@ -38,9 +38,6 @@ def first_broken(checks: Sequence[Check]) -> dict[str, str]:
     return next((found for check in checks if (found := broken([check]))), {})
 
 
-# --- models: each breaks one rule, and only the check of that rule says so -------------------------------------------
-
-
 def with_(base: type[MultimodalVAE] = MVAE, **members) -> type[MultimodalVAE]:
     """A model that differs from MVAE, or from another, in these members."""
     return type("Changed", (base,), members)
@@ -399,9 +396,6 @@ def test_what_a_model_refuses_it_is_not_asked_for(model, m):
 def test_a_model_that_refuses_everything_does_not_conform():
     with pytest.raises(Broken, match="refuses complete rows of every example: pixels x 3 or 4"):
         check_model(TwoOnly, kinds=["pixels"], m=[3, 4])
-
-
-# --- what is declared ------------------------------------------------------------------------------------------------
 
 
 class NoPosterior(MultimodalVAE):
