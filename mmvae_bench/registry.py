@@ -154,13 +154,10 @@ def _summary(target: str) -> str:
     """Summary of ``module:name``, read from the source file."""
     module, _, name = target.partition(":")
     found = find_spec(module)  # imports the packages above it only
-    tree = ast.parse(Path(found.origin).read_text() if found and found.origin else "")
+    source = Path(found.origin).read_text() if found and found.origin else ""
+    tree = ast.parse(source)
     node = next(node for node in tree.body if getattr(node, "name", "") == name)
     if isinstance(node, ast.FunctionDef):
         return first_sentence(ast.get_docstring(node))
-    for line in node.body if isinstance(node, ast.ClassDef) else ():
-        if isinstance(line, ast.Assign | ast.AnnAssign) and line.value:
-            assigned = line.targets[0] if isinstance(line, ast.Assign) else line.target
-            if isinstance(assigned, ast.Name) and assigned.id == "summary":
-                return str(ast.literal_eval(line.value))
-    return first_sentence(ast.get_docstring(tree))
+    stated = re.search(r'^    summary\b.* = "(.*)"$', ast.get_source_segment(source, node) or "", re.MULTILINE)
+    return stated[1] if stated else first_sentence(ast.get_docstring(tree))
