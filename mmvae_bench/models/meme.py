@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from mmvae_bench.models.base import Batches, MultimodalVAE
-from mmvae_bench.models.densities import Densities
+from mmvae_bench.models.base import Batches, Densities, MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Count, Positive, Weight
 from mmvae_bench.probability.bounds import Estimate, log_mean_exp, row_mean
