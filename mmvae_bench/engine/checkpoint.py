@@ -28,21 +28,13 @@ from mmvae_bench.spec import canonical_json
 
 @dataclass
 class Position:
-    """Position of a training.
+    """Position of a training."""
 
-    Attributes:
-        epoch: number of epochs done.
-        step: number of steps done of the current epoch.
-        records: record of each epoch in the history.
-        seconds: seconds in the loop, summed over all processes that trained this run.
-        resumed: number of times that training was resumed from a checkpoint.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    records: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    resumed: int = 0
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done of the current epoch
+    records: list[dict[str, float]] = field(default_factory=list)  # of each epoch, as in the history
+    seconds: float = 0.0  # in the loop, summed over all processes that trained this run
+    resumed: int = 0  # how often training was resumed from a checkpoint
 
 
 @dataclass(frozen=True)
@@ -67,23 +59,23 @@ class Training:
     def load(self, arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> None:
         """Restore it, in place where tensors exist: a captured graph uses their addresses."""
         device = self.step.parameters[0].device
-        tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        parts: dict[str, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
+        parts: dict[str, dict[str, torch.Tensor]] = {"adam": {}, "sums": {}}
+        for name, array in arrays.items():
             kind, _, rest = name.partition(".")
-            parts.setdefault(kind, {})[rest] = value
+            parts.setdefault(kind, {})[rest] = torch.from_numpy(array)
         self.model.load_state_dict(parts["model"])
-        for name, value in parts.get("adam", {}).items():
+        for name, value in parts["adam"].items():
             number, _, key = name.partition(".")
             parameter = self.step.parameters[int(number)]
             state = self.step.optimiser.state[parameter]
             if key not in state:  # in the layout of the parameter: fused Adam reads both in the order of memory
                 state[key] = torch.empty_like(value, device=device) if key == "step" else torch.empty_like(parameter)
             state[key].copy_(value)
-        if "sums" in tensors and self.step.sums is not None:
-            self.step.sums.copy_(tensors["sums"])
-        elif "sums" in tensors:
-            self.step.names, self.step.sums = names, tensors["sums"].to(device)
+        for sums in parts["sums"].values():
+            if self.step.sums is None:
+                self.step.names, self.step.sums = names, sums.to(device)
+            else:
+                self.step.sums.copy_(sums)
         self.random.restore(parts["random"])
 
 
@@ -155,10 +147,7 @@ class Keeper:
         self._last = time.monotonic()
         if self.path is None or self._at == (at.epoch, at.step):
             return
-        state = {
-            "position": vars(at), "names": training.step.names,
-            "conditions": self._conditions(training),
-        }  # fmt: skip
+        state = {"position": vars(at), "names": training.step.names, "conditions": self._conditions(training)}
         arrays = training.arrays()
         from safetensors.numpy import save
 

@@ -51,17 +51,11 @@ def _in_bf16(compute: Callable[[str, Tensor], Tensor], device: str) -> Callable[
 
 @dataclass(frozen=True)
 class Mode:
-    """Mode of computation of the steps.
+    """Mode of computation of the steps."""
 
-    Attributes:
-        precision: precision of the networks in training: ``fp32``, ``bf16`` or ``tf32``; part of a run's identity.
-        compiled: True to fuse the loss by ``torch.compile``; random draws are those of the plain engine.
-        graphed: True to replay the whole step (batch, draws, forward, backward, update) as one CUDA graph.
-    """
-
-    precision: str = "fp32"
-    compiled: bool = False
-    graphed: bool = False
+    precision: str = "fp32"  # of the networks in training: ``fp32``, ``bf16`` or ``tf32``; part of a run's identity
+    compiled: bool = False  # the loss is fused by ``torch.compile``; random draws are those of the plain engine
+    graphed: bool = False  # the whole step (batch, draws, forward, backward, update) is replayed as one CUDA graph
 
     @property
     def static(self) -> bool:

@@ -15,11 +15,7 @@ _ONE_AT_A_TIME = threading.RLock()  # PyTorch's default generators belong to the
 
 
 class RandomState:
-    """The state of PyTorch's default generators as one run left it, whatever other runs have drawn since.
-
-    Args:
-        device: device of the run; on a GPU the state of its generator is kept too.
-    """
+    """The state of PyTorch's default generators as one run left it, whatever other runs have drawn since."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
@@ -53,19 +49,12 @@ class MemoryGate:
 
     The first run starts alone. Its first steps show how much memory it takes. Another run may start while twice the
     largest such amount is free: twice, because the peak of a run comes later than its first steps.
-
-    Args:
-        free: returns the free bytes of the device.
-
-    Attributes:
-        assigned: number of runs on the device or waiting for it.
-        limit: largest number of runs at a time; lowered when memory has run out.
     """
 
     def __init__(self, free: Callable[[], int]) -> None:
-        self.assigned = 0
-        self.limit = math.inf
-        self._free = free
+        self.assigned = 0  # runs on the device or waiting for it
+        self.limit = math.inf  # largest number of runs at a time; lowered when memory has run out
+        self._free = free  # returns the free bytes of the device
         self._changed = threading.Condition()
         self._starting = False
         self._running = 0
@@ -111,16 +100,11 @@ class MemoryGate:
 
 @dataclass(frozen=True)
 class Place:
-    """The device of a run.
-
-    Attributes:
-        started: to be called after the first steps.
-        out_of_memory: to be called when memory runs out; returns True if it may suffice with fewer runs beside.
-    """
+    """The device of a run, and what the run calls after its first steps and when memory runs out."""
 
     device: torch.device
     started: Callable[[], None] = lambda: None
-    out_of_memory: Callable[[], bool] = lambda: False
+    out_of_memory: Callable[[], bool] = lambda: False  # returns True if memory may suffice with fewer runs beside
 
 
 @contextmanager
