@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.metrics.description import UNDESCRIBED, Description
-from mmvae_bench.metrics.oracle import to_device
+from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch
@@ -88,10 +88,33 @@ def join(names: Sequence[str]) -> str:
     return "+".join(names)
 
 
-__all__ = ["Description", "Evaluation", "Latents", "Metric", "Score", "join", "metric"]
+def mean_and_error(values: NDArray[np.floating]) -> tuple[float, float | None]:
+    """Return the mean of values [n] and its standard error sd / sqrt n; None for one value."""
+    n = len(values)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+
+
+__all__ = ["Description", "Evaluation", "Latents", "Metric", "Score", "join", "mean_and_error", "metric", "once"]
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded to fit classifiers on latents, the same for all models
 Made = TypeVar("Made")
+Args = ParamSpec("Args")
+
+
+def once(
+    compute: Callable[Concatenate["Evaluation", Args], Made],
+) -> Callable[Concatenate["Evaluation", Args], Made]:
+    """Return the function with a memory: an evaluation computes what it returns once for the same arguments."""
+
+    @wraps(compute)
+    def remembered(ev: "Evaluation", /, *args: Args.args, **named: Args.kwargs) -> Made:
+        key = (compute, args, *named.items())
+        if key not in ev.cache:
+            ev.cache[key] = compute(ev, *args, **named)
+        found: Made = ev.cache[key]
+        return found
+
+    return remembered
 
 
 def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -172,20 +195,15 @@ class Evaluation:
     pairs: Rows | None = None
     cache_dir: Path | None = None
     data_dir: Path | None = None
-    cache: dict[Hashable, Any] = field(default_factory=dict)  # of :meth:`once`
+    cache: dict[Hashable, Any] = field(default_factory=dict)  # of :func:`once`
 
     def __post_init__(self) -> None:
-        self.latents = lru_cache(maxsize=None)(self._latents)
         self.generated = lru_cache(maxsize=2)(self._generated)  # large: 10,000 SVHN pictures are 120 MB
-        self.predicted = lru_cache(maxsize=None)(self._predicted)
-        self.recognised = lru_cache(maxsize=None)(self._recognised)
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what ``make`` returned on the first call with this key, for quantities that several metrics share."""
-        if key not in self.cache:
-            self.cache[key] = make()
-        found: Made = self.cache[key]
-        return found
+    def row(self, given: Sequence[str], target: str, variant: str = "") -> Score:
+        """Return a score without value of x_t given x_A; a control if the model's cross-modal scores are chance."""
+        control = self.model.cross_is_chance and target not in given
+        return Score(None, variant, given=join(given), target=target, control=control)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -234,13 +252,14 @@ class Evaluation:
         size = len(next(iter(x.values())))
         return MultimodalBatch(x, torch.ones(len(x), size, dtype=torch.bool, device=self.device))
 
-    def chunks(self, rows: Rows) -> Iterable[MultimodalBatch]:
-        """Yield all rows in batches of :data:`CHUNK`."""
-        for start in range(0, len(rows), CHUNK):
-            yield self.batch(rows, start, start + CHUNK)
+    def chunks(self, rows: Rows, size: int = CHUNK) -> Iterable[MultimodalBatch]:
+        """Yield all rows in batches of ``size``."""
+        for start in range(0, len(rows), size):
+            yield self.batch(rows, start, start + size)
 
-    def _latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
-        """Return q(z | x_A) of the test rows or of :attr:`probe_rows`, finite. Called as ``latents(given, split)``."""
+    @once
+    def latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
+        """Return q(z | x_A) of the test rows or of :attr:`probe_rows`, finite."""
         rows = self.probe_rows if split == "train" else self.test
         batches = (batch.given(*given) for batch in self.chunks(rows))
         found = encode(self.model, batches, self.generator("latents", "+".join(given), split))
@@ -257,10 +276,12 @@ class Evaluation:
         """Return :meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; two are cached."""
         return self.generate(self.judged, given, target)
 
-    def _predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
-        """Return the oracle's classes of the generated entries, [N]. Called as ``predicted(given, target)``, cached."""
+    @once
+    def predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
+        """Return the oracle's classes of the generated entries, [N]."""
         return self.oracles[target].predict(self.generated(given, target))
 
-    def _recognised(self, name: str) -> NDArray[np.int64]:
-        """Return the oracle's classes of :attr:`judged` entries, [N]. Called as ``recognised(name)``, cached."""
-        return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
+    @once
+    def recognised(self, name: str) -> NDArray[np.int64]:
+        """Return the oracle's classes of :attr:`judged` entries, [N]."""
+        return self.oracles[name].predict(to_device(self.judged.x[name], CPU))

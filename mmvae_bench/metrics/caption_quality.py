@@ -4,6 +4,7 @@ Both compare words or letters, not meaning. The ceiling is the score of one pers
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -12,15 +13,12 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
 Ids = NDArray[np.int64]
 References = Sequence[Sequence[str]]
-
-
-# --- of texts --------------------------------------------------------------------------------------------------------
 
 
 def text_scores(captions: Sequence[str], references: References) -> dict[str, float]:
@@ -42,9 +40,6 @@ def text_scores(captions: Sequence[str], references: References) -> dict[str, fl
     return {name: float(judge.corpus_score(list(captions), streams).score) / 100 for name, judge in judges.items()}
 
 
-# --- of a model ------------------------------------------------------------------------------------------------------
-
-
 def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
     """Return the two modalities of captioned pictures.
 
@@ -60,11 +55,11 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
     return pictures[0], captions[0]
 
 
+@once
 def generated_captions(ev: Evaluation) -> Ids:
     """Return a caption for the picture of each of ``item_rows``, [n, T]: one z per row, the likeliest words."""
     picture, caption = picture_and_caption(ev)
-    rows = ev.test.take(ev.item_rows(ROWS))
-    return ev.once("generated_captions", lambda: ev.generate(rows, (picture.name,), caption.name).numpy())
+    return ev.generate(ev.test.take(ev.item_rows(ROWS)), (picture.name,), caption.name).numpy()
 
 
 @metric(
@@ -98,10 +93,8 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     compared = [pair for pair in others if pair[1]]
     ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
     for name, value in values.items():
-        yield Score(
-            value, name, given=picture.name, target=caption.name, n=len(rows),
-            chance=chance[name], ceiling=ceiling.get(name), control=ev.model.cross_is_chance,
-        )  # fmt: skip
+        row = ev.row((picture.name,), caption.name, name)
+        yield replace(row, value=value, n=len(rows), chance=chance[name], ceiling=ceiling.get(name))
 
 
 def _known(text: str) -> str:

@@ -8,13 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, mean_and_error, metric
 from mmvae_bench.metrics.priors import under_priors
 
 Classes = NDArray[np.int64]
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 def accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
@@ -55,15 +52,6 @@ def normalised_entropy(predicted: Classes, classes: int) -> float:
     p = np.bincount(predicted, minlength=classes) / len(predicted)
     p = p[p > 0]
     return float(-(p * np.log(p)).sum() / math.log(max(classes, 2))) + 0.0
-
-
-def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
-    """Return the mean of right [T, N] over tasks and rows, and its standard error over rows (tasks are dependent)."""
-    row = right.mean(0)
-    return float(row.mean()), float(row.std(ddof=1) / math.sqrt(len(row))) if len(row) > 1 else None
-
-
-# --- of a model ------------------------------------------------------------------------------------------------------
 
 
 def class_labels(ev: Evaluation) -> Classes:
@@ -136,7 +124,8 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
             if size == 1 and a[0] in ev.oracles:
                 yield _agreement(ev, a[0], t)
         if len(ev.names) > 2 and tasks:
-            value, se = mean_accuracy(np.stack([ev.predicted(a, t) == label for a, t in tasks]))
+            # over tasks, which are dependent, then over rows
+            value, se = mean_and_error(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
             chance, control = majority(label), ev.model.cross_is_chance
             yield Score(value, f"micro {size}", se=se, n=len(label), chance=chance, control=control)
 
@@ -191,17 +180,17 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
 
 
 def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
-    predicted, ceiling, n = ev.predicted(given, target), ev.oracles[target].accuracy, len(label)
-    control = ev.model.cross_is_chance and target not in given
+    predicted = ev.predicted(given, target)
+    row = replace(ev.row(given, target), n=len(label), ceiling=ev.oracles[target].accuracy)
     value, se = accuracy(predicted, label)
-    yield Score(value, "micro", "", join(given), target, se, n, majority(label), ceiling, control)
+    yield replace(row, value=value, variant="micro", se=se, chance=majority(label))
     value, se = macro_accuracy(predicted, label)
-    yield Score(value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling, control)
+    yield replace(row, value=value, variant="macro", se=se, chance=1 / len(np.unique(label)))
 
 
 def _agreement(ev: Evaluation, source: str, target: str) -> Score:
     seen = ev.recognised(source)
     value, se = accuracy(ev.predicted((source,), target), seen)
     ceiling, _ = accuracy(ev.recognised(target), seen)
-    control = ev.model.cross_is_chance
-    return Score(value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling, control)
+    row = ev.row((source,), target, "agreement")
+    return replace(row, value=value, se=se, n=len(seen), chance=majority(seen), ceiling=ceiling)

@@ -10,23 +10,19 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric, one_each
-from mmvae_bench.metrics.oracle import to_device
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, one_each
+from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
 ROWS = 1000  # on each side; a finite sample adds to the distance, so n is in every row
 ALL_SUBSETS = 3  # up to so many modalities every subset is given; above, the first k others (Hwang et al. 2021, Fig. 2)
 
 Floats = NDArray[np.float64]
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -55,9 +51,6 @@ def _root(s: Floats) -> Floats:
     value, vector = np.linalg.eigh(s)
     root: Floats = (vector * np.sqrt(np.maximum(value, 0.0))) @ vector.T
     return root
-
-
-# --- of a model ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -115,11 +108,9 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
             yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
     for name, truth in truths.items():
         for given in [*conditions(ev.names, name), (name,)]:
-            score = Score(truth.distance(truth.read(ev.generate(test, given, name))), "", "", join(given), name)
-            if given == (name,):
-                yield replace(score, variant="self", n=len(test))
-            else:
-                yield replace(score, n=len(test), ceiling=truth.ceiling, control=ev.model.cross_is_chance)
+            value = truth.distance(truth.read(ev.generate(test, given, name)))
+            row = replace(ev.row(given, name), value=value, n=len(test))
+            yield replace(row, variant="self") if given == (name,) else replace(row, ceiling=truth.ceiling)
     if not truths:
         return
     for row, parts in under_priors(ev, lambda x: {m: truths[m].read(x[m]) for m in truths}, len(test)):
@@ -141,5 +132,5 @@ def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
 
 def _truth(ev: Evaluation, test: Rows, name: str, read: Callable[[Tensor], NDArray[np.float32]]) -> Truth:
     train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
-    true, seen = (read(to_device(rows.x[name], torch.device("cpu"))) for rows in (test, train))
+    true, seen = (read(to_device(rows.x[name], CPU)) for rows in (test, train))
     return Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)

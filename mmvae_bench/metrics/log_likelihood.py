@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric, once
 from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
@@ -84,17 +84,17 @@ def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int =
         both = tuple(name for name in ev.names if name in given + target)
         joint, marginal = estimate(ev, (), both, prior, k), estimate(ev, (), given, prior, k)
         return Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))
-    return ev.once(("log_likelihood", given, target, prior, k), lambda: _by_chunks(ev, given, target, prior, k))
+    return _by_chunks(ev, given, target, prior, k)
 
 
+@once
 def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int) -> Estimate:
     p = aggregate_prior(ev) if prior == "aggregate" else None
     generator = ev.generator("log_likelihood", prior, join(given), join(target))
     size = sum(math.prod(m.shape) * max(len(m.vocabulary), 1) for m in ev.model.modalities)
     rows = ev.test.take(ev.draw("log_likelihood", min(MOST, max(LEAST, ELEMENTS // size)), len(ev.test)))
     parts = []
-    for start in range(0, len(rows), CHUNK):
-        batch = ev.batch(rows, start, start + CHUNK)
+    for batch in ev.chunks(rows, CHUNK):
         if given:
             parts.append(ev.model.log_conditional(batch, given, target[0], k, generator))
         else:

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ SEED = 0
 VERSION = 1  # bumped by whoever changes nets or training here: oracles are trained anew, and scores change
 BATCH, MIN_STEPS, MAX_STEPS = 128, 150, 4000
 CHUNK = 500  # entries judged at a time
+CPU = torch.device("cpu")  # where oracles judge
 
 
 class Oracle(nn.Module):
@@ -148,7 +150,7 @@ def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"]) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01 if epochs == 5 else 0.005, steps)
     order = torch.cat([torch.randperm(n) for _ in range(-(-steps * BATCH // n))])
     for index in torch.split(order[: steps * BATCH], BATCH):
-        x = to_device(entries[index.numpy()], torch.device("cpu"))
+        x = to_device(entries[index.numpy()], CPU)
         logits = torch.split(oracle(warp(x) if picture else x), oracle.heads, 1)
         wrong = [F.cross_entropy(head, labels[index, a], label_smoothing=0.1) for a, head in enumerate(logits)]
         optimiser.zero_grad()
@@ -159,10 +161,16 @@ def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"]) -> None:
 
 def accuracy_on(oracle: Oracle, entries: Entries, labels: NDArray[np.int64], seen: NDArray[np.int64]) -> float | None:
     """Return the share of right predictions over rows of classes ``seen`` in training; None where there are none."""
-    known = np.flatnonzero(np.isin(labels, seen))
-    parts = np.split(known, range(CHUNK, len(known), CHUNK))
-    right = [oracle.predict(to_device(entries[rows], torch.device("cpu"))) == labels[rows] for rows in parts]
-    return float(np.mean(np.concatenate(right))) if len(known) else None
+    known = np.isin(labels, seen)
+    if not known.any():
+        return None
+    return float(np.mean(read_in_parts(oracle.predict, entries[known]) == labels[known]))
+
+
+def read_in_parts(read: Callable[[Tensor], NDArray[Any]], entries: Entries) -> NDArray[Any]:
+    """Return what ``read`` makes of stored entries; :data:`CHUNK` are values at a time."""
+    parts = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
+    return np.concatenate([read(to_device(part, CPU)) for part in parts])
 
 
 def load_oracles(

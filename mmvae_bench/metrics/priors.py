@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join
+from mmvae_bench.metrics.base import Evaluation, Score, join, once
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.probability.fusion import Mixture, everywhere
 
@@ -50,6 +50,7 @@ class Aggregate(Mixture):
         return torch.cat([super(Aggregate, self).log_prob(part[:, None])[:, 0] for part in parts])
 
 
+@once
 @torch.no_grad()
 def aggregate_prior(ev: Evaluation) -> Mixture:
     """p(z) = (1 / R) sum_r q(z | x_m_r) over R = 1000 seeded present training entries, R / M of each modality.
@@ -59,10 +60,6 @@ def aggregate_prior(ev: Evaluation) -> Mixture:
     Raises:
         Undefined: If the posteriors are neither diagonal nor mixtures of diagonals.
     """
-    return ev.once("aggregate", lambda: _aggregate(ev))
-
-
-def _aggregate(ev: Evaluation) -> Mixture:
     parts = []
     for m, name in enumerate(ev.names):
         seen = np.arange(len(ev.train)) if ev.present is None else np.flatnonzero(ev.present[m])

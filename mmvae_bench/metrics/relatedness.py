@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 
 ROWS = 1000
 BINS = 60
@@ -24,9 +24,6 @@ MOST_CLASSES = 20  # a dendrogram of CUB's 200 could not be read
 Floats = NDArray[np.float64]
 Reals = NDArray[np.float32] | NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 def w2_squared(mean_a: Reals, sd_a: Reals, mean_b: Reals, sd_b: Reals) -> Floats:
@@ -79,9 +76,6 @@ def balanced(label: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.sort(np.concatenate(chosen))
 
 
-# --- of a model ------------------------------------------------------------------------------------------------------
-
-
 class Pairs(NamedTuple):
     """W2^2 of all pairs of two modalities' posteriors on n test rows, [n, n], and each row's class or item, [n]."""
 
@@ -101,12 +95,13 @@ def chosen_rows(ev: Evaluation) -> NDArray[np.intp]:
     return balanced(ev.test.label, ROWS, ev.order("relatedness", len(ev.test)))
 
 
+@once
 def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
-    """W2^2 between q(z | x_a) and q(z | x_b), computed once an evaluation."""
-    return ev.once(("relatedness", a, b), lambda: _pairs(ev, a, b))
+    """W2^2 between q(z | x_a) and q(z | x_b), computed once an evaluation.
 
-
-def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
+    Raises:
+        Undefined: If all pairs are related.
+    """
     rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
     shared = ev.test.items if ev.related == "item" or ev.test.label is None else ev.test.label
     label = shared[rows]
