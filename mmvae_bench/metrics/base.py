@@ -23,38 +23,21 @@ from mmvae_bench.types import MultimodalBatch
 
 @dataclass(frozen=True)
 class Score:
-    """One number: a row of the results.
+    """One number: a row of the results."""
 
-    Attributes:
-        value: The score, or None for a skipped row.
-        variant: Form of the metric, such as ``micro``.
-        prior: ``model`` or ``aggregate`` where the score samples p(z) (protocol 17), else empty.
-        given: Modalities conditioned on, joined by ``+`` in the data set's order.
-        target: Modalities scored, joined in the same way.
-        se: Standard error of the value over test rows, where it is a mean.
-        n: Number of test rows.
-        chance: Score of a model without any skill.
-        ceiling: Best possible score, such as the oracle's accuracy.
-        control: True for a chance control, a score across modalities whose latents never met in training. It is shown,
-            but never ranked.
-        reason: Reason why a row is skipped, or a remark on a value.
-        embedding_hash: Hash of the word vectors and picture features of the score. Different ones are never averaged.
-        metric: Registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`.
-    """
-
-    value: float | None
-    variant: str = ""
-    prior: Literal["", "model", "aggregate"] = ""
-    given: str = ""
-    target: str = ""
-    se: float | None = None
-    n: int | None = None
-    chance: float | None = None
-    ceiling: float | None = None
-    control: bool = False
-    reason: str = ""
-    embedding_hash: str = ""
-    metric: str = ""
+    value: float | None  # None for a skipped row
+    variant: str = ""  # form of the metric, such as ``micro``
+    prior: Literal["", "model", "aggregate"] = ""  # where the score samples p(z) (protocol 17), else empty
+    given: str = ""  # modalities conditioned on, joined by ``+`` in the data set's order
+    target: str = ""  # modalities scored, joined in the same way
+    se: float | None = None  # standard error of the value over test rows, where it is a mean
+    n: int | None = None  # number of test rows
+    chance: float | None = None  # score of a model without any skill
+    ceiling: float | None = None  # best possible score, such as the oracle's accuracy
+    control: bool = False  # a chance control, of latents that never met in training: shown, but never ranked
+    reason: str = ""  # why a row is skipped, or a remark on a value
+    embedding_hash: str = ""  # of the word vectors and picture features: different ones are never averaged
+    metric: str = ""  # registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`
 
 
 @dataclass(frozen=True)
@@ -163,38 +146,22 @@ class Evaluation:
     """One trained model on its test split, as the metrics read it. Each quantity is computed once.
 
     Evaluation noise comes from ``seed_for("eval", dataset, seed)``: the same for every model of a seed.
-
-    Attributes:
-        model: Model in eval mode, on ``device``.
-        train: Complete training rows (to fit probes), whatever the run's mask.
-        test: Complete test rows.
-        oracles: Modality -> its judge, a trained classifier or an exact reader; empty where there are no classes.
-        dataset: Registered name of the data set.
-        seed: Seed of the run.
-        classes: Number of classes C, or 0.
-        device: Device of the model.
-        related: Property shared by related rows: their class (digits), or the item they show (pictures with captions).
-        present: Bool[M, N] mask of the entries of ``train`` that the run could see, or None for all of them.
-        attributes: Attribute -> its values, where rows have them.
-        pairs: All true training pairs, whatever the limits, to fit what all runs of a data set share.
-        cache_dir: Folder that keeps it; None keeps nothing.
-        data_dir: Folder of user's files, such as the weights of a public feature extractor.
     """
 
-    model: MultimodalVAE
-    train: Rows
-    test: Rows
-    oracles: Mapping[str, Judge]
-    dataset: str
-    seed: int
-    classes: int
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    related: Literal["class", "item"] = "class"
-    present: NDArray[np.bool_] | None = None
-    attributes: Mapping[str, tuple[str, ...]] | None = None
-    pairs: Rows | None = None
-    cache_dir: Path | None = None
-    data_dir: Path | None = None
+    model: MultimodalVAE  # in eval mode, on ``device``
+    train: Rows  # complete training rows (to fit probes), whatever the run's mask
+    test: Rows  # complete test rows
+    oracles: Mapping[str, Judge]  # modality -> trained classifier or exact reader; empty where there are no classes
+    dataset: str  # registered name
+    seed: int  # of the run
+    classes: int  # number of classes C, or 0
+    device: torch.device = CPU  # of the model
+    related: Literal["class", "item"] = "class"  # what related rows share: a class, or the item (picture) they show
+    present: NDArray[np.bool_] | None = None  # Bool[M, N] of the entries of ``train`` that the run saw; None: all
+    attributes: Mapping[str, tuple[str, ...]] | None = None  # attribute -> its values, where rows have them
+    pairs: Rows | None = None  # all true training pairs, whatever the limits, to fit what a data set's runs share
+    cache_dir: Path | None = None  # folder that keeps it; None keeps nothing
+    data_dir: Path | None = None  # user's files, such as the weights of a public feature extractor
     cache: dict[Hashable, Any] = field(default_factory=dict)  # of :func:`once`
 
     def __post_init__(self) -> None:

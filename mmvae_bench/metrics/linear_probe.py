@@ -31,11 +31,6 @@ def probe(z: Latent, label: NDArray[np.int64], z_test: Latent) -> NDArray[np.int
         iterations *= 10
 
 
-def probed(ev: Evaluation) -> list[tuple[str, ...]]:
-    """Return each modality, and all of them where the paper defines a posterior of all."""
-    return [(name,) for name in ev.names] + ([ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else [])
-
-
 @metric(
     Description(
         "Linear probe",
@@ -55,7 +50,10 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """
     label = class_labels(ev)
     fitted = np.asarray(ev.probe_rows.label)
-    for given in probed(ev):
+    every = (
+        [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
+    )  # if the paper defines a posterior of all
+    for given in [*((name,) for name in ev.names), *every]:
         train, test = ev.latents(given, "train"), ev.latents(given, "test")
         for variant in ("mean", "sample"):
             predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])

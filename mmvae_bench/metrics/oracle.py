@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -47,7 +48,11 @@ class Oracle(nn.Module):
     def __init__(self, shape: Sequence[int], heads: Sequence[int], words: int = 0) -> None:
         super().__init__()
         self.shape, self.heads = tuple(shape), list(heads)
-        self.body = _bag(words) if words else _convolutions(*shape) if is_picture(shape) else _perceptron(shape)
+        if words:
+            layers: list[nn.Module] = [nn.EmbeddingBag(words, 256, mode="sum", padding_idx=0)]
+        else:
+            layers = _convolutions(*shape) if is_picture(shape) else [nn.Flatten(), nn.Linear(math.prod(shape), 256)]
+        self.body = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(0.3))
         self.head = nn.LazyLinear(sum(heads))
         self.accuracy: float | None = None
         self.hash = ""
@@ -90,20 +95,12 @@ def is_picture(shape: Sequence[int]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 8
 
 
-def _convolutions(channels: int, *_: int) -> nn.Sequential:
+def _convolutions(channels: int, *_: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for out in (16, 32, 64) if channels == 1 else (32, 64, 128):
         layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(out), nn.ReLU()]
         channels = out
-    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(256), nn.ReLU(), nn.Dropout(0.3))
-
-
-def _perceptron(shape: Sequence[int]) -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 256), nn.ReLU(), nn.Dropout(0.3))
-
-
-def _bag(words: int) -> nn.Sequential:
-    return nn.Sequential(nn.EmbeddingBag(words, 256, mode="sum", padding_idx=0), nn.ReLU(), nn.Dropout(0.3))
+    return [*layers, nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(256)]
 
 
 @contextmanager

@@ -49,9 +49,6 @@ class WordVectors:
     hash: str
 
 
-# --- of arrays -------------------------------------------------------------------------------------------------------
-
-
 def spoken(ids: Ids) -> NDArray[np.bool_]:
     """Return which positions of captions [N, T] count: up to and including the first ``<eos>``, but never ``<pad>``."""
     ends = ids == EOS
@@ -98,9 +95,6 @@ def _average(ids: Ids, vectors: Reals, weight: Reals, counted: Reals) -> Reals:
     return np.asarray(bags @ vectors / np.maximum(length, 1)[:, None], np.float32)
 
 
-# --- FastText --------------------------------------------------------------------------------------------------------
-
-
 def load_word_vectors(ids: Ids, vocabulary: Sequence[str], cache_dir: Path | None) -> WordVectors:
     """Return word vectors of training captions [N, T], from the cache or trained into it; the same in every process.
 
@@ -133,9 +127,6 @@ def _trained(ids: Ids, vocabulary: Sequence[str]) -> Arrays:
     for i, word in enumerate(vocabulary[len(SPECIALS) :], len(SPECIALS)):
         vectors[i] = model.wv[word]
     return {"vectors": vectors, "counts": counts}
-
-
-# --- the cache -------------------------------------------------------------------------------------------------------
 
 
 def kept(cache_dir: Path | None, content: str, make: Callable[[], Arrays]) -> Arrays:

@@ -28,10 +28,7 @@ class Words(nn.Module):
         self.embedding = nn.Embedding(size, width)
         self.bias = nn.Parameter(torch.zeros(size))
         self.scores = None if tied else nn.Linear(width, size, bias=False)
-        with torch.no_grad():
-            self.embedding.weight.normal_(
-                std=1 / math.sqrt(width)
-            )  # rows of length 1, so that tied scores start near 0
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(width))  # length 1, so that tied scores start near 0
 
     def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         """Return the vectors of words."""

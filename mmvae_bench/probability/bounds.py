@@ -38,15 +38,10 @@ PRIOR_SHARE = 0.1  # share of the prior in every proposal (protocol 18): it boun
 
 
 class Estimate(NamedTuple):
-    """Estimated log-densities and their effective sample sizes.
+    """Estimated log-densities and their effective sample sizes."""
 
-    Attributes:
-        log_p: log of an unbiased estimate of p, [B].
-        ess: effective sample size (sum w)^2 / sum w^2 in [1, K], [B].
-    """
-
-    log_p: Float[Tensor, " B"]
-    ess: Float[Tensor, " B"]
+    log_p: Float[Tensor, " B"]  # log of an unbiased estimate of p
+    ess: Float[Tensor, " B"]  # effective sample size (sum w)^2 / sum w^2, in [1, K]
 
 
 def importance_sample(

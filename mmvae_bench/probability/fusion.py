@@ -14,14 +14,9 @@ from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 
 @dataclass(frozen=True)
 class Experts:
-    """E diagonal experts for each of B rows, and which of them exist there.
+    """E diagonal experts for each of B rows, and which of them exist there."""
 
-    Attributes:
-        q: the experts, batch shape [E, B]; finite also where absent.
-        present: presence of each expert, Bool[E, B].
-    """
-
-    q: Diagonal
+    q: Diagonal  # batch shape [E, B]; finite also where absent
     present: Bool[Tensor, "E B"]
 
     @property
