@@ -91,9 +91,6 @@ class Keeper:
         every: seconds between two checkpoints.
         halt: returns why the run must stop now, or an empty text. It is called after each step, so it must be cheap.
         say: receives a sentence on each event.
-
-    Attributes:
-        conditions: name -> value of what must be equal for the same numbers.
     """
 
     def __init__(
@@ -101,7 +98,7 @@ class Keeper:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.path, self.every, self.halt, self.say = path, every, halt, say
-        self.conditions: Mapping[str, str] = {}
+        self.conditions: Mapping[str, str] = {}  # name -> value of what must be equal for the same numbers
         self._last = time.monotonic()
         self._at: tuple[int, int] | None = None  # epoch and step of the last checkpoint
 
@@ -163,11 +160,7 @@ class Keeper:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read state and arrays of a checkpoint.
-
-    Raises:
-        Exception: If the file is damaged.
-    """
+    """Read state and arrays of a checkpoint; raise any exception if the file is damaged."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:

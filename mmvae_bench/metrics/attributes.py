@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
-from mmvae_bench.metrics.coherence import majority
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
+from mmvae_bench.metrics.coherence import agreement_by_chance, majority
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
@@ -57,29 +57,21 @@ def chance_of_rows(truth: Values, counts: Sequence[int]) -> tuple[float, float]:
 def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float, float]:
     """Return the expected :func:`agreement` of independent draws with the same marginals."""
     whole = [combined(read.values, counts)[read.whole] for read in reads]
-    each = [_meeting([read.values[:, a] for read in reads], count) for a, count in enumerate(counts)]
+    each = [agreement_by_chance([read.values[:, a] for read in reads], count) for a, count in enumerate(counts)]
     share = float(np.prod([read.whole.mean() for read in reads]))
-    return share * _meeting(whole, math.prod(counts)), float(np.mean(each))
-
-
-def _meeting(columns: Sequence[Values], count: int) -> float:
-    """Return sum_v prod_m p_m(v) over the ``count`` readable values: the probability that independent draws agree."""
-    shares = [np.bincount(c[(c >= 0) & (c < count)], minlength=count) / max(len(c), 1) for c in columns]
-    return float(np.prod(shares, 0).sum())
+    return share * agreement_by_chance(whole, math.prod(counts)), float(np.mean(each))
 
 
 ATTRIBUTES = {"self": "the target being among the given"}
 
 
-@metric(
-    Description(
-        "Attributes, strict",
-        "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
-        "modalities), a caption word for word.",
-        ATTRIBUTES,
-        bounds=(0.0, 1.0),
-        key=True,
-    )
+@described(
+    "Attributes, strict",
+    "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
+    "modalities), a caption word for word.",
+    ATTRIBUTES,
+    bounds=(0.0, 1.0),
+    key=True,
 )
 def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     """Share of generated entries in which all attributes of the row are right, and a caption is the true one.
@@ -92,15 +84,13 @@ def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     yield from _scores(ev, 0)
 
 
-@metric(
-    Description(
-        "Attributes, features",
-        "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
-        "modalities).",
-        ATTRIBUTES,
-        bounds=(0.0, 1.0),
-        drawn=(),
-    )
+@described(
+    "Attributes, features",
+    "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
+    "modalities).",
+    ATTRIBUTES,
+    bounds=(0.0, 1.0),
+    drawn=(),
 )
 def attributes_features(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`attributes_strict`, but the share of attributes that are right, on average over rows.

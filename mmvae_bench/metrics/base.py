@@ -20,6 +20,9 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch
 
+Made = TypeVar("Made")
+Args = ParamSpec("Args")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -40,18 +43,19 @@ class Score:
     metric: str = ""  # registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`
 
 
+Compute = Callable[["Evaluation"], Iterable[Score]]
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric: a function that yields the scores of a run, and its description."""
 
-    compute: Callable[["Evaluation"], Iterable[Score]]
+    compute: Compute
     about: Description
     version: int = 1
 
 
-def metric(
-    about: Description = UNDESCRIBED, *, version: int = 1
-) -> Callable[[Callable[["Evaluation"], Iterable[Score]]], Metric]:
+def metric(about: Description = UNDESCRIBED, *, version: int = 1) -> Callable[[Compute], Metric]:
     """Return a decorator that turns a generator function of an :class:`Evaluation` into a :class:`Metric`.
 
     Args:
@@ -59,11 +63,18 @@ def metric(
         version: Raised whenever the metric's numbers change; stored runs are then scored again.
     """
 
-    def make(compute: Callable[["Evaluation"], Iterable[Score]]) -> Metric:
+    def make(compute: Compute) -> Metric:
         definition = about.definition or (compute.__doc__ or "").partition("\n")[0]
         return Metric(compute, replace(about, definition=definition), version)
 
     return make
+
+
+def _of_fields(about: Callable[Args, Description]) -> Callable[Args, Callable[[Compute], Metric]]:
+    return lambda *args, **named: metric(about(*args, **named))
+
+
+described = _of_fields(Description)  # a decorator as :func:`metric`, which takes the fields of the description
 
 
 def join(names: Sequence[str]) -> str:
@@ -77,11 +88,11 @@ def mean_and_error(values: NDArray[np.floating]) -> tuple[float, float | None]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
 
 
-__all__ = ["Description", "Evaluation", "Latents", "Metric", "Score", "join", "mean_and_error", "metric", "once"]
+__all__ = [
+    "Description", "Evaluation", "Latents", "Metric", "Score", "described", "join", "mean_and_error", "metric", "once",
+]  # fmt: skip
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded to fit classifiers on latents, the same for all models
-Made = TypeVar("Made")
-Args = ParamSpec("Args")
 
 
 def once(

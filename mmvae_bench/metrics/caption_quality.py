@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
 Ids = NDArray[np.int64]
-References = Sequence[Sequence[str]]
 
 
-def text_scores(captions: Sequence[str], references: References) -> dict[str, float]:
+def text_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """``bleu`` and ``chrf`` of n captions, each against its own references, in [0, 1]: sacrebleu's corpus scores / 100.
 
     BLEU-4 with sacrebleu's exponential smoothing, ``tokenize="none"`` and case kept: our texts are lower-case tokens
@@ -62,15 +61,13 @@ def generated_captions(ev: Evaluation) -> Ids:
     return ev.generate(ev.test.take(ev.item_rows(ROWS)), (picture.name,), caption.name).numpy()
 
 
-@metric(
-    Description(
-        "Caption quality",
-        "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
-        "captions are unknown, the same for all models.",
-        {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
-        bounds=(0.0, 1.0),
-        drawn=(),
-    )
+@described(
+    "Caption quality",
+    "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
+    "captions are unknown, the same for all models.",
+    {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
+    bounds=(0.0, 1.0),
+    drawn=(),
 )
 def caption_quality(ev: Evaluation) -> Iterator[Score]:
     """:func:`text_scores` of one generated caption a test picture against all true captions of that picture.

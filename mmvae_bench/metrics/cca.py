@@ -21,7 +21,7 @@ from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import word_vectors as wv
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, mean_and_error, metric, once
+from mmvae_bench.metrics.base import Evaluation, Score, described, join, mean_and_error, once
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.oracle import CPU, Oracle, read_in_parts, to_device
 from mmvae_bench.metrics.priors import under_priors
@@ -300,17 +300,15 @@ CCA = {
 }
 
 
-@metric(
-    Description(
-        "CCA",
-        "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
-        "correlation analysis of the true training pairs.",
-        CCA,
-        bounds=(-1.0, 1.0),
-        drawn=("mean",),
-        key=True,
-        ceiling="true pairs",
-    )
+@described(
+    "CCA",
+    "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
+    "correlation analysis of the true training pairs.",
+    CCA,
+    bounds=(-1.0, 1.0),
+    drawn=("mean",),
+    key=True,
+    ceiling="true pairs",
 )
 def cca(ev: Evaluation) -> Iterator[Score]:
     """Mean cosine of the projected picture features and sentence vectors of pairs of which one or both are generated.
@@ -330,16 +328,14 @@ def cca(ev: Evaluation) -> Iterator[Score]:
             yield replace(row, value=value, se=se, chance=chance, ceiling=ceiling)
 
 
-@metric(
-    Description(
-        "CCA, ground truth",
-        "The same cosine of the true test pairs: what CCA is to be compared with.",
-        CCA,
-        bounds=(-1.0, 1.0),
-        unranked=("",),
-        drawn=(),
-        columns="pair",
-    )
+@described(
+    "CCA, ground truth",
+    "The same cosine of the true test pairs: what CCA is to be compared with.",
+    CCA,
+    bounds=(-1.0, 1.0),
+    unranked=("",),
+    drawn=(),
+    columns="pair",
 )
 def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
     """The same of true test pairs. Chance: the mean over shuffled pairs."""
@@ -351,15 +347,13 @@ def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
         )  # fmt: skip
 
 
-@metric(
-    Description(
-        "CCA, ratio",
-        "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
-        "generations may exceed it.",
-        CCA,
-        drawn=("", "mean"),
-        ceiling="true pairs",
-    )
+@described(
+    "CCA, ratio",
+    "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
+    "generations may exceed it.",
+    CCA,
+    drawn=("", "mean"),
+    ceiling="true pairs",
 )
 def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     """:func:`cca` over :func:`cca_ground_truth`: what may be compared between spaces. Skipped where truth is chance."""

@@ -1,14 +1,14 @@
 """Coherence (Shi et al. 2019, Sec. 4.1): agreement of generated entries with their class, by oracles. Protocol 16."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, mean_and_error, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error
 from mmvae_bench.metrics.priors import under_priors
 
 Classes = NDArray[np.int64]
@@ -40,11 +40,10 @@ def joint_agreement(predicted: NDArray[np.int64]) -> tuple[float, float]:
     return accuracy((predicted == predicted[0]).all(0).astype(np.int64), np.ones(predicted.shape[1], np.int64))
 
 
-def agreement_by_chance(predicted: NDArray[np.int64]) -> float:
-    """Return sum_c prod_m p_m(c): agreement of independent draws with the same marginals, predicted [M, N]."""
-    size = int(predicted.max()) + 1
-    share = np.stack([np.bincount(row, minlength=size) / len(row) for row in predicted])
-    return float(share.prod(0).sum())
+def agreement_by_chance(predicted: Sequence[Classes], count: int) -> float:
+    """Return sum_c prod_m p_m(c) over ``count`` classes: agreement of independent draws with the same M marginals."""
+    shares = [np.bincount(c[(c >= 0) & (c < count)], minlength=count) / max(len(c), 1) for c in predicted]
+    return float(np.prod(shares, 0).sum())
 
 
 def normalised_entropy(predicted: Classes, classes: int) -> float:
@@ -81,14 +80,12 @@ COHERENCE = {
 }
 
 
-@metric(
-    Description(
-        "Oracle accuracy",
-        "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
-        bounds=(0.0, 1.0),
-        unranked=("",),
-        drawn=(),
-    )
+@described(
+    "Oracle accuracy",
+    "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
+    bounds=(0.0, 1.0),
+    unranked=("",),
+    drawn=(),
 )
 def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
     """The oracle on the true test entries of each modality: the ceiling. Chance: the share of the largest class."""
@@ -98,16 +95,14 @@ def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
         yield Score(value, target=name, se=se, n=len(label), chance=majority(label))
 
 
-@metric(
-    Description(
-        "Cross-coherence",
-        "Share of generated targets that the oracle puts into the class of the modalities given.",
-        COHERENCE,
-        bounds=(0.0, 1.0),
-        drawn=("micro",),
-        key=True,
-        columns="size",
-    )
+@described(
+    "Cross-coherence",
+    "Share of generated targets that the oracle puts into the class of the modalities given.",
+    COHERENCE,
+    bounds=(0.0, 1.0),
+    drawn=("micro",),
+    key=True,
+    columns="size",
 )
 def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     """Classes of x_t generated from x_A, t not in A: one z ~ q(z | x_A) a test row, the decoder's mean judged.
@@ -130,15 +125,13 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
             yield Score(value, f"micro {size}", se=se, n=len(label), chance=chance, control=control)
 
 
-@metric(
-    Description(
-        "Self-coherence",
-        "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
-        COHERENCE,
-        bounds=(0.0, 1.0),
-        drawn=(),
-        columns="size",
-    )
+@described(
+    "Self-coherence",
+    "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
+    COHERENCE,
+    bounds=(0.0, 1.0),
+    drawn=(),
+    columns="size",
 )
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`cross_coherence` for t in A: agreement of a reconstruction with its class."""
@@ -149,14 +142,12 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
                 yield from _rows(ev, a, t, label)
 
 
-@metric(
-    Description(
-        "Joint coherence",
-        "Share of draws from the prior whose modalities the oracles put into one class.",
-        {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
-        bounds=(0.0, 1.0),
-        unranked=("entropy",),
-    )
+@described(
+    "Joint coherence",
+    "Share of draws from the prior whose modalities the oracles put into one class.",
+    {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
+    bounds=(0.0, 1.0),
+    unranked=("entropy",),
 )
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     """Agreement of all oracles on entries decoded from one z ~ p(z), and the classes' ``entropy``.
@@ -173,7 +164,8 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
             yield row
             continue
         predicted = np.concatenate(parts, 1)
-        (value, se), chance, n = joint_agreement(predicted), agreement_by_chance(predicted), predicted.shape[1]
+        (value, se), n = joint_agreement(predicted), predicted.shape[1]
+        chance = agreement_by_chance(list(predicted), int(predicted.max()) + 1)
         yield replace(row, value=value, se=se, n=n, chance=chance, ceiling=ceiling)
         spread = normalised_entropy(predicted[0], ev.classes)
         yield replace(row, value=spread, variant="entropy", target=ev.names[0], n=n)

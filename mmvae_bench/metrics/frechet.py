@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, one_each
+from mmvae_bench.metrics.base import Evaluation, Score, described, one_each
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
@@ -75,17 +75,15 @@ class Truth:
         return frechet_distance(made, self.features)
 
 
-@metric(
-    Description(
-        "Fréchet distance",
-        "Between Gaussians fitted to the oracle's features of generated and of as many true test entries: no FID, for "
-        "which Inception's are taken, and comparable within one table alone. The ceiling is the distance of as many "
-        "true training entries.",
-        {"self": "the target being the one given: a perfect copy scores 0"},
-        higher_is_better=False,
-        bounds=(0.0, None),
-        ceiling="true training entries",
-    )
+@described(
+    "Fréchet distance",
+    "Between Gaussians fitted to the oracle's features of generated and of as many true test entries: no FID, for "
+    "which Inception's are taken, and comparable within one table alone. The ceiling is the distance of as many "
+    "true training entries.",
+    {"self": "the target being the one given: a perfect copy scores 0"},
+    higher_is_better=False,
+    bounds=(0.0, None),
+    ceiling="true training entries",
 )
 def frechet(ev: Evaluation) -> Iterator[Score]:
     """:func:`frechet_distance` between n generated entries of a modality and the n true ones of the same test rows.

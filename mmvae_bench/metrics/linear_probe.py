@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, join
 from mmvae_bench.metrics.coherence import accuracy, class_labels, majority
 
 Latent = NDArray[np.float32]
@@ -31,16 +31,14 @@ def probe(z: Latent, label: NDArray[np.int64], z_test: Latent) -> NDArray[np.int
         iterations *= 10
 
 
-@metric(
-    Description(
-        "Linear probe",
-        "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
-        {"mean": "on the posterior mean", "sample": "on one posterior sample"},
-        bounds=(0.0, 1.0),
-        drawn=("mean",),
-        key=True,
-        coarse="mean of each",
-    )
+@described(
+    "Linear probe",
+    "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
+    {"mean": "on the posterior mean", "sample": "on one posterior sample"},
+    bounds=(0.0, 1.0),
+    drawn=("mean",),
+    key=True,
+    coarse="mean of each",
 )
 def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric, once
+from mmvae_bench.metrics.base import Evaluation, Score, described, join, once
 from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
@@ -37,19 +37,17 @@ def quantities(names: Names) -> list[tuple[Names, Names]]:
     return [((), names), *(((), (m,)) for m in names), *conditionals]
 
 
-@metric(
-    Description(
-        "Log-likelihood",
-        "Importance-weighted estimate in nats, mean over test rows.",
-        {
-            "iw": "loose where the effective sample size (table ess) is a few: then orders are of bounds as much as of"
-            " likelihoods",
-            "ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound",
-        },
-        unranked=("ess",),
-        drawn=("iw",),
-        columns="density",
-    )
+@described(
+    "Log-likelihood",
+    "Importance-weighted estimate in nats, mean over test rows.",
+    {
+        "iw": "loose where the effective sample size (table ess) is a few: then orders are of bounds as much as of"
+        " likelihoods",
+        "ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound",
+    },
+    unranked=("ess",),
+    drawn=("iw",),
+    columns="density",
 )
 def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """log p(x_T) and log p(x_t | x_A) in nats, mean over test rows: variant ``iw100`` with K = 100 samples.

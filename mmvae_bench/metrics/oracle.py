@@ -34,15 +34,7 @@ CPU = torch.device("cpu")  # where oracles judge
 class Oracle(nn.Module):
     """A classifier of one modality: three convolutions for pictures, a bag of words for captions, else a hidden layer.
 
-    Args:
-        shape: Shape of an entry.
-        heads: Number of values of each attribute that it reads; the first is the class.
-        words: Size of a caption's vocabulary, else 0.
-
-    Attributes:
-        accuracy: Share of the test split's true entries that it gets right: the ceiling of every coherence. None where
-            no test class was seen in training.
-        hash: Hash of its weights: scores by different judges are never averaged.
+    ``heads`` are the numbers of values of each attribute that it reads; the first is the class.
     """
 
     def __init__(self, shape: Sequence[int], heads: Sequence[int], words: int = 0) -> None:
@@ -54,8 +46,8 @@ class Oracle(nn.Module):
             layers = _convolutions(*shape) if is_picture(shape) else [nn.Flatten(), nn.Linear(math.prod(shape), 256)]
         self.body = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(0.3))
         self.head = nn.LazyLinear(sum(heads))
-        self.accuracy: float | None = None
-        self.hash = ""
+        self.accuracy: float | None = None  # on true test entries; None where no test class was seen in training
+        self.hash = ""  # of its weights: scores by different judges are never averaged
         self.eval()(torch.zeros(1, *shape, dtype=torch.long if words else torch.float32))
         self.to(memory_format=torch.channels_last)
 

@@ -6,6 +6,7 @@ The paper draws histograms of W2 distances and a matrix over classes; here are t
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
 
 ROWS = 1000
 BINS = 60
@@ -110,7 +111,7 @@ def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
-PAIRS = Description(bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
+_of_pairs = partial(described, bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
 
 
 def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
@@ -120,13 +121,10 @@ def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
         yield Score(None, given=a, target=b, n=len(p.label)), p
 
 
-@metric(
-    replace(
-        PAIRS,
-        title="Relatedness, AUROC",
-        definition="Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
-        drawn=("",),
-    )
+@_of_pairs(
+    title="Relatedness, AUROC",
+    definition="Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
+    drawn=("",),
 )
 def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
     """:func:`auroc` for each unordered pair of modalities."""
@@ -134,13 +132,10 @@ def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
         yield replace(score, value=auroc(p.cost, p.related), chance=0.5)
 
 
-@metric(
-    replace(
-        PAIRS,
-        title="Relatedness, contrast",
-        definition="(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
-        bounds=(-1.0, 1.0),
-    )
+@_of_pairs(
+    title="Relatedness, contrast",
+    definition="(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
+    bounds=(-1.0, 1.0),
 )
 def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
     """:func:`contrast` for each unordered pair of modalities."""
@@ -148,12 +143,9 @@ def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
         yield replace(score, value=contrast(p.cost, p.related), chance=0.0)
 
 
-@metric(
-    replace(
-        PAIRS,
-        title="Relatedness, transport",
-        definition="Share of rows that optimal transport (cost W2 squared) matches to a related row.",
-    )
+@_of_pairs(
+    title="Relatedness, transport",
+    definition="Share of rows that optimal transport (cost W2 squared) matches to a related row.",
 )
 def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
     """:func:`transport_match` for each unordered pair of modalities."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, mean_and_error, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error
 from mmvae_bench.metrics.relatedness import pairs
 
 DEPTHS = (1, 5, 10)
@@ -51,16 +51,14 @@ def _directions(ev: Evaluation) -> Iterator[tuple[Score, Ranks]]:
         yield replace(ev.row((query,), gallery), n=len(cost)), partner_ranks(cost if query == first else cost.T)
 
 
-@metric(
-    Description(
-        "Recall@{}",
-        "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
-        "posteriors, of one entry of each test item.",
-        {str(k): f"k = {k}" for k in DEPTHS},
-        bounds=(0.0, 1.0),
-        drawn=("10",),
-        key=True,
-    )
+@described(
+    "Recall@{}",
+    "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
+    "posteriors, of one entry of each test item.",
+    {str(k): f"k = {k}" for k in DEPTHS},
+    bounds=(0.0, 1.0),
+    drawn=("10",),
+    key=True,
 )
 def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     """Recall at k = 1, 5 and 10 (the variants): share of queries whose partner is among the k nearest of the gallery.
@@ -74,15 +72,13 @@ def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
             yield replace(row, value=value, variant=str(k), se=se, chance=min(k / len(ranks.nearer), 1.0))
 
 
-@metric(
-    Description(
-        "Retrieval, median rank",
-        "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
-        "nearest.",
-        higher_is_better=False,
-        bounds=(1.0, None),
-        drawn=(),
-    )
+@described(
+    "Retrieval, median rank",
+    "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
+    "nearest.",
+    higher_is_better=False,
+    bounds=(1.0, None),
+    drawn=(),
 )
 def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
     """Median over queries of the partner's rank, as in :func:`retrieval_recall`; ties count as their mean rank.

@@ -35,18 +35,11 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class WordVectors:
-    """A vector for every word of a vocabulary.
+    """A vector for every word of a vocabulary; of a count, ``<unk>`` pools all that it stands for."""
 
-    Attributes:
-        vectors: Vectors [V, 300] by id; ``<pad>`` is 0, ``<unk>`` all -1, ``<eos>`` all +1 (MMVAE's).
-        counts: Number of occurrences in the training captions, [V]; ``<unk>`` pools all that it stands for, and
-            ``<pad>`` and ``<eos>`` count 0.
-        hash: 16 hex digits of SHA-256 of the vectors.
-    """
-
-    vectors: Reals
-    counts: NDArray[np.int64]
-    hash: str
+    vectors: Reals  # [V, 300] by id; ``<pad>`` is 0, ``<unk>`` all -1, ``<eos>`` all +1 (MMVAE's)
+    counts: NDArray[np.int64]  # occurrences in the training captions, [V]; 0 of ``<pad>`` and ``<eos>``
+    hash: str  # 16 hex digits of SHA-256 of the vectors
 
 
 def spoken(ids: Ids) -> NDArray[np.bool_]:

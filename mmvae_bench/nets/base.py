@@ -12,14 +12,10 @@ from mmvae_bench.types import Modality
 
 
 class Words(nn.Module):
-    """The words of a caption: their embedding [V, E], and the layer that scores them.
+    """The words of a caption: their embedding [V, E], V = ``size`` and E = ``width``, and the layer that scores them.
 
     Padding (id 0) embeds to exact zeros, also after training: a tied row 0 gets only the gradient of padding's score.
-
-    Args:
-        size: V.
-        width: E.
-        tied: True for scores h . embedding + bias, as in MMVAE's code; False for a separate layer.
+    Tied scores are h . embedding + bias, as in MMVAE's code; others have a layer of their own.
     """
 
     def __init__(self, size: int, width: int, *, tied: bool = True) -> None:

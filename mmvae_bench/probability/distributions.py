@@ -25,20 +25,16 @@ class Posterior(Protocol):
     @property
     def mean(self) -> Float[Tensor, "*batch D"]:
         """E[z] of each row, [B, D]."""
-        ...
 
     @property
     def stddev(self) -> Float[Tensor, "*batch D"]:
         """Standard deviation of each dimension of z, [B, D]."""
-        ...
 
     def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*batch D"]:
         """Return one draw per row, [B, D]; with ``k``, a new leading axis of k draws, [k, B, D]."""
-        ...
 
     def log_prob(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
         """Return log q(z) of each row, summed over D: [..., B] for z of shape [..., B, D]."""
-        ...
 
 
 AnyDiagonal = TypeVar("AnyDiagonal", bound="Diagonal")  # beartype cannot check Self under jaxtyping's import hook

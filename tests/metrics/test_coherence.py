@@ -65,14 +65,14 @@ def test_entropy_is_scipys_in_units_of_log_c(predicted):
 
 def test_agreement_at_its_ends():
     assert joint_agreement(np.array([[1, 2, 3, 3], [1, 2, 0, 3], [1, 0, 3, 3]]))[0] == 0.5
-    assert agreement_by_chance(np.ones((3, 5), np.int64)) == 1
+    assert agreement_by_chance(np.ones((3, 5), np.int64), 2) == 1
 
 
 def test_agreement_by_chance_is_that_of_shuffled_predictions():
     rng = np.random.default_rng(1)
     predicted = rng.choice(4, size=(2, 300), p=[0.1, 0.2, 0.3, 0.4])
     shuffled = [joint_agreement(np.stack([predicted[0], rng.permutation(predicted[1])]))[0] for _ in range(1000)]
-    assert agreement_by_chance(predicted) == pytest.approx(np.mean(shuffled), abs=5 * np.std(shuffled) / 1000**0.5)
+    assert agreement_by_chance(predicted, 4) == pytest.approx(np.mean(shuffled), abs=5 * np.std(shuffled) / 1000**0.5)
 
 
 def test_true_pictures_of_the_class_are_coherent(world):
