@@ -84,13 +84,10 @@ UNPROMISED = ("compiled",)  # engines whose code is generated anew: a resumed ru
 
 
 class Keeper:
-    """Writes a run's checkpoints when they are due, restores the last one, and stops the run on request.
+    """Writes a run's checkpoints, ``every`` so many seconds, restores the last one, and stops the run on request.
 
-    Args:
-        path: file of the checkpoint; None writes none.
-        every: seconds between two checkpoints.
-        halt: returns why the run must stop now, or an empty text. It is called after each step, so it must be cheap.
-        say: receives a sentence on each event.
+    Without a path it writes none. ``halt`` returns why the run must stop now, or an empty text; it is called after each
+    step, so it must be cheap. ``say`` receives a sentence on each event.
     """
 
     def __init__(

@@ -13,11 +13,7 @@ from mmvae_bench.spec import check_precision
 
 
 def check(precision: str, device: torch.device) -> None:
-    """Raise unless the device supports the precision.
-
-    Raises:
-        BenchError: If the precision is unknown, or TF32 on a device without it.
-    """
+    """Raise BenchError if the precision is unknown, or TF32 on a device without it."""
     check_precision(precision)
     if precision == "tf32" and not (device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8):
         raise BenchError("tf32 needs an NVIDIA GPU of the Ampere generation or newer. Write --precision fp32 or bf16.")

@@ -19,29 +19,30 @@ class RandomState:
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
-        self._state: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        self._state: Mapping[str, torch.Tensor] | None = None
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Draw from this state; runs in other threads wait."""
         with _ONE_AT_A_TIME:
             if self._state is not None:
-                torch.set_rng_state(self._state[0])
-                if self._cuda and self._state[1] is not None:
-                    torch.cuda.set_rng_state(self._state[1], self._cuda)
+                torch.set_rng_state(self._state["cpu"])
+                if self._cuda and "cuda" in self._state:
+                    torch.cuda.set_rng_state(self._state["cuda"], self._cuda)
             try:
                 yield
             finally:
-                self._state = torch.get_rng_state(), torch.cuda.get_rng_state(self._cuda) if self._cuda else None
+                self._state = {"cpu": torch.get_rng_state()}
+                if self._cuda:
+                    self._state["cuda"] = torch.cuda.get_rng_state(self._cuda)
 
-    def states(self) -> dict[str, torch.Tensor]:
+    def states(self) -> Mapping[str, torch.Tensor]:
         """Return the states of the generators: ``cpu`` and, on a GPU, ``cuda``."""
-        cpu, cuda = self._state or (torch.get_rng_state(), None)
-        return {"cpu": cpu} if cuda is None else {"cpu": cpu, "cuda": cuda}
+        return self._state or {"cpu": torch.get_rng_state()}
 
     def restore(self, states: Mapping[str, torch.Tensor]) -> None:
         """Draw next what followed the call of :meth:`states`."""
-        self._state = states["cpu"], states.get("cuda")
+        self._state = dict(states)
 
 
 class MemoryGate:
@@ -109,10 +110,9 @@ class Place:
 
 @contextmanager
 def place(device: str) -> Iterator[Place]:
-    """Yield the device of a run. On GPUs: the one with the fewest runs, once its memory suffices, with a stream.
+    """Yield the device of a run, named as in :func:`choose`; ``auto`` and ``cuda`` are all GPUs.
 
-    Args:
-        device: ``auto``, ``cpu``, ``cuda`` (all GPUs) or ``cuda:<i>``.
+    On GPUs it is the one with the fewest runs, once its memory suffices, with a stream.
     """
     chosen = choose(device)
     if chosen.type != "cuda":

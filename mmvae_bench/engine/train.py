@@ -47,16 +47,10 @@ def train(
     model: MultimodalVAE, feed: Feed, spec: TrainSpec, report: Callable[[Progress], None] = lambda _: None,
     *, mode: Mode | None = None, random: RandomState | None = None, keeper: Keeper | None = None,
 ) -> History:  # fmt: skip
-    """Train in place with Adam for the given number of epochs; the last step is scored (protocol 7).
+    """Train an initialised model in place with Adam, for the epochs of ``spec``; the last step is scored (protocol 7).
 
-    Args:
-        model: an initialised model, on the feed's device.
-        feed: the batches.
-        spec: number of epochs, batch size, optimiser and learning rate.
-        report: called after each epoch.
-        mode: mode of computation; plain fp32 by default.
-        random: random numbers of the run, if other runs train in the same process.
-        keeper: writes and restores checkpoints; none by default.
+    ``report`` is called after each epoch. By default the mode is plain fp32, no other run of the process draws random
+    numbers meanwhile, and no checkpoint is written.
 
     Raises:
         TrainingFailed: If the loss is not finite.
@@ -76,7 +70,6 @@ def train(
             _take_steps(way, training, at, keeper, zero)
             means = step.means(feed.steps)
             at.records.append(_record(at, time.perf_counter() - zero, feed, means))
-            _check_finite(means, at.epoch + 1)
             at.epoch, at.step = at.epoch + 1, 0
             report(Progress(at.epoch, spec.epochs, means["loss"]))
         at.seconds = time.perf_counter() - zero
@@ -101,14 +94,11 @@ def _take_steps(way: Plain | Static, training: Training, at: Position, keeper: K
         keeper.visit(training, at)
 
 
-def _check_finite(means: Mapping[str, float], epoch: int) -> None:
+def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]) -> dict[str, float]:
+    """Record of the epoch that has just ended: seconds so far, rows per second, peak memory, finite losses."""
     if not all(map(math.isfinite, means.values())):
         bad = ", ".join(f"{name} = {value}" for name, value in means.items())
-        raise TrainingFailed(f"the loss is not finite in epoch {epoch}: {bad}; try a smaller learning rate")
-
-
-def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]) -> dict[str, float]:
-    """Record of the epoch that has just ended: seconds so far, rows per second, peak memory, losses."""
+        raise TrainingFailed(f"the loss is not finite in epoch {at.epoch + 1}: {bad}; try a smaller learning rate")
     own = seconds - (at.records[-1]["seconds"] if at.records else 0.0)
     rate = feed.presence.rows / own if own > 0 else 0.0
     memory = peak_memory_mb(feed.device)

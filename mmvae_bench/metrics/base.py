@@ -88,9 +88,7 @@ def mean_and_error(values: NDArray[np.floating]) -> tuple[float, float | None]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
 
 
-__all__ = [
-    "Description", "Evaluation", "Latents", "Metric", "Score", "described", "join", "mean_and_error", "metric", "once",
-]  # fmt: skip
+__all__ = ["Description", "Evaluation", "Metric", "Score", "metric"]  # for plug-ins
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded to fit classifiers on latents, the same for all models
 

@@ -58,11 +58,7 @@ class Description:
     def column(self, given: str, target: str, modalities: int, *, coarse: bool = False) -> str | None:
         """Return the name of the column of a score, or None if the summary (``coarse``) leaves it out.
 
-        Args:
-            given: Modalities conditioned on, joined by ``+``.
-            target: Modalities generated, joined by ``+``.
-            modalities: Number of modalities of the data set.
-            coarse: True for the summary.
+        ``given`` and ``target`` are joined by ``+``; ``modalities`` is how many the data set has.
         """
         if coarse and self.coarse and ("+" in given or modalities > 2):
             return None if "+" in given else self.coarse

@@ -65,11 +65,7 @@ class Truth:
     ceiling: float | None
 
     def distance(self, made: NDArray[np.float32]) -> float:
-        """Between features of generated entries and these.
-
-        Raises:
-            TrainingFailed: If features of generated entries are not finite.
-        """
+        """Between features of generated entries and these; raises TrainingFailed if the former are not finite."""
         if not np.isfinite(made).all():
             raise TrainingFailed("generated entries have features that are not finite")
         return frechet_distance(made, self.features)

@@ -68,8 +68,9 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
             yield replace(row, value=mean_and_error(ess)[0], variant=f"ess{SAMPLES}", n=len(ess))
 
 
+@once
 @torch.no_grad()
-def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int = SAMPLES) -> Estimate:
+def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior) -> Estimate:
     """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once.
 
     A conditional under ``model`` is the model's own. Under ``aggregate``, and where it is the base class's, it is
@@ -80,13 +81,8 @@ def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int =
     """
     if given and (prior == "aggregate" or type(ev.model).log_conditional is MultimodalVAE.log_conditional):
         both = tuple(name for name in ev.names if name in given + target)
-        joint, marginal = estimate(ev, (), both, prior, k), estimate(ev, (), given, prior, k)
+        joint, marginal = estimate(ev, (), both, prior), estimate(ev, (), given, prior)
         return Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))
-    return _by_chunks(ev, given, target, prior, k)
-
-
-@once
-def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int) -> Estimate:
     p = aggregate_prior(ev) if prior == "aggregate" else None
     generator = ev.generator("log_likelihood", prior, join(given), join(target))
     size = sum(math.prod(m.shape) * max(len(m.vocabulary), 1) for m in ev.model.modalities)
@@ -94,7 +90,7 @@ def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int
     parts = []
     for batch in ev.chunks(rows, CHUNK):
         if given:
-            parts.append(ev.model.log_conditional(batch, given, target[0], k, generator))
+            parts.append(ev.model.log_conditional(batch, given, target[0], SAMPLES, generator))
         else:
-            parts.append(ev.model.log_likelihood(batch.given(*target), k, generator, p))
+            parts.append(ev.model.log_likelihood(batch.given(*target), SAMPLES, generator, p))
     return Estimate(torch.cat([e.log_p for e in parts]).cpu(), torch.cat([e.ess for e in parts]).cpu())

@@ -36,13 +36,12 @@ class Densities(nn.Module):
 
     def encode(self, batch: MultimodalBatch) -> Experts:
         """Return q(z | x_m) of every modality, batch shape [M, B]; finite for absent entries, which are not encoded."""
-        return Experts(self.expert(torch.stack([self._encoded(name, batch) for name in self.names])), batch.present)
-
-    def _encoded(self, name: str, batch: MultimodalBatch) -> Float[Tensor, "B two_L"]:
-        """Return the encoder's output for a modality's entries; 0 where they are absent."""
-        rows = batch.indices_where(batch.where(name))
-        raw = self.networks.encode_entries(name, batch.visible(name, rows))
-        return raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw)
+        outputs = []
+        for name in self.names:
+            rows = batch.indices_where(batch.where(name))
+            raw = self.networks.encode_entries(name, batch.visible(name, rows))
+            outputs.append(raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw))
+        return Experts(self.expert(torch.stack(outputs)), batch.present)
 
     def expert(self, raw: Float[Tensor, "*batch two_L"]) -> Diagonal:
         """Split an encoder's output: loc, and scale = softplus(raw) + 1e-4."""
@@ -61,12 +60,8 @@ class Densities(nn.Module):
     ) -> Float[Tensor, "*free B"]:  # fmt: skip
         """Return log p(x_m | z), zero where x_m is absent or ``where`` is False; nothing is decoded there.
 
-        Args:
-            name: m.
-            z: latents; their last but one axis has the rows of the batch.
-            batch: the entries.
-            weighted: True to multiply by the modality's weight, as in training; scores use the density itself.
-            where: mask of the latents that are needed, for the last axes of z; a function of ``batch.present`` alone.
+        It is multiplied by the modality's weight in training; scores use the density itself. ``where`` is a mask of the
+        latents that are needed, for the last axes of z, and a function of ``batch.present`` alone.
         """
         m = self.modalities[self.names.index(name)]
         counted = batch.where(name) if where is None else where & batch.where(name)
@@ -98,11 +93,8 @@ class MultimodalVAE(Densities, ABC):
     """A multimodal VAE over M named modalities.
 
     Subclasses define :meth:`posterior` and :meth:`loss`; their keyword-only constructor parameters are the options
-    that a user may set. Every model accepts rows with any subset of modalities present.
-
-    Args:
-        networks: encoders and decoders, the same for every model of a comparison.
-        beta: factor of every KL term, and of nothing else; 1 is the bound on log p(x).
+    that a user may set. Every model accepts rows with any subset of modalities present. ``beta`` is the factor of every
+    KL term, and of nothing else; 1 is the bound on log p(x).
     """
 
     version: ClassVar[int] = 1  # increased by every change of this model's numbers
@@ -128,8 +120,7 @@ class MultimodalVAE(Densities, ABC):
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Initialise parameters from data, once, before the first step.
 
-        Args:
-            draw: ``draw(name, n)`` returns n seeded training entries of a modality that are present, [n, *shape].
+        ``draw(name, n)`` returns n seeded training entries of a modality that are present, [n, *shape].
         """
 
     @classmethod
@@ -167,11 +158,8 @@ class MultimodalVAE(Densities, ABC):
     ) -> Estimate:
         """Estimate log of the integral of p(z) prod over m in A of p(x_m | z), by importance sampling (protocol 18).
 
-        Args:
-            batch: rows; A = modalities present in each.
-            k: number of importance samples per row.
-            generator: random generator of the draws.
-            prior: p(z) in place of the model's own (protocol 17, ``aggregate``).
+        A are the modalities present in each row, k is the number of samples per row. ``prior`` is a p(z) in place of
+        the model's own (protocol 17, ``aggregate``).
 
         Raises:
             Undefined: If there is no prior.

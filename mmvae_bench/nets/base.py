@@ -43,14 +43,7 @@ class Networks(nn.Module):
     An encoder maps an embedded entry to [B, 2 L] (loc and raw scale side by side); a decoder maps [B, L] to theta of
     shape [B, *shape]. Captions are embedded as vectors of their words [B, T, E]; their decoder returns [B, T, E], which
     the words score to logits [B, T, V]. Other entries are embedded unchanged. Nets end linearly: the model applies the
-    links of scales and pixels.
-
-    Args:
-        modalities: modalities in the data set's order.
-        latent_dim: L.
-        encoder: function that makes the encoder of a modality.
-        decoder: function that makes the decoder of a modality.
-        words: function that makes the words of a caption modality.
+    links of scales and pixels. ``encoder``, ``decoder`` and, of captions, ``words`` make the parts of a modality.
     """
 
     def __init__(

@@ -68,13 +68,8 @@ def conv(
 ) -> Networks:  # fmt: skip
     """Return the papers' nets, and one-hidden-layer MLPs of ``hidden`` units for what they do not cover.
 
-    Args:
-        modalities: modalities in the data set's order.
-        latent_dim: L.
-        hidden: width of the MLPs.
-        text: kind of the nets of captions.
-        embedding: E, the size of a word's vector.
-        tied: True if a word is scored by the vector that embeds it.
+    Captions have nets of the kind ``text`` and word vectors of size E = ``embedding``; a tied word is scored by the
+    vector that embeds it.
 
     Raises:
         Unsupported: If all nets would be MLPs, or a caption's nets cannot have its length and ``embedding``.

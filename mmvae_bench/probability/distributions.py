@@ -144,18 +144,14 @@ def standard(family: type[Diagonal], like: Float[Tensor, "*batch D"]) -> Diagona
 
 
 class Likelihood(NamedTuple):
-    """A family of p(x | theta), theta being what a decoder returns.
+    """A family of p(x | theta): (x, theta, scale, n) -> its log, summed over the n axes of an entry; theta -> E[x].
 
-    It is the location for ``laplace`` and ``normal``, logits for ``bernoulli``, and for ``categorical`` logits with one
-    axis more than an entry of word ids.
-
-    Attributes:
-        log_prob: (x, theta, scale, n) -> log p(x | theta), summed over the n axes of an entry; x is broadcast to theta.
-        mean: theta -> E[x | theta], which is shown and judged; of word ids the most likely one.
+    A decoder returns theta: the location for ``laplace`` and ``normal``, logits for ``bernoulli``, and for
+    ``categorical`` logits with one axis more than an entry of word ids. x is broadcast to theta.
     """
 
     log_prob: Callable[[Tensor, Tensor, float, int], Tensor]
-    mean: Callable[[Tensor], Tensor]
+    mean: Callable[[Tensor], Tensor]  # what is shown and judged; of word ids the most likely one
 
 
 def _laplace(x: Tensor, loc: Tensor, b: float, axes: int) -> Tensor:

@@ -68,10 +68,10 @@ def _construction(case: Case) -> None:
     must(isinstance(model, MultimodalVAE), f"{type(model).__name__} is not derived from MultimodalVAE")
     must(any(p.requires_grad for p in model.parameters()), "the model has no parameter to train")
     must(model.batches in ("mixed", "pure"), f"batches is 'mixed' or 'pure', not {model.batches!r}")
-    reasons: list[tuple[str, object]] = [("no_prior", model.no_prior)]
+    reasons: dict[str, object] = {"no_prior": model.no_prior}
     for what, missing, _ in examples.patterns(len(case.modalities)):
-        reasons.append((f"unsupported() of {what}", model.unsupported(case.modalities, missing)))
-    for what, reason in reasons:
+        reasons[f"unsupported() of {what}"] = model.unsupported(case.modalities, missing)
+    for what, reason in reasons.items():
         sentence = reason is None or (isinstance(reason, str) and reason.strip() and "\n" not in reason)
         must(sentence, f"{what} is None or a sentence on one line, not {reason!r}")
 
