@@ -58,9 +58,8 @@ class Metric:
 def metric(about: Description = UNDESCRIBED, *, version: int = 1) -> Callable[[Compute], Metric]:
     """Return a decorator that turns a generator function of an :class:`Evaluation` into a :class:`Metric`.
 
-    Args:
-        about: Description of the metric. Its definition is by default the first line of the function's docstring.
-        version: Raised whenever the metric's numbers change; stored runs are then scored again.
+    Its definition is by default the first line of the function's docstring. The version is raised whenever the metric's
+    numbers change; stored runs are then scored again.
     """
 
     def make(compute: Compute) -> Metric:
@@ -75,11 +74,6 @@ def _of_fields(about: Callable[Args, Description]) -> Callable[Args, Callable[[C
 
 
 described = _of_fields(Description)  # a decorator as :func:`metric`, which takes the fields of the description
-
-
-def join(names: Sequence[str]) -> str:
-    """Return modality names as the results write them: ``mnist+svhn``."""
-    return "+".join(names)
 
 
 def mean_and_error(values: NDArray[np.floating]) -> tuple[float, float | None]:
@@ -179,7 +173,7 @@ class Evaluation:
     def row(self, given: Sequence[str], target: str, variant: str = "") -> Score:
         """Return a score without value of x_t given x_A; a control if the model's cross-modal scores are chance."""
         control = self.model.cross_is_chance and target not in given
-        return Score(None, variant, given=join(given), target=target, control=control)
+        return Score(None, variant, given="+".join(given), target=target, control=control)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -240,7 +234,7 @@ class Evaluation:
         batches = (batch.given(*given) for batch in self.chunks(rows))
         found = encode(self.model, batches, self.generator("latents", "+".join(given), split))
         if not all(np.isfinite(array).all() for array in vars(found).values()):
-            raise TrainingFailed(f"the posterior given {join(given)} has values that are not finite")
+            raise TrainingFailed(f"the posterior given {'+'.join(given)} has values that are not finite")
         return found
 
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:

@@ -17,8 +17,6 @@ from mmvae_bench.metrics.base import Evaluation, Score, described, once
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
-Ids = NDArray[np.int64]
-
 
 def text_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """``bleu`` and ``chrf`` of n captions, each against its own references, in [0, 1]: sacrebleu's corpus scores / 100.
@@ -55,7 +53,7 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
 
 
 @once
-def generated_captions(ev: Evaluation) -> Ids:
+def generated_captions(ev: Evaluation) -> NDArray[np.int64]:
     """Return a caption for the picture of each of ``item_rows``, [n, T]: one z per row, the likeliest words."""
     picture, caption = picture_and_caption(ev)
     return ev.generate(ev.test.take(ev.item_rows(ROWS)), (picture.name,), caption.name).numpy()

@@ -21,7 +21,7 @@ from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import word_vectors as wv
-from mmvae_bench.metrics.base import Evaluation, Score, described, join, mean_and_error, once
+from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error, once
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.oracle import CPU, Oracle, read_in_parts, to_device
 from mmvae_bench.metrics.priors import under_priors
@@ -342,7 +342,7 @@ def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
     for space, truth, _ in measured(ev):
         value, se = mean_and_error(truth.own)
         yield Score(
-            value, space.variant, target=join(ev.names), se=se, n=len(truth.own),
+            value, space.variant, target="+".join(ev.names), se=se, n=len(truth.own),
             chance=float(truth.others.mean()), reason=space.note, embedding_hash=space.hash,
         )  # fmt: skip
 

@@ -10,14 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmvae_bench.metrics.base import Evaluation, Score, described, join
+from mmvae_bench.metrics.base import Evaluation, Score, described
 from mmvae_bench.metrics.coherence import accuracy, class_labels, majority
 
-Latent = NDArray[np.float32]
 MOST_ITERATIONS = 100_000
 
 
-def probe(z: Latent, label: NDArray[np.int64], z_test: Latent) -> NDArray[np.int64]:
+def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
     iterations = 1000
     while True:
@@ -56,4 +55,4 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
         for variant in ("mean", "sample"):
             predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
             value, se = accuracy(predicted, label)
-            yield Score(value, variant, "", join(given), "", se, len(label), majority(label))
+            yield Score(value, variant, "", "+".join(given), "", se, len(label), majority(label))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, described, join, once
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
 from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
@@ -57,7 +57,7 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """
     for prior in PRIORS:
         for given, target in quantities(ev.names):
-            row = Score(None, f"iw{SAMPLES}", prior, join(given), join(target))
+            row = Score(None, f"iw{SAMPLES}", prior, "+".join(given), "+".join(target))
             try:
                 log_p, ess = estimate(ev, given, target, prior)
             except Undefined as reason:
@@ -84,7 +84,7 @@ def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior) -> Estim
         joint, marginal = estimate(ev, (), both, prior), estimate(ev, (), given, prior)
         return Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))
     p = aggregate_prior(ev) if prior == "aggregate" else None
-    generator = ev.generator("log_likelihood", prior, join(given), join(target))
+    generator = ev.generator("log_likelihood", prior, "+".join(given), "+".join(target))
     size = sum(math.prod(m.shape) * max(len(m.vocabulary), 1) for m in ev.model.modalities)
     rows = ev.test.take(ev.draw("log_likelihood", min(MOST, max(LEAST, ELEMENTS // size)), len(ev.test)))
     parts = []

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,11 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join, once
+from mmvae_bench.metrics.base import Evaluation, Made, Score, once
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.probability.fusion import Mixture, everywhere
 
-Made = TypeVar("Made")
 Prior = Literal["model", "aggregate"]
 PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
 COMPONENTS = 1000  # R
@@ -108,7 +107,7 @@ def under_priors(
     Where the model has no such prior, the list is empty and the score has the reason.
     """
     for prior in PRIORS:
-        row = Score(None, prior=prior, target=join(ev.names))
+        row = Score(None, prior=prior, target="+".join(ev.names))
         parts: list[Made] = []
         try:
             parts = [read(x) for x in prior_entries(ev, prior, n)]
