@@ -21,10 +21,7 @@ def check(precision: str, device: torch.device) -> None:
 
 @contextmanager
 def narrowed(networks: Networks, precision: str, device: torch.device) -> Iterator[None]:
-    """Within this context encoders and decoders compute in bf16 if ``precision`` is bf16; they return fp32.
-
-    (TF32 is a setting of the process: :func:`mmvae_bench.engine.device.prepare`.)
-    """
+    """Within this context encoders and decoders compute in bf16 if ``precision`` is bf16; they return fp32."""
     if precision != "bf16":
         yield
         return

@@ -117,7 +117,10 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
         for a, t in tasks:
             yield from _rows(ev, a, t, label)
             if size == 1 and a[0] in ev.oracles:
-                yield _agreement(ev, a[0], t)
+                seen = ev.recognised(a[0])
+                (value, se), (ceiling, _) = accuracy(ev.predicted(a, t), seen), accuracy(ev.recognised(t), seen)
+                row = replace(ev.row(a, t, "agreement"), n=len(seen), chance=majority(seen), ceiling=ceiling)
+                yield replace(row, value=value, se=se)
         if len(ev.names) > 2 and tasks:
             # over tasks, which are dependent, then over rows
             value, se = mean_and_error(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
@@ -178,11 +181,3 @@ def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -
     yield replace(row, value=value, variant="micro", se=se, chance=majority(label))
     value, se = macro_accuracy(predicted, label)
     yield replace(row, value=value, variant="macro", se=se, chance=1 / len(np.unique(label)))
-
-
-def _agreement(ev: Evaluation, source: str, target: str) -> Score:
-    seen = ev.recognised(source)
-    value, se = accuracy(ev.predicted((source,), target), seen)
-    ceiling, _ = accuracy(ev.recognised(target), seen)
-    row = ev.row((source,), target, "agreement")
-    return replace(row, value=value, se=se, n=len(seen), chance=majority(seen), ceiling=ceiling)

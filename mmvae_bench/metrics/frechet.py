@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, described, one_each
 from mmvae_bench.metrics.oracle import CPU, to_device
@@ -94,10 +93,12 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
     test = ev.test.take(ev.item_rows(ROWS))
     if len(test) < 2:
         raise Undefined("one test entry is too few for a covariance")
+    train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
     truths: dict[str, Truth] = {}
     for name in ev.names:
         if read := getattr(ev.oracles.get(name), "features", None):
-            truths[name] = _truth(ev, test, name, read)
+            true, seen = (read(to_device(rows.x[name], CPU)) for rows in (test, train))
+            truths[name] = Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)
         else:
             yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
     for name, truth in truths.items():
@@ -122,9 +123,3 @@ def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
     if len(names) > ALL_SUBSETS:
         return [others[:k] for k in range(1, len(others) + 1)]
     return [given for k in range(1, len(others) + 1) for given in combinations(others, k)]
-
-
-def _truth(ev: Evaluation, test: Rows, name: str, read: Callable[[Tensor], NDArray[np.float32]]) -> Truth:
-    train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
-    true, seen = (read(to_device(rows.x[name], CPU)) for rows in (test, train))
-    return Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)

@@ -132,8 +132,6 @@ class MultimodalVAE(Densities, ABC):
         """Return q(z | x_A) for decoding modality ``target``: the same for all targets unless a paper differs."""
         return self.posterior(batch)
 
-    # --- what a model may define ---------------------------------------------------------------------------------
-
     def prior(self) -> Diagonal:
         """Return p(z), the family's standard member, batch shape [1].
 
