@@ -123,9 +123,9 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
                 yield replace(row, value=value, se=se)
         if len(ev.names) > 2 and tasks:
             # over tasks, which are dependent, then over rows
-            value, se = mean_and_error(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
+            mean, error = mean_and_error(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
             chance, control = majority(label), ev.model.cross_is_chance
-            yield Score(value, f"micro {size}", se=se, n=len(label), chance=chance, control=control)
+            yield Score(mean, f"micro {size}", se=error, n=len(label), chance=chance, control=control)
 
 
 @described(
