@@ -28,21 +28,13 @@ from mmvae_bench.spec import canonical_json
 
 @dataclass
 class Position:
-    """Position of a training.
+    """Position of a training."""
 
-    Attributes:
-        epoch: number of epochs done.
-        step: number of steps done of the current epoch.
-        records: record of each epoch in the history.
-        seconds: seconds in the loop, summed over all processes that trained this run.
-        resumed: number of times that training was resumed from a checkpoint.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    records: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
-    resumed: int = 0
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done of the current epoch
+    records: list[dict[str, float]] = field(default_factory=list)  # of each epoch, as in the history
+    seconds: float = 0.0  # in the loop, summed over all processes that trained this run
+    resumed: int = 0  # how often training was resumed from a checkpoint
 
 
 @dataclass(frozen=True)
@@ -67,23 +59,23 @@ class Training:
     def load(self, arrays: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> None:
         """Restore it, in place where tensors exist: a captured graph uses their addresses."""
         device = self.step.parameters[0].device
-        tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        parts: dict[str, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
+        parts: dict[str, dict[str, torch.Tensor]] = {"adam": {}, "sums": {}}
+        for name, array in arrays.items():
             kind, _, rest = name.partition(".")
-            parts.setdefault(kind, {})[rest] = value
+            parts.setdefault(kind, {})[rest] = torch.from_numpy(array)
         self.model.load_state_dict(parts["model"])
-        for name, value in parts.get("adam", {}).items():
+        for name, value in parts["adam"].items():
             number, _, key = name.partition(".")
             parameter = self.step.parameters[int(number)]
             state = self.step.optimiser.state[parameter]
             if key not in state:  # in the layout of the parameter: fused Adam reads both in the order of memory
                 state[key] = torch.empty_like(value, device=device) if key == "step" else torch.empty_like(parameter)
             state[key].copy_(value)
-        if "sums" in tensors and self.step.sums is not None:
-            self.step.sums.copy_(tensors["sums"])
-        elif "sums" in tensors:
-            self.step.names, self.step.sums = names, tensors["sums"].to(device)
+        for sums in parts["sums"].values():
+            if self.step.sums is None:
+                self.step.names, self.step.sums = names, sums.to(device)
+            else:
+                self.step.sums.copy_(sums)
         self.random.restore(parts["random"])
 
 
@@ -92,16 +84,10 @@ UNPROMISED = ("compiled",)  # engines whose code is generated anew: a resumed ru
 
 
 class Keeper:
-    """Writes a run's checkpoints when they are due, restores the last one, and stops the run on request.
+    """Writes a run's checkpoints, ``every`` so many seconds, restores the last one, and stops the run on request.
 
-    Args:
-        path: file of the checkpoint; None writes none.
-        every: seconds between two checkpoints.
-        halt: returns why the run must stop now, or an empty text. It is called after each step, so it must be cheap.
-        say: receives a sentence on each event.
-
-    Attributes:
-        conditions: name -> value of what must be equal for the same numbers.
+    Without a path it writes none. ``halt`` returns why the run must stop now, or an empty text; it is called after each
+    step, so it must be cheap. ``say`` receives a sentence on each event.
     """
 
     def __init__(
@@ -109,7 +95,7 @@ class Keeper:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.path, self.every, self.halt, self.say = path, every, halt, say
-        self.conditions: Mapping[str, str] = {}
+        self.conditions: Mapping[str, str] = {}  # name -> value of what must be equal for the same numbers
         self._last = time.monotonic()
         self._at: tuple[int, int] | None = None  # epoch and step of the last checkpoint
 
@@ -155,10 +141,7 @@ class Keeper:
         self._last = time.monotonic()
         if self.path is None or self._at == (at.epoch, at.step):
             return
-        state = {
-            "position": vars(at), "names": training.step.names,
-            "conditions": self._conditions(training),
-        }  # fmt: skip
+        state = {"position": vars(at), "names": training.step.names, "conditions": self._conditions(training)}
         arrays = training.arrays()
         from safetensors.numpy import save
 
@@ -174,11 +157,7 @@ class Keeper:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read state and arrays of a checkpoint.
-
-    Raises:
-        Exception: If the file is damaged.
-    """
+    """Read state and arrays of a checkpoint; raise any exception if the file is damaged."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:

@@ -17,34 +17,21 @@ from mmvae_bench.types import MultimodalBatch, to_values, zero_where_absent
 
 @dataclass(frozen=True)
 class Epoch:
-    """Presence and pairing of an epoch, on the device.
+    """Presence and pairing of an epoch, on the device."""
 
-    Attributes:
-        present: presence of each entry, Bool[M, N].
-        partner: modality -> row whose entry each row shows, [N]; only modalities that are paired anew.
-    """
-
-    present: Tensor
-    partner: dict[str, Tensor]
+    present: Tensor  # of each entry, Bool[M, N]
+    partner: dict[str, Tensor]  # modality -> row whose entry each row shows, [N]; only modalities that are paired anew
 
 
 @dataclass(frozen=True)
 class Feed:
-    """The batches of a run, the same for every model of a seed.
+    """The batches of a run, the same for every model of a seed."""
 
-    Attributes:
-        x: modality -> all entries, on the device, as stored.
-        entry: modality -> index of each row's entry, [N]; only modalities whose entries several rows share.
-        label: classes of the rows, on the host; used only to pair within a class.
-        order: rows of each step.
-        pairs: number of pairings of the complete rows (dm), one per epoch in turn.
-    """
-
-    x: dict[str, Tensor]
-    entry: dict[str, Tensor]
-    label: NDArray[np.int64] | None
-    order: Order
-    pairs: int = 1
+    x: dict[str, Tensor]  # modality -> all entries, on the device, as stored
+    entry: dict[str, Tensor]  # modality -> index of each row's entry, [N]; only if several rows share entries
+    label: NDArray[np.int64] | None  # classes of the rows, on the host; used only to pair within a class
+    order: Order  # rows of each step
+    pairs: int = 1  # number of pairings of the complete rows (dm), one per epoch in turn
 
     @classmethod
     def load(
@@ -81,19 +68,21 @@ class Feed:
 
     def start(self, number: int) -> Epoch:
         """Copy presence and pairing of an epoch to the device."""
-        partner = {name: torch.from_numpy(rows).to(self.device) for name, rows in self._partners(number).items()}
-        return Epoch(torch.from_numpy(self.presence.at(number)).to(self.device), partner)
+        present, partner = torch.from_numpy(self.presence.at(number)).to(self.device), {}
+        if self.pairs > 1 and self.label is not None:
+            for name in self.presence.names[1:]:
+                rows = self.presence.partners(self.label, name, number % self.pairs)
+                partner[name] = torch.from_numpy(rows).to(self.device)
+        return Epoch(present, partner)
 
     def batch(self, epoch: Epoch, rows: Tensor) -> MultimodalBatch:
         """Return the batch of ``rows`` [B]; a negative number is an empty slot. Hidden entries are zero."""
         some = rows.clamp(min=0)
         shown = epoch.present[:, some] & (rows >= 0)
-        x = {
-            name: zero_where_absent(
-                self._values(name, epoch.partner[name][some] if name in epoch.partner else some), own
-            )
-            for name, own in zip(self.x, shown, strict=True)
-        }
+        x = {}
+        for name, own in zip(self.x, shown, strict=True):
+            entries = self._values(name, epoch.partner[name][some] if name in epoch.partner else some)
+            x[name] = zero_where_absent(entries, own)
         return MultimodalBatch(x, shown)
 
     def epoch(self, number: int, done: int = 0) -> Iterator[MultimodalBatch]:
@@ -112,9 +101,3 @@ class Feed:
     def _values(self, name: str, rows: Tensor) -> Tensor:
         """The entries of rows as inputs of nets."""
         return to_values(self.x[name][self.entry[name][rows] if name in self.entry else rows])
-
-    def _partners(self, number: int) -> dict[str, NDArray[np.intp]]:
-        if self.pairs == 1 or self.label is None:
-            return {}
-        pairing = number % self.pairs
-        return {name: self.presence.partners(self.label, name, pairing) for name in self.presence.names[1:]}

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+DOUBLING = (4, 4), (2, 2), (1, 1)  # kernel, stride and padding
 FEW = 4  # largest number of output channels for which the sub-pixel form is faster
 
 
@@ -27,12 +28,8 @@ def speed_up(networks: nn.Module, device: torch.device) -> None:
             elif type(layer) is nn.ConvTranspose2d and layer.output_padding == (0, 0):
                 if layer.padding == (0, 0):
                     vars(layer)["forward"] = partial(_from_point, layer)
-                elif layer.out_channels <= FEW and _doubles(layer):
+                elif (layer.kernel_size, layer.stride, layer.padding) == DOUBLING and layer.out_channels <= FEW:
                     vars(layer)["forward"] = partial(_doubled, layer)
-
-
-def _doubles(layer: nn.ConvTranspose2d) -> bool:
-    return (layer.kernel_size, layer.stride, layer.padding) == ((4, 4), (2, 2), (1, 1))
 
 
 def _to_point(layer: nn.Conv2d, x: Float[Tensor, "B I H W"]) -> Float[Tensor, "B O H2 W2"]:

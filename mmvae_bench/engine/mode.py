@@ -13,11 +13,7 @@ from mmvae_bench.spec import check_precision
 
 
 def check(precision: str, device: torch.device) -> None:
-    """Raise unless the device supports the precision.
-
-    Raises:
-        BenchError: If the precision is unknown, or TF32 on a device without it.
-    """
+    """Raise BenchError if the precision is unknown, or TF32 on a device without it."""
     check_precision(precision)
     if precision == "tf32" and not (device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8):
         raise BenchError("tf32 needs an NVIDIA GPU of the Ampere generation or newer. Write --precision fp32 or bf16.")
@@ -25,10 +21,7 @@ def check(precision: str, device: torch.device) -> None:
 
 @contextmanager
 def narrowed(networks: Networks, precision: str, device: torch.device) -> Iterator[None]:
-    """Within this context encoders and decoders compute in bf16 if ``precision`` is bf16; they return fp32.
-
-    (TF32 is a setting of the process: :func:`mmvae_bench.engine.device.prepare`.)
-    """
+    """Within this context encoders and decoders compute in bf16 if ``precision`` is bf16; they return fp32."""
     if precision != "bf16":
         yield
         return
@@ -51,17 +44,11 @@ def _in_bf16(compute: Callable[[str, Tensor], Tensor], device: str) -> Callable[
 
 @dataclass(frozen=True)
 class Mode:
-    """Mode of computation of the steps.
+    """Mode of computation of the steps."""
 
-    Attributes:
-        precision: precision of the networks in training: ``fp32``, ``bf16`` or ``tf32``; part of a run's identity.
-        compiled: True to fuse the loss by ``torch.compile``; random draws are those of the plain engine.
-        graphed: True to replay the whole step (batch, draws, forward, backward, update) as one CUDA graph.
-    """
-
-    precision: str = "fp32"
-    compiled: bool = False
-    graphed: bool = False
+    precision: str = "fp32"  # of the networks in training: ``fp32``, ``bf16`` or ``tf32``; part of a run's identity
+    compiled: bool = False  # the loss is fused by ``torch.compile``; random draws are those of the plain engine
+    graphed: bool = False  # the whole step (batch, draws, forward, backward, update) is replayed as one CUDA graph
 
     @property
     def static(self) -> bool:

@@ -21,17 +21,11 @@ EMPTY = -1  # number of no row: a slot that fills a static shape and shows nothi
 
 @dataclass(frozen=True)
 class Order:
-    """The rows of each step of a run, the same for every model of a seed.
+    """The rows of each step of a run, the same for every model of a seed."""
 
-    Attributes:
-        presence: presence of the base rows.
-        batch_size: largest number of rows per step.
-        pure: True if complete and incomplete rows never share a batch.
-    """
-
-    presence: Presence
-    batch_size: int
-    pure: bool = False
+    presence: Presence  # of the base rows
+    batch_size: int  # largest number of rows per step
+    pure: bool = False  # True if complete and incomplete rows never share a batch
 
     @property
     def steps(self) -> int:
@@ -44,7 +38,8 @@ class Order:
         generator = np.random.default_rng(seed_for("order", self.presence.dataset, self.presence.seed, number))
         parts = []
         for rows, steps, total in self._kinds:
-            order = _repeated(generator, rows, total)
+            turns = math.ceil(total / len(rows))  # each row is shown ``total // len(rows)`` times or once more
+            order = np.concatenate([generator.permutation(rows) for _ in range(turns)])[:total]
             order = order[np.argsort(pattern[order], kind="stable")]
             parts += [order[t::steps] for t in range(steps)]
         return parts if len(self._kinds) == 1 else [parts[t] for t in generator.permutation(len(parts))]
@@ -67,7 +62,8 @@ class Order:
         Bit m of a pattern is 1 if modality m is present.
         """
         most: list[dict[int, int]] = [{} for _ in self._kinds]
-        for number in range(epochs if self._changes else 1):
+        changes = self.presence.missing.scheme == "split"  # a row's pattern differs between epochs
+        for number in range(epochs if changes else 1):
             pattern = self._patterns(number)
             for need, (rows, steps, total) in zip(most, self._kinds, strict=True):
                 seen, counts = np.unique(pattern[rows], return_counts=True)
@@ -75,11 +71,6 @@ class Order:
                 for p, count in zip(seen.tolist(), counts.tolist(), strict=True):
                     need[p] = max(need.get(p, 0), math.ceil((often * count + min(count, twice)) / steps))
         return [np.repeat(*np.array(sorted(need.items())).T) for need in most]
-
-    @property
-    def _changes(self) -> bool:
-        """True if a row's pattern differs between epochs."""
-        return self.presence.missing.scheme == "split"
 
     def _patterns(self, number: int) -> NDArray[np.int64]:
         shown = self.presence.at(number)
@@ -95,8 +86,3 @@ class Order:
         first = min(max(1, round(self.steps * float(complete.mean()))), self.steps - 1)
         kinds = ((rows[complete], first), (rows[~complete], self.steps - first))
         return [(own, steps, steps * self.batch_size) for own, steps in kinds]
-
-
-def _repeated(generator: np.random.Generator, rows: NDArray[np.intp], total: int) -> NDArray[np.intp]:
-    """Return ``total`` rows in random order, each ``total // len(rows)`` times or once more."""
-    return np.concatenate([generator.permutation(rows) for _ in range(math.ceil(total / len(rows)))])[:total]

@@ -15,37 +15,34 @@ _ONE_AT_A_TIME = threading.RLock()  # PyTorch's default generators belong to the
 
 
 class RandomState:
-    """The state of PyTorch's default generators as one run left it, whatever other runs have drawn since.
-
-    Args:
-        device: device of the run; on a GPU the state of its generator is kept too.
-    """
+    """The state of PyTorch's default generators as one run left it, whatever other runs have drawn since."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
-        self._state: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        self._state: Mapping[str, torch.Tensor] | None = None
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Draw from this state; runs in other threads wait."""
         with _ONE_AT_A_TIME:
             if self._state is not None:
-                torch.set_rng_state(self._state[0])
-                if self._cuda and self._state[1] is not None:
-                    torch.cuda.set_rng_state(self._state[1], self._cuda)
+                torch.set_rng_state(self._state["cpu"])
+                if self._cuda and "cuda" in self._state:
+                    torch.cuda.set_rng_state(self._state["cuda"], self._cuda)
             try:
                 yield
             finally:
-                self._state = torch.get_rng_state(), torch.cuda.get_rng_state(self._cuda) if self._cuda else None
+                self._state = {"cpu": torch.get_rng_state()}
+                if self._cuda:
+                    self._state["cuda"] = torch.cuda.get_rng_state(self._cuda)
 
-    def states(self) -> dict[str, torch.Tensor]:
+    def states(self) -> Mapping[str, torch.Tensor]:
         """Return the states of the generators: ``cpu`` and, on a GPU, ``cuda``."""
-        cpu, cuda = self._state or (torch.get_rng_state(), None)
-        return {"cpu": cpu} if cuda is None else {"cpu": cpu, "cuda": cuda}
+        return self._state or {"cpu": torch.get_rng_state()}
 
     def restore(self, states: Mapping[str, torch.Tensor]) -> None:
         """Draw next what followed the call of :meth:`states`."""
-        self._state = states["cpu"], states.get("cuda")
+        self._state = dict(states)
 
 
 class MemoryGate:
@@ -53,19 +50,12 @@ class MemoryGate:
 
     The first run starts alone. Its first steps show how much memory it takes. Another run may start while twice the
     largest such amount is free: twice, because the peak of a run comes later than its first steps.
-
-    Args:
-        free: returns the free bytes of the device.
-
-    Attributes:
-        assigned: number of runs on the device or waiting for it.
-        limit: largest number of runs at a time; lowered when memory has run out.
     """
 
     def __init__(self, free: Callable[[], int]) -> None:
-        self.assigned = 0
-        self.limit = math.inf
-        self._free = free
+        self.assigned = 0  # runs on the device or waiting for it
+        self.limit = math.inf  # largest number of runs at a time; lowered when memory has run out
+        self._free = free  # returns the free bytes of the device
         self._changed = threading.Condition()
         self._starting = False
         self._running = 0
@@ -111,24 +101,18 @@ class MemoryGate:
 
 @dataclass(frozen=True)
 class Place:
-    """The device of a run.
-
-    Attributes:
-        started: to be called after the first steps.
-        out_of_memory: to be called when memory runs out; returns True if it may suffice with fewer runs beside.
-    """
+    """The device of a run, and what the run calls after its first steps and when memory runs out."""
 
     device: torch.device
     started: Callable[[], None] = lambda: None
-    out_of_memory: Callable[[], bool] = lambda: False
+    out_of_memory: Callable[[], bool] = lambda: False  # returns True if memory may suffice with fewer runs beside
 
 
 @contextmanager
 def place(device: str) -> Iterator[Place]:
-    """Yield the device of a run. On GPUs: the one with the fewest runs, once its memory suffices, with a stream.
+    """Yield the device of a run, named as in :func:`choose`; ``auto`` and ``cuda`` are all GPUs.
 
-    Args:
-        device: ``auto``, ``cpu``, ``cuda`` (all GPUs) or ``cuda:<i>``.
+    On GPUs it is the one with the fewest runs, once its memory suffices, with a stream.
     """
     chosen = choose(device)
     if chosen.type != "cuda":

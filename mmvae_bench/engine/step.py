@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -19,14 +20,7 @@ WARM_UP = 3  # steps before a capture: compilers compile, libraries choose kerne
 
 
 class Step:
-    """Forward, backward and Adam's update of a model. Loss and terms are summed on the device.
-
-    Args:
-        model: an initialised model, on its device.
-        learning_rate: learning rate of Adam.
-        mode: mode of computation; ``compiled`` and ``graphed`` are used here.
-        amsgrad: True if Adam divides by the largest second moment so far.
-    """
+    """Forward, backward and Adam's update of an initialised model. Loss and terms are summed on the device."""
 
     def __init__(self, model: MultimodalVAE, learning_rate: float, mode: Mode, *, amsgrad: bool = False) -> None:
         self.plain_loss, self.mode = model.loss, mode
@@ -84,12 +78,7 @@ class Static:
     """Epochs of batches in buffers of fixed shape, with fixed indices, as compilers and CUDA graphs need them.
 
     Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows, its own indices and, in a
-    graphed mode, its own CUDA graph.
-
-    Args:
-        step: the optimiser step.
-        feed: the batches.
-        epochs: number of epochs of the run: the slots suffice for all of them.
+    graphed mode, its own CUDA graph. Slots suffice for all epochs of the run.
 
     Raises:
         Exception: Any error of a compiler or a capture; the weights are then unchanged.
@@ -102,10 +91,13 @@ class Static:
         self.now = Epoch(first.present.clone(), {name: rows.clone() for name, rows in first.partner.items()})
         self.rows = [torch.zeros(len(own), dtype=torch.long, device=feed.device) for own in self.slots]
         self.indices = [FixedIndices(self._full(own), step.plain_loss) for own in self.slots]
-        self.run = [self._take(kind) for kind in range(len(self.slots))]
-        if step.mode.static:
-            with self._undone():
-                self.run = [self._warmed_up(take) for take in self.run]
+        self.run: list[Callable[[], None]] = [partial(self._take, kind) for kind in range(len(self.slots))]
+        with self._undone():
+            if step.mode.graphed:
+                self.run = [captured(take, feed.device) for take in self.run]
+            elif step.mode.compiled:
+                for take in self.run:
+                    take()
 
     def epoch(self, number: int, done: int = 0) -> Iterator[None]:
         """Take the steps of an epoch after the first ``done``, one per iteration."""
@@ -114,25 +106,14 @@ class Static:
         for name, rows in upload.partner.items():
             self.now.partner[name].copy_(rows)
         steps = islice(self.feed.order.static(number, self.slots), done, None)
-        order = [(kind, torch.from_numpy(own)) for kind, own in steps]
-        for kind, own in [(kind, own.to(self.feed.device)) for kind, own in order]:
+        for kind, own in [(kind, torch.from_numpy(own).to(self.feed.device)) for kind, own in steps]:
             self.rows[kind].copy_(own)
             self.run[kind]()
             yield
 
-    def _take(self, kind: int) -> Callable[[], None]:
-        def take() -> None:
-            batch = self.feed.batch(self.now, self.rows[kind])
-            self.step(replace(batch, indices_where=self.indices[kind].again()))
-
-        return take
-
-    def _warmed_up(self, take: Callable[[], None]) -> Callable[[], None]:
-        """Return the step, compiled by taking it once, or captured as a CUDA graph."""
-        if self.step.mode.graphed:
-            return captured(take, self.feed.device)
-        take()
-        return take
+    def _take(self, kind: int) -> None:
+        batch = self.feed.batch(self.now, self.rows[kind])
+        self.step(replace(batch, indices_where=self.indices[kind].again()))
 
     @contextmanager
     def _undone(self) -> Iterator[None]:
@@ -175,12 +156,7 @@ def captured(take: Callable[[], None], device: torch.device) -> Callable[[], Non
 
 
 class FixedIndices:
-    """The indices that a loss asks for, found once on a full batch and repeated in the same order in each step.
-
-    Args:
-        full: a batch with all its slots filled.
-        loss: the loss.
-    """
+    """The indices that a loss asks for, found once on a full batch and repeated in the same order in each step."""
 
     def __init__(self, full: MultimodalBatch, loss: Callable[[MultimodalBatch], Loss]) -> None:
         self.found: list[Tensor | None] = []

@@ -23,55 +23,34 @@ BURST = 32  # steps that a run takes before another run of the process takes its
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a training, for people.
+    """Progress of a training, for people."""
 
-    Attributes:
-        epoch: number of epochs done, of ``epochs``.
-        loss: mean training loss of the last epoch.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
+    epoch: int  # epochs done
+    epochs: int  # of so many
+    loss: float  # mean training loss of the last epoch
 
 
 @dataclass(frozen=True)
 class History:
-    """Record of a training.
+    """Record of a training."""
 
-    Attributes:
-        epochs: mean loss and terms of each epoch.
-        warm_up: seconds before the first step, in which a step is compiled or captured.
-        seconds: seconds in the loop, including those of other runs of the process, summed over resumed processes.
-        rows: number of training rows seen.
-        engine: label of the :class:`Mode` in which steps were taken.
-        lack: sentence on a mode that failed, or an empty text.
-        resumed: number of times that training was resumed from a checkpoint.
-    """
-
-    epochs: list[dict[str, float]]
-    warm_up: float
-    seconds: float
-    rows: int
-    engine: str = "eager"
-    lack: str = ""
-    resumed: int = 0
+    epochs: list[dict[str, float]]  # mean loss and terms of each
+    warm_up: float  # seconds before the first step, in which a step is compiled or captured
+    seconds: float  # in the loop, including those of other runs of the process, summed over resumed processes
+    rows: int  # training rows seen
+    engine: str = "eager"  # label of the mode in which steps were taken
+    lack: str = ""  # sentence on a mode that failed, or an empty text
+    resumed: int = 0  # how often training was resumed from a checkpoint
 
 
 def train(
     model: MultimodalVAE, feed: Feed, spec: TrainSpec, report: Callable[[Progress], None] = lambda _: None,
     *, mode: Mode | None = None, random: RandomState | None = None, keeper: Keeper | None = None,
 ) -> History:  # fmt: skip
-    """Train in place with Adam for the given number of epochs; the last step is scored (protocol 7).
+    """Train an initialised model in place with Adam, for the epochs of ``spec``; the last step is scored (protocol 7).
 
-    Args:
-        model: an initialised model, on the feed's device.
-        feed: the batches.
-        spec: number of epochs, batch size, optimiser and learning rate.
-        report: called after each epoch.
-        mode: mode of computation; plain fp32 by default.
-        random: random numbers of the run, if other runs train in the same process.
-        keeper: writes and restores checkpoints; none by default.
+    ``report`` is called after each epoch. By default the mode is plain fp32, no other run of the process draws random
+    numbers meanwhile, and no checkpoint is written.
 
     Raises:
         TrainingFailed: If the loss is not finite.
@@ -85,32 +64,24 @@ def train(
             step, way, lack = _prepare(model, feed, spec, mode)
         training = Training(model, step, random)
         at = keeper.restore(training)
-        warm_up, clock = time.perf_counter() - start, Clock(at.seconds)
+        begin = time.perf_counter()
+        warm_up, zero = begin - start, begin - at.seconds
         while at.epoch < spec.epochs:
-            _take_steps(way, training, at, keeper, clock)
+            _take_steps(way, training, at, keeper, zero)
             means = step.means(feed.steps)
-            at.records.append(_record(at, clock(), feed, means))
-            _check_finite(means, at.epoch + 1)
+            at.records.append(_record(at, time.perf_counter() - zero, feed, means))
             at.epoch, at.step = at.epoch + 1, 0
             report(Progress(at.epoch, spec.epochs, means["loss"]))
-        at.seconds = clock()
+        at.seconds = time.perf_counter() - zero
         keeper.save(training, at)  # scoring may take long, too
     return History(at.records, warm_up, at.seconds, feed.presence.rows * spec.epochs, step.mode.label, lack, at.resumed)
 
 
-class Clock:
-    """Seconds since its construction, plus ``before``."""
+def _take_steps(way: Plain | Static, training: Training, at: Position, keeper: Keeper, zero: float) -> None:
+    """Take the remaining steps of an epoch, :data:`BURST` at a time, and write checkpoints in between.
 
-    def __init__(self, before: float) -> None:
-        self._zero = time.perf_counter() - before
-
-    def __call__(self) -> float:
-        """Return the seconds."""
-        return time.perf_counter() - self._zero
-
-
-def _take_steps(way: Plain | Static, training: Training, at: Position, keeper: Keeper, clock: Clock) -> None:
-    """Take the remaining steps of an epoch, :data:`BURST` at a time, and write checkpoints in between."""
+    ``zero`` is when training would have begun if one process had done all of it.
+    """
     steps, total = way.epoch(at.epoch, at.step), way.feed.steps
     while at.step < total:
         with training.random():
@@ -119,18 +90,15 @@ def _take_steps(way: Plain | Static, training: Training, at: Position, keeper: K
                 at.step += 1
                 if keeper.halt() or keeper.due:
                     break
-        at.seconds = clock()
+        at.seconds = time.perf_counter() - zero
         keeper.visit(training, at)
 
 
-def _check_finite(means: Mapping[str, float], epoch: int) -> None:
+def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]) -> dict[str, float]:
+    """Record of the epoch that has just ended: seconds so far, rows per second, peak memory, finite losses."""
     if not all(map(math.isfinite, means.values())):
         bad = ", ".join(f"{name} = {value}" for name, value in means.items())
-        raise TrainingFailed(f"the loss is not finite in epoch {epoch}: {bad}; try a smaller learning rate")
-
-
-def _record(at: Position, seconds: float, feed: Feed, means: Mapping[str, float]) -> dict[str, float]:
-    """Record of the epoch that has just ended: seconds so far, rows per second, peak memory, losses."""
+        raise TrainingFailed(f"the loss is not finite in epoch {at.epoch + 1}: {bad}; try a smaller learning rate")
     own = seconds - (at.records[-1]["seconds"] if at.records else 0.0)
     rate = feed.presence.rows / own if own > 0 else 0.0
     memory = peak_memory_mb(feed.device)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
 from mmvae_bench.datasets.words import decode
-from mmvae_bench.metrics.base import Evaluation, join
+from mmvae_bench.metrics.base import Evaluation
 from mmvae_bench.metrics.oracle import is_picture
 from mmvae_bench.metrics.relatedness import balanced, relatedness_artifacts
 from mmvae_bench.types import Modality
@@ -69,7 +69,7 @@ def grids(ev: Evaluation) -> Arrays:
         out[f"grid/source/{modality.name}"] = _shown(modality, source[modality.name].cpu())
         for given in ev.subsets:
             drawn = ev.generate(rows, given, modality.name)
-            out[f"grid/{join(given)}/{modality.name}"] = _shown(modality, drawn)
+            out[f"grid/{'+'.join(given)}/{modality.name}"] = _shown(modality, drawn)
     return out
 
 

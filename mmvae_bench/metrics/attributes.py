@@ -6,19 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
-from mmvae_bench.metrics.coherence import majority
-from mmvae_bench.metrics.oracle import to_device
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
+from mmvae_bench.metrics.coherence import agreement_by_chance, majority
+from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
 Values = NDArray[np.int64]
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -60,32 +57,21 @@ def chance_of_rows(truth: Values, counts: Sequence[int]) -> tuple[float, float]:
 def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float, float]:
     """Return the expected :func:`agreement` of independent draws with the same marginals."""
     whole = [combined(read.values, counts)[read.whole] for read in reads]
-    each = [_meeting([read.values[:, a] for read in reads], count) for a, count in enumerate(counts)]
+    each = [agreement_by_chance([read.values[:, a] for read in reads], count) for a, count in enumerate(counts)]
     share = float(np.prod([read.whole.mean() for read in reads]))
-    return share * _meeting(whole, math.prod(counts)), float(np.mean(each))
-
-
-def _meeting(columns: Sequence[Values], count: int) -> float:
-    """Return sum_v prod_m p_m(v) over the ``count`` readable values: the probability that independent draws agree."""
-    shares = [np.bincount(c[(c >= 0) & (c < count)], minlength=count) / max(len(c), 1) for c in columns]
-    return float(np.prod(shares, 0).sum())
-
-
-# --- of a model ------------------------------------------------------------------------------------------------------
+    return share * agreement_by_chance(whole, math.prod(counts)), float(np.mean(each))
 
 
 ATTRIBUTES = {"self": "the target being among the given"}
 
 
-@metric(
-    Description(
-        "Attributes, strict",
-        "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
-        "modalities), a caption word for word.",
-        ATTRIBUTES,
-        bounds=(0.0, 1.0),
-        key=True,
-    )
+@described(
+    "Attributes, strict",
+    "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
+    "modalities), a caption word for word.",
+    ATTRIBUTES,
+    bounds=(0.0, 1.0),
+    key=True,
 )
 def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     """Share of generated entries in which all attributes of the row are right, and a caption is the true one.
@@ -98,15 +84,13 @@ def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     yield from _scores(ev, 0)
 
 
-@metric(
-    Description(
-        "Attributes, features",
-        "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
-        "modalities).",
-        ATTRIBUTES,
-        bounds=(0.0, 1.0),
-        drawn=(),
-    )
+@described(
+    "Attributes, features",
+    "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
+    "modalities).",
+    ATTRIBUTES,
+    bounds=(0.0, 1.0),
+    drawn=(),
 )
 def attributes_features(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`attributes_strict`, but the share of attributes that are right, on average over rows.
@@ -127,7 +111,7 @@ class Measured(NamedTuple):
 
 
 def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
-    for score, generated, true, chances in ev.once("attributes", lambda: list(_measure(ev))):
+    for score, generated, true, chances in _measured(ev):
         if score.reason:
             yield score
             continue
@@ -136,31 +120,31 @@ def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
         yield replace(score, value=value, se=se, n=n, chance=chances[form], ceiling=ceiling)
 
 
-def _measure(ev: Evaluation) -> Iterator[Measured]:
+@once
+def _measured(ev: Evaluation) -> list[Measured]:
     if ev.attributes is None or ev.judged.attributes is None:
         raise Undefined("the data set has no attributes")
     if set(ev.oracles) != set(ev.names):
         raise Undefined("not every modality has an oracle")
     truth, counts = ev.judged.attributes, [len(values) for values in ev.attributes.values()]
-    chances, cpu = chance_of_rows(truth, counts), torch.device("cpu")
-    true = {name: _read(ev, name, to_device(ev.judged.x[name], cpu)) for name in ev.names}
+    chances, found = chance_of_rows(truth, counts), []
+    true = {name: _read(ev, name, to_device(ev.judged.x[name], CPU)) for name in ev.names}
     for given in ev.subsets:
         for target in ev.names:
-            crossed = target not in given
-            score = Score(None, "" if crossed else "self", "", join(given), target)
-            score = replace(score, control=crossed and ev.model.cross_is_chance)
-            found = right(_read(ev, target, ev.generated(given, target)), truth)
-            yield Measured(score, found, right(true[target], truth), chances)
+            row = ev.row(given, target, "self" if target in given else "")
+            made = right(_read(ev, target, ev.generated(given, target)), truth)
+            found.append(Measured(row, made, right(true[target], truth), chances))
     of_all = agreement(list(true.values()), counts)
-    for score, parts in under_priors(ev, lambda x: [_read(ev, m, x[m]) for m in ev.names]):
+    for row, parts in under_priors(ev, lambda x: [_read(ev, m, x[m]) for m in ev.names]):
         if not parts:
-            yield Measured(score, of_all, of_all, (0.0, 0.0))
+            found.append(Measured(row, of_all, of_all, (0.0, 0.0)))
             continue
         reads = [
             Read(np.concatenate([r.values for r in each]), np.concatenate([r.whole for r in each]))
             for each in zip(*parts, strict=True)
         ]
-        yield Measured(score, agreement(reads, counts), of_all, chance_of_draws(reads, counts))
+        found.append(Measured(row, agreement(reads, counts), of_all, chance_of_draws(reads, counts)))
+    return found
 
 
 def _read(ev: Evaluation, target: str, x: Tensor) -> Read:

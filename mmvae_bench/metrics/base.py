@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -15,83 +15,92 @@ from torch import Tensor
 from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed
 from mmvae_bench.metrics.description import UNDESCRIBED, Description
-from mmvae_bench.metrics.oracle import to_device
+from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch
 
+Made = TypeVar("Made")
+Args = ParamSpec("Args")
+
 
 @dataclass(frozen=True)
 class Score:
-    """One number: a row of the results.
+    """One number: a row of the results."""
 
-    Attributes:
-        value: The score, or None for a skipped row.
-        variant: Form of the metric, such as ``micro``.
-        prior: ``model`` or ``aggregate`` where the score samples p(z) (protocol 17), else empty.
-        given: Modalities conditioned on, joined by ``+`` in the data set's order.
-        target: Modalities scored, joined in the same way.
-        se: Standard error of the value over test rows, where it is a mean.
-        n: Number of test rows.
-        chance: Score of a model without any skill.
-        ceiling: Best possible score, such as the oracle's accuracy.
-        control: True for a chance control, a score across modalities whose latents never met in training. It is shown,
-            but never ranked.
-        reason: Reason why a row is skipped, or a remark on a value.
-        embedding_hash: Hash of the word vectors and picture features of the score. Different ones are never averaged.
-        metric: Registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`.
-    """
+    value: float | None  # None for a skipped row
+    variant: str = ""  # form of the metric, such as ``micro``
+    prior: Literal["", "model", "aggregate"] = ""  # where the score samples p(z) (protocol 17), else empty
+    given: str = ""  # modalities conditioned on, joined by ``+`` in the data set's order
+    target: str = ""  # modalities scored, joined in the same way
+    se: float | None = None  # standard error of the value over test rows, where it is a mean
+    n: int | None = None  # number of test rows
+    chance: float | None = None  # score of a model without any skill
+    ceiling: float | None = None  # best possible score, such as the oracle's accuracy
+    control: bool = False  # a chance control, of latents that never met in training: shown, but never ranked
+    reason: str = ""  # why a row is skipped, or a remark on a value
+    embedding_hash: str = ""  # of the word vectors and picture features: different ones are never averaged
+    metric: str = ""  # registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`
 
-    value: float | None
-    variant: str = ""
-    prior: Literal["", "model", "aggregate"] = ""
-    given: str = ""
-    target: str = ""
-    se: float | None = None
-    n: int | None = None
-    chance: float | None = None
-    ceiling: float | None = None
-    control: bool = False
-    reason: str = ""
-    embedding_hash: str = ""
-    metric: str = ""
+
+Compute = Callable[["Evaluation"], Iterable[Score]]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A metric: a function that yields the scores of a run, and its description."""
 
-    compute: Callable[["Evaluation"], Iterable[Score]]
+    compute: Compute
     about: Description
     version: int = 1
 
 
-def metric(
-    about: Description = UNDESCRIBED, *, version: int = 1
-) -> Callable[[Callable[["Evaluation"], Iterable[Score]]], Metric]:
+def metric(about: Description = UNDESCRIBED, *, version: int = 1) -> Callable[[Compute], Metric]:
     """Return a decorator that turns a generator function of an :class:`Evaluation` into a :class:`Metric`.
 
-    Args:
-        about: Description of the metric. Its definition is by default the first line of the function's docstring.
-        version: Raised whenever the metric's numbers change; stored runs are then scored again.
+    Its definition is by default the first line of the function's docstring. The version is raised whenever the metric's
+    numbers change; stored runs are then scored again.
     """
 
-    def make(compute: Callable[["Evaluation"], Iterable[Score]]) -> Metric:
+    def make(compute: Compute) -> Metric:
         definition = about.definition or (compute.__doc__ or "").partition("\n")[0]
         return Metric(compute, replace(about, definition=definition), version)
 
     return make
 
 
-def join(names: Sequence[str]) -> str:
-    """Return modality names as the results write them: ``mnist+svhn``."""
-    return "+".join(names)
+def _of_fields(about: Callable[Args, Description]) -> Callable[Args, Callable[[Compute], Metric]]:
+    return lambda *args, **named: metric(about(*args, **named))
 
 
-__all__ = ["Description", "Evaluation", "Latents", "Metric", "Score", "join", "metric"]
+described = _of_fields(Description)  # a decorator as :func:`metric`, which takes the fields of the description
+
+
+def mean_and_error(values: NDArray[np.floating]) -> tuple[float, float | None]:
+    """Return the mean of values [n] and its standard error sd / sqrt n; None for one value."""
+    n = len(values)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+
+
+__all__ = ["Description", "Evaluation", "Metric", "Score", "metric"]  # for plug-ins
 CHUNK = 512  # rows encoded or decoded at a time; a constant, because the noise is drawn chunk by chunk
 PROBE_ROWS = 4000  # complete training rows encoded to fit classifiers on latents, the same for all models
-Made = TypeVar("Made")
+
+
+def once(
+    compute: Callable[Concatenate["Evaluation", Args], Made],
+) -> Callable[Concatenate["Evaluation", Args], Made]:
+    """Return the function with a memory: an evaluation computes what it returns once for the same arguments."""
+
+    @wraps(compute)
+    def remembered(ev: "Evaluation", /, *args: Args.args, **named: Args.kwargs) -> Made:
+        key = (compute, args, *named.items())
+        if key not in ev.cache:
+            ev.cache[key] = compute(ev, *args, **named)
+        found: Made = ev.cache[key]
+        return found
+
+    return remembered
 
 
 def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -140,52 +149,31 @@ class Evaluation:
     """One trained model on its test split, as the metrics read it. Each quantity is computed once.
 
     Evaluation noise comes from ``seed_for("eval", dataset, seed)``: the same for every model of a seed.
-
-    Attributes:
-        model: Model in eval mode, on ``device``.
-        train: Complete training rows (to fit probes), whatever the run's mask.
-        test: Complete test rows.
-        oracles: Modality -> its judge, a trained classifier or an exact reader; empty where there are no classes.
-        dataset: Registered name of the data set.
-        seed: Seed of the run.
-        classes: Number of classes C, or 0.
-        device: Device of the model.
-        related: Property shared by related rows: their class (digits), or the item they show (pictures with captions).
-        present: Bool[M, N] mask of the entries of ``train`` that the run could see, or None for all of them.
-        attributes: Attribute -> its values, where rows have them.
-        pairs: All true training pairs, whatever the limits, to fit what all runs of a data set share.
-        cache_dir: Folder that keeps it; None keeps nothing.
-        data_dir: Folder of user's files, such as the weights of a public feature extractor.
     """
 
-    model: MultimodalVAE
-    train: Rows
-    test: Rows
-    oracles: Mapping[str, Judge]
-    dataset: str
-    seed: int
-    classes: int
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    related: Literal["class", "item"] = "class"
-    present: NDArray[np.bool_] | None = None
-    attributes: Mapping[str, tuple[str, ...]] | None = None
-    pairs: Rows | None = None
-    cache_dir: Path | None = None
-    data_dir: Path | None = None
-    cache: dict[Hashable, Any] = field(default_factory=dict)  # of :meth:`once`
+    model: MultimodalVAE  # in eval mode, on ``device``
+    train: Rows  # complete training rows (to fit probes), whatever the run's mask
+    test: Rows  # complete test rows
+    oracles: Mapping[str, Judge]  # modality -> trained classifier or exact reader; empty where there are no classes
+    dataset: str  # registered name
+    seed: int  # of the run
+    classes: int  # number of classes C, or 0
+    device: torch.device = CPU  # of the model
+    related: Literal["class", "item"] = "class"  # what related rows share: a class, or the item (picture) they show
+    present: NDArray[np.bool_] | None = None  # Bool[M, N] of the entries of ``train`` that the run saw; None: all
+    attributes: Mapping[str, tuple[str, ...]] | None = None  # attribute -> its values, where rows have them
+    pairs: Rows | None = None  # all true training pairs, whatever the limits, to fit what a data set's runs share
+    cache_dir: Path | None = None  # folder that keeps it; None keeps nothing
+    data_dir: Path | None = None  # user's files, such as the weights of a public feature extractor
+    cache: dict[Hashable, Any] = field(default_factory=dict)  # of :func:`once`
 
     def __post_init__(self) -> None:
-        self.latents = lru_cache(maxsize=None)(self._latents)
         self.generated = lru_cache(maxsize=2)(self._generated)  # large: 10,000 SVHN pictures are 120 MB
-        self.predicted = lru_cache(maxsize=None)(self._predicted)
-        self.recognised = lru_cache(maxsize=None)(self._recognised)
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what ``make`` returned on the first call with this key, for quantities that several metrics share."""
-        if key not in self.cache:
-            self.cache[key] = make()
-        found: Made = self.cache[key]
-        return found
+    def row(self, given: Sequence[str], target: str, variant: str = "") -> Score:
+        """Return a score without value of x_t given x_A; a control if the model's cross-modal scores are chance."""
+        control = self.model.cross_is_chance and target not in given
+        return Score(None, variant, given="+".join(given), target=target, control=control)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -234,18 +222,19 @@ class Evaluation:
         size = len(next(iter(x.values())))
         return MultimodalBatch(x, torch.ones(len(x), size, dtype=torch.bool, device=self.device))
 
-    def chunks(self, rows: Rows) -> Iterable[MultimodalBatch]:
-        """Yield all rows in batches of :data:`CHUNK`."""
-        for start in range(0, len(rows), CHUNK):
-            yield self.batch(rows, start, start + CHUNK)
+    def chunks(self, rows: Rows, size: int = CHUNK) -> Iterable[MultimodalBatch]:
+        """Yield all rows in batches of ``size``."""
+        for start in range(0, len(rows), size):
+            yield self.batch(rows, start, start + size)
 
-    def _latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
-        """Return q(z | x_A) of the test rows or of :attr:`probe_rows`, finite. Called as ``latents(given, split)``."""
+    @once
+    def latents(self, given: tuple[str, ...], split: Literal["train", "test"] = "test") -> Latents:
+        """Return q(z | x_A) of the test rows or of :attr:`probe_rows`, finite."""
         rows = self.probe_rows if split == "train" else self.test
         batches = (batch.given(*given) for batch in self.chunks(rows))
         found = encode(self.model, batches, self.generator("latents", "+".join(given), split))
         if not all(np.isfinite(array).all() for array in vars(found).values()):
-            raise TrainingFailed(f"the posterior given {join(given)} has values that are not finite")
+            raise TrainingFailed(f"the posterior given {'+'.join(given)} has values that are not finite")
         return found
 
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:
@@ -257,10 +246,12 @@ class Evaluation:
         """Return :meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; two are cached."""
         return self.generate(self.judged, given, target)
 
-    def _predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
-        """Return the oracle's classes of the generated entries, [N]. Called as ``predicted(given, target)``, cached."""
+    @once
+    def predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
+        """Return the oracle's classes of the generated entries, [N]."""
         return self.oracles[target].predict(self.generated(given, target))
 
-    def _recognised(self, name: str) -> NDArray[np.int64]:
-        """Return the oracle's classes of :attr:`judged` entries, [N]. Called as ``recognised(name)``, cached."""
-        return self.oracles[name].predict(to_device(self.judged.x[name], torch.device("cpu")))
+    @once
+    def recognised(self, name: str) -> NDArray[np.int64]:
+        """Return the oracle's classes of :attr:`judged` entries, [N]."""
+        return self.oracles[name].predict(to_device(self.judged.x[name], CPU))

@@ -4,6 +4,7 @@ Both compare words or letters, not meaning. The ceiling is the score of one pers
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -12,18 +13,12 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
-Ids = NDArray[np.int64]
-References = Sequence[Sequence[str]]
 
-
-# --- of texts --------------------------------------------------------------------------------------------------------
-
-
-def text_scores(captions: Sequence[str], references: References) -> dict[str, float]:
+def text_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """``bleu`` and ``chrf`` of n captions, each against its own references, in [0, 1]: sacrebleu's corpus scores / 100.
 
     BLEU-4 with sacrebleu's exponential smoothing, ``tokenize="none"`` and case kept: our texts are lower-case tokens
@@ -42,9 +37,6 @@ def text_scores(captions: Sequence[str], references: References) -> dict[str, fl
     return {name: float(judge.corpus_score(list(captions), streams).score) / 100 for name, judge in judges.items()}
 
 
-# --- of a model ------------------------------------------------------------------------------------------------------
-
-
 def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
     """Return the two modalities of captioned pictures.
 
@@ -60,22 +52,20 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
     return pictures[0], captions[0]
 
 
-def generated_captions(ev: Evaluation) -> Ids:
+@once
+def generated_captions(ev: Evaluation) -> NDArray[np.int64]:
     """Return a caption for the picture of each of ``item_rows``, [n, T]: one z per row, the likeliest words."""
     picture, caption = picture_and_caption(ev)
-    rows = ev.test.take(ev.item_rows(ROWS))
-    return ev.once("generated_captions", lambda: ev.generate(rows, (picture.name,), caption.name).numpy())
+    return ev.generate(ev.test.take(ev.item_rows(ROWS)), (picture.name,), caption.name).numpy()
 
 
-@metric(
-    Description(
-        "Caption quality",
-        "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
-        "captions are unknown, the same for all models.",
-        {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
-        bounds=(0.0, 1.0),
-        drawn=(),
-    )
+@described(
+    "Caption quality",
+    "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
+    "captions are unknown, the same for all models.",
+    {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
+    bounds=(0.0, 1.0),
+    drawn=(),
 )
 def caption_quality(ev: Evaluation) -> Iterator[Score]:
     """:func:`text_scores` of one generated caption a test picture against all true captions of that picture.
@@ -98,10 +88,8 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     compared = [pair for pair in others if pair[1]]
     ceiling = text_scores(*zip(*compared, strict=True)) if compared else {}
     for name, value in values.items():
-        yield Score(
-            value, name, given=picture.name, target=caption.name, n=len(rows),
-            chance=chance[name], ceiling=ceiling.get(name), control=ev.model.cross_is_chance,
-        )  # fmt: skip
+        row = ev.row((picture.name,), caption.name, name)
+        yield replace(row, value=value, n=len(rows), chance=chance[name], ceiling=ceiling.get(name))
 
 
 def _known(text: str) -> str:

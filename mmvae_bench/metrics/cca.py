@@ -7,44 +7,136 @@ of a second each on one core.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets import resnet
-from mmvae_bench.datasets.base import Entries, Repeated
+from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
-from mmvae_bench.metrics.canonical import Agreement, Floats, Projection, agreement, fit_cca, ratio
+from mmvae_bench.metrics import word_vectors as wv
+from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error, once
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
-from mmvae_bench.metrics.oracle import CHUNK, Oracle, to_device
+from mmvae_bench.metrics.oracle import CPU, Oracle, read_in_parts, to_device
 from mmvae_bench.metrics.priors import under_priors
 from mmvae_bench.metrics.relatedness import ROWS
-from mmvae_bench.metrics.word_vectors import (
-    VERSION,
-    Arrays,
-    Ids,
-    Reals,
-    WordVectors,
-    first_direction,
-    kept,
-    load_word_vectors,
-    mean_embedding,
-    sif_embedding,
-    without,
-)
 from mmvae_bench.types import Modality
 
 DIMENSIONS = 40  # as MMVAE's
 ENOUGH = 10  # pictures a dimension; below that both views are reduced until there are as many
-EMBEDDINGS = {"mean": mean_embedding, "sif": sif_embedding}
-CPU = torch.device("cpu")
+EMBEDDINGS = {"mean": wv.mean_embedding, "sif": wv.sif_embedding}
+BLOCK = 8192  # rows in double precision at a time
+RIDGE = 1e-12  # added to both variances, as in MMVAE's code (src/report/helper.py)
+
+Floats = NDArray[np.float64]
+Reals = NDArray[np.float32] | Floats
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Linear maps wx [p, k] and wy [q, k] of two views, less their training means, to where pairs are correlated."""
+
+    mean_x: Floats
+    mean_y: Floats
+    wx: Floats
+    wy: Floats
+
+    def stacked(self) -> "Projection":
+        """Scale each pair of directions (v_x, v_y) to the Euclidean length 1.
+
+        So eigenvectors come from scipy.linalg.eig in MMVAE's code: cosines in the projected space then weight each
+        dimension by its variance.
+        """
+        length = np.sqrt(np.square(self.wx).sum(0) + np.square(self.wy).sum(0))
+        return Projection(self.mean_x, self.mean_y, self.wx / length, self.wy / length)
+
+    def left(self, x: Reals) -> Floats:
+        """Return directions of the projected rows x, [N, k], of length 1 (0 where a row is the mean)."""
+        return _directions((x - self.mean_x) @ self.wx)
+
+    def right(self, y: Reals) -> Floats:
+        """Return the same of rows y."""
+        return _directions((y - self.mean_y) @ self.wy)
+
+
+def fit_cca(x: "Reals | Repeated", y: Reals, k: int, most: int | None = None) -> Projection:
+    """The k most correlated pairs of directions of x [N, p] and y [N, q]: v_x^T Cxx v_x = v_y^T Cyy v_y = 1.
+
+    They solve [0 Cxy; Cyx 0] v = lambda [Cxx 0; 0 Cyy] v: both views are whitened, the cross-covariance that is left is
+    decomposed into singular vectors. Directions without variance are left out; k shrinks to what remains. A view of
+    more than ``most`` dimensions is first reduced to its ``most`` principal components.
+
+    Raises:
+        Undefined: If a view does not vary.
+    """
+    mean_x, mean_y, xx, xy, yy = moments(x, y)
+    white_x, white_y = _whitening(xx, most), _whitening(yy, most)
+    left, _, right = np.linalg.svd(white_x.T @ xy @ white_y, full_matrices=False)
+    return Projection(mean_x, mean_y, white_x @ left[:, :k], white_y @ right[:k].T)
+
+
+def moments(x: "Reals | Repeated", y: Reals) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Means of x [N, p] and y [N, q], Cxx, Cxy and Cyy (divided by N - 1), in double precision, block by block."""
+    shift = np.concatenate([x[:BLOCK].mean(0, dtype=np.float64), y[:BLOCK].mean(0, dtype=np.float64)])
+    n, p = len(y), x.shape[1]
+    total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
+    for start in range(0, n, BLOCK):
+        part = np.concatenate([x[start : start + BLOCK], y[start : start + BLOCK]], 1).astype(np.float64) - shift
+        total += part.sum(0)
+        products += part.T @ part
+    mean = total / n
+    covariance = (products - n * np.outer(mean, mean)) / (n - 1)
+    mean += shift
+    return mean[:p], mean[p:], covariance[:p, :p], covariance[:p, p:], covariance[p:, p:]
+
+
+def _whitening(covariance: Floats, most: int | None) -> Floats:
+    """Return W with W^T (C + RIDGE) W = 1 on the leading principal components, [D, kept]."""
+    variance, axes = np.linalg.eigh(covariance)
+    enough = max(float(variance[-1]), 0.0) * len(variance) * np.finfo(np.float64).eps  # as numpy's matrix_rank
+    keep = variance > enough
+    if most is not None:
+        keep[: max(0, len(keep) - most)] = False
+    if not keep.any():
+        raise Undefined("what is to be correlated does not vary over the training pairs")
+    return np.asarray(axes[:, keep] / np.sqrt(variance[keep] + RIDGE))
+
+
+def _directions(projected: Floats) -> Floats:
+    length = np.linalg.norm(projected, axis=1, keepdims=True)
+    return np.asarray(projected / np.where(length > 0, length, 1))
+
+
+class Agreement(NamedTuple):
+    """Cosine of each row's own pair, [n], and its mean over the n - 1 pairs of each left row with other right rows."""
+
+    own: Floats
+    others: Floats
+
+    @property
+    def exceeds_shuffled(self) -> bool:
+        """Whether the mean of own pairs is positive, and above the shuffled by 5 standard errors of the difference."""
+        gap = self.own - self.others
+        return bool(self.own.mean() > 0 and gap.mean() > 5 * gap.std(ddof=1) / np.sqrt(len(gap)))
+
+
+def agreement(left: Floats, right: Floats) -> Agreement:
+    """Cosines of own and of all shuffled pairs of unit rows, both [n, k], n > 1."""
+    own = (left * right).sum(1)
+    return Agreement(own, (left @ right.sum(0) - own) / (len(own) - 1))
+
+
+def ratio(value: Floats, truth: Floats, *, paired: bool) -> tuple[float, float]:
+    """mean(value) / mean(truth) and its standard error by the delta method; ``paired``: both are of the same rows."""
+    quotient, level = float(value.mean() / truth.mean()), abs(float(truth.mean()))
+    parts = [value - quotient * truth] if paired else [value, quotient * truth]
+    return quotient, float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / level)
 
 
 class Side(NamedTuple):
@@ -55,7 +147,7 @@ class Side(NamedTuple):
 
     name: str
     hash: str
-    features: Callable[[Tensor], Reals]
+    features: Callable[[Tensor], wv.Reals]
 
 
 class Space(NamedTuple):
@@ -67,11 +159,11 @@ class Space(NamedTuple):
 
     variant: str
     projection: Projection
-    embed: Callable[[Ids], Reals]
+    embed: Callable[[wv.Ids], wv.Reals]
     note: str
     hash: str
 
-    def agreement(self, features: Reals, ids: Ids) -> Agreement:
+    def agreement(self, features: wv.Reals, ids: wv.Ids) -> Agreement:
         """Return the agreement of n pictures' features [n, F] with as many captions [n, T]."""
         return agreement(self.projection.left(features), self.projection.right(self.embed(ids)))
 
@@ -103,12 +195,13 @@ def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> 
     ids = np.asarray(ev.pairs.x[caption.name], np.int64)
     _, first, index = np.unique(ev.pairs.items, return_index=True, return_inverse=True)
     index, entries = index.astype(np.int64), ev.pairs.x[picture.name][first]
-    words = load_word_vectors(ids, caption.vocabulary, ev.cache_dir)
-    features = cache(lambda: Repeated(_features(side, entries), index))  # computed only where something is fitted
-    content = f"{VERSION} cca unit {DIMENSIONS} {side.name} {side.hash} {words.hash} {array_hash(entries, ids, index)}"
+    words = wv.load_word_vectors(ids, caption.vocabulary, ev.cache_dir)
+    features = cache(lambda: Repeated(read_in_parts(side.features, entries), index))  # only where something is fitted
+    of = array_hash(entries, ids, index)
+    content = f"{wv.VERSION} cca unit {DIMENSIONS} {side.name} {side.hash} {words.hash} {of}"
     out = []
     for name in EMBEDDINGS:
-        arrays = kept(ev.cache_dir, f"{content} {name}", partial(_fitted, name, features, ids, words))
+        arrays = wv.kept(ev.cache_dir, f"{content} {name}", partial(_fitted, name, features, ids, words))
         direction = arrays.pop("direction").astype(np.float32)
         unit, embed = Projection(**arrays), partial(_embedded, name, words, direction)
         note = _note(len(first), len(unit.mean_x), len(unit.mean_y))
@@ -139,23 +232,17 @@ def _note(n: int, p: int, q: int) -> str:
     return f"first reduced by PCA to {min(most, p)} and {min(most, q)} dimensions: {n} pictures are few for {p} and {q}"
 
 
-def _fitted(name: str, features: Callable[[], Repeated], ids: Ids, words: WordVectors) -> Arrays:
+def _fitted(name: str, features: Callable[[], Repeated], ids: wv.Ids, words: wv.WordVectors) -> wv.Arrays:
     """Return the projection of the embedding ``name``, and the direction that it leaves out (zero for ``mean``)."""
     e = EMBEDDINGS[name](ids, words)
-    direction = first_direction(e) if name == "sif" else np.zeros(e.shape[1], np.float32)
+    direction = wv.first_direction(e) if name == "sif" else np.zeros(e.shape[1], np.float32)
     x = features()
     most = most_components(len(x.entries), x.shape[1] + e.shape[1])
-    return {**vars(fit_cca(x, without(direction, e), DIMENSIONS, most)), "direction": direction}
+    return {**vars(fit_cca(x, wv.without(direction, e), DIMENSIONS, most)), "direction": direction}
 
 
-def _embedded(name: str, words: WordVectors, direction: Reals, ids: Ids) -> Reals:
-    return without(direction, EMBEDDINGS[name](ids, words))
-
-
-def _features(side: Side, entries: Entries) -> Reals:
-    """Return features of stored entries, computed in chunks: [N, F] float32."""
-    starts = range(0, len(entries), CHUNK)
-    return np.concatenate([side.features(to_device(entries[i : i + CHUNK], CPU)) for i in starts])
+def _embedded(name: str, words: wv.WordVectors, direction: wv.Reals, ids: wv.Ids) -> wv.Reals:
+    return wv.without(direction, EMBEDDINGS[name](ids, words))
 
 
 DRAWS = 1000  # from a prior, as MMVAE's
@@ -173,12 +260,9 @@ class Measured(NamedTuple):
     made: list[tuple[Score, Agreement | None]]
 
 
+@once
 def measured(ev: Evaluation) -> list[Measured]:
     """Return the agreements that the three metrics report, computed once per evaluation."""
-    return ev.once("cca", lambda: list(_measure(ev)))
-
-
-def _measure(ev: Evaluation) -> Iterator[Measured]:
     picture, caption = picture_and_caption(ev)
     side, rows = picture_side(ev, picture), ev.test.take(ev.item_rows(ROWS))
     if len(rows) < 2:
@@ -186,33 +270,24 @@ def _measure(ev: Evaluation) -> Iterator[Measured]:
     fitted = spaces(ev, side, picture, caption)
     entries, ids = rows.x[picture.name], np.asarray(rows.x[caption.name], np.int64)
     # From the cache: ResNet-101 takes a third of a second per picture
-    content = f"{VERSION} features {side.name} {side.hash} {array_hash(entries)}"
-    features = kept(ev.cache_dir, content, lambda: {"features": side.features(to_device(entries, CPU))})["features"]
+    content = f"{wv.VERSION} features {side.name} {side.hash} {array_hash(entries)}"
+    features = wv.kept(ev.cache_dir, content, lambda: {"features": side.features(to_device(entries, CPU))})["features"]
 
     pictures = ev.generate(rows, (caption.name,), picture.name)
     made = [
-        (_crossed(ev, picture, caption), [(features, generated_captions(ev))]),
-        (_crossed(ev, caption, picture), [(side.features(pictures), ids)]),
+        (ev.row((picture.name,), caption.name), [(features, generated_captions(ev))]),
+        (ev.row((caption.name,), picture.name), [(side.features(pictures), ids)]),
         *under_priors(ev, lambda x: (side.features(x[picture.name]), x[caption.name].numpy()), DRAWS),
     ]
-    for space in fitted:
-        yield Measured(space, space.agreement(features, ids), [_compared(space, *one) for one in made])
+    return [Measured(s, s.agreement(features, ids), [_compared(s, *one) for one in made]) for s in fitted]
 
 
-def _crossed(ev: Evaluation, given: Modality, target: Modality) -> Score:
-    return Score(None, given=given.name, target=target.name, control=ev.model.cross_is_chance)
-
-
-def _compared(space: Space, row: Score, parts: list[tuple[Reals, Ids]]) -> tuple[Score, Agreement | None]:
+def _compared(space: Space, row: Score, parts: list[tuple[wv.Reals, wv.Ids]]) -> tuple[Score, Agreement | None]:
     row = replace(row, variant=space.variant)
     if not parts:
         return row, None
     features, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
     return replace(row, n=len(ids), reason=space.note, embedding_hash=space.hash), space.agreement(features, ids)
-
-
-def _mean(values: Floats) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 CCA = {
@@ -225,17 +300,15 @@ CCA = {
 }
 
 
-@metric(
-    Description(
-        "CCA",
-        "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
-        "correlation analysis of the true training pairs.",
-        CCA,
-        bounds=(-1.0, 1.0),
-        drawn=("mean",),
-        key=True,
-        ceiling="true pairs",
-    )
+@described(
+    "CCA",
+    "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
+    "correlation analysis of the true training pairs.",
+    CCA,
+    bounds=(-1.0, 1.0),
+    drawn=("mean",),
+    key=True,
+    ceiling="true pairs",
 )
 def cca(ev: Evaluation) -> Iterator[Score]:
     """Mean cosine of the projected picture features and sentence vectors of pairs of which one or both are generated.
@@ -250,41 +323,37 @@ def cca(ev: Evaluation) -> Iterator[Score]:
             if found is None:
                 yield row
                 continue
-            value, se = _mean(found.own)
+            value, se = mean_and_error(found.own)
             chance, ceiling = float(found.others.mean()), float(truth.own.mean())
             yield replace(row, value=value, se=se, chance=chance, ceiling=ceiling)
 
 
-@metric(
-    Description(
-        "CCA, ground truth",
-        "The same cosine of the true test pairs: what CCA is to be compared with.",
-        CCA,
-        bounds=(-1.0, 1.0),
-        unranked=("",),
-        drawn=(),
-        columns="pair",
-    )
+@described(
+    "CCA, ground truth",
+    "The same cosine of the true test pairs: what CCA is to be compared with.",
+    CCA,
+    bounds=(-1.0, 1.0),
+    unranked=("",),
+    drawn=(),
+    columns="pair",
 )
 def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
     """The same of true test pairs. Chance: the mean over shuffled pairs."""
     for space, truth, _ in measured(ev):
-        value, se = _mean(truth.own)
+        value, se = mean_and_error(truth.own)
         yield Score(
-            value, space.variant, target=join(ev.names), se=se, n=len(truth.own),
+            value, space.variant, target="+".join(ev.names), se=se, n=len(truth.own),
             chance=float(truth.others.mean()), reason=space.note, embedding_hash=space.hash,
         )  # fmt: skip
 
 
-@metric(
-    Description(
-        "CCA, ratio",
-        "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
-        "generations may exceed it.",
-        CCA,
-        drawn=("", "mean"),
-        ceiling="true pairs",
-    )
+@described(
+    "CCA, ratio",
+    "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
+    "generations may exceed it.",
+    CCA,
+    drawn=("", "mean"),
+    ceiling="true pairs",
 )
 def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     """:func:`cca` over :func:`cca_ground_truth`: what may be compared between spaces. Skipped where truth is chance."""

@@ -1,20 +1,17 @@
 """Coherence (Shi et al. 2019, Sec. 4.1): agreement of generated entries with their class, by oracles. Protocol 16."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error
 from mmvae_bench.metrics.priors import under_priors
 
 Classes = NDArray[np.int64]
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 def accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
@@ -43,11 +40,10 @@ def joint_agreement(predicted: NDArray[np.int64]) -> tuple[float, float]:
     return accuracy((predicted == predicted[0]).all(0).astype(np.int64), np.ones(predicted.shape[1], np.int64))
 
 
-def agreement_by_chance(predicted: NDArray[np.int64]) -> float:
-    """Return sum_c prod_m p_m(c): agreement of independent draws with the same marginals, predicted [M, N]."""
-    size = int(predicted.max()) + 1
-    share = np.stack([np.bincount(row, minlength=size) / len(row) for row in predicted])
-    return float(share.prod(0).sum())
+def agreement_by_chance(predicted: Sequence[Classes], count: int) -> float:
+    """Return sum_c prod_m p_m(c) over ``count`` classes: agreement of independent draws with the same M marginals."""
+    shares = [np.bincount(c[(c >= 0) & (c < count)], minlength=count) / max(len(c), 1) for c in predicted]
+    return float(np.prod(shares, 0).sum())
 
 
 def normalised_entropy(predicted: Classes, classes: int) -> float:
@@ -55,15 +51,6 @@ def normalised_entropy(predicted: Classes, classes: int) -> float:
     p = np.bincount(predicted, minlength=classes) / len(predicted)
     p = p[p > 0]
     return float(-(p * np.log(p)).sum() / math.log(max(classes, 2))) + 0.0
-
-
-def mean_accuracy(right: NDArray[np.bool_]) -> tuple[float, float | None]:
-    """Return the mean of right [T, N] over tasks and rows, and its standard error over rows (tasks are dependent)."""
-    row = right.mean(0)
-    return float(row.mean()), float(row.std(ddof=1) / math.sqrt(len(row))) if len(row) > 1 else None
-
-
-# --- of a model ------------------------------------------------------------------------------------------------------
 
 
 def class_labels(ev: Evaluation) -> Classes:
@@ -93,14 +80,12 @@ COHERENCE = {
 }
 
 
-@metric(
-    Description(
-        "Oracle accuracy",
-        "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
-        bounds=(0.0, 1.0),
-        unranked=("",),
-        drawn=(),
-    )
+@described(
+    "Oracle accuracy",
+    "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
+    bounds=(0.0, 1.0),
+    unranked=("",),
+    drawn=(),
 )
 def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
     """The oracle on the true test entries of each modality: the ceiling. Chance: the share of the largest class."""
@@ -110,16 +95,14 @@ def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
         yield Score(value, target=name, se=se, n=len(label), chance=majority(label))
 
 
-@metric(
-    Description(
-        "Cross-coherence",
-        "Share of generated targets that the oracle puts into the class of the modalities given.",
-        COHERENCE,
-        bounds=(0.0, 1.0),
-        drawn=("micro",),
-        key=True,
-        columns="size",
-    )
+@described(
+    "Cross-coherence",
+    "Share of generated targets that the oracle puts into the class of the modalities given.",
+    COHERENCE,
+    bounds=(0.0, 1.0),
+    drawn=("micro",),
+    key=True,
+    columns="size",
 )
 def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     """Classes of x_t generated from x_A, t not in A: one z ~ q(z | x_A) a test row, the decoder's mean judged.
@@ -134,22 +117,24 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
         for a, t in tasks:
             yield from _rows(ev, a, t, label)
             if size == 1 and a[0] in ev.oracles:
-                yield _agreement(ev, a[0], t)
+                seen = ev.recognised(a[0])
+                (value, se), (ceiling, _) = accuracy(ev.predicted(a, t), seen), accuracy(ev.recognised(t), seen)
+                row = replace(ev.row(a, t, "agreement"), n=len(seen), chance=majority(seen), ceiling=ceiling)
+                yield replace(row, value=value, se=se)
         if len(ev.names) > 2 and tasks:
-            value, se = mean_accuracy(np.stack([ev.predicted(a, t) == label for a, t in tasks]))
+            # over tasks, which are dependent, then over rows
+            mean, error = mean_and_error(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
             chance, control = majority(label), ev.model.cross_is_chance
-            yield Score(value, f"micro {size}", se=se, n=len(label), chance=chance, control=control)
+            yield Score(mean, f"micro {size}", se=error, n=len(label), chance=chance, control=control)
 
 
-@metric(
-    Description(
-        "Self-coherence",
-        "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
-        COHERENCE,
-        bounds=(0.0, 1.0),
-        drawn=(),
-        columns="size",
-    )
+@described(
+    "Self-coherence",
+    "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
+    COHERENCE,
+    bounds=(0.0, 1.0),
+    drawn=(),
+    columns="size",
 )
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`cross_coherence` for t in A: agreement of a reconstruction with its class."""
@@ -160,14 +145,12 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
                 yield from _rows(ev, a, t, label)
 
 
-@metric(
-    Description(
-        "Joint coherence",
-        "Share of draws from the prior whose modalities the oracles put into one class.",
-        {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
-        bounds=(0.0, 1.0),
-        unranked=("entropy",),
-    )
+@described(
+    "Joint coherence",
+    "Share of draws from the prior whose modalities the oracles put into one class.",
+    {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
+    bounds=(0.0, 1.0),
+    unranked=("entropy",),
 )
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     """Agreement of all oracles on entries decoded from one z ~ p(z), and the classes' ``entropy``.
@@ -184,24 +167,17 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
             yield row
             continue
         predicted = np.concatenate(parts, 1)
-        (value, se), chance, n = joint_agreement(predicted), agreement_by_chance(predicted), predicted.shape[1]
+        (value, se), n = joint_agreement(predicted), predicted.shape[1]
+        chance = agreement_by_chance(list(predicted), int(predicted.max()) + 1)
         yield replace(row, value=value, se=se, n=n, chance=chance, ceiling=ceiling)
         spread = normalised_entropy(predicted[0], ev.classes)
         yield replace(row, value=spread, variant="entropy", target=ev.names[0], n=n)
 
 
 def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
-    predicted, ceiling, n = ev.predicted(given, target), ev.oracles[target].accuracy, len(label)
-    control = ev.model.cross_is_chance and target not in given
+    predicted = ev.predicted(given, target)
+    row = replace(ev.row(given, target), n=len(label), ceiling=ev.oracles[target].accuracy)
     value, se = accuracy(predicted, label)
-    yield Score(value, "micro", "", join(given), target, se, n, majority(label), ceiling, control)
+    yield replace(row, value=value, variant="micro", se=se, chance=majority(label))
     value, se = macro_accuracy(predicted, label)
-    yield Score(value, "macro", "", join(given), target, se, n, 1 / len(np.unique(label)), ceiling, control)
-
-
-def _agreement(ev: Evaluation, source: str, target: str) -> Score:
-    seen = ev.recognised(source)
-    value, se = accuracy(ev.predicted((source,), target), seen)
-    ceiling, _ = accuracy(ev.recognised(target), seen)
-    control = ev.model.cross_is_chance
-    return Score(value, "agreement", "", source, target, se, len(seen), majority(seen), ceiling, control)
+    yield replace(row, value=value, variant="macro", se=se, chance=1 / len(np.unique(label)))

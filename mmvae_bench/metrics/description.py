@@ -12,34 +12,22 @@ PRIORS = {
 
 @dataclass(frozen=True)
 class Description:
-    """Everything that a reader of a metric's tables must know. All fields are plain JSON values.
+    """Everything that a reader of a metric's tables must know. All fields are plain JSON values."""
 
-    Attributes:
-        title: Name for people; ``{}`` is the place of the variant. By default the registered name.
-        definition: One sentence. By default the first line of the metric's docstring.
-        variants: Meaning of each word of a variant, or of what the word begins with.
-        higher_is_better: Direction of the metric.
-        bounds: Least and greatest possible value, None for no bound.
-        unranked: Beginnings of the variants in which no best is marked, because they only accompany another score.
-        drawn: Beginnings of the variants that have a figure; ``""`` is the variant without a name.
-        key: True if that figure is one of the first on the page.
-        ceiling: Name of the ceiling in that figure; empty to leave it out.
-        columns: Names of a table's columns: by direction (``a → b``), by ``pair`` (``a ↔ b``), as a ``density``
-            (``p(b | a)``), or by ``size`` of the given set where there are more than two modalities (``2 given``).
-        coarse: Name of the one column in the summary where there are more than two modalities. Scores given several
-            modalities are then left out of the summary. Empty to keep all columns.
-    """
-
-    title: str = ""
-    definition: str = ""
-    variants: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""  # name for people; ``{}`` is the place of the variant; by default the registered name
+    definition: str = ""  # one sentence; by default the first line of the metric's docstring
+    variants: Mapping[str, str] = field(default_factory=dict)  # meaning of each word of a variant, or of its beginning
     higher_is_better: bool = True
-    bounds: Sequence[float | None] = (None, None)
-    unranked: Sequence[str] = ()
-    drawn: Sequence[str] = ("",)
-    key: bool = False
-    ceiling: str = ""
+    bounds: Sequence[float | None] = (None, None)  # least and greatest possible value, None for no bound
+    unranked: Sequence[str] = ()  # beginnings of variants in which no best is marked: they only accompany another score
+    drawn: Sequence[str] = ("",)  # beginnings of the variants that have a figure; ``""`` is the variant without a name
+    key: bool = False  # True if that figure is one of the first on the page
+    ceiling: str = ""  # name of the ceiling in that figure; empty to leave it out
+    # A table's columns: by direction (``a → b``), by ``pair`` (``a ↔ b``), as a ``density`` (``p(b | a)``), or by
+    # ``size`` of the given set where there are more than two modalities (``2 given``)
     columns: Literal["direction", "pair", "density", "size"] = "direction"
+    # The one column in the summary where there are more than two modalities; scores given several of them are then left
+    # out of the summary. Empty to keep all columns
     coarse: str = ""
 
     def named(self, name: str) -> "Description":
@@ -70,11 +58,7 @@ class Description:
     def column(self, given: str, target: str, modalities: int, *, coarse: bool = False) -> str | None:
         """Return the name of the column of a score, or None if the summary (``coarse``) leaves it out.
 
-        Args:
-            given: Modalities conditioned on, joined by ``+``.
-            target: Modalities generated, joined by ``+``.
-            modalities: Number of modalities of the data set.
-            coarse: True for the summary.
+        ``given`` and ``target`` are joined by ``+``; ``modalities`` is how many the data set has.
         """
         if coarse and self.coarse and ("+" in given or modalities > 2):
             return None if "+" in given else self.coarse

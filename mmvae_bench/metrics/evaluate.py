@@ -38,23 +38,14 @@ def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
     registry.check(name)
     try:
         for score in registry.get(name).compute(ev):
-            yield checked(replace(score, metric=name))
+            for number in (score.value, score.se):
+                if number is not None and not math.isfinite(number):
+                    where = " ".join(filter(None, (score.variant, score.prior, score.given, "->", score.target)))
+                    raise TrainingFailed(f"metric {name} gave a value that is not finite ({number}) for {where}")
+            yield replace(score, metric=name)
     except (Undefined, BenchError) as reason:
         yield Score(None, reason=str(reason), metric=name)
     except Exception as error:
         if registry.in_tree(name) or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             raise
         yield Score(None, reason=in_a_line(error), metric=name)
-
-
-def checked(score: Score) -> Score:
-    """Return the score itself, if its value and standard error are finite.
-
-    Raises:
-        TrainingFailed: Otherwise.
-    """
-    for number in (score.value, score.se):
-        if number is not None and not math.isfinite(number):
-            where = " ".join(filter(None, (score.variant, score.prior, score.given, "->", score.target)))
-            raise TrainingFailed(f"metric {score.metric} gave a value that is not finite ({number}) for {where}")
-    return score

@@ -10,23 +10,18 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric, one_each
-from mmvae_bench.metrics.oracle import to_device
+from mmvae_bench.metrics.base import Evaluation, Score, described, one_each
+from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
 ROWS = 1000  # on each side; a finite sample adds to the distance, so n is in every row
 ALL_SUBSETS = 3  # up to so many modalities every subset is given; above, the first k others (Hwang et al. 2021, Fig. 2)
 
 Floats = NDArray[np.float64]
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -57,9 +52,6 @@ def _root(s: Floats) -> Floats:
     return root
 
 
-# --- of a model ------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Truth:
     """Reader of the oracle's features [N, F], those of the n true test entries, and the ceiling.
@@ -72,27 +64,21 @@ class Truth:
     ceiling: float | None
 
     def distance(self, made: NDArray[np.float32]) -> float:
-        """Between features of generated entries and these.
-
-        Raises:
-            TrainingFailed: If features of generated entries are not finite.
-        """
+        """Between features of generated entries and these; raises TrainingFailed if the former are not finite."""
         if not np.isfinite(made).all():
             raise TrainingFailed("generated entries have features that are not finite")
         return frechet_distance(made, self.features)
 
 
-@metric(
-    Description(
-        "Fréchet distance",
-        "Between Gaussians fitted to the oracle's features of generated and of as many true test entries: no FID, for "
-        "which Inception's are taken, and comparable within one table alone. The ceiling is the distance of as many "
-        "true training entries.",
-        {"self": "the target being the one given: a perfect copy scores 0"},
-        higher_is_better=False,
-        bounds=(0.0, None),
-        ceiling="true training entries",
-    )
+@described(
+    "Fréchet distance",
+    "Between Gaussians fitted to the oracle's features of generated and of as many true test entries: no FID, for "
+    "which Inception's are taken, and comparable within one table alone. The ceiling is the distance of as many "
+    "true training entries.",
+    {"self": "the target being the one given: a perfect copy scores 0"},
+    higher_is_better=False,
+    bounds=(0.0, None),
+    ceiling="true training entries",
 )
 def frechet(ev: Evaluation) -> Iterator[Score]:
     """:func:`frechet_distance` between n generated entries of a modality and the n true ones of the same test rows.
@@ -107,19 +93,19 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
     test = ev.test.take(ev.item_rows(ROWS))
     if len(test) < 2:
         raise Undefined("one test entry is too few for a covariance")
+    train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
     truths: dict[str, Truth] = {}
     for name in ev.names:
         if read := getattr(ev.oracles.get(name), "features", None):
-            truths[name] = _truth(ev, test, name, read)
+            true, seen = (read(to_device(rows.x[name], CPU)) for rows in (test, train))
+            truths[name] = Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)
         else:
             yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
     for name, truth in truths.items():
         for given in [*conditions(ev.names, name), (name,)]:
-            score = Score(truth.distance(truth.read(ev.generate(test, given, name))), "", "", join(given), name)
-            if given == (name,):
-                yield replace(score, variant="self", n=len(test))
-            else:
-                yield replace(score, n=len(test), ceiling=truth.ceiling, control=ev.model.cross_is_chance)
+            value = truth.distance(truth.read(ev.generate(test, given, name)))
+            row = replace(ev.row(given, name), value=value, n=len(test))
+            yield replace(row, variant="self") if given == (name,) else replace(row, ceiling=truth.ceiling)
     if not truths:
         return
     for row, parts in under_priors(ev, lambda x: {m: truths[m].read(x[m]) for m in truths}, len(test)):
@@ -137,9 +123,3 @@ def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
     if len(names) > ALL_SUBSETS:
         return [others[:k] for k in range(1, len(others) + 1)]
     return [given for k in range(1, len(others) + 1) for given in combinations(others, k)]
-
-
-def _truth(ev: Evaluation, test: Rows, name: str, read: Callable[[Tensor], NDArray[np.float32]]) -> Truth:
-    train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
-    true, seen = (read(to_device(rows.x[name], torch.device("cpu"))) for rows in (test, train))
-    return Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)

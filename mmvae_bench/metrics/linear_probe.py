@@ -10,14 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described
 from mmvae_bench.metrics.coherence import accuracy, class_labels, majority
 
-Latent = NDArray[np.float32]
 MOST_ITERATIONS = 100_000
 
 
-def probe(z: Latent, label: NDArray[np.int64], z_test: Latent) -> NDArray[np.int64]:
+def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
     iterations = 1000
     while True:
@@ -31,21 +30,14 @@ def probe(z: Latent, label: NDArray[np.int64], z_test: Latent) -> NDArray[np.int
         iterations *= 10
 
 
-def probed(ev: Evaluation) -> list[tuple[str, ...]]:
-    """Return each modality, and all of them where the paper defines a posterior of all."""
-    return [(name,) for name in ev.names] + ([ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else [])
-
-
-@metric(
-    Description(
-        "Linear probe",
-        "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
-        {"mean": "on the posterior mean", "sample": "on one posterior sample"},
-        bounds=(0.0, 1.0),
-        drawn=("mean",),
-        key=True,
-        coarse="mean of each",
-    )
+@described(
+    "Linear probe",
+    "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
+    {"mean": "on the posterior mean", "sample": "on one posterior sample"},
+    bounds=(0.0, 1.0),
+    drawn=("mean",),
+    key=True,
+    coarse="mean of each",
 )
 def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.
@@ -55,9 +47,12 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """
     label = class_labels(ev)
     fitted = np.asarray(ev.probe_rows.label)
-    for given in probed(ev):
+    every = (
+        [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
+    )  # if the paper defines a posterior of all
+    for given in [*((name,) for name in ev.names), *every]:
         train, test = ev.latents(given, "train"), ev.latents(given, "test")
         for variant in ("mean", "sample"):
             predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
             value, se = accuracy(predicted, label)
-            yield Score(value, variant, "", join(given), "", se, len(label), majority(label))
+            yield Score(value, variant, "", "+".join(given), "", se, len(label), majority(label))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, join, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
 from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
@@ -37,19 +37,17 @@ def quantities(names: Names) -> list[tuple[Names, Names]]:
     return [((), names), *(((), (m,)) for m in names), *conditionals]
 
 
-@metric(
-    Description(
-        "Log-likelihood",
-        "Importance-weighted estimate in nats, mean over test rows.",
-        {
-            "iw": "loose where the effective sample size (table ess) is a few: then orders are of bounds as much as of"
-            " likelihoods",
-            "ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound",
-        },
-        unranked=("ess",),
-        drawn=("iw",),
-        columns="density",
-    )
+@described(
+    "Log-likelihood",
+    "Importance-weighted estimate in nats, mean over test rows.",
+    {
+        "iw": "loose where the effective sample size (table ess) is a few: then orders are of bounds as much as of"
+        " likelihoods",
+        "ess": "effective sample size of the importance weights: a low one makes the estimate a loose lower bound",
+    },
+    unranked=("ess",),
+    drawn=("iw",),
+    columns="density",
 )
 def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """log p(x_T) and log p(x_t | x_A) in nats, mean over test rows: variant ``iw100`` with K = 100 samples.
@@ -59,7 +57,7 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """
     for prior in PRIORS:
         for given, target in quantities(ev.names):
-            row = Score(None, f"iw{SAMPLES}", prior, join(given), join(target))
+            row = Score(None, f"iw{SAMPLES}", prior, "+".join(given), "+".join(target))
             try:
                 log_p, ess = estimate(ev, given, target, prior)
             except Undefined as reason:
@@ -70,8 +68,9 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
             yield replace(row, value=mean_and_error(ess)[0], variant=f"ess{SAMPLES}", n=len(ess))
 
 
+@once
 @torch.no_grad()
-def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int = SAMPLES) -> Estimate:
+def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior) -> Estimate:
     """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], computed once.
 
     A conditional under ``model`` is the model's own. Under ``aggregate``, and where it is the base class's, it is
@@ -82,21 +81,16 @@ def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int =
     """
     if given and (prior == "aggregate" or type(ev.model).log_conditional is MultimodalVAE.log_conditional):
         both = tuple(name for name in ev.names if name in given + target)
-        joint, marginal = estimate(ev, (), both, prior, k), estimate(ev, (), given, prior, k)
+        joint, marginal = estimate(ev, (), both, prior), estimate(ev, (), given, prior)
         return Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))
-    return ev.once(("log_likelihood", given, target, prior, k), lambda: _by_chunks(ev, given, target, prior, k))
-
-
-def _by_chunks(ev: Evaluation, given: Names, target: Names, prior: Prior, k: int) -> Estimate:
     p = aggregate_prior(ev) if prior == "aggregate" else None
-    generator = ev.generator("log_likelihood", prior, join(given), join(target))
+    generator = ev.generator("log_likelihood", prior, "+".join(given), "+".join(target))
     size = sum(math.prod(m.shape) * max(len(m.vocabulary), 1) for m in ev.model.modalities)
     rows = ev.test.take(ev.draw("log_likelihood", min(MOST, max(LEAST, ELEMENTS // size)), len(ev.test)))
     parts = []
-    for start in range(0, len(rows), CHUNK):
-        batch = ev.batch(rows, start, start + CHUNK)
+    for batch in ev.chunks(rows, CHUNK):
         if given:
-            parts.append(ev.model.log_conditional(batch, given, target[0], k, generator))
+            parts.append(ev.model.log_conditional(batch, given, target[0], SAMPLES, generator))
         else:
-            parts.append(ev.model.log_likelihood(batch.given(*target), k, generator, p))
+            parts.append(ev.model.log_likelihood(batch.given(*target), SAMPLES, generator, p))
     return Estimate(torch.cat([e.log_p for e in parts]).cpu(), torch.cat([e.ess for e in parts]).cpu())

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,29 +27,26 @@ SEED = 0
 VERSION = 1  # bumped by whoever changes nets or training here: oracles are trained anew, and scores change
 BATCH, MIN_STEPS, MAX_STEPS = 128, 150, 4000
 CHUNK = 500  # entries judged at a time
+CPU = torch.device("cpu")  # where oracles judge
 
 
 class Oracle(nn.Module):
     """A classifier of one modality: three convolutions for pictures, a bag of words for captions, else a hidden layer.
 
-    Args:
-        shape: Shape of an entry.
-        heads: Number of values of each attribute that it reads; the first is the class.
-        words: Size of a caption's vocabulary, else 0.
-
-    Attributes:
-        accuracy: Share of the test split's true entries that it gets right: the ceiling of every coherence. None where
-            no test class was seen in training.
-        hash: Hash of its weights: scores by different judges are never averaged.
+    ``heads`` are the numbers of values of each attribute that it reads; the first is the class.
     """
 
     def __init__(self, shape: Sequence[int], heads: Sequence[int], words: int = 0) -> None:
         super().__init__()
         self.shape, self.heads = tuple(shape), list(heads)
-        self.body = _bag(words) if words else _convolutions(*shape) if is_picture(shape) else _perceptron(shape)
+        if words:
+            layers: list[nn.Module] = [nn.EmbeddingBag(words, 256, mode="sum", padding_idx=0)]
+        else:
+            layers = _convolutions(*shape) if is_picture(shape) else [nn.Flatten(), nn.Linear(math.prod(shape), 256)]
+        self.body = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(0.3))
         self.head = nn.LazyLinear(sum(heads))
-        self.accuracy: float | None = None
-        self.hash = ""
+        self.accuracy: float | None = None  # on true test entries; None where no test class was seen in training
+        self.hash = ""  # of its weights: scores by different judges are never averaged
         self.eval()(torch.zeros(1, *shape, dtype=torch.long if words else torch.float32))
         self.to(memory_format=torch.channels_last)
 
@@ -88,33 +86,12 @@ def is_picture(shape: Sequence[int]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 8
 
 
-def _convolutions(channels: int, *_: int) -> nn.Sequential:
+def _convolutions(channels: int, *_: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for out in (16, 32, 64) if channels == 1 else (32, 64, 128):
         layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(out), nn.ReLU()]
         channels = out
-    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(256), nn.ReLU(), nn.Dropout(0.3))
-
-
-def _perceptron(shape: Sequence[int]) -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 256), nn.ReLU(), nn.Dropout(0.3))
-
-
-def _bag(words: int) -> nn.Sequential:
-    return nn.Sequential(nn.EmbeddingBag(words, 256, mode="sum", padding_idx=0), nn.ReLU(), nn.Dropout(0.3))
-
-
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """Seed torch's global generator and use one thread; both are put back."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    return [*layers, nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(256)]
 
 
 def warp(x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
@@ -134,9 +111,15 @@ def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, words: 
     ``labels`` are classes [N] or the values of attributes [N, A]; ``words`` is V, of captions.
     """
     labels = labels.reshape(len(labels), -1)
-    with _reproducible(seed_for("oracle", VERSION, name, SEED)):
-        oracle = Oracle(entries.shape[1:], (labels.max(0) + 1).tolist(), words).train()
-        _fit(oracle, entries, torch.from_numpy(np.array(labels, np.int64)))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("oracle", VERSION, name, SEED))
+            oracle = Oracle(entries.shape[1:], (labels.max(0) + 1).tolist(), words).train()
+            _fit(oracle, entries, torch.from_numpy(np.array(labels, np.int64)))
+    finally:
+        torch.set_num_threads(threads)
     return oracle.eval()
 
 
@@ -148,7 +131,7 @@ def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"]) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01 if epochs == 5 else 0.005, steps)
     order = torch.cat([torch.randperm(n) for _ in range(-(-steps * BATCH // n))])
     for index in torch.split(order[: steps * BATCH], BATCH):
-        x = to_device(entries[index.numpy()], torch.device("cpu"))
+        x = to_device(entries[index.numpy()], CPU)
         logits = torch.split(oracle(warp(x) if picture else x), oracle.heads, 1)
         wrong = [F.cross_entropy(head, labels[index, a], label_smoothing=0.1) for a, head in enumerate(logits)]
         optimiser.zero_grad()
@@ -157,12 +140,10 @@ def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"]) -> None:
         schedule.step()
 
 
-def accuracy_on(oracle: Oracle, entries: Entries, labels: NDArray[np.int64], seen: NDArray[np.int64]) -> float | None:
-    """Return the share of right predictions over rows of classes ``seen`` in training; None where there are none."""
-    known = np.flatnonzero(np.isin(labels, seen))
-    parts = np.split(known, range(CHUNK, len(known), CHUNK))
-    right = [oracle.predict(to_device(entries[rows], torch.device("cpu"))) == labels[rows] for rows in parts]
-    return float(np.mean(np.concatenate(right))) if len(known) else None
+def read_in_parts(read: Callable[[Tensor], NDArray[Any]], entries: Entries) -> NDArray[Any]:
+    """Return what ``read`` makes of stored entries; :data:`CHUNK` are values at a time."""
+    parts = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
+    return np.concatenate([read(to_device(part, CPU)) for part in parts])
 
 
 def load_oracles(
@@ -202,7 +183,10 @@ def _load_or_train(
     def make() -> Oracle:
         oracle = train_oracle(entries, labels, name, words)
         seen, known = (a.reshape(len(a), -1)[:, 0] for a in (labels, test_labels))
-        oracle.accuracy = accuracy_on(oracle, test_entries, known, np.unique(seen))
+        judged = np.isin(known, seen)
+        if judged.any():
+            right = read_in_parts(oracle.predict, test_entries[judged]) == known[judged]
+            oracle.accuracy = float(np.mean(right))
         return oracle
 
     def write(oracle: Oracle) -> None:

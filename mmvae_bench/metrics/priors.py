@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,11 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, join
+from mmvae_bench.metrics.base import Evaluation, Made, Score, once
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.probability.fusion import Mixture, everywhere
 
-Made = TypeVar("Made")
 Prior = Literal["model", "aggregate"]
 PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
 COMPONENTS = 1000  # R
@@ -50,6 +49,7 @@ class Aggregate(Mixture):
         return torch.cat([super(Aggregate, self).log_prob(part[:, None])[:, 0] for part in parts])
 
 
+@once
 @torch.no_grad()
 def aggregate_prior(ev: Evaluation) -> Mixture:
     """p(z) = (1 / R) sum_r q(z | x_m_r) over R = 1000 seeded present training entries, R / M of each modality.
@@ -59,10 +59,6 @@ def aggregate_prior(ev: Evaluation) -> Mixture:
     Raises:
         Undefined: If the posteriors are neither diagonal nor mixtures of diagonals.
     """
-    return ev.once("aggregate", lambda: _aggregate(ev))
-
-
-def _aggregate(ev: Evaluation) -> Mixture:
     parts = []
     for m, name in enumerate(ev.names):
         seen = np.arange(len(ev.train)) if ev.present is None else np.flatnonzero(ev.present[m])
@@ -111,7 +107,7 @@ def under_priors(
     Where the model has no such prior, the list is empty and the score has the reason.
     """
     for prior in PRIORS:
-        row = Score(None, prior=prior, target=join(ev.names))
+        row = Score(None, prior=prior, target="+".join(ev.names))
         parts: list[Made] = []
         try:
             parts = [read(x) for x in prior_entries(ev, prior, n)]

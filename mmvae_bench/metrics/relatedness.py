@@ -6,6 +6,7 @@ The paper draws histograms of W2 distances and a matrix over classes; here are t
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, once
 
 ROWS = 1000
 BINS = 60
@@ -24,9 +25,6 @@ MOST_CLASSES = 20  # a dendrogram of CUB's 200 could not be read
 Floats = NDArray[np.float64]
 Reals = NDArray[np.float32] | NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 def w2_squared(mean_a: Reals, sd_a: Reals, mean_b: Reals, sd_b: Reals) -> Floats:
@@ -79,9 +77,6 @@ def balanced(label: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.sort(np.concatenate(chosen))
 
 
-# --- of a model ------------------------------------------------------------------------------------------------------
-
-
 class Pairs(NamedTuple):
     """W2^2 of all pairs of two modalities' posteriors on n test rows, [n, n], and each row's class or item, [n]."""
 
@@ -101,12 +96,13 @@ def chosen_rows(ev: Evaluation) -> NDArray[np.intp]:
     return balanced(ev.test.label, ROWS, ev.order("relatedness", len(ev.test)))
 
 
+@once
 def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
-    """W2^2 between q(z | x_a) and q(z | x_b), computed once an evaluation."""
-    return ev.once(("relatedness", a, b), lambda: _pairs(ev, a, b))
+    """W2^2 between q(z | x_a) and q(z | x_b), computed once an evaluation.
 
-
-def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
+    Raises:
+        Undefined: If all pairs are related.
+    """
     rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
     shared = ev.test.items if ev.related == "item" or ev.test.label is None else ev.test.label
     label = shared[rows]
@@ -115,7 +111,7 @@ def _pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
-PAIRS = Description(bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
+_of_pairs = partial(described, bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
 
 
 def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
@@ -125,13 +121,10 @@ def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
         yield Score(None, given=a, target=b, n=len(p.label)), p
 
 
-@metric(
-    replace(
-        PAIRS,
-        title="Relatedness, AUROC",
-        definition="Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
-        drawn=("",),
-    )
+@_of_pairs(
+    title="Relatedness, AUROC",
+    definition="Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
+    drawn=("",),
 )
 def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
     """:func:`auroc` for each unordered pair of modalities."""
@@ -139,13 +132,10 @@ def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
         yield replace(score, value=auroc(p.cost, p.related), chance=0.5)
 
 
-@metric(
-    replace(
-        PAIRS,
-        title="Relatedness, contrast",
-        definition="(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
-        bounds=(-1.0, 1.0),
-    )
+@_of_pairs(
+    title="Relatedness, contrast",
+    definition="(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
+    bounds=(-1.0, 1.0),
 )
 def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
     """:func:`contrast` for each unordered pair of modalities."""
@@ -153,12 +143,9 @@ def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
         yield replace(score, value=contrast(p.cost, p.related), chance=0.0)
 
 
-@metric(
-    replace(
-        PAIRS,
-        title="Relatedness, transport",
-        definition="Share of rows that optimal transport (cost W2 squared) matches to a related row.",
-    )
+@_of_pairs(
+    title="Relatedness, transport",
+    definition="Share of rows that optimal transport (cost W2 squared) matches to a related row.",
 )
 def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
     """:func:`transport_match` for each unordered pair of modalities."""

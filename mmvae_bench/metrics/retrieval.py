@@ -1,6 +1,7 @@
 """Retrieval of a picture's caption among nearest neighbours in the latent space, and the reverse. Protocol 23."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from typing import NamedTuple
 
@@ -8,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error
 from mmvae_bench.metrics.relatedness import pairs
 
 DEPTHS = (1, 5, 10)
 
 Floats = NDArray[np.float64]
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
 
 
 class Ranks(NamedTuple):
@@ -41,11 +39,8 @@ def partner_ranks(cost: Floats) -> Ranks:
     return Ranks((cost < own).sum(1), (cost == own).sum(1) - 1)
 
 
-# --- of a model ------------------------------------------------------------------------------------------------------
-
-
-def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks]]:
-    """Yield query, gallery and ranks by W2."""
+def _directions(ev: Evaluation) -> Iterator[tuple[Score, Ranks]]:
+    """Yield a score without value of each query and gallery, and the ranks by W2."""
     if ev.related != "item":
         raise Undefined("the data set has no true partners: entries of one class are all related")
     if ev.attributes is not None:
@@ -53,19 +48,17 @@ def _directions(ev: Evaluation) -> Iterator[tuple[str, str, Ranks]]:
     for query, gallery in permutations(ev.names, 2):
         first, second = sorted((query, gallery), key=ev.names.index)
         cost = pairs(ev, first, second).cost  # shared with relatedness
-        yield query, gallery, partner_ranks(cost if query == first else cost.T)
+        yield replace(ev.row((query,), gallery), n=len(cost)), partner_ranks(cost if query == first else cost.T)
 
 
-@metric(
-    Description(
-        "Recall@{}",
-        "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
-        "posteriors, of one entry of each test item.",
-        {str(k): f"k = {k}" for k in DEPTHS},
-        bounds=(0.0, 1.0),
-        drawn=("10",),
-        key=True,
-    )
+@described(
+    "Recall@{}",
+    "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
+    "posteriors, of one entry of each test item.",
+    {str(k): f"k = {k}" for k in DEPTHS},
+    bounds=(0.0, 1.0),
+    drawn=("10",),
+    key=True,
 )
 def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     """Recall at k = 1, 5 and 10 (the variants): share of queries whose partner is among the k nearest of the gallery.
@@ -73,29 +66,24 @@ def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     Nearness is W2 between q(z | x_given) and q(z | x_target); the gallery holds one entry of each of at most 1,000 test
     items, n of them, so that no entry is a negative of another of its own item. Ties: the expected recall. Chance: k/n.
     """
-    for query, gallery, ranks in _directions(ev):
-        n = len(ranks.nearer)
+    for row, ranks in _directions(ev):
         for k in DEPTHS:
-            found, control = ranks.found(k), ev.model.cross_is_chance
-            value, se = float(found.mean()), float(found.std(ddof=1) / np.sqrt(n))
-            yield Score(value, str(k), "", query, gallery, se, n, min(k / n, 1.0), control=control)
+            value, se = mean_and_error(ranks.found(k))
+            yield replace(row, value=value, variant=str(k), se=se, chance=min(k / len(ranks.nearer), 1.0))
 
 
-@metric(
-    Description(
-        "Retrieval, median rank",
-        "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
-        "nearest.",
-        higher_is_better=False,
-        bounds=(1.0, None),
-        drawn=(),
-    )
+@described(
+    "Retrieval, median rank",
+    "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
+    "nearest.",
+    higher_is_better=False,
+    bounds=(1.0, None),
+    drawn=(),
 )
 def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
     """Median over queries of the partner's rank, as in :func:`retrieval_recall`; ties count as their mean rank.
 
     Chance: (n + 1) / 2.
     """
-    for query, gallery, ranks in _directions(ev):
-        n, value, control = len(ranks.nearer), float(np.median(ranks.mean)), ev.model.cross_is_chance
-        yield Score(value, given=query, target=gallery, n=n, chance=(n + 1) / 2, control=control)
+    for row, ranks in _directions(ev):
+        yield replace(row, value=float(np.median(ranks.mean)), chance=(len(ranks.nearer) + 1) / 2)

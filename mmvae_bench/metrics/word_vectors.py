@@ -35,21 +35,11 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class WordVectors:
-    """A vector for every word of a vocabulary.
+    """A vector for every word of a vocabulary; of a count, ``<unk>`` pools all that it stands for."""
 
-    Attributes:
-        vectors: Vectors [V, 300] by id; ``<pad>`` is 0, ``<unk>`` all -1, ``<eos>`` all +1 (MMVAE's).
-        counts: Number of occurrences in the training captions, [V]; ``<unk>`` pools all that it stands for, and
-            ``<pad>`` and ``<eos>`` count 0.
-        hash: 16 hex digits of SHA-256 of the vectors.
-    """
-
-    vectors: Reals
-    counts: NDArray[np.int64]
-    hash: str
-
-
-# --- of arrays -------------------------------------------------------------------------------------------------------
+    vectors: Reals  # [V, 300] by id; ``<pad>`` is 0, ``<unk>`` all -1, ``<eos>`` all +1 (MMVAE's)
+    counts: NDArray[np.int64]  # occurrences in the training captions, [V]; 0 of ``<pad>`` and ``<eos>``
+    hash: str  # 16 hex digits of SHA-256 of the vectors
 
 
 def spoken(ids: Ids) -> NDArray[np.bool_]:
@@ -98,9 +88,6 @@ def _average(ids: Ids, vectors: Reals, weight: Reals, counted: Reals) -> Reals:
     return np.asarray(bags @ vectors / np.maximum(length, 1)[:, None], np.float32)
 
 
-# --- FastText --------------------------------------------------------------------------------------------------------
-
-
 def load_word_vectors(ids: Ids, vocabulary: Sequence[str], cache_dir: Path | None) -> WordVectors:
     """Return word vectors of training captions [N, T], from the cache or trained into it; the same in every process.
 
@@ -133,9 +120,6 @@ def _trained(ids: Ids, vocabulary: Sequence[str]) -> Arrays:
     for i, word in enumerate(vocabulary[len(SPECIALS) :], len(SPECIALS)):
         vectors[i] = model.wv[word]
     return {"vectors": vectors, "counts": counts}
-
-
-# --- the cache -------------------------------------------------------------------------------------------------------
 
 
 def kept(cache_dir: Path | None, content: str, make: Callable[[], Arrays]) -> Arrays:

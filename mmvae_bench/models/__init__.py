@@ -1,10 +1,4 @@
-"""Models by name. Importing this package imports no torch; asking for a model does. ::
-
-from mmvae_bench import models
-
-@models.register("mine")
-class Mine(MultimodalVAE): ...
-"""
+"""Models by name. Importing this package imports no torch; asking for a model does."""
 
 from typing import TYPE_CHECKING
 

@@ -5,29 +5,96 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
-from torch import Generator, Tensor
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor, nn
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.models.densities import Densities
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import Estimate, importance_sample
-from mmvae_bench.probability.distributions import Diagonal, Posterior, standard
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, likelihoods, standard
+from mmvae_bench.probability.fusion import Experts
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
 
 Batches = Literal["mixed", "pure"]
+MIN_SCALE = 1e-4  # smallest scale of a posterior; MEME's code clamps at 1e-3 or 1e-4, MMVAE's adds 1e-6
+
+
+class Densities(nn.Module):
+    """Encoder and decoder densities q(z | x_m) and p(x_m | z); absent entries are skipped."""
+
+    family: type[Diagonal] = DiagonalNormal
+
+    def __init__(self, networks: Networks) -> None:
+        super().__init__()
+        self.networks = networks
+        self.modalities = networks.modalities
+        self.names = tuple(m.name for m in networks.modalities)
+        self._likelihoods = {m.name: likelihoods.get(m.likelihood) for m in self.modalities}
+
+    def encode(self, batch: MultimodalBatch) -> Experts:
+        """Return q(z | x_m) of every modality, batch shape [M, B]; finite for absent entries, which are not encoded."""
+        outputs = []
+        for name in self.names:
+            rows = batch.indices_where(batch.where(name))
+            raw = self.networks.encode_entries(name, batch.visible(name, rows))
+            outputs.append(raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw))
+        return Experts(self.expert(torch.stack(outputs)), batch.present)
+
+    def expert(self, raw: Float[Tensor, "*batch two_L"]) -> Diagonal:
+        """Split an encoder's output: loc, and scale = softplus(raw) + 1e-4."""
+        loc, scale = raw.chunk(2, -1)
+        return self.family(loc, F.softplus(scale) + MIN_SCALE)
+
+    def theta(self, name: str, z: Float[Tensor, "*batch L"]) -> Tensor:
+        """Return the parameters of p(x_m | z), [*batch, *shape]; pixels pass a sigmoid unless they are logits."""
+        m = self.modalities[self.names.index(name)]
+        theta = self.networks.decode(name, z)
+        return theta.sigmoid() if m.dtype == "uint8" and m.likelihood in ("laplace", "normal") else theta
+
+    def log_px_of(
+        self, name: str, z: Float[Tensor, "*free B L"], batch: MultimodalBatch, *,
+        weighted: bool = True, where: Bool[Tensor, "*axes B"] | None = None,
+    ) -> Float[Tensor, "*free B"]:  # fmt: skip
+        """Return log p(x_m | z), zero where x_m is absent or ``where`` is False; nothing is decoded there.
+
+        It is multiplied by the modality's weight in training; scores use the density itself. ``where`` is a mask of the
+        latents that are needed, for the last axes of z, and a function of ``batch.present`` alone.
+        """
+        m = self.modalities[self.names.index(name)]
+        counted = batch.where(name) if where is None else where & batch.where(name)
+        at = batch.indices_where(counted)
+        if at is None:
+            log_p = self._likelihood(m, batch.visible(name), z)
+        else:
+            lead = z.shape[: z.dim() - 1 - counted.dim()]
+            x, flat = batch.visible(name, at % batch.size), z.reshape(*lead, -1, z.shape[-1])
+            each = self._likelihood(m, x, flat.index_select(-2, at))
+            log_p = each.new_zeros(*lead, counted.numel()).index_copy(-1, at, each).reshape(z.shape[:-1])
+        return torch.where(counted, (m.weight if weighted else 1.0) * log_p, torch.zeros_like(log_p))
+
+    def _likelihood(self, m: Modality, x: Tensor, z: Tensor) -> Tensor:
+        return self._likelihoods[m.name].log_prob(x, self.theta(m.name, z), m.scale, len(m.shape))
+
+    def log_px(
+        self, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True, where: Tensor | None = None
+    ) -> Float[Tensor, "M *batch"]:
+        """Return :meth:`log_px_of` of every modality from the same z, stacked over modalities."""
+        return torch.stack([self.log_px_of(name, z, batch, weighted=weighted, where=where) for name in self.names])
+
+    def decode(self, z: Float[Tensor, "*batch L"], names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return E[x_m | z] of every modality, or of ``names``; of a caption the most likely word at each place."""
+        return {name: self._likelihoods[name].mean(self.theta(name, z)) for name in names or self.names}
 
 
 class MultimodalVAE(Densities, ABC):
     """A multimodal VAE over M named modalities.
 
     Subclasses define :meth:`posterior` and :meth:`loss`; their keyword-only constructor parameters are the options
-    that a user may set. Every model accepts rows with any subset of modalities present.
-
-    Args:
-        networks: encoders and decoders, the same for every model of a comparison.
-        beta: factor of every KL term, and of nothing else; 1 is the bound on log p(x).
+    that a user may set. Every model accepts rows with any subset of modalities present. ``beta`` is the factor of every
+    KL term, and of nothing else; 1 is the bound on log p(x).
     """
 
     version: ClassVar[int] = 1  # increased by every change of this model's numbers
@@ -53,8 +120,7 @@ class MultimodalVAE(Densities, ABC):
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Initialise parameters from data, once, before the first step.
 
-        Args:
-            draw: ``draw(name, n)`` returns n seeded training entries of a modality that are present, [n, *shape].
+        ``draw(name, n)`` returns n seeded training entries of a modality that are present, [n, *shape].
         """
 
     @classmethod
@@ -65,8 +131,6 @@ class MultimodalVAE(Densities, ABC):
     def posterior_for(self, target: str, batch: MultimodalBatch) -> Posterior:
         """Return q(z | x_A) for decoding modality ``target``: the same for all targets unless a paper differs."""
         return self.posterior(batch)
-
-    # --- what a model may define ---------------------------------------------------------------------------------
 
     def prior(self) -> Diagonal:
         """Return p(z), the family's standard member, batch shape [1].
@@ -92,11 +156,8 @@ class MultimodalVAE(Densities, ABC):
     ) -> Estimate:
         """Estimate log of the integral of p(z) prod over m in A of p(x_m | z), by importance sampling (protocol 18).
 
-        Args:
-            batch: rows; A = modalities present in each.
-            k: number of importance samples per row.
-            generator: random generator of the draws.
-            prior: p(z) in place of the model's own (protocol 17, ``aggregate``).
+        A are the modalities present in each row, k is the number of samples per row. ``prior`` is a p(z) in place of
+        the model's own (protocol 17, ``aggregate``).
 
         Raises:
             Undefined: If there is no prior.

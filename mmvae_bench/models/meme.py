@@ -7,35 +7,13 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from mmvae_bench.models.base import Batches, MultimodalVAE
-from mmvae_bench.models.densities import Densities
+from mmvae_bench.models.base import Batches, Densities, MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Count, Positive, Weight
 from mmvae_bench.probability.bounds import Estimate, log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, kl
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, products, without
 from mmvae_bench.types import Loss, MultimodalBatch
-
-
-class PseudoInputs(nn.ParameterDict):
-    """Pseudo-inputs u_m1 .. u_mU of every modality, of captions as embedded words: [U, *input_shape] each.
-
-    Args:
-        networks: the nets that encode them.
-        size: U.
-    """
-
-    def __init__(self, networks: Networks, size: int) -> None:
-        super().__init__({m.name: torch.zeros(size, *networks.input_shape(m)) for m in networks.modalities})
-
-    def initialise(self, networks: Networks, draw: Callable[[str, int], Tensor]) -> None:
-        """Set them to training entries that are present; ``draw`` as in ``MultimodalVAE.initialise``."""
-        for name, u in self.items():
-            u.data.copy_(networks.embed(name, draw(name, len(u))))
-
-    def encoded(self, by: Densities) -> Diagonal:
-        """Return q(z | u) of all of them, batch shape [M, U]."""
-        return by.expert(torch.stack([by.networks.encode(name, self[name]) for name in by.names]))
 
 
 class MEME(MultimodalVAE):
@@ -76,11 +54,14 @@ class MEME(MultimodalVAE):
         super().__init__(networks, beta=beta)
         self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
         self.stop_gradient, self.directions = stop_gradient, directions
-        self.second, self.pseudo = None if shared else Densities(deepcopy(networks)), PseudoInputs(networks, pseudo)
+        self.second = None if shared else Densities(deepcopy(networks))
+        inputs = {m.name: torch.zeros(pseudo, *networks.input_shape(m)) for m in networks.modalities}
+        self.pseudo = nn.ParameterDict(inputs)  # u_m1 .. u_mU of every modality, of captions as embedded words
 
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Set the pseudo-inputs to training entries that are present."""
-        self.pseudo.initialise(self.networks, draw)
+        for name, u in self.pseudo.items():
+            u.data.copy_(self.networks.embed(name, draw(name, len(u))))
 
     def posterior(self, batch: MultimodalBatch) -> Posterior:
         """Return R_e of the present modalities."""
@@ -97,7 +78,8 @@ class MEME(MultimodalVAE):
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
-        experts, pseudo = self.encode(batch), self.pseudo.encoded(self.second or self)
+        experts, by = self.encode(batch), self.second or self
+        pseudo = by.expert(torch.stack([by.networks.encode(name, self.pseudo[name]) for name in self.names]))  # [M, U]
         priors = self.second.encode(batch) if self.second else experts
         z = experts.q.rsample(self.k + 1)  # [K+1, M, B, L]; z_0 first
         own, cross = self.reconstructions(z, batch)

@@ -7,6 +7,7 @@ MoPoE's and MMVM's. Decoders of pixels end before the sigmoid.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from mmvae_bench.errors import Unsupported
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.nets.conv import conv_decoder
-from mmvae_bench.nets.mlp import mlp_decoder, mlp_encoder
+from mmvae_bench.nets.mlp import activated, mlp_decoder, mlp_encoder
 from mmvae_bench.types import Modality
 
 Make = Callable[[Modality, int], nn.Module]
@@ -34,33 +35,24 @@ def meme_svhn_encoder(m: Modality, latent_dim: int) -> nn.Module:
 
     Batch norm uses the rows that are present and, as in their code, the pseudo-inputs as a separate batch.
     """
-    return nn.Sequential(
-        *(layer for a, b in ((3, 32), (32, 64), (64, 128)) for layer in _normed(nn.Conv2d(a, b, 4, 2, 1), nn.ReLU())),
-        *_normed(nn.Conv2d(128, 512, 4)),
-        nn.Flatten(),
-        nn.Linear(512, 2 * latent_dim),
-    )
-
-
-def _normed(convolution: nn.Conv2d, *after: nn.Module) -> list[nn.Module]:
-    return [convolution, nn.BatchNorm2d(convolution.out_channels), *after]
+    layers: list[nn.Module] = []
+    for before, after in pairwise((3, 32, 64, 128)):
+        layers += [nn.Conv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
+    head = nn.Conv2d(128, 512, 4), nn.BatchNorm2d(512), nn.Flatten(), nn.Linear(512, 2 * latent_dim)
+    return nn.Sequential(*layers, *head)
 
 
 def mopoe_svhn_encoder(m: Modality, latent_dim: int) -> nn.Module:
     """Convolutions 32, 64, 64 (4, 2, 1), 128 (4, 2, 0), ReLU each, 2 L (thomassutter/MoPoE, MNIST-SVHN-Text)."""
-    return nn.Sequential(
-        nn.Conv2d(3, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(), nn.Conv2d(64, 64, 4, 2, 1),
-        nn.ReLU(), nn.Conv2d(64, 128, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2 * latent_dim),
-    )  # fmt: skip
+    down = [*(nn.Conv2d(*pair, 4, 2, 1) for pair in pairwise((3, 32, 64, 64))), nn.Conv2d(64, 128, 4, 2)]
+    return nn.Sequential(*activated(down), nn.Flatten(), nn.Linear(128, 2 * latent_dim))
 
 
 def mopoe_svhn_decoder(m: Modality, latent_dim: int) -> nn.Module:
     """L, 128 ReLU, up 64 (4, 1, 0), 64, 32, 3 (4, 2, 1), ReLU between; they take no sigmoid, we do."""
-    return nn.Sequential(
-        nn.Linear(latent_dim, 128), nn.ReLU(), nn.Unflatten(1, (128, 1, 1)), nn.ConvTranspose2d(128, 64, 4), nn.ReLU(),
-        nn.ConvTranspose2d(64, 64, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(),
-        nn.ConvTranspose2d(32, 3, 4, 2, 1),
-    )  # fmt: skip
+    first = activated([nn.Linear(latent_dim, 128)])
+    up = [nn.ConvTranspose2d(128, 64, 4), *(nn.ConvTranspose2d(*pair, 4, 2, 1) for pair in pairwise((64, 64, 32, 3)))]
+    return nn.Sequential(*first, nn.Unflatten(1, (128, 1, 1)), *activated(up)[:-1])
 
 
 class Residual(nn.Module):
@@ -108,13 +100,9 @@ NETS: Mapping[str, Mapping[tuple[int, ...], tuple[Make, Make]]] = {
 
 
 def authors(modalities: Sequence[Modality], latent_dim: int, *, of: Literal["meme", "mopoe", "mmvm"]) -> Networks:
-    """Return the nets of a released code.
+    """Return the nets ``of`` authors: MEME's and MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST.
 
-    Args:
-        modalities: modalities in the data set's order.
-        latent_dim: L.
-        of: authors: MEME's and MoPoE's nets for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST. ``conv`` has MMVAE's
-            for MNIST-SVHN and MoPoE's for PolyMNIST.
+    ``conv`` has MMVAE's for MNIST-SVHN and MoPoE's for PolyMNIST.
 
     Raises:
         Unsupported: If that code has no nets for a modality.

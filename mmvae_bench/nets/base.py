@@ -12,14 +12,10 @@ from mmvae_bench.types import Modality
 
 
 class Words(nn.Module):
-    """The words of a caption: their embedding [V, E], and the layer that scores them.
+    """The words of a caption: their embedding [V, E], V = ``size`` and E = ``width``, and the layer that scores them.
 
     Padding (id 0) embeds to exact zeros, also after training: a tied row 0 gets only the gradient of padding's score.
-
-    Args:
-        size: V.
-        width: E.
-        tied: True for scores h . embedding + bias, as in MMVAE's code; False for a separate layer.
+    Tied scores are h . embedding + bias, as in MMVAE's code; others have a layer of their own.
     """
 
     def __init__(self, size: int, width: int, *, tied: bool = True) -> None:
@@ -28,10 +24,7 @@ class Words(nn.Module):
         self.embedding = nn.Embedding(size, width)
         self.bias = nn.Parameter(torch.zeros(size))
         self.scores = None if tied else nn.Linear(width, size, bias=False)
-        with torch.no_grad():
-            self.embedding.weight.normal_(
-                std=1 / math.sqrt(width)
-            )  # rows of length 1, so that tied scores start near 0
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(width))  # length 1, so that tied scores start near 0
 
     def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T E"]:
         """Return the vectors of words."""
@@ -50,14 +43,7 @@ class Networks(nn.Module):
     An encoder maps an embedded entry to [B, 2 L] (loc and raw scale side by side); a decoder maps [B, L] to theta of
     shape [B, *shape]. Captions are embedded as vectors of their words [B, T, E]; their decoder returns [B, T, E], which
     the words score to logits [B, T, V]. Other entries are embedded unchanged. Nets end linearly: the model applies the
-    links of scales and pixels.
-
-    Args:
-        modalities: modalities in the data set's order.
-        latent_dim: L.
-        encoder: function that makes the encoder of a modality.
-        decoder: function that makes the decoder of a modality.
-        words: function that makes the words of a caption modality.
+    links of scales and pixels. ``encoder``, ``decoder`` and, of captions, ``words`` make the parts of a modality.
     """
 
     def __init__(

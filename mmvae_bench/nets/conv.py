@@ -15,7 +15,7 @@ from torch import nn
 
 from mmvae_bench.errors import Unsupported
 from mmvae_bench.nets.base import Networks, Words
-from mmvae_bench.nets.mlp import mlp_decoder, mlp_encoder
+from mmvae_bench.nets.mlp import activated, mlp_decoder, mlp_encoder
 from mmvae_bench.nets.text import TEXT
 from mmvae_bench.options import Positive
 from mmvae_bench.types import Modality
@@ -29,53 +29,32 @@ LAYERS = (1024, 512, 256)
 def conv_encoder(m: Modality, latent_dim: int) -> nn.Module:
     """[B, C, side, side] -> [B, 2 L]."""
     sizes = [m.shape[0], *CHANNELS[m.shape[1]]]
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 2 * latent_dim, 4), nn.Flatten())
+    down = (nn.Conv2d(*pair, 4, 2, 1) for pair in pairwise(sizes))
+    return nn.Sequential(*activated(down), nn.Conv2d(sizes[-1], 2 * latent_dim, 4), nn.Flatten())
 
 
 def conv_decoder(m: Modality, latent_dim: int) -> nn.Module:
     """[B, L] -> [B, C, side, side]."""
     sizes = CHANNELS[m.shape[1]][::-1]
-    layers: list[nn.Module] = [
-        nn.Unflatten(1, (latent_dim, 1, 1)),
-        nn.ConvTranspose2d(latent_dim, sizes[0], 4),
-        nn.ReLU(),
-    ]
-    for before, after in pairwise(sizes):
-        layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(sizes[-1], m.shape[0], 4, 2, 1))
+    up = [nn.ConvTranspose2d(latent_dim, sizes[0], 4), *(nn.ConvTranspose2d(*p, 4, 2, 1) for p in pairwise(sizes))]
+    last = nn.ConvTranspose2d(sizes[-1], m.shape[0], 4, 2, 1)
+    return nn.Sequential(nn.Unflatten(1, (latent_dim, 1, 1)), *activated(up), last)
 
 
 def colour_encoder(latent_dim: int) -> nn.Module:
     """[B, 3, 28, 28] -> [B, 2 L]. The layer before the head is L wide in the authors' code, where L = 512."""
+    down = (nn.Conv2d(*pair, 3, 2, 1) for pair in pairwise((3, 32, 64, 128)))
     return nn.Sequential(
-        nn.Conv2d(3, 32, 3, 2, 1),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 3, 2, 1),
-        nn.ReLU(),
-        nn.Conv2d(64, 128, 3, 2, 1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(2048, 512),
-        nn.ReLU(),
-        nn.Linear(512, 2 * latent_dim),
+        *activated(down), nn.Flatten(), *activated([nn.Linear(2048, 512)]), nn.Linear(512, 2 * latent_dim)
     )
 
 
 def colour_decoder(latent_dim: int) -> nn.Module:
     """[B, L] -> [B, 3, 28, 28]. The authors use this as the mean; here it passes a sigmoid, as all pixels do."""
-    return nn.Sequential(
-        nn.Linear(latent_dim, 2048),
-        nn.ReLU(),
-        nn.Unflatten(1, (128, 4, 4)),
-        nn.ConvTranspose2d(128, 64, 3, 2, 1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(64, 32, 3, 2, 1, output_padding=1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(32, 3, 3, 2, 1, output_padding=1),
-    )
+    first = activated([nn.Linear(latent_dim, 2048)])
+    up = [nn.ConvTranspose2d(128, 64, 3, 2, 1), nn.ConvTranspose2d(64, 32, 3, 2, 1, output_padding=1)]
+    last = nn.ConvTranspose2d(32, 3, 3, 2, 1, output_padding=1)
+    return nn.Sequential(*first, nn.Unflatten(1, (128, 4, 4)), *activated(up), last)
 
 
 def is_picture(m: Modality) -> bool:
@@ -89,13 +68,8 @@ def conv(
 ) -> Networks:  # fmt: skip
     """Return the papers' nets, and one-hidden-layer MLPs of ``hidden`` units for what they do not cover.
 
-    Args:
-        modalities: modalities in the data set's order.
-        latent_dim: L.
-        hidden: width of the MLPs.
-        text: kind of the nets of captions.
-        embedding: E, the size of a word's vector.
-        tied: True if a word is scored by the vector that embeds it.
+    Captions have nets of the kind ``text`` and word vectors of size E = ``embedding``; a tied word is scored by the
+    vector that embeds it.
 
     Raises:
         Unsupported: If all nets would be MLPs, or a caption's nets cannot have its length and ``embedding``.

@@ -1,7 +1,7 @@
 """Fully connected nets, for modalities of any shape."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated
@@ -13,16 +13,14 @@ from mmvae_bench.nets.base import Networks, Words
 from mmvae_bench.options import Positive
 from mmvae_bench.types import Modality
 
+Activation = type[nn.Module]
 Layers = Annotated[int, Interval(ge=0, le=100)]
 WIDTH = 32  # size of a word's vector; a fully connected net has T times as many inputs
 
 
-def stack(sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> list[nn.Module]:
-    """Return linear layers of the given sizes with ``activation`` between them."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), activation()]
-    return layers[:-1]
+def activated(layers: Iterable[nn.Module], activation: Activation = nn.ReLU) -> list[nn.Module]:
+    """Return the layers, each followed by ``activation``."""
+    return [each for layer in layers for each in (layer, activation())]
 
 
 def embedded(m: Modality, width: int) -> Modality:
@@ -30,18 +28,18 @@ def embedded(m: Modality, width: int) -> Modality:
     return replace(m, shape=(*m.shape, width)) if m.is_text else m
 
 
-def mlp_encoder(
-    m: Modality, latent_dim: int, hidden: Sequence[int], activation: type[nn.Module] = nn.ReLU
-) -> nn.Module:
+def mlp_encoder(m: Modality, latent_dim: int, hidden: Sequence[int], activation: Activation = nn.ReLU) -> nn.Module:
     """shape -> hidden -> 2 L."""
-    return nn.Sequential(nn.Flatten(), *stack([math.prod(m.shape), *hidden, 2 * latent_dim], activation))
+    return nn.Sequential(nn.Flatten(), *_stack([math.prod(m.shape), *hidden, 2 * latent_dim], activation))
 
 
-def mlp_decoder(
-    m: Modality, latent_dim: int, hidden: Sequence[int], activation: type[nn.Module] = nn.ReLU
-) -> nn.Module:
+def mlp_decoder(m: Modality, latent_dim: int, hidden: Sequence[int], activation: Activation = nn.ReLU) -> nn.Module:
     """L -> hidden -> shape."""
-    return nn.Sequential(*stack([latent_dim, *hidden, math.prod(m.shape)], activation), nn.Unflatten(1, m.shape))
+    return nn.Sequential(*_stack([latent_dim, *hidden, math.prod(m.shape)], activation), nn.Unflatten(1, m.shape))
+
+
+def _stack(sizes: Sequence[int], activation: Activation) -> list[nn.Module]:
+    return activated((nn.Linear(*pair) for pair in pairwise(sizes)), activation)[:-1]
 
 
 def mlp(modalities: Sequence[Modality], latent_dim: int, *, hidden: Positive = 256, layers: Layers = 2) -> Networks:

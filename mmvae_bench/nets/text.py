@@ -17,11 +17,7 @@ LAYERS = 2
 
 
 def _steps(length: int, width: int) -> list[tuple[int, int, int]]:
-    """(Rows, channels before, channels after) of the convolutions by which a map [1, T, E] becomes [C, 4, 4].
-
-    Raises:
-        Unsupported: If halving does not end there.
-    """
+    """(Rows, channels before, channels after) of the convolutions by which a map [1, T, E] becomes [C, 4, 4]."""
     if any(n & (n - 1) for n in (length, width)) or not 8 <= length <= width:
         raise Unsupported(
             f"the conv caption nets need a caption's length and its words' size as powers of two, 8 <= length <= size, "
@@ -66,11 +62,7 @@ def conv_decoder(length: int, width: int, latent_dim: int) -> nn.Module:
 
 
 def _layers(width: int) -> nn.TransformerEncoder:
-    """Pre-norm layers. Without biases torch computes evaluation as it computes training, with the same numbers.
-
-    Raises:
-        Unsupported: If E is not a multiple of the heads.
-    """
+    """Pre-norm layers. Without biases torch computes evaluation as it computes training, with the same numbers."""
     if width % HEADS:
         raise Unsupported(f"the words' size must be a multiple of {HEADS} for the transformer, not {width}")
     layer = nn.TransformerEncoderLayer(

@@ -20,10 +20,7 @@ def log_mean_exp(log_w: Float[Tensor, "*axes"], dim: int = 0) -> Float[Tensor, "
 def row_mean(bound: Float[Tensor, " B"], present: Bool[Tensor, "M B"], /, **terms: Float[Tensor, " B"]) -> Loss:
     """Negate and average a bound over the rows with at least one modality (protocol 8).
 
-    Args:
-        bound: bound to maximise, one value per row; rows with nothing present are left out by ``torch.where``.
-        present: presence of the entries.
-        terms: further values per row for the log, averaged in the same way and detached.
+    Others are left out by ``torch.where``. ``terms`` are further values per row for the log, averaged and detached.
     """
     seen = present.any(0)
     count = seen.sum().clamp(min=1)
@@ -38,15 +35,10 @@ PRIOR_SHARE = 0.1  # share of the prior in every proposal (protocol 18): it boun
 
 
 class Estimate(NamedTuple):
-    """Estimated log-densities and their effective sample sizes.
+    """Estimated log-densities and their effective sample sizes."""
 
-    Attributes:
-        log_p: log of an unbiased estimate of p, [B].
-        ess: effective sample size (sum w)^2 / sum w^2 in [1, K], [B].
-    """
-
-    log_p: Float[Tensor, " B"]
-    ess: Float[Tensor, " B"]
+    log_p: Float[Tensor, " B"]  # log of an unbiased estimate of p
+    ess: Float[Tensor, " B"]  # effective sample size (sum w)^2 / sum w^2, in [1, K]
 
 
 def importance_sample(
@@ -54,14 +46,8 @@ def importance_sample(
 ) -> Estimate:
     """Estimate log of the integral of p(z) p(x | z) with the proposal r = 0.9 q + 0.1 p.
 
-    log (1/K) sum_k w_k, w_k = p(z_k) p(x | z_k) / r(z_k), z_k ~ r independently, row by row.
-
-    Args:
-        q: posterior of B rows.
-        p: prior, batch shape [1]; drawn independently for every row.
-        log_px: function from z [K, B, L] to log p(x | z) [K, B].
-        k: K, the number of samples per row.
-        generator: random generator of the draws, or None for the default one.
+    log (1/K) sum_k w_k, w_k = p(z_k) p(x | z_k) / r(z_k), z_k ~ r independently, row by row. q is of B rows, p of batch
+    shape [1]; ``log_px`` is a function from z [K, B, L] to log p(x | z) [K, B].
     """
     z_q = q.rsample(k, generator)
     z_p = p.rsample(k * z_q.shape[1], generator).reshape(z_q.shape)

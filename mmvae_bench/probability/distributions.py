@@ -1,4 +1,4 @@
-"""Small diagonal distributions for q(z | x) and p(z).
+"""Small diagonal distributions for q(z | x) and p(z), and the likelihoods p(x_m | z) by name.
 
 Our own rather than ``torch.distributions`` because a training step must trace as one graph: static shapes, no
 argument checks on data, no ``.item()``, draws by ``torch.randn`` and ``torch.rand``. Tested against
@@ -6,12 +6,16 @@ argument checks on data, no ``.item()``, draws by ``torch.randn`` and ``torch.ra
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
+
+from mmvae_bench.registry import Registry
 
 
 @runtime_checkable
@@ -21,20 +25,16 @@ class Posterior(Protocol):
     @property
     def mean(self) -> Float[Tensor, "*batch D"]:
         """E[z] of each row, [B, D]."""
-        ...
 
     @property
     def stddev(self) -> Float[Tensor, "*batch D"]:
         """Standard deviation of each dimension of z, [B, D]."""
-        ...
 
     def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*batch D"]:
         """Return one draw per row, [B, D]; with ``k``, a new leading axis of k draws, [k, B, D]."""
-        ...
 
     def log_prob(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
         """Return log q(z) of each row, summed over D: [..., B] for z of shape [..., B, D]."""
-        ...
 
 
 AnyDiagonal = TypeVar("AnyDiagonal", bound="Diagonal")  # beartype cannot check Self under jaxtyping's import hook
@@ -61,8 +61,8 @@ class Diagonal:
 
     @property
     def stddev(self) -> Float[Tensor, "*batch D"]:
-        """Standard deviation of each dimension."""
-        raise NotImplementedError
+        """Standard deviation of each dimension: scale, unless a family differs."""
+        return self.scale
 
     def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*sample D"]:
         """Draw z = loc + scale * eps, differentiable; with ``k``, a new leading axis of k draws."""
@@ -87,11 +87,6 @@ class DiagonalNormal(Diagonal):
     def noise(shape: tuple[int, ...], like: Tensor, generator: Generator | None) -> Tensor:
         """Draw eps ~ N(0, 1) of this shape, with the device and dtype of ``like``."""
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
-
-    @property
-    def stddev(self) -> Float[Tensor, "*batch D"]:
-        """scale."""
-        return self.scale
 
     def log_prob(self, z: Float[Tensor, "*any D"]) -> Float[Tensor, "*all"]:
         """-1/2 sum_d [((z - loc) / scale)^2 + 2 log scale + log 2 pi]."""
@@ -146,3 +141,54 @@ def kl(q: Diagonal, p: Diagonal | None = None) -> Float[Tensor, "*batch"]:
 def standard(family: type[Diagonal], like: Float[Tensor, "*batch D"]) -> Diagonal:
     """Return the family's standard member (loc 0, scale 1) with the shape, device and type of ``like``."""
     return family(torch.zeros_like(like), torch.ones_like(like))
+
+
+class Likelihood(NamedTuple):
+    """A family of p(x | theta): (x, theta, scale, n) -> its log, summed over the n axes of an entry; theta -> E[x].
+
+    A decoder returns theta: the location for ``laplace`` and ``normal``, logits for ``bernoulli``, and for
+    ``categorical`` logits with one axis more than an entry of word ids. x is broadcast to theta.
+    """
+
+    log_prob: Callable[[Tensor, Tensor, float, int], Tensor]
+    mean: Callable[[Tensor], Tensor]  # what is shown and judged; of word ids the most likely one
+
+
+def _laplace(x: Tensor, loc: Tensor, b: float, axes: int) -> Tensor:
+    """-(1 / b) sum_d |x_d - loc_d| - D log 2b: one pass for the sum, the constants after it."""
+    distance: Tensor = torch.linalg.vector_norm((loc - x).flatten(-axes), 1, -1)
+    return -distance / b - _size(loc, axes) * math.log(2 * b)
+
+
+def _normal(x: Tensor, loc: Tensor, s: float, axes: int) -> Tensor:
+    """-(1 / 2 s^2) sum_d (x_d - loc_d)^2 - D log s - (D / 2) log 2 pi."""
+    distance = (loc - x).flatten(-axes).square().sum(-1)
+    return -0.5 / s**2 * distance - _size(loc, axes) * (math.log(s) + 0.5 * math.log(2 * math.pi))
+
+
+def _bernoulli(x: Tensor, logits: Tensor, _: float, axes: int) -> Tensor:
+    """sum_d x_d log sigma(l_d) + (1 - x_d) log sigma(-l_d), for logits l and any x in [0, 1]."""
+    return (x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)).flatten(-axes).sum(-1)
+
+
+def _categorical(ids: Tensor, logits: Tensor, _: float, axes: int) -> Tensor:
+    """Sum of log softmax(logits)[id] over the places of ids [*batch, T] whose id is not 0 (padding).
+
+    MMVAE's code leaves out the unknown word and counts the padding; but padding is not part of a sentence.
+    """
+    targets = ids.expand(logits.shape[:-1])
+    loss = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=0, reduction="none")
+    return -loss.view(targets.shape).flatten(-axes).sum(-1)
+
+
+def _size(theta: Tensor, axes: int) -> int:
+    return math.prod(theta.shape[-axes:])
+
+
+LAPLACE = Likelihood(_laplace, lambda theta: theta)
+NORMAL = Likelihood(_normal, lambda theta: theta)
+BERNOULLI = Likelihood(_bernoulli, lambda logits: logits.sigmoid())
+CATEGORICAL = Likelihood(_categorical, lambda logits: logits.argmax(-1))
+likelihoods: Registry[Likelihood] = Registry(
+    "likelihood", {name.lower(): f"{__name__}:{name}" for name in ("LAPLACE", "NORMAL", "BERNOULLI", "CATEGORICAL")}
+)

@@ -14,14 +14,9 @@ from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 
 @dataclass(frozen=True)
 class Experts:
-    """E diagonal experts for each of B rows, and which of them exist there.
+    """E diagonal experts for each of B rows, and which of them exist there."""
 
-    Attributes:
-        q: the experts, batch shape [E, B]; finite also where absent.
-        present: presence of each expert, Bool[E, B].
-    """
-
-    q: Diagonal
+    q: Diagonal  # batch shape [E, B]; finite also where absent
     present: Bool[Tensor, "E B"]
 
     @property
@@ -49,12 +44,8 @@ def products(
 
     prod_e N(mu_e, s_e^2) is N(mu, s^2) up to a constant, with precisions T_e = s_e^-2, T = sum_e T_e,
     mu = sum_e T_e mu_e / T, s^2 = 1 / T. The prior N(0, I) adds 1 to T, once per product (Wu & Goodman 2018, Eq. 5).
-    A product without any member is the prior.
-
-    Args:
-        experts: experts of the Normal family.
-        keep: experts of each subset, the same for all rows or row by row.
-        prior: True for products that include the prior expert.
+    A product without any member is the prior. ``keep`` has the experts of each subset, the same for all rows or row by
+    row; ``prior`` is True for products that include the prior expert.
     """
     if not isinstance(experts.q, DiagonalNormal):
         raise TypeError("a product of experts has a closed form for Normal experts only")

@@ -1,12 +1,7 @@
 """The conformance suite: rules for every registered model and data set, of ours or of a plug-in.
 
-``check_model(MyModel)`` raises AssertionError with a sentence that says which rule is broken; on the command line it is
-``mmvae-bench check NAME``. ::
-
-    from mmvae_bench.testing import check_model
-
-    def test_mine_conforms():
-        check_model(Mine)
+In a test, ``check_model(MyModel)`` raises AssertionError with a sentence that says which rule is broken; on the command
+line it is ``mmvae-bench check NAME``.
 """
 
 from collections.abc import Sequence
@@ -29,11 +24,8 @@ def check_model(
 ) -> None:
     """Check a model over kinds of data, numbers of modalities and patterns of absence.
 
-    Args:
-        factory: The model's class, that with options (``functools.partial``), or a function of networks alone.
-        kinds: Kinds of data: of :data:`KINDS`, or ``mixed``.
-        m: Numbers of modalities.
-        latent_dim: Latent dimensions.
+    The factory is the model's class, that with options (``functools.partial``), or a function of networks alone. Kinds
+    are of :data:`KINDS`, or ``mixed``; m are numbers of modalities.
 
     Raises:
         AssertionError: Says what is broken, and where.

@@ -1,23 +1,27 @@
-"""Checks of what a trained model answers: posteriors, decoded targets, draws of the prior."""
+"""Checks of what a trained model answers: posteriors, decoded targets, the prior, likelihoods (protocol 18)."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Generator, Tensor
+from torch.distributions import MultivariateNormal
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.probability.bounds import Estimate
-from mmvae_bench.probability.distributions import DiagonalNormal, Posterior
-from mmvae_bench.testing.examples import Case, example_batch, spoiled, undefined
-from mmvae_bench.testing.likelihood import SAMPLES, log_likelihood, standard_prior
-from mmvae_bench.testing.rules import must
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, standard
+from mmvae_bench.testing.examples import Case, accepts, example_batch, example_modalities, spoiled, undefined
+from mmvae_bench.testing.rules import Broken, must
 from mmvae_bench.types import Modality, MultimodalBatch
 
 DRAWS = 4000  # of z
 SPREAD = 0.7399  # E_q[(r / q)^2]^-2 for a Normal q and the r of _density(), whatever L is
+SAMPLES = 16  # K
+SLACK = math.log(10)  # an estimate of p(x) may exceed it: by ten, with a tenth of the proposal from the prior
+MANY, SEEDS = 1000, 12  # K and repetitions of an estimate that is compared with the truth
+ENOUGH = 25  # effective samples of an estimate that another is compared with: its log is off by 1 / (2 ENOUGH)
 
 
 def subsets(batch: MultimodalBatch) -> Iterator[tuple[str, ...]]:
@@ -96,16 +100,15 @@ def _entries(m: Modality, x: Tensor, rows: int, of: str) -> None:
 def prior(case: Case) -> None:
     """Check decoded draws of p(z), or the reason why there is none."""
     model = case.model.eval()
-    for what in (model.prior, lambda: model.sample_prior(2)):
-        if model.no_prior is None:
-            what()
-        elif not isinstance(undefined(what), Undefined):
-            must(False, f"no_prior says that there is no p(z), but prior() or sample_prior() returns one: {case.where}")
-    if model.no_prior is None:
-        drawn = model.sample_prior(2)
-        must(set(drawn) == set(model.names), f"sample_prior() gives {sorted(drawn)}, not every modality: {case.where}")
-        for m in case.modalities:
-            _entries(m, drawn[m.name], 2, f"prior -> {m.name}: {case.where}")
+    if model.no_prior is not None:
+        none = all(isinstance(undefined(what), Undefined) for what in (model.prior, lambda: model.sample_prior(2)))
+        must(none, f"no_prior says that there is no p(z), but prior() or sample_prior() returns one: {case.where}")
+        return
+    model.prior()
+    drawn = model.sample_prior(2)
+    must(set(drawn) == set(model.names), f"sample_prior() gives {sorted(drawn)}, not every modality: {case.where}")
+    for m in case.modalities:
+        _entries(m, drawn[m.name], 2, f"prior -> {m.name}: {case.where}")
 
 
 @torch.no_grad()
@@ -135,3 +138,134 @@ def generators(case: Case) -> None:
             found.append(draw(Generator().manual_seed(3)))
         same = all(torch.equal(x, y) for x, y in zip(*found, strict=True))
         must(same, f"{what} draws from another generator than the one it is given: {case.where}")
+
+
+def standard_prior(case: Case) -> Diagonal:
+    """N(0, I) of the model's family, a prior that every model takes (protocol 17)."""
+    return standard(case.model.family, torch.zeros(1, case.latent_dim))
+
+
+@torch.no_grad()
+def log_likelihood(
+    case: Case, batch: MultimodalBatch, generator: Generator | None = None, *, own_prior: bool = False
+) -> Estimate:
+    """Return log p(x_A) on fixed noise, under :func:`standard_prior` or the model's own."""
+    prior = None if own_prior else standard_prior(case)
+    return case.model.eval().log_likelihood(batch, SAMPLES, generator or Generator().manual_seed(3), prior)
+
+
+@torch.no_grad()
+def finite(case: Case) -> None:
+    """Check that estimates of log p(x_A) and log p(x_t | x_s) are possible values, and ignore what is hidden."""
+    model, batch = case.model.eval(), case.complete
+    for given in [*((name,) for name in batch.names), batch.names]:
+        most = sum(_most(m) + SLACK for m in case.modalities if m.name in given)
+        for own in (False, True):
+            of = f"of {'+'.join(given)} under {'its own' if own else 'a given'} prior: {case.where}"
+            found = _estimate(partial(log_likelihood, case, own_prior=own), batch.given(*given), of)
+            must(own or found, f"log_likelihood() must take a prior that is given {of}")
+            if found:
+                must((found.log_p <= most).all(), f"log p(x) {of} exceeds {most:.1f}, the most that p(x | z) can give")
+    for source, target in zip(batch.names, reversed(batch.names), strict=True):
+        if source != target:
+            ask = partial(model.log_conditional, given=[source], target=target, k=SAMPLES)
+            _estimate(ask, batch.given(source, target), f"of {target} given {source}: {case.where}")
+
+
+def _estimate(ask: Callable[[MultimodalBatch], Estimate], shown: MultimodalBatch, of: str) -> Estimate | None:
+    """Return a checked answer, the same with other values behind what is hidden; None if it is undefined."""
+    found = []
+    for batch in (shown, spoiled(shown)):
+        torch.manual_seed(3)  # the noise is the same from whichever generator
+        found.append(undefined(partial(ask, batch)))
+    answer, other = found
+    if isinstance(answer, Undefined):
+        must(isinstance(other, Undefined), f"a hidden value reached log p(x) {of}")
+        return None
+    if not isinstance(answer, Estimate):
+        raise Broken(f"log p(x) is an Estimate, not {type(answer).__name__}, {of}")
+    shape = answer.log_p.shape == answer.ess.shape == shown.present.shape[1:]
+    must(shape, f"an Estimate's log_p and ess are [B], {of}")
+    must(torch.isfinite(answer.log_p).all(), f"log p(x) is not finite {of}")
+    within = (answer.ess > 0.99) & (answer.ess < SAMPLES * 1.01)
+    must(within.all(), f"an effective sample size lies in [1, K], which it does not {of}")
+    same = isinstance(other, Estimate) and torch.equal(answer.log_p, other.log_p) and torch.equal(answer.ess, other.ess)
+    must(same, f"a hidden value reached log p(x) {of}")
+    return answer
+
+
+def _most(m: Modality) -> float:
+    """Return the largest possible log p(x_m | z): the density at its mode."""
+    size = math.prod(m.shape)
+    modes = {"laplace": -size * math.log(2 * m.scale), "normal": -size * math.log(m.scale * math.sqrt(2 * math.pi))}
+    return modes.get(m.likelihood, 0.0)
+
+
+@torch.no_grad()
+def exact(case: Case) -> None:
+    """Check that estimates are right on average if decoders are linear: x_A ~ N(b + W m, sigma^2 I + W S W^T).
+
+    z ~ N(m, S) is given. Under a model's own prior only single modalities are compared, with the same prior given: of
+    several, each may have a latent of its own.
+    """
+    m = len(case.modalities)
+    if not accepts(case.factory, example_modalities("real", m)):
+        return
+    linear = Case(case.factory, f"real x {m}", example_modalities("real", m), case.latent_dim, layers=0)
+    model, batch = linear.model.eval(), linear.complete
+    first, second, law = *batch.names[:2], partial(_closed_form, linear)
+    shift = torch.full((1, case.latent_dim), 0.5)
+    for prior in (DiagonalNormal(0 * shift, 2 * shift), DiagonalNormal(shift, shift)):
+        where = f"{linear.where}, linear in z ~ N({prior.loc[0, 0]:g}, {prior.scale[0, 0]:g}^2)"
+        for given in (batch.names[:1], batch.names):
+            ask = partial(model.log_likelihood, batch.given(*given), MANY, prior=prior)
+            _unbiased(ask, law(given, prior), f"of {'+'.join(given)}, {where}")
+        ask = partial(model.log_conditional, batch.given(first, second), [first], second, MANY, prior=prior)
+        _unbiased(ask, law([first, second], prior) - law([first], prior), f"of {second} given {first}, {where}")
+    own = undefined(model.prior)
+    for name in () if isinstance(own, Undefined) else batch.names:
+        ask = partial(model.log_likelihood, batch.given(name), MANY)
+        _as_given(ask, own, f"of {name}, {linear.where}, under its own prior")
+
+
+def _estimates(ask: Callable[..., Estimate]) -> list[Estimate]:
+    """Return the answers on the noise of each seed; none if they are undefined."""
+    found = [undefined(partial(ask, generator=Generator().manual_seed(seed))) for seed in range(SEEDS)]
+    return [estimate for estimate in found if isinstance(estimate, Estimate)]
+
+
+def _unbiased(ask: Callable[..., Estimate], true: Tensor, of: str) -> None:
+    """Check that the mean of estimates is the truth within 6 standard errors.
+
+    A quotient of two is off by half its variance, which is less than that for any standard deviation below 3.
+    """
+    if found := _estimates(ask):
+        ratio = torch.stack([(estimate.log_p - true).exp() for estimate in found])
+        far = (ratio.mean(0) - 1).abs() > 0.02 + 6 * ratio.std(0) / SEEDS**0.5
+        off = float(ratio.mean(0).log().abs().max())
+        must(not far.any(), f"log p(x) {of}, is off by {off:.2f} nats")
+
+
+def _as_given(ask: Callable[..., Estimate], own: object, of: str) -> None:
+    """Check that a model's own prior gives the same as an argument, in rows where the estimate is reliable."""
+    if found := _estimates(ask):
+        given = _estimates(partial(ask, prior=own))
+        difference = torch.stack([a.log_p - b.log_p for a, b in zip(found, given, strict=True)])
+        reliable = torch.stack([estimate.ess for estimate in given]).amin(0) >= ENOUGH
+        far = reliable & (difference.mean(0).abs() > 0.02 + 6 * difference.std(0) / SEEDS**0.5)
+        off = float(difference.mean(0)[far].abs().max()) if far.any() else 0.0
+        must(not far.any(), f"log p(x) {of}, is {off:.2f} nats from that where it is given")
+
+
+def _closed_form(case: Case, names: Sequence[str], prior: DiagonalNormal) -> Tensor:
+    """Return log p(x_A) of every row, [B]; A is ``names``."""
+    latent = case.latent_dim
+    means = case.model.decode(torch.cat([torch.zeros(1, latent), torch.eye(latent)]), names)
+    mean = torch.cat([means[name] for name in names], -1)  # [1 + L, sum of D_m]
+    b, w = mean[0], (mean[1:] - mean[0]).T
+    noise = torch.cat([torch.full(m.shape, m.scale) for m in case.modalities if m.name in names])
+    covariance = torch.diag(noise**2) + w * prior.scale[0] ** 2 @ w.T
+    x = torch.cat([case.complete.x[name] for name in names], -1)
+    law = MultivariateNormal(b + w @ prior.loc[0], covariance)
+    log_p: Tensor = law.log_prob(x)  # type: ignore[no-untyped-call]
+    return log_p

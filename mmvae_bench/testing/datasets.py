@@ -24,7 +24,7 @@ from mmvae_bench.datasets.cache import FACTS, array_hash
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.options import parse_named, resolve
-from mmvae_bench.probability import likelihoods
+from mmvae_bench.probability.distributions import likelihoods
 from mmvae_bench.spec import TrainSpec
 from mmvae_bench.testing.rules import Check, must
 from mmvae_bench.types import Modality
@@ -235,7 +235,7 @@ def _modalities(trial: Trial) -> None:
     must(len(set(names)) == len(names) >= 2, f"a data set has at least two modalities with different names: {names}")
     for m in declared:
         must(re.fullmatch(r"\w+", m.name), f"a modality's name is a word, as in --scheme only:name, not {m.name!r}")
-        known = likelihoods.registry.names()
+        known = likelihoods.names()
         must(m.likelihood in known, f"the likelihood of {m.name} is one of {', '.join(known)}, not {m.likelihood!r}")
         must(m.is_text == (m.likelihood == "categorical"), f"{m.name}: int16 word ids, and only those, are categorical")
         must(m.scale > 0 and m.weight >= 0, f"{m.name} has scale {m.scale} and weight {m.weight}; they are positive")

@@ -6,8 +6,8 @@ from sklearn.decomposition import PCA
 
 from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics import canonical
-from mmvae_bench.metrics.canonical import agreement, fit_cca, moments, ratio
+from mmvae_bench.metrics import cca
+from mmvae_bench.metrics.cca import agreement, fit_cca, moments, ratio
 
 
 def views(n=400, p=6, q=4, shared=3, seed=0):
@@ -52,7 +52,7 @@ def test_unit_variance_is_what_it_says():
 
 
 def test_moments_are_the_same_in_blocks_and_of_shared_entries(monkeypatch):
-    monkeypatch.setattr(canonical, "BLOCK", 7)
+    monkeypatch.setattr(cca, "BLOCK", 7)
     x, y = views(n=50)
     index = np.arange(50) // 5
     _, mean_y, xx, xy, yy = moments(Repeated((x[:10] + 1000).astype(np.float32), index), y)

@@ -9,13 +9,13 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import registry
+from mmvae_bench.metrics.base import mean_and_error
 from mmvae_bench.metrics.coherence import (
     accuracy,
     agreement_by_chance,
     joint_agreement,
     macro_accuracy,
     majority,
-    mean_accuracy,
     normalised_entropy,
 )
 from mmvae_bench.metrics.evaluate import evaluate
@@ -46,7 +46,7 @@ def test_standard_errors_are_the_spread_of_repeated_test_sets():
     draws = [np.where(rng.random(200) < right, label, 3) for _ in range(2000)]
     macro = [macro_accuracy(predicted, label) for predicted in draws]
     assert np.std([value for value, _ in macro]) == pytest.approx(np.mean([se for _, se in macro]), rel=0.1)
-    tasks = [mean_accuracy(np.stack([p == label, p == label])) for p in draws[:200]]  # the same task twice adds nothing
+    tasks = [mean_and_error(p == label) for p in draws[:200]]
     p = np.mean(right)
     assert np.mean([se for _, se in tasks]) == pytest.approx(np.sqrt(p * (1 - p) / 200), rel=0.1)
 
@@ -65,14 +65,14 @@ def test_entropy_is_scipys_in_units_of_log_c(predicted):
 
 def test_agreement_at_its_ends():
     assert joint_agreement(np.array([[1, 2, 3, 3], [1, 2, 0, 3], [1, 0, 3, 3]]))[0] == 0.5
-    assert agreement_by_chance(np.ones((3, 5), np.int64)) == 1
+    assert agreement_by_chance(np.ones((3, 5), np.int64), 2) == 1
 
 
 def test_agreement_by_chance_is_that_of_shuffled_predictions():
     rng = np.random.default_rng(1)
     predicted = rng.choice(4, size=(2, 300), p=[0.1, 0.2, 0.3, 0.4])
     shuffled = [joint_agreement(np.stack([predicted[0], rng.permutation(predicted[1])]))[0] for _ in range(1000)]
-    assert agreement_by_chance(predicted) == pytest.approx(np.mean(shuffled), abs=5 * np.std(shuffled) / 1000**0.5)
+    assert agreement_by_chance(predicted, 4) == pytest.approx(np.mean(shuffled), abs=5 * np.std(shuffled) / 1000**0.5)
 
 
 def test_true_pictures_of_the_class_are_coherent(world):

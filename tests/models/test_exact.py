@@ -9,7 +9,7 @@ from torch import nn
 
 from mmvae_bench import models, nets
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
-from mmvae_bench.models.densities import MIN_SCALE
+from mmvae_bench.models.base import MIN_SCALE
 from mmvae_bench.probability.bounds import Estimate, log_mean_exp
 from mmvae_bench.types import MultimodalBatch
 from tests.datasets.test_linear_gaussian import subsets

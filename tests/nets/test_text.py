@@ -7,7 +7,7 @@ from torch import nn
 from mmvae_bench import nets
 from mmvae_bench.errors import Unsupported
 from mmvae_bench.nets.text import TEXT, TransformerEncoder
-from mmvae_bench.probability.likelihoods import CATEGORICAL
+from mmvae_bench.probability.distributions import CATEGORICAL
 from mmvae_bench.types import Modality
 
 V, E, L = 11, 32, 5
@@ -34,7 +34,7 @@ def captions(*lengths, length=8):
 def elbo(made, ids):
     """A loss that trains everything: log p(x | z) at the encoder's loc, and its raw scales."""
     loc, raw = made.encode_entries("caption", ids).chunk(2, -1)
-    return CATEGORICAL(ids, made.decode("caption", loc), 1.0, 1).sum() - raw.square().sum()
+    return CATEGORICAL.log_prob(ids, made.decode("caption", loc), 1.0, 1).sum() - raw.square().sum()
 
 
 @both
