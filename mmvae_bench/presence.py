@@ -17,24 +17,16 @@ from mmvae_bench.spec import Missing
 
 @dataclass(frozen=True)
 class Presence:
-    """Presence of the entries of one run: N base rows of M modalities.
+    """Presence of the entries of one run: N base rows of M modalities."""
 
-    Attributes:
-        missing: ratio, scheme and treatment of incomplete rows.
-        names: names of the modalities, in order.
-        rows: N.
-        dataset: registered name; with ``seed`` it seeds every draw.
-        seed: seed of the run.
-        item: item that each row shows, [N], where several rows may show the same; ratios are then shares of items.
-        given: presence of each entry, Bool[M, N], under the scheme ``mask``, which draws nothing; else None.
-    """
-
-    missing: Missing
-    names: tuple[str, ...]
-    rows: int
-    dataset: str
-    seed: int
+    missing: Missing  # ratio, scheme and treatment of incomplete rows
+    names: tuple[str, ...]  # names of the modalities, in order
+    rows: int  # N
+    dataset: str  # registered name; with ``seed`` it seeds every draw
+    seed: int  # seed of the run
+    # Item that each row shows, [N], where several rows may show the same; ratios are then shares of items
     item: NDArray[np.int64] | None = None
+    # Presence of each entry, Bool[M, N], under the scheme ``mask``, which draws nothing; else None
     given: NDArray[np.bool_] | None = None
 
     @classmethod

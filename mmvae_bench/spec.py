@@ -42,16 +42,13 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Missing:
-    """Entries hidden in training (protocol 2-4). Ratio 0 is always stored as scheme ``none`` with ``keep``.
+    """Entries hidden in training (protocol 2-4). Ratio 0 is always stored as scheme ``none`` with ``keep``."""
 
-    Attributes:
-        ratio: share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1).
-        scheme: ``none`` or one of :data:`SCHEMES`; ``mask`` if a user's own data determine which entries exist.
-        incomplete: ``keep`` trains on all rows, ``drop`` on the complete ones alone for the same steps.
-    """
-
+    # Share of incomplete rows (``split``, ``only``) or drop probability (``independent``), in [0, 1)
     ratio: float = 0.0
+    # ``none`` or one of :data:`SCHEMES`; ``mask`` if a user's own data determine which entries exist
     scheme: str = "split"
+    # ``keep`` trains on all rows, ``drop`` on the complete ones alone for the same steps
     incomplete: Incomplete = "keep"
 
     def __post_init__(self) -> None:
@@ -94,18 +91,12 @@ class Missing:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """The budget and the optimiser, the same for every model of a comparison (protocol 15).
+    """The budget and the optimiser, the same for every model of a comparison (protocol 15)."""
 
-    Attributes:
-        epochs: number of epochs of ceil(N / batch_size) optimiser steps, N = all base training rows.
-        batch_size: rows per step.
-        learning_rate: learning rate of Adam.
-        optimiser: ``adam``, or ``amsgrad``: Adam with the largest second moment so far (Reddi et al. 2018), as MMVAE's.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
+    epochs: int  # number of epochs of ceil(N / batch_size) optimiser steps, N = all base training rows
+    batch_size: int  # rows per step
+    learning_rate: float  # learning rate of Adam
+    # ``adam``, or ``amsgrad``: Adam with the largest second moment so far (Reddi et al. 2018), as MMVAE's.
     optimiser: Optimiser = "adam"
 
     def __post_init__(self) -> None:
@@ -138,24 +129,18 @@ class Component:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training and its evaluation: all that its numbers depend on.
-
-    Attributes:
-        likelihoods: modality -> name, scale and weight of its likelihood.
-        limit_train: number of training rows used, or None for all.
-        limit_test: number of test rows used, or None for all.
-    """
+    """One training and its evaluation: all that its numbers depend on."""
 
     dataset: Component
     model: Component
     nets: Component
     latent_dim: int
-    likelihoods: Mapping[str, Mapping[str, Scalar]]
+    likelihoods: Mapping[str, Mapping[str, Scalar]]  # modality -> name, scale and weight of its likelihood
     train: TrainSpec
     missing: Missing
     seed: int
-    limit_train: int | None = None
-    limit_test: int | None = None
+    limit_train: int | None = None  # number of training rows used, or None for all
+    limit_test: int | None = None  # number of test rows used, or None for all
     precision: str = "fp32"
     protocol: int = PROTOCOL
 

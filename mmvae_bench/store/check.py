@@ -59,21 +59,13 @@ def _read(run: StoredRun, name: str) -> None:
 
 @dataclass
 class Findings:
-    """Faults and counts of a results folder.
+    """Faults and counts of a results folder."""
 
-    Attributes:
-        runs: number of runs that were read.
-        failed: number of failed runs among them.
-        rows: number of rows in all of them.
-        faults: one sentence per fault, with a path and what to do.
-        notes: sentences that are not faults.
-    """
-
-    runs: int = 0
-    failed: int = 0
-    rows: int = 0
-    faults: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    runs: int = 0  # number of runs that were read
+    failed: int = 0  # number of failed runs among them
+    rows: int = 0  # number of rows in all of them
+    faults: list[str] = field(default_factory=list)  # one sentence per fault, with a path and what to do
+    notes: list[str] = field(default_factory=list)  # sentences that are not faults
 
 
 def check_results(root: Path) -> Findings:

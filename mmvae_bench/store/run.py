@@ -31,27 +31,16 @@ TRIES = 5  # a folder would have to be replaced as often while it is read
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run, to be written.
+    """A finished run, to be written."""
 
-    Attributes:
-        spec: what was run.
-        rows: tidy rows, each with the keys of :data:`mmvae_bench.store.store.COLUMNS`.
-        history: one record per epoch.
-        info: environment and timings, for ``run.json``.
-        weights: the model's state as arrays.
-        artifacts: arrays that figures need.
-        error: the message of a failed run, else empty.
-        log: one line per event of the run.
-    """
-
-    spec: RunSpec
-    rows: list[dict[str, Any]]
-    history: list[dict[str, float]] = field(default_factory=list)
-    info: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    error: str = ""
-    log: str = ""
+    spec: RunSpec  # what was run
+    rows: list[dict[str, Any]]  # tidy rows, each with the keys of :data:`mmvae_bench.store.store.COLUMNS`
+    history: list[dict[str, float]] = field(default_factory=list)  # one record per epoch
+    info: Mapping[str, Any] = field(default_factory=dict)  # environment and timings, for ``run.json``
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # the model's state as arrays
+    artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # arrays that figures need
+    error: str = ""  # the message of a failed run, else empty
+    log: str = ""  # one line per event of the run
 
 
 def write_files(folder: Path, result: RunResult) -> None:
@@ -81,17 +70,11 @@ def write_files(folder: Path, result: RunResult) -> None:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it is stored. Its record is verified here; every other file is verified when it is read.
+    """A run as it is stored. Its record is verified here; every other file is verified when it is read."""
 
-    Attributes:
-        folder: the run's folder.
-        record: content of ``run.json``.
-        checksum: SHA-256 of ``run.json``; differs from that of any later result of the same run.
-    """
-
-    folder: Path
-    record: Mapping[str, Any]
-    checksum: str
+    folder: Path  # the run's folder
+    record: Mapping[str, Any]  # content of ``run.json``
+    checksum: str  # SHA-256 of ``run.json``; differs from that of any later result of the same run
 
     @classmethod
     def read(cls, folder: Path, *, named: bool = True) -> "StoredRun":

@@ -27,23 +27,14 @@ NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that has a run, or that died in it.
+    """The process that has a run, or that died in it."""
 
-    Attributes:
-        command: identifies the command that the process works for.
-        host: name of its machine.
-        pid: number of the process on that machine.
-        since: when it took the run, in UTC.
-        crashes: processes of this command that died in the run before this one, since the last checkpoint.
-        checkpoint: modification time in ns of the checkpoint it found, 0 for none.
-    """
-
-    command: str
-    host: str
-    pid: int
-    since: str
-    crashes: int
-    checkpoint: int
+    command: str  # identifies the command that the process works for
+    host: str  # name of its machine
+    pid: int  # number of the process on that machine
+    since: str  # when it took the run, in UTC
+    crashes: int  # processes of this command that died in the run before this one, since the last checkpoint
+    checkpoint: int  # modification time in ns of the checkpoint it found, 0 for none
 
     def __str__(self) -> str:
         """Name the process for people."""

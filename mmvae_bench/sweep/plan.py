@@ -26,18 +26,12 @@ REPEATED: dict[Overwrite, set[RunStatus]] = {  # statuses that each value of --o
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a plan.
+    """A run of a plan."""
 
-    Attributes:
-        spec: full description; of a model that cannot be imported only its name, with version 0.
-        status: state of the run.
-        reason: text that says why it is skipped, failed or broken.
-        checksum: checksum of the stored result, taken before its status was read. Only that result may be replaced.
-    """
-
-    spec: RunSpec
-    status: RunStatus
-    reason: str = ""
+    spec: RunSpec  # full description; of a model that cannot be imported only its name, with version 0
+    status: RunStatus  # state of the run
+    reason: str = ""  # text that says why it is skipped, failed or broken
+    # Checksum of the stored result, taken before its status was read. Only that result may be replaced.
     checksum: str = ""
 
 

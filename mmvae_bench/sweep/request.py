@@ -24,44 +24,32 @@ MOST_RUNS = 20_000  # of one command
 class Request:
     """A grid of runs: models x data sets x missing ratios x schemes x seeds.
 
-    Attributes:
-        name: name of the plan: a suite's name, or ``custom``.
-        title: one line for people.
-        command: command line that was typed.
-        models: names with options as typed, or ``all``.
-        datasets: names with options as typed.
-        incomplete: treatment of incomplete rows; each is a pattern of its own.
-        nets: preset with options, as typed; None here and below leaves the data set's protocol.
-        scales: modality -> scale of p(x_m | z), in place of the data set's.
-        weights: modality -> weight of p(x_m | z), in place of the data set's.
-        limit_train: number of training rows; None is all of them.
-        limit_test: number of test rows; None is all of them.
-        precision: precision of the networks in training.
-
     Raises:
         BenchError: If a value cannot be meant.
     """
 
-    name: str = "custom"
-    title: str = ""
-    command: str = ""
-    models: tuple[str, ...] = ("all",)
-    datasets: tuple[str, ...] = ("mnist_street",)
+    name: str = "custom"  # name of the plan: a suite's name, or ``custom``
+    title: str = ""  # one line for people
+    command: str = ""  # command line that was typed
+    models: tuple[str, ...] = ("all",)  # names with options as typed, or ``all``
+    datasets: tuple[str, ...] = ("mnist_street",)  # names with options as typed
     missing: tuple[float, ...] = (0.0,)
     scheme: tuple[str, ...] = ("split",)
-    incomplete: tuple[Incomplete, ...] = ("keep",)
+    incomplete: tuple[Incomplete, ...] = ("keep",)  # treatment of incomplete rows; each is a pattern of its own
     seeds: tuple[int, ...] = (0,)
-    nets: str | None = None
+    nets: str | None = None  # preset with options, as typed; None here and below leaves the data set's protocol
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     optimiser: Optimiser = "adam"
     latent_dim: int | None = None
+    # Modality -> scale of p(x_m | z), in place of the data set's
     scales: Mapping[str, float] = field(default_factory=dict)
+    # Modality -> weight of p(x_m | z), in place of the data set's
     weights: Mapping[str, float] = field(default_factory=dict)
-    limit_train: int | None = None
-    limit_test: int | None = None
-    precision: str = "fp32"
+    limit_train: int | None = None  # number of training rows; None is all of them
+    limit_test: int | None = None  # number of test rows; None is all of them
+    precision: str = "fp32"  # precision of the networks in training
 
     def __post_init__(self) -> None:
         for key in ("models", "datasets", "missing", "scheme", "incomplete"):
@@ -98,32 +86,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a plan is run. None of it changes a number.
+    """How a plan is run. None of it changes a number."""
 
-    Attributes:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
-        jobs: number of runs at a time, or ``auto``.
-        threads: CPU threads per run.
-        overwrite: ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all.
-        compiled: True if steps go through ``torch.compile``.
-        checkpoint_seconds: seconds between two checkpoints of a run.
-        backend: joblib's ``loky`` processes here, or a ``dask`` cluster.
-        address: address of the cluster; empty starts one here.
-        metrics: names of the metrics that are scored now; empty means all.
-    """
-
-    device: str = "auto"
-    jobs: int | Literal["auto"] = "auto"
-    threads: int = 1
+    device: str = "auto"  # ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``
+    jobs: int | Literal["auto"] = "auto"  # number of runs at a time, or ``auto``
+    threads: int = 1  # CPU threads per run
     data_dir: Path = Path("data")
     cache_dir: Path = Path("cache")
     results_dir: Path = Path("results")
+    # ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all
     overwrite: Overwrite = "failed"
-    compiled: bool = False
-    checkpoint_seconds: float = 60.0
-    backend: Literal["loky", "dask"] = "loky"
-    address: str = ""
-    metrics: tuple[str, ...] = ()
+    compiled: bool = False  # True if steps go through ``torch.compile``
+    checkpoint_seconds: float = 60.0  # seconds between two checkpoints of a run
+    backend: Literal["loky", "dask"] = "loky"  # joblib's ``loky`` processes here, or a ``dask`` cluster
+    address: str = ""  # address of the cluster; empty starts one here
+    metrics: tuple[str, ...] = ()  # names of the metrics that are scored now; empty means all
 
     def __post_init__(self) -> None:
         for name in self.metrics:

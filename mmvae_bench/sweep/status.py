@@ -25,21 +25,13 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Seen:
-    """A run of a plan.
+    """A run of a plan."""
 
-    Attributes:
-        state: done, waiting, or a key of :data:`SECTIONS`.
-        title: text for people.
-        text: how far it is and whose it is, or why it failed.
-        share: share of its epochs that is done, if it is under way.
-        seconds: time that its result took.
-    """
-
-    state: str
-    title: str
-    text: str = ""
-    share: float = 0.0
-    seconds: float = 0.0
+    state: str  # done, waiting, or a key of :data:`SECTIONS`
+    title: str  # text for people
+    text: str = ""  # how far it is and whose it is, or why it failed
+    share: float = 0.0  # share of its epochs that is done, if it is under way
+    seconds: float = 0.0  # time that its result took
 
 
 def describe(store: Store, name: str | None = None) -> Iterator[str]:

@@ -22,15 +22,10 @@ CRASHES = 3  # worker processes that may crash in one run before it is given up;
 
 @dataclass(frozen=True)
 class Command:
-    """The command that workers work for.
+    """The command that workers work for."""
 
-    Attributes:
-        nonce: identifies the command in the notes of its runs and in the request to stop.
-        pid: number of its process.
-    """
-
-    nonce: str
-    pid: int
+    nonce: str  # identifies the command in the notes of its runs and in the request to stop
+    pid: int  # number of its process
 
     def request(self, results_dir: Path) -> Path:
         """Path of the file whose presence asks its workers to stop."""
