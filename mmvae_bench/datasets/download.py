@@ -61,10 +61,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place, why = error.filename or path, error.strerror or error
-        raise DataError(
-            f"{place} cannot be read or written ({why}). Fix that and run the same command again."
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """Return the sentence of an error of the disk, which names its file, or ``path``."""
+    place, why = error.filename or path, error.strerror or error
+    return DataError(f"{place} cannot be read or written ({why}). Fix that and run the same command again.")
 
 
 @cache

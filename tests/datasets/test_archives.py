@@ -180,9 +180,9 @@ def test_what_cannot_be_read_is_not_called_damaged(number, tmp_path, monkeypatch
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(archives.gzip, "open", broken)
-    refused(path, rf"cannot be read \({os.strerror(number)}\)")
+    refused(path, rf"cannot be read or written \({os.strerror(number)}\)")
     monkeypatch.setattr(Path, "open", broken)
-    refused(path, rf"cannot be read \({os.strerror(number)}\)")
+    refused(path, rf"cannot be read or written \({os.strerror(number)}\)")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,12 +236,6 @@ def test_a_zip_that_declares_less_than_it_holds_is_not_expanded(method, tmp_path
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
-
-
-def test_a_zips_list_of_members_is_not_read_if_it_is_too_long(tmp_path, monkeypatch):
-    path = pack_zip(tmp_path / "z", [(f"{i:0100}", b"") for i in range(100)])
-    monkeypatch.setattr(archives, "MEMBER", 10_000)
-    refused(path, "more than 10,000 bytes of names")
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
