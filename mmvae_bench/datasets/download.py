@@ -31,17 +31,11 @@ UNVERIFIED = "unverified"  # last word of the subset of complete data without a 
 
 @dataclass(frozen=True)
 class Pinned:
-    """A published file.
+    """A published file."""
 
-    Attributes:
-        urls: addresses, tried in order; plain http is allowed since the content is pinned.
-        size: size in bytes.
-        sha256: SHA-256 of the content, in hexadecimal.
-    """
-
-    urls: Sequence[str]
-    size: int
-    sha256: str
+    urls: Sequence[str]  # tried in order; plain http is allowed since the content is pinned
+    size: int  # in bytes
+    sha256: str  # of the content, in hexadecimal
 
 
 def sha256(path: Path) -> str:
@@ -80,7 +74,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def download(pinned: Pinned, path: Path) -> str:
+def download(pinned: Pinned, path: Path) -> None:
     """Download a file to ``path``. A broken download stays in ``<path>.part``; the next one resumes it.
 
     The source is asked for the rest by HTTP Range. If it sends the whole file instead, or the rest of a different file
@@ -89,9 +83,6 @@ def download(pinned: Pinned, path: Path) -> str:
     Args:
         pinned: addresses, size and checksum.
         path: target; written under a temporary name, synced to disk and renamed.
-
-    Returns:
-        The address that sent the last bytes.
 
     Raises:
         DataError: If every source fails. The message gives each reason, and the place for a copy obtained by hand.
@@ -104,7 +95,7 @@ def download(pinned: Pinned, path: Path) -> str:
             try:
                 _bring(url, pinned, part)
                 part.replace(path)
-                return url
+                return
             except _Failed as error:
                 failures.append(f"{url}: {error}")
     raise DataError(
@@ -131,18 +122,13 @@ class _OnlyHttp(HTTPRedirectHandler):
     """Follows redirects to http and https alone; urllib would also follow them to ftp."""
 
     def redirect_request(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _check_scheme(newurl)
+        if urlsplit(newurl).scheme not in ("https", "http"):
+            raise _Failed(f"'{newurl}' is not an https address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _check_scheme(url: str) -> None:
-    if urlsplit(url).scheme not in ("https", "http"):
-        raise _Failed(f"'{url}' is not an https address")
 
 
 def _bring(url: str, pinned: Pinned, part: Path) -> None:
     """Complete ``part`` from ``url`` and verify it."""
-    _check_scheme(url)
     resumed = part.exists() and part.stat().st_size > 0
     for attempt in range(1 + resumed):  # the second after a rest with a wrong checksum
         if attempt:
@@ -164,7 +150,7 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
     headers = {"User-Agent": f"mmvae-bench/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    request = Request(url, headers=headers)  # noqa: S310  # _check_scheme
+    request = Request(url, headers=headers)  # noqa: S310  # pinned, and _OnlyHttp
     with _network():
         opened = cast(HTTPResponse, build_opener(_OnlyHttp).open(request, timeout=TIMEOUT))
     with opened as answer:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.datasets.packaged import digits_file, packaged_file, read_digits, split
+from mmvae_bench.datasets.digits import digits_file, packaged_file, read_digits, split
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from mmvae_bench.datasets import mnist_street as street
 from mmvae_bench.datasets import registry
 from mmvae_bench.datasets.base import Built
+from mmvae_bench.datasets.digits import read_digits
 from mmvae_bench.datasets.mnist_street import STYLES, MnistStreet
-from mmvae_bench.datasets.packaged import read_digits
 from mmvae_bench.errors import DataError
 
 LEVELS = ("easy", "svhn")

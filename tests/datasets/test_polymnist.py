@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from mmvae_bench.datasets import digits, registry
 from mmvae_bench.datasets.check import check
-from mmvae_bench.datasets.packaged import digits_file, read_digits
+from mmvae_bench.datasets.digits import digits_file, read_digits
 from mmvae_bench.datasets.polymnist import files as polymnist_files
 from mmvae_bench.datasets.polymnist.dataset import PolyMnist
 from mmvae_bench.datasets.polymnist.files import embedded_photographs, own_photographs, read_photograph

@@ -10,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.datasets.digits import MNIST_MD5, Images, existing, fetch_mnist, read_official_mnist
-from mmvae_bench.datasets.packaged import digits_file, read_digits, split
+from mmvae_bench.datasets.digits import (
+    MNIST_MD5,
+    Images,
+    digits_file,
+    existing,
+    fetch_mnist,
+    read_digits,
+    read_official_mnist,
+    split,
+)
 from mmvae_bench.datasets.polymnist.files import (
     WHENCE,
     archive_folders,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmvae_bench.datasets.packaged import packaged_file
+from mmvae_bench.datasets.digits import packaged_file
 from mmvae_bench.datasets.polymnist.views import SIDE
 from mmvae_bench.errors import DataError
 
