@@ -70,7 +70,7 @@ def test_what_is_declared_fits_the_rows():
 
 
 def test_all_pictures_are_official_in_the_official_archive_alone(folder, fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmvae_bench.datasets.cub.files.OFFICIAL", 6)
+    monkeypatch.setattr("mmvae_bench.datasets.cub.dataset.OFFICIAL", 6)
     archive = fake.write_archives(tmp_path / "archives", fake.contents())
     for place in (folder, archive):
         with pytest.warns(BenchWarning, match="is not verified to be the complete official CUB-200-2011"):

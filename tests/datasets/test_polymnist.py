@@ -21,9 +21,8 @@ from mmvae_bench.datasets import digits, registry
 from mmvae_bench.datasets.check import check
 from mmvae_bench.datasets.digits import digits_file, read_digits
 from mmvae_bench.datasets.polymnist import files as polymnist_files
-from mmvae_bench.datasets.polymnist.dataset import PolyMnist
+from mmvae_bench.datasets.polymnist.dataset import PolyMnist, ink, permuted, placed, view
 from mmvae_bench.datasets.polymnist.files import embedded_photographs, own_photographs, read_photograph
-from mmvae_bench.datasets.polymnist.views import ink, permuted, placed, view
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 from mmvae_bench.options import parse_named, resolve
 from mmvae_bench.seeds import seed_for

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
-from mmvae_bench.datasets.cub.fetch import CUB, fetch, take
-from mmvae_bench.datasets.cub.files import PER_PICTURE, SIDE, Birds, find, read_official, read_partial
+from mmvae_bench.datasets.cub.files import CUB, PER_PICTURE, SIDE, Birds, fetch, find, read_official, read_partial, take
 from mmvae_bench.datasets.download import UNVERIFIED, sha256
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, WHENCE, features, weights_file
 from mmvae_bench.datasets.words import encode, tokenise, vocabulary
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 LENGTH = 32  # of a caption, <eos> included, as in MMVAE
 FEATURES = 2048
+OFFICIAL = 11_788  # pictures
 
 # Test classes, 2,933 pictures of 11,788: the split of Reed et al. 2016 (CVPR, arXiv 1605.05395), which Xian et al. 2017
 # call the standard one. Recovered from the 29,330 test captions that MMVAE's authors published. Xian's own "proposed"
@@ -128,11 +128,12 @@ class Cub(Dataset):
 
 def _subset(birds: Birds, source: Path, weights: Path | None) -> str:
     """Return the subset: empty for the official archive; a folder or a different archive cannot be verified."""
+    count = f"cub {len(np.unique(birds.label))} classes, {len(birds.names)} pictures"
     if source.suffix == ".npz":
-        return birds.count + (" of 64x64" if weights else "")
-    if not birds.complete:
-        return birds.count
-    return "" if source.is_file() and sha256(source) == CUB.sha256 else f"{birds.count}, {UNVERIFIED}"
+        return count + (" of 64x64" if weights else "")
+    if len(birds.names) != OFFICIAL:
+        return count
+    return "" if source.is_file() and sha256(source) == CUB.sha256 else f"{count}, {UNVERIFIED}"
 
 
 def _built(birds: Birds, test: NDArray[np.bool_], subset: str) -> Built:

@@ -1,68 +1,77 @@
-"""Readers of the files of CUB-200-2011 and of its captions."""
+"""Files of CUB-200-2011 and of its captions: found, read, downloaded, and copied from a user's."""
 
 import io
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.archives import AGAIN, members
+from mmvae_bench.datasets.archives import AGAIN, kind, members
+from mmvae_bench.datasets.archives import names as names_of
+from mmvae_bench.datasets.download import Pinned, disk_errors, download, sha256
+from mmvae_bench.datasets.resnet import WEIGHTS_NAME, is_resnet101
+from mmvae_bench.disk import sync
 from mmvae_bench.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OFFICIAL = 11_788  # pictures
 PER_PICTURE = 10  # captions
 SIDE = 64
-
 
 NAME = r"((?!000)(?:[01]\d\d|200)\.[^/]+/[^/]+)"  # class folder/file, no suffix
 PICTURE = re.compile(rf"(?:.*/)?images/{NAME}\.jpg")
 CAPTION = re.compile(rf"(?:.*text_c10/)?{NAME}\.txt")
 TABLE = re.compile(r"(?:.*/)?((?:images|train_test_split)\.txt)")
-Entries = NDArray[np.uint8] | NDArray[np.float32]
+LINE = re.compile(r"^(\d+)[ \t]+(\S+)[ \t\r]*$", re.MULTILINE)  # of a table: number and value
 Convert = Callable[[Iterable["Image"]], Iterable[NDArray[Any]]]
+PLACES = (".", "cub")  # below data_dir, searched in this order for these names:
+PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.zip")
+CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz", "cub_captions_text_c10.zip")
+PARTIAL = ("cub_50classes_64px.npz",)
+# Size and checksum: tensorflow_datasets/url_checksums/caltech_birds2011.txt; the checksum also in torchvision's
+# prototype data set (cub200.py), and in FastAI.jl (src/datasets/fastaidatasets.jl) for the copy at the second place.
+CUB = Pinned(
+    urls=(
+        "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+        "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz",
+    ),
+    size=1_150_585_339,
+    sha256="0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+)
+NAMES: Mapping[tuple[str, str | None], str] = {  # content and format of a user's file -> its name in data_dir/cub
+    ("pictures", "gzip"): "CUB_200_2011.tgz",
+    ("pictures", "zip"): "CUB_200_2011.zip",
+    ("captions", "gzip"): "cvpr2016_cub.tar.gz",
+    ("captions", "xz"): "cub_captions_text_c10.tar.xz",
+    ("captions", "zip"): "cub_captions_text_c10.zip",
+}
 
 
 @dataclass(frozen=True)
 class Birds:
-    """n pictures, sorted by name as in MMVAE: class folders, then files.
+    """n pictures, sorted by name as in MMVAE: class folders, then files."""
 
-    Attributes:
-        names: ``<class folder>/<file>`` of each picture, without suffix.
-        images: converted pictures, [n, *shape].
-        ids: CUB's number of each picture, int64 [n].
-        official_test: True for pictures of the official test split, [n].
-        captions: ten lines for each picture.
-    """
-
-    names: list[str]
-    images: Entries
-    ids: NDArray[np.int64]
-    official_test: NDArray[np.bool_]
-    captions: list[list[str]]
+    names: list[str]  # <class folder>/<file> of each picture, without suffix
+    images: NDArray[np.uint8] | NDArray[np.float32]  # converted pictures, [n, *shape]
+    ids: NDArray[np.int64]  # CUB's number of each picture, [n]
+    official_test: NDArray[np.bool_]  # True for pictures of the official test split, [n]
+    captions: list[list[str]]  # ten lines for each picture
 
     @property
     def label(self) -> NDArray[np.int64]:
         """Classes [n], from 0: folder 001 is class 0."""
         return np.array([int(name[:3]) - 1 for name in self.names])
-
-    @property
-    def complete(self) -> bool:
-        """True if these are all 11,788 pictures."""
-        return len(self.names) == OFFICIAL
-
-    @property
-    def count(self) -> str:
-        """Numbers of classes and pictures, as the name of a subset."""
-        return f"cub {len(set(self.label.tolist()))} classes, {len(self.names)} pictures"
 
 
 def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
@@ -74,14 +83,12 @@ def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
     lines = _read_captions(captions)
     names: list[str] = []
     tables: dict[str, Mapping[str, str]] = {}
-    images = _stack(convert(_decoded(pictures, names, tables)))
+    images = list(convert(_decoded(pictures, names, tables)))
     if not names or len(set(names)) < len(names):
         what = "some images/<class>/<name>.jpg twice" if names else "no images/<class>/<name>.jpg"
         raise DataError(f"{pictures} contains {what}. Move it away and get the official CUB_200_2011.")
-    if lacking := sorted({"images.txt", "train_test_split.txt"} - tables.keys()):
-        raise DataError(f"{pictures} lacks {' and '.join(lacking)}. Move it away and get the official CUB_200_2011.")
-    number = {name.removesuffix(".jpg"): i for i, name in tables["images.txt"].items()}
-    split = tables["train_test_split.txt"]
+    number = {name.removesuffix(".jpg"): i for i, name in tables.get("images.txt", {}).items()}
+    split = tables.get("train_test_split.txt", {})
     for name in names:
         if split.get(number.get(name, "")) not in ("0", "1"):
             raise DataError(
@@ -94,7 +101,7 @@ def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
             )
     ids = np.array([int(number[name]) for name in names])
     test = np.array([split[number[name]] == "0" for name in names])
-    return _sorted(Birds(names, images, ids, test, [lines[name] for name in names]))
+    return _sorted(names, images, ids, test, [lines[name] for name in names])
 
 
 def read_partial(path: Path, convert: Convert) -> Birds:
@@ -110,17 +117,15 @@ def read_partial(path: Path, convert: Convert) -> Birds:
             x, names = file["images"], [str(name).removesuffix(".jpg") for name in file["names"]]
             test, captions = file["official_test"], file["captions"]
         n = len(names)
-        if not all(re.fullmatch(NAME, name) for name in names):
+        kinds = [(array.dtype.kind, array.shape) for array in (x, captions, test)]
+        if x.dtype != np.uint8 or kinds != [("u", (n, SIDE, SIDE, 3)), ("U", (n, PER_PICTURE)), ("b", (n,))]:
+            raise ValueError(f"images, captions and official_test are {kinds}")
+        if not n or not all(re.fullmatch(NAME, name) for name in names):
             raise ValueError("names are not <class folder>/<file>")
-        shapes = x.shape, captions.shape, test.shape
-        if x.dtype != np.uint8 or shapes != ((n, SIDE, SIDE, 3), (n, PER_PICTURE), (n,)):
-            raise ValueError(f"images, captions and official_test are {shapes}")
-        if captions.dtype.kind != "U" or test.dtype != bool:
-            raise ValueError(f"captions and official_test are {captions.dtype} and {test.dtype}, not text and bool")
     except Exception as error:  # readers raise many exceptions on damaged files
         raise DataError(f"{path} is truncated or damaged ({error}). {AGAIN}") from error
-    images = _stack(convert(fromarray(picture) for picture in x))
-    return _sorted(Birds(names, images, np.arange(1, n + 1), test, captions.tolist()))
+    images = list(convert(fromarray(picture) for picture in x))
+    return _sorted(names, images, np.arange(1, n + 1), test, captions.tolist())
 
 
 def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]]) -> Iterator["Image"]:
@@ -129,7 +134,7 @@ def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]])
 
     for name, content in members(path, lambda name: PICTURE.fullmatch(name) or TABLE.fullmatch(name)):
         if match := TABLE.fullmatch(name):
-            tables[match[1]] = _table(path, name, content)
+            tables[match[1]] = dict(LINE.findall(content.decode("utf-8", "replace")))
         elif match := PICTURE.fullmatch(name):
             try:
                 # JPEG alone: without ``formats`` Pillow would start Ghostscript on an EPS
@@ -142,14 +147,6 @@ def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]])
             yield picture
 
 
-def _table(path: Path, name: str, content: bytes) -> Mapping[str, str]:
-    """Read lines of ``<number> <value>``."""
-    rows = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
-    if not all(len(row) == 2 and row[0].isdecimal() for row in rows):
-        raise DataError(f"{path} contains {name!a} with lines that are not '<number> <value>'. {AGAIN}")
-    return dict(rows)
-
-
 def _read_captions(path: Path) -> Mapping[str, list[str]]:
     """Return name -> ten captions, a line each; MMVAE's split into sentences assigns lines to wrong pictures."""
     found: dict[str, list[str]] = {}
@@ -158,30 +155,17 @@ def _read_captions(path: Path) -> Mapping[str, list[str]]:
         lines = [line for line in content.decode("utf-8", "replace").split("\n") if line.strip()]
         if len(lines) != PER_PICTURE:
             raise DataError(f"{path} contains {name!a} with {len(lines)} captions, not {PER_PICTURE}. {AGAIN}")
-        if match := CAPTION.fullmatch(name):
-            if match[1] in found:
-                raise DataError(
-                    f"{path} contains the captions of {match[1]!a} twice. Move it away and get the official ones."
-                )
-            found[match[1]] = lines
+        picture = "/".join(name.removesuffix(".txt").split("/")[-2:])
+        if picture in found:
+            raise DataError(f"{path} contains the captions of {picture!a} twice. {AGAIN}")
+        found[picture] = lines
     return found
 
 
-def _stack(entries: Iterable[NDArray[Any]]) -> Entries:
-    found = list(entries)
-    return np.stack(found) if found else np.empty(0, np.uint8)
-
-
-def _sorted(birds: Birds) -> Birds:
-    order = sorted(range(len(birds.names)), key=birds.names.__getitem__)
-    names, captions = [birds.names[i] for i in order], [birds.captions[i] for i in order]
-    return Birds(names, birds.images[order], birds.ids[order], birds.official_test[order], captions)
-
-
-PLACES = (".", "cub")  # below data_dir, searched in this order for these names:
-PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.zip")
-CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz", "cub_captions_text_c10.zip")
-PARTIAL = ("cub_50classes_64px.npz",)
+def _sorted(names: list[str], images: list[Any], ids: NDArray[np.int64], test: Any, captions: Any) -> Birds:
+    order = sorted(range(len(names)), key=names.__getitem__)
+    stacked = np.stack([images[i] for i in order])
+    return Birds([names[i] for i in order], stacked, ids[order], test[order], [captions[i] for i in order])
 
 
 def find(data_dir: Path) -> list[Path]:
@@ -215,3 +199,76 @@ def first(data_dir: Path, names: Iterable[str]) -> Path | None:
     """Return the first existing file or folder of these names in :data:`PLACES`, or None."""
     paths = (data_dir / place / name for place, name in product(PLACES, names))
     return next((path for path in paths if path.exists()), None)
+
+
+def fetch(data_dir: Path) -> None:
+    """Download the pictures into ``data_dir/cub``, unless there are pictures already.
+
+    Raises:
+        DataError: If the download fails.
+    """
+    path = data_dir / "cub" / "CUB_200_2011.tgz"
+    with _locked(path.parent):
+        if found := first(data_dir, PICTURES):  # perhaps downloaded by another process in the meantime
+            click.echo(f"Found: {found} (mmvae-bench data check cub examines it)")
+        else:
+            download(CUB, path)
+            click.echo(f"Downloaded: {path}")
+
+
+def take(files: Sequence[Path], data_dir: Path) -> None:
+    """Copy a user's files into ``data_dir/cub``, under the names by which they are read.
+
+    Raises:
+        DataError: If a file is not of CUB, or would not be read.
+    """
+    roles = [(file, recognise(file)) for file in files]
+    with _locked(data_dir / "cub"):
+        for file, name in roles:
+            _take(file, name, data_dir)
+            click.echo(f"Taken: {file}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            yield
+
+
+def recognise(path: Path) -> str:
+    """Return the name under which a user's file is read, by its content.
+
+    Raises:
+        DataError: If it contains nothing of CUB, or is damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"--from takes a file, and {path} is not one. Put a folder into data_dir/cub yourself.")
+    if is_resnet101(path):
+        return WEIGHTS_NAME
+    packed = kind(path)
+    inside = names_of(path) if packed else []
+    for what, pattern in (("pictures", PICTURE), ("captions", CAPTION)):
+        if (what, packed) in NAMES and any(map(pattern.fullmatch, inside)):
+            return NAMES[what, packed]
+    raise DataError(
+        f"{path} is not one of the files that cub reads: CUB_200_2011 (.tgz, .zip), the captions text_c10 (.tar.gz, "
+        ".tar.xz, .zip) or a ResNet-101 in safetensors' format."
+    )
+
+
+def _take(file: Path, name: str, data_dir: Path) -> None:
+    """Copy a user's file to where it is read, unless the same file is there."""
+    group = next((group for group in (PICTURES, CAPTIONS) if name in group), (WEIGHTS_NAME,))
+    path, digest, found = data_dir / "cub" / name, sha256(file), first(data_dir, group)
+    if found and found.is_file() and sha256(found) == digest:
+        return
+    if found == path:
+        raise DataError(f"{path} exists with a different content. Move it away to take {file}.")
+    if found and group.index(found.name) <= group.index(name):
+        raise DataError(f"{file} would not be read: {found} is read before it. Move that away and run it again.")
+    part = path.with_name(f"{name}.copy")
+    shutil.copyfile(file, part)
+    sync(part)
+    part.replace(path)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmvae_bench.datasets.digits import packaged_file
-from mmvae_bench.datasets.polymnist.views import SIDE
 from mmvae_bench.errors import DataError
 
+SIDE = 28  # of a view
 FOLDER = "polymnist_backgrounds"  # below data_dir
 # Brown wood, black sky, a building, a dark garden, an orange suit before grey: consecutive ones differ most
 EMBEDDED = (
