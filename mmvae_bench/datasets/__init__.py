@@ -15,7 +15,7 @@ registry: "Registry[type[Dataset]]" = Registry(
     {
         "mnist_street": "mmvae_bench.datasets.mnist_street:MnistStreet",
         "mnist_svhn": "mmvae_bench.datasets.mnist_svhn:MnistSvhn",
-        "polymnist": "mmvae_bench.datasets.polymnist.dataset:PolyMnist",
+        "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
         "cub": "mmvae_bench.datasets.cub.dataset:Cub",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",

