@@ -84,15 +84,10 @@ class Protocol:
 
 
 class Judge(Interface):
-    """A classifier of entries: a trained oracle or an exact reader.
+    """A classifier of entries: a trained oracle or an exact reader."""
 
-    Attributes:
-        accuracy: share of true test entries judged correctly; None where no test class was seen in training.
-        hash: checksum of its weights or rules; scores by different judges are never averaged.
-    """
-
-    accuracy: float | None
-    hash: str
+    accuracy: float | None  # share of true test entries judged correctly; None: no test class was seen in training
+    hash: str  # of its weights or rules; scores by different judges are never averaged
 
     def predict(self, x: "Tensor") -> NDArray[np.int64]:
         """Return the classes [N] of entries [N, *shape]; C, one past the last, where none can be read."""

@@ -225,20 +225,13 @@ def _ink(rng: np.random.Generator, colour: Array) -> Array:
 
 
 class Grammar:
-    """The captions of a level, one for each combination of values; and their judge, which reads them exactly.
-
-    Attributes:
-        level: number of attributes that a caption names, 1..5.
-        places: the part of :data:`ORDER` that this level uses.
-        attributes: attribute -> its values; a value of two words is written with a space.
-        accuracy: 1.
-        hash: checksum of the words, their order and the version.
-    """
+    """The captions of a level, one for each combination of values; and their judge, which reads them exactly."""
 
     def __init__(self, level: int) -> None:
-        self.level = level
+        self.level = level  # number of attributes that a caption names, 1..5
         self.places = tuple((name, words) for name, words in ORDER if name in ATTRIBUTES[:level])
         self.attributes: Mapping[str, tuple[str, ...]] = {
+            # A value of two words is written with a space
             name: tuple(" ".join(words) for words in product(*(ws for n, ws in self.places if n == name and ws[1:])))
             for name in ATTRIBUTES[:level]
         }

