@@ -13,8 +13,8 @@ from click.testing import CliRunner
 import mmvae_bench
 from mmvae_bench import datasets, metrics, models, nets
 from mmvae_bench.cli.app import main
+from mmvae_bench.datasets import cub as cub_fetch
 from mmvae_bench.datasets import digits
-from mmvae_bench.datasets.cub import files as cub_fetch
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan

@@ -17,7 +17,7 @@ registry: "Registry[type[Dataset]]" = Registry(
         "mnist_svhn": "mmvae_bench.datasets.mnist_svhn:MnistSvhn",
         "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
-        "cub": "mmvae_bench.datasets.cub.dataset:Cub",
+        "cub": "mmvae_bench.datasets.cub:Cub",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
     group="mmvae_bench.datasets",

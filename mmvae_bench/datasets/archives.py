@@ -75,14 +75,6 @@ def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
         raise DataError(f"{path} is truncated or damaged ({type(error).__name__}: {error}). {AGAIN}") from error
 
 
-def names(path: Path) -> list[str]:
-    """Return the names of all files inside; a ``.tar`` is read whole for that."""
-    found: list[str] = []
-    for _ in members(path, found.append):  # None: no member is wanted
-        pass
-    return found
-
-
 def _admitted(path: Path, entries: Entries, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
     seen: set[str] = set()
     for count, (said, what, size, read) in enumerate(entries):

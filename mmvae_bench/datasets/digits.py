@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.download import Pinned, disk_errors, download, sha256
+from mmvae_bench.disk import replace_file
 from mmvae_bench.errors import DataError
 from mmvae_bench.seeds import seed_for
 
@@ -99,19 +100,16 @@ def read_svhn(path: Path) -> Images:
     """
     from scipy.io import loadmat
 
-    way_out = "Delete it and run mmvae-bench data fetch mnist_svhn, or put the official file there."
     try:
         content = loadmat(path, variable_names=["X", "y"])
         x, y = content["X"], np.asarray(content["y"]).ravel()
+        if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.isin(y, np.arange(1, 11)).all():
+            raise ValueError(f"X must be uint8, 32x32x3xN, and y N labels 1..10, not {x.dtype} {x.shape} and {y.shape}")
     except Exception as error:  # readers raise many exceptions on damaged files
         raise DataError(
-            f"{path} is truncated or not an SVHN file ({type(error).__name__}: {error}). {way_out}"
+            f"{path} is truncated or not an SVHN file ({type(error).__name__}: {error}). "
+            "Delete it and run mmvae-bench data fetch mnist_svhn, or put the official file there."
         ) from error
-    if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.isin(y, np.arange(1, 11)).all():
-        raise DataError(
-            f"{path} must hold X, uint8, 32x32x3xN, and y, N labels 1..10, not {x.dtype} {x.shape} and {len(y)} labels "
-            f"{sorted(set(y.tolist()))[:12]}. {way_out}"
-        )
     return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), y.astype(np.int64) % 10
 
 
@@ -125,12 +123,11 @@ def fetch_mnist(data_dir: Path) -> None:
         for path, digest in ((data_dir / name, digest) for name, digest in MNIST_MD5.items()):
             if path.is_file() and md5(path) == digest:
                 continue
-            packed, part = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.part")
+            packed = path.with_name(f"{path.name}.gz")
             pinned = _pinned(packed.name, MNIST_AT)
             if not packed.is_file() or sha256(packed) != pinned.sha256:
                 download(pinned, packed)
-            part.write_bytes(gzip.decompress(packed.read_bytes()))  # its content is pinned
-            part.replace(path)
+            replace_file(path, gzip.decompress(packed.read_bytes()))  # its content is pinned
 
 
 def fetch_svhn(data_dir: Path) -> None:

@@ -46,7 +46,7 @@ def sha256(path: Path) -> str:
     """
     with disk_errors(path):
         facts = path.stat()
-        return _known(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        return _sha256(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 @contextmanager
@@ -65,11 +65,7 @@ def unreadable(path: Path, error: OSError) -> DataError:
 
 
 @cache
-def _known(path: Path, *_facts: int) -> str:
-    return _sha256(path)
-
-
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, *_facts: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -136,7 +132,7 @@ def _bring(url: str, pinned: Pinned, part: Path) -> None:
         _append(url, pinned, part)
         if (size := part.stat().st_size) < pinned.size:
             raise _Failed(f"the connection broke after {size:,} of {pinned.size:,} bytes")
-        if size == pinned.size and _sha256(part) == pinned.sha256:
+        if size == pinned.size and sha256(part) == pinned.sha256:
             return
     part.unlink()
     raise _Failed(f"it is a different file (its SHA-256 is not {pinned.sha256[:12]}...)")

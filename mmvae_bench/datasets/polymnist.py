@@ -31,9 +31,7 @@ EMBEDDED = (
     ("sklearn", "datasets", "images", "flower.jpg"),
     ("skimage", "data", "astronaut.png"),
 )
-SPLITS = ("train", "test")
 PLACES = ("PolyMNIST/MMNIST", "MMNIST")  # below data_dir, searched in this order
-ZIPS = ("PolyMNIST.zip", "MMNIST.zip")
 WHENCE = "https://zenodo.org/record/4899160"
 NAME = re.compile(r"(\d{1,9})\.(\d)\.png", re.ASCII)  # i.digit.png: the i-th picture of this digit
 COUNTS = {  # of each digit in MNIST
@@ -119,7 +117,9 @@ class PolyMnist(Dataset):
         return [*digits, *self._photographs(data_dir)]
 
     def _photographs(self, data_dir: Path) -> list[Path]:
-        return embedded_photographs(self.m) if self.photographs == "embedded" else own_photographs(data_dir, self.m)
+        if self.photographs == "folder":
+            return own_photographs(data_dir, self.m)
+        return [packaged_file(*parts) for parts in EMBEDDED[: self.m]]
 
     def build(self, data_dir: Path) -> Built:
         """Make M views of each digit, or read them."""
@@ -219,11 +219,6 @@ def placed(rng: np.random.Generator, inks: NDArray[np.bool_]) -> NDArray[np.bool
     return where
 
 
-def embedded_photographs(m: int) -> list[Path]:
-    """Return the paths of the first M of :data:`EMBEDDED`."""
-    return [packaged_file(*parts) for parts in EMBEDDED[:m]]
-
-
 def own_photographs(data_dir: Path, m: int) -> list[Path]:
     """Return the first M ``.jpg`` files of :data:`FOLDER` by name, as the authors' code does.
 
@@ -259,13 +254,13 @@ def archive_folders(data_dir: Path, m: int) -> list[Path]:
         DataError: If one is absent.
     """
     root = next((data_dir / p for p in PLACES if (data_dir / p).is_dir()), data_dir / PLACES[0])
-    folders = [root / split / f"m{k}" for split in SPLITS for k in range(m)]
-    missing = next((folder for folder in folders if not folder.is_dir()), None)
-    if missing is None:
-        return folders
-    packed = next((data_dir / name for name in ZIPS if (data_dir / name).is_file()), None)
-    way_out = f"Unpack {packed}" if packed else f"Get PolyMNIST.zip ({WHENCE}) and unpack it"
-    raise DataError(f"polymnist[m={m},photographs=archive] needs the folder {missing}. {way_out} in {data_dir}.")
+    folders = [root / split / f"m{k}" for split in COUNTS for k in range(m)]
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise DataError(
+            f"polymnist[m={m},photographs=archive] needs the folder {missing[0]}. Get PolyMNIST.zip ({WHENCE}) and "
+            f"unpack it in {data_dir}."
+        )
+    return folders
 
 
 def read_views(folders: Sequence[Path]) -> Rows:

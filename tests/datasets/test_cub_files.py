@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from mmvae_bench.datasets.cub.dataset import Cub, _shrunk
-from mmvae_bench.datasets.cub.files import find, read_official, read_partial
+from mmvae_bench.datasets.cub import Cub, _shrunk, find, read_official, read_partial
 from mmvae_bench.errors import DataError
 
 REAL = Path(os.environ.get("MMVAE_BENCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")

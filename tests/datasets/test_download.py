@@ -201,8 +201,8 @@ def test_a_network_that_fails_is_that_sources_failure(web, tmp_path, monkeypatch
 
 def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
     path, read = tmp_path / "file", []
-    hashed = module._sha256
-    monkeypatch.setattr(module, "_sha256", lambda path: read.append(path) or hashed(path))
+    hashed = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *args: read.append(path) or hashed(*args))
     path.write_bytes(CONTENT)
     assert sha256(path) == sha256(path) == SHA and len(read) == 1
     path.write_bytes(CONTENT[1:])
