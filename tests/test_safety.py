@@ -11,8 +11,8 @@ import pytest
 
 import mmvae_bench
 from mmvae_bench import datasets, metrics, models, nets
+from mmvae_bench.datasets import cub as cub_fetch
 from mmvae_bench.datasets import digits
-from mmvae_bench.datasets.cub import fetch as cub_fetch
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan

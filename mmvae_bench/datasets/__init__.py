@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 registry: "Registry[type[Dataset]]" = Registry(
     "data set",
     {
-        "mnist_street": "mmvae_bench.datasets.mnist_street.dataset:MnistStreet",
+        "mnist_street": "mmvae_bench.datasets.mnist_street:MnistStreet",
         "mnist_svhn": "mmvae_bench.datasets.mnist_svhn:MnistSvhn",
-        "polymnist": "mmvae_bench.datasets.polymnist.dataset:PolyMnist",
-        "captioned_shapes": "mmvae_bench.datasets.captioned_shapes.dataset:CaptionedShapes",
-        "cub": "mmvae_bench.datasets.cub.dataset:Cub",
+        "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
+        "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
+        "cub": "mmvae_bench.datasets.cub:Cub",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
     group="mmvae_bench.datasets",

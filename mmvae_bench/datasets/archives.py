@@ -9,9 +9,11 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
+from mmvae_bench.datasets.download import disk_errors, unreadable
 from mmvae_bench.errors import DataError
 
 # Bounds. The largest official archive, CUB-200-2011, has 1.2 GB in 12 thousand files.
@@ -27,17 +29,18 @@ ELSEWHERE = "Move it away and get it elsewhere."
 MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 
 
+# Name as it stands there, "file", "folder" or "other", size, and what reads the content
+Entries = Iterator[tuple[str, str, int, Callable[[], bytes]]]
+
+
 def kind(path: Path) -> str | None:
     """Return ``gzip``, ``xz`` or ``zip`` by a file's first bytes, whatever its name; None for anything else.
 
     Raises:
         DataError: If it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(6)
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with disk_errors(path), path.open("rb") as file:
+        start = file.read(6)
     return next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
 
 
@@ -57,54 +60,57 @@ def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
     Raises:
         DataError: If the archive is unreadable, truncated, damaged, suspicious or larger than the bounds above.
     """
-    readers = {"gzip": _tar, "xz": _tar, "zip": _zip}
+    gzipped, xzipped = partial(_tar, gzip.open), partial(_tar, lzma.open)
+    readers: dict[str, Callable[[Path], Entries]] = {"gzip": gzipped, "xz": xzipped, "zip": _zip}
+    reader = _folder if path.is_dir() else readers.get(kind(path) or "")
+    if reader is None:
+        raise DataError(f"{path} is not a .tar.gz, .tar.xz or .zip archive. {AGAIN}")
     try:
-        reader = _folder if path.is_dir() else readers.get(kind(path) or "")
-        if reader is None:
-            raise DataError(f"{path} is not a .tar.gz, .tar.xz or .zip archive. {AGAIN}")
-        yield from reader(path, wanted)
+        yield from _admitted(path, reader(path), wanted)
     except DataError:
         raise
     except Exception as error:  # readers raise many exceptions on damaged files
         # Errors of the disk have a number; those of gzip have none, and zipfile seeks to invalid places
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         raise DataError(f"{path} is truncated or damaged ({type(error).__name__}: {error}). {AGAIN}") from error
 
 
-def names(path: Path) -> list[str]:
-    """Return the names of all files inside; a ``.tar`` is read whole for that."""
-    found: list[str] = []
-    for _ in members(path, found.append):  # None: no member is wanted
-        pass
-    return found
+def _admitted(path: Path, entries: Entries, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
+    seen: set[str] = set()
+    for count, (said, what, size, read) in enumerate(entries):
+        _bound(path, count, MEMBERS, "members")
+        name = _checked(path, said)
+        if what == "other":
+            raise DataError(f"{path} contains the link or device {name!a}. No archive of a data set does.")
+        # macOS adds files beside others
+        litter = name.rpartition("/")[2].startswith("._") or name.startswith("__MACOSX/")
+        if what == "folder" or litter or not wanted(name):
+            continue
+        if size > MEMBER:
+            raise DataError(f"{path} contains {name!a} of {size:,} bytes, more than {MEMBER:,}. {ELSEWHERE}")
+        if name in seen:
+            raise DataError(f"{path} contains {name!a} twice. {ELSEWHERE}")
+        seen.add(name)
+        yield name, read()
 
 
-def _folder(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
+def _folder(path: Path) -> Entries:
     for file in sorted(path.rglob("*")):
-        name = file.relative_to(path).as_posix()
-        if file.is_file() and not _is_litter(name) and wanted(name):
-            _admit(path, _checked(path, name), file.stat().st_size, set())
-            yield name, file.read_bytes()
+        if file.is_file():
+            yield file.relative_to(path).as_posix(), "file", file.stat().st_size, file.read_bytes
 
 
-def _tar(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
-    opened = gzip.open if kind(path) == "gzip" else lzma.open
-    with cast(IO[bytes], opened(path)) as file:
+def _tar(opened: Callable[[Path], Any], path: Path) -> Entries:
+    with opened(path) as file:
         bounded = _Bounded(file, path)
         tar: Any = tarfile.open(fileobj=cast(Any, bounded), mode="r:")  # noqa: SIM115  # closing it would close no file
-        seen: set[str] = set()
-        for count, member in enumerate(iter(tar.next, None)):
+        for member in iter(tar.next, None):
             tar.members.clear()  # tarfile keeps every header, and what pax headers say of all members
             tar.pax_headers.clear()
-            _bound(path, count, MEMBERS, "members")
-            name = _checked(path, member.name)
-            if not (member.isfile() or member.isdir()) or member.issparse():
-                raise DataError(f"{path} contains the link or device {name!a}. No archive of a data set does.")
-            if member.isfile() and not _is_litter(name) and wanted(name):
-                _admit(path, name, member.size, seen)
-                bounded.left = member.size
-                yield name, tar.extractfile(member).read()
+            what = "folder" if member.isdir() else "file" if member.isfile() and not member.issparse() else "other"
+            bounded.left = member.size
+            yield member.name, what, member.size, partial(lambda member: tar.extractfile(member).read(), member)
             bounded.left = HEADERS
         if bounded.last != bytes(tarfile.BLOCKSIZE):  # tarfile takes a broken header for the end
             raise DataError(f"{path} is truncated or damaged: it has no end mark. {AGAIN}")
@@ -112,23 +118,20 @@ def _tar(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, byt
             _bound(path, file.tell(), EXPANDED, "bytes")
 
 
-def _zip(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
-    seen: set[str] = set()
+def _zip(path: Path) -> Entries:
     with _Pieces(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
-        infos = archive.infolist()
-        _bound(path, len(infos), MEMBERS, "members")
-        _bound(path, sum(info.file_size for info in infos), EXPANDED, "bytes")
-        for info in infos:
-            name = _checked(path, info.filename)
-            mode = stat.S_IFMT(info.external_attr >> 16)
-            if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DataError(f"{path} contains the link or device {name!a}. No archive of a data set does.")
-            if not info.is_dir() and not _is_litter(name) and wanted(name):
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others have no bounds
-                    raise DataError(f"{path} contains {name!a} in an unknown compression.")
-                _admit(path, name, info.file_size, seen)
-                with archive.open(info) as member:
-                    yield name, member.read(info.file_size)  # asked for all, zipfile expands more than is declared
+        _bound(path, sum(info.file_size for info in archive.infolist()), EXPANDED, "bytes")
+        for info in archive.infolist():
+            plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+            what = "other" if not plain else "folder" if info.is_dir() else "file"
+            yield info.filename, what, info.file_size, partial(_read, path, archive, info)
+
+
+def _read(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others have no bounds
+        raise DataError(f"{path} contains {info.filename!a} in an unknown compression.")
+    with archive.open(info) as member:
+        return member.read(info.file_size)  # asked for all, zipfile expands more than is declared
 
 
 class _Pieces(io.BufferedReader):
@@ -140,16 +143,14 @@ class _Pieces(io.BufferedReader):
 
 
 class _Bounded:
-    """A decompressed stream that goes forward only, and not beyond :data:`EXPANDED`.
-
-    Attributes:
-        left: bytes that may still be read of a member or of the headers before it; tarfile reads any number of long
-            names and extended headers, of any declared length.
-        last: the block read last.
-    """
+    """A decompressed stream that goes forward only, and not beyond :data:`EXPANDED`."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        self.file, self.path, self.left, self.last = file, path, HEADERS, b""
+        self.file, self.path = file, path
+        # Bytes that may still be read of a member or of the headers before it; tarfile reads any number of long names
+        # and extended headers, of any declared length
+        self.left = HEADERS
+        self.last = b""  # the block read last
 
     def read(self, n: int) -> bytes:
         self.left -= n
@@ -168,12 +169,6 @@ class _Bounded:
         return self.file.tell()
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{error.filename or path} cannot be read ({error.strerror or error}). Fix that and run the same command again."
-    )
-
-
 def _checked(path: Path, name: str) -> str:
     """Return the name without a leading ``./``, if it can be printed and stays inside the folder."""
     if len(name) > NAME or not name.isprintable():
@@ -182,20 +177,6 @@ def _checked(path: Path, name: str) -> str:
     if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise DataError(f"{path} contains a member named {name!a}, outside its own folder. {ELSEWHERE}")
     return "/".join(part for part in parts if part not in ("", "."))
-
-
-def _is_litter(name: str) -> bool:
-    """Return True for the files that macOS adds beside others."""
-    return name.rpartition("/")[2].startswith("._") or name.startswith("__MACOSX/")
-
-
-def _admit(path: Path, name: str, size: int, seen: set[str]) -> None:
-    """Refuse a member that is too large or occurs twice."""
-    if size > MEMBER:
-        raise DataError(f"{path} contains {name!a} of {size:,} bytes, more than {MEMBER:,}. {ELSEWHERE}")
-    if name in seen:
-        raise DataError(f"{path} contains {name!a} twice. {ELSEWHERE}")
-    seen.add(name)
 
 
 def _bound(path: Path, count: int, limit: int, what: str) -> None:

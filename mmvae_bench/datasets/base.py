@@ -24,15 +24,10 @@ Stored = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int16]
 
 @dataclass(frozen=True, eq=False)
 class Repeated:
-    """The array ``entries[index]``, stored once where rows share entries: ten captions, one picture.
+    """The array ``entries[index]``, stored once where rows share entries: ten captions, one picture."""
 
-    Attributes:
-        entries: distinct entries, [n, *shape], perhaps memory-mapped.
-        index: index of each row's entry, [N], int64.
-    """
-
-    entries: Stored
-    index: NDArray[np.int64]
+    entries: Stored  # distinct ones, [n, *shape], perhaps memory-mapped
+    index: NDArray[np.int64]  # of each row's entry, [N]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -60,39 +55,30 @@ class Repeated:
         return Repeated(self.entries, self.index[rows])
 
 
+Entries = Stored | Repeated
+
+
 @dataclass(frozen=True)
 class Protocol:
     """The common protocol of a data set (protocol 15): the same for every model, overridable from the command line.
 
-    Attributes:
-        nets: nets preset with options, as typed: ``mlp[hidden=256]``.
-        latent_dim: L.
-        epochs: number of epochs.
-        batch_size: rows per step.
-        learning_rate: learning rate of Adam.
-        rows: number of training rows, only for estimates of time.
-        cost: time per row relative to ``mnist_street`` with the same nets and model, only for estimates of time.
+    ``rows`` and ``cost`` are only for estimates of time.
     """
 
-    nets: str
+    nets: str  # preset with options, as typed: mlp[hidden=256]
     latent_dim: int
     epochs: int
     batch_size: int
-    learning_rate: float
-    rows: int = 10_000
-    cost: float = 1.0
+    learning_rate: float  # of Adam
+    rows: int = 10_000  # number of training rows
+    cost: float = 1.0  # time per row relative to mnist_street with the same nets and model
 
 
 class Judge(Interface):
-    """A classifier of entries: a trained oracle or an exact reader.
+    """A classifier of entries: a trained oracle or an exact reader."""
 
-    Attributes:
-        accuracy: share of true test entries judged correctly; None where no test class was seen in training.
-        hash: checksum of its weights or rules; scores by different judges are never averaged.
-    """
-
-    accuracy: float | None
-    hash: str
+    accuracy: float | None  # share of true test entries judged correctly; None: no test class was seen in training
+    hash: str  # of its weights or rules; scores by different judges are never averaged
 
     def predict(self, x: "Tensor") -> NDArray[np.int64]:
         """Return the classes [N] of entries [N, *shape]; C, one past the last, where none can be read."""
@@ -115,7 +101,7 @@ class Rows:
         attributes: value of each of A attributes in each row, int64 [N, A], or None.
     """
 
-    x: Mapping[str, "Stored | Repeated"]
+    x: Mapping[str, Entries]
     label: NDArray[np.int64] | None = None
     item: NDArray[np.int64] | None = None
     attributes: NDArray[np.int64] | None = None
@@ -135,7 +121,7 @@ class Rows:
         return Rows(x, *(None if fact is None else fact[index] for fact in facts))
 
 
-def _taken(values: "Stored | Repeated", index: NDArray[np.intp]) -> "Stored | Repeated":
+def _taken(values: Entries, index: NDArray[np.intp]) -> Entries:
     if isinstance(values, np.memmap):
         return Repeated(values, np.asarray(index, np.int64))
     return values.take(index) if isinstance(values, Repeated) else values[index]
@@ -143,39 +129,25 @@ def _taken(values: "Stored | Repeated", index: NDArray[np.intp]) -> "Stored | Re
 
 @dataclass(frozen=True)
 class Built:
-    """The arrays that :meth:`Dataset.build` returns.
-
-    Attributes:
-        train: training rows.
-        test: test rows.
-        subset: empty for the complete official data, else a text such as ``svhn 8000+2000`` that every score carries.
-        singles: modality -> (entries, labels) that its oracle is trained on. Other oracles use the training rows.
-        vocabularies: modality -> words by id, where they are computed from the data.
-    """
+    """The arrays that :meth:`Dataset.build` returns."""
 
     train: Rows
     test: Rows
-    subset: str = ""
+    subset: str = ""  # empty for the complete official data, else such as "svhn 8000+2000"; every score carries it
+    # Modality -> (entries, labels) that its oracle is trained on; other oracles use the training rows
     singles: Mapping[str, tuple[Stored, NDArray[np.int64]]] | None = None
+    # Modality -> words by id, where they are computed from the data
     vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Dataset(ABC):
-    """A data set with its options: the keyword-only parameters of the constructor.
+    """A data set with its options: the keyword-only parameters of the constructor."""
 
-    Class attributes:
-        version: increased by every change of this data set's numbers.
-        summary: one line for ``list``, with the licence.
-        classes: names of the C classes, or None where there are none.
-        related: what makes two rows related: the same class, or the same item.
-        pairs: number of pairings of each complete row within its class (dm).
-    """
-
-    version: ClassVar[int] = 1
-    summary: ClassVar[str] = ""
-    classes: tuple[str, ...] | None = None
-    related: ClassVar[Literal["class", "item"]] = "class"
-    pairs: int = 1
+    version: ClassVar[int] = 1  # increased by every change of this data set's numbers
+    summary: ClassVar[str] = ""  # one line for ``list``, with the licence
+    classes: tuple[str, ...] | None = None  # names of the C classes, or None where there are none
+    related: ClassVar[Literal["class", "item"]] = "class"  # what makes two rows related
+    pairs: int = 1  # number of pairings of each complete row within its class (dm)
 
     @property
     @abstractmethod
@@ -252,6 +224,3 @@ def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[n
     chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * ONE_IN).astype(np.intp)
     validation = np.isin(item, chosen)
     return np.flatnonzero(~validation), np.flatnonzero(validation)
-
-
-Entries = Stored | Repeated

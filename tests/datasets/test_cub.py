@@ -7,7 +7,7 @@ from mmvae_bench.datasets import resnet
 from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.datasets.cache import load
 from mmvae_bench.datasets.check import check
-from mmvae_bench.datasets.cub.dataset import LENGTH, UNSEEN, Cub
+from mmvae_bench.datasets.cub import LENGTH, UNSEEN, Cub
 from mmvae_bench.datasets.download import Pinned, sha256
 from mmvae_bench.datasets.words import EOS, UNK, decode
 from mmvae_bench.errors import BenchWarning, DataError
@@ -64,14 +64,14 @@ def test_what_is_declared_fits_the_rows():
 
 
 def test_all_pictures_are_official_in_the_official_archive_alone(folder, fake, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmvae_bench.datasets.cub.files.OFFICIAL", 6)
+    monkeypatch.setattr("mmvae_bench.datasets.cub.OFFICIAL", 6)
     archive = fake.write_archives(tmp_path / "archives", fake.contents())
     for place in (folder, archive):
         with pytest.warns(BenchWarning, match="is not verified to be the complete official CUB-200-2011"):
             assert Cub().build(place).subset == "cub 3 classes, 6 pictures, unverified"
         assert check(Cub(), "cub", place)[0] == "cub: complete, not verified"
     digest = sha256(archive / "cub" / "CUB_200_2011.tgz")
-    monkeypatch.setattr("mmvae_bench.datasets.cub.dataset.CUB", Pinned((), 0, digest))
+    monkeypatch.setattr("mmvae_bench.datasets.cub.CUB", Pinned((), 0, digest))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Cub().build(archive).subset == ""
@@ -90,7 +90,7 @@ def test_features_are_computed_from_the_original_pictures(folder, monkeypatch):
         assert weights.name == resnet.WEIGHTS_NAME
         return torch.arange(len(seen) * 2048.0).reshape(-1, 2048)
 
-    monkeypatch.setattr("mmvae_bench.datasets.cub.dataset.features", fake)
+    monkeypatch.setattr("mmvae_bench.datasets.cub.features", fake)
     with pytest.raises(DataError, match=r"resnet101\.safetensors\. Get model\.safetensors"):
         Cub(image="resnet101").sources(folder)
     (folder / "cub" / resnet.WEIGHTS_NAME).touch()

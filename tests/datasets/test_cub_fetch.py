@@ -9,9 +9,8 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from mmvae_bench.cli.app import main
-from mmvae_bench.datasets.cub import fetch as cub_fetch
-from mmvae_bench.datasets.cub.dataset import Cub
-from mmvae_bench.datasets.cub.fetch import CUB, recognise
+from mmvae_bench.datasets import cub as cub_fetch
+from mmvae_bench.datasets.cub import CUB, Cub, recognise
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME
 from mmvae_bench.errors import DataError
 

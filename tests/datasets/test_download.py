@@ -72,7 +72,7 @@ def bring(web, path, *places, sha=SHA):
     """Download from places of the server; its requests since."""
     web.asked.clear()
     urls = [place if "://" in place else web.url + place for place in places]
-    web.delivered = download(Pinned(urls, len(CONTENT), sha), path)
+    download(Pinned(urls, len(CONTENT), sha), path)
     return web.asked
 
 
@@ -143,16 +143,15 @@ def test_sources_are_tried_in_order_and_each_says_why_it_failed(web, tmp_path):
     web.files["/page"] = b"<html>we moved</html>".ljust(2000)
     web.redirects = {"/gone": "/absent", "/moved": "/good", "/away": "ftp://127.0.0.1/file", "/round": "/round"}
     (tmp_path / "file.part").write_bytes(CONTENT[:1000])
-    dead = ("/absent", "/gone", "/page", "/away", "/round", "file:///etc/passwd", "http://127.0.0.1:9/closed")
+    dead = ("/absent", "/gone", "/page", "/away", "/round", "http://127.0.0.1:9/closed")
     with pytest.raises(DataError) as error:
         bring(web, tmp_path / "file", *dead)
     text = str(error.value)
     assert all(place in text for place in dead) and "\n" not in text
-    assert "404" in text and "a different file, of 2,000 bytes" in text and text.count("not an https address") == 2
+    assert "404" in text and "a different file, of 2,000 bytes" in text and text.count("not an https address") == 1
     assert f"300,000 bytes, SHA-256 {SHA}) and put it at {tmp_path / 'file'}" in text
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:1000]  # no dead link destroys what is there
     asked = bring(web, tmp_path / "file", *dead, "/moved", "/never")
-    assert web.delivered == web.url + "/moved"
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert ("/good", "bytes=1000-") in asked and ("/never", None) not in asked
 
@@ -194,7 +193,7 @@ def test_a_network_that_fails_is_that_sources_failure(web, tmp_path, monkeypatch
 
     monkeypatch.setattr(http.client.HTTPResponse, "read", unreachable)
     bring(web, tmp_path / "file", "/good", "/copy")
-    assert failed and (tmp_path / "file").read_bytes() == CONTENT and web.delivered == web.url + "/copy"
+    assert failed and (tmp_path / "file").read_bytes() == CONTENT and ("/copy", None) in web.asked
     failed.clear()
     with pytest.raises(DataError, match=r"/good: \[Errno \d+\] No route to host"):
         bring(web, tmp_path / "other", "/good")
@@ -202,8 +201,8 @@ def test_a_network_that_fails_is_that_sources_failure(web, tmp_path, monkeypatch
 
 def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
     path, read = tmp_path / "file", []
-    hashed = module._sha256
-    monkeypatch.setattr(module, "_sha256", lambda path: read.append(path) or hashed(path))
+    hashed = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *args: read.append(path) or hashed(*args))
     path.write_bytes(CONTENT)
     assert sha256(path) == sha256(path) == SHA and len(read) == 1
     path.write_bytes(CONTENT[1:])

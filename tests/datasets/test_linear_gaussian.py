@@ -52,16 +52,6 @@ def test_posterior_is_the_joint_gaussian_conditioned(model, x):
         np.testing.assert_allclose(got_cov, cov[:3, :3] - gain @ cov[3:, :3], atol=1e-10)
 
 
-def test_product_of_experts_and_one_prior_is_the_posterior(model, x):
-    for names in subsets(x):
-        experts = {n: model.expert(n) for n in names}
-        precision = np.eye(3) + sum(np.linalg.inv(e.covariance) for e in experts.values())
-        evidence = sum(e.mean(x[n]) @ np.linalg.inv(e.covariance) for n, e in experts.items())
-        mean, cov = model.posterior({n: x[n] for n in names})
-        np.testing.assert_allclose(cov, np.linalg.inv(precision), atol=1e-10)
-        np.testing.assert_allclose(mean, evidence @ np.linalg.inv(precision), atol=1e-10)
-
-
 def test_float32_rows_are_computed_in_float64(model, x):
     single = {n: v.astype(np.float32) for n, v in x.items()}
     assert model.log_likelihood(single).dtype == np.float64
@@ -92,9 +82,8 @@ def test_rows_have_the_declared_shapes_and_the_models_moments():
 
 @pytest.mark.parametrize(
     "options",
-    [{"m": 1}, {"m": 6}, {"dim": 3}, {"latent": 0}, {"latent": 1, "rotated": True}, {"noise": 0.0}, {"rows": 0},
-     {"noise": float("nan")}],
-)  # fmt: skip
+    [{"dim": 3}, {"latent": 0}, {"latent": 1, "rotated": True}, {"dim": 20_000}],
+)
 def test_impossible_options_are_refused(options):
     with pytest.raises(BenchError, match="linear_gaussian"):
         LinearGaussian(**options)

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import zscore
 
+from mmvae_bench.datasets import mnist_street as street
 from mmvae_bench.datasets.base import Built
-from mmvae_bench.datasets.mnist_street import pictures as street
-from mmvae_bench.datasets.mnist_street.dataset import STYLES, MnistStreet
-from mmvae_bench.datasets.packaged import read_digits
+from mmvae_bench.datasets.digits import read_digits
+from mmvae_bench.datasets.mnist_street import STYLES, MnistStreet
 from mmvae_bench.errors import DataError
 
 LEVELS = ("easy", "svhn")

@@ -1,7 +1,6 @@
 import gzip
 import hashlib
 import shutil
-import struct
 import warnings
 from pathlib import Path
 
@@ -150,17 +149,6 @@ def test_a_truncated_or_changed_mnist_file_is_named(official, name):
         with pytest.raises(DataError, match="truncated or not the official") as error:
             MnistSvhn().build(official)
         assert str(official / name) in str(error.value)
-
-
-def test_idx_files_that_are_none_are_refused(tmp_path):
-    write_idx(tmp_path / "labels", np.zeros(3, np.uint8))
-    for content in (b"", b"abc", bytes(100), struct.pack(">I3I", 0x803, 3, 28, 28) + bytes(10)):
-        (tmp_path / "images").write_bytes(content)
-        with pytest.raises(DataError, match="images"):
-            digits.read_mnist(tmp_path / "images", tmp_path / "labels")
-    write_idx(tmp_path / "images", np.zeros((2, 28, 28), np.uint8))
-    with pytest.raises(DataError, match="belong together"):
-        digits.read_mnist(tmp_path / "images", tmp_path / "labels")
 
 
 @pytest.mark.parametrize("keep", [0, 50, 127, 128, 200, 0.5, 0.99])

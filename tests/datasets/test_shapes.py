@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.captioned_shapes.pictures import BACKGROUNDS, COLOURS, OUTLINES, SIDE, SIZES, _unit, render
+from mmvae_bench.datasets.captioned_shapes import BACKGROUNDS, COLOURS, OUTLINES, SIDE, SIZES, _unit, render
 
 SHAPE, SIZE, COLOUR, POSITION, BACKGROUND = range(5)
 COUNTS = (3, 2, 5, 4, 2)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmvae_bench.datasets.captioned_shapes.grammar import LENGTH, VOCABULARY, CaptionJudge, Grammar
+from mmvae_bench.datasets.captioned_shapes import LENGTH, VOCABULARY, Grammar
 from mmvae_bench.datasets.words import EOS, PAD
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -97,7 +97,7 @@ def test_what_follows_eos_does_not_matter_and_eos_itself_does() -> None:
 
 
 def test_the_judge_reads_tensors_exactly() -> None:
-    judge = CaptionJudge(Grammar(2))
+    judge = Grammar(2)
     x = torch.from_numpy(np.concatenate([ids("small square"), ids("square small"), ids("small small")])).long()
     assert judge.read(x).tolist() == [[1, 0], [1, 0], [3, 2]]
     assert judge.predict(x).tolist() == [1, 1, 3]
@@ -106,7 +106,7 @@ def test_the_judge_reads_tensors_exactly() -> None:
 
 
 def test_the_hash_is_that_of_the_grammar() -> None:
-    hashes = [CaptionJudge(Grammar(level)).hash for level in (*LEVELS, 1)]
+    hashes = [Grammar(level).hash for level in (*LEVELS, 1)]
     assert len(set(hashes)) == 5
     assert hashes[0] == hashes[-1]
     assert all(len(h) == 16 for h in hashes)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmvae_bench.datasets.archives import members
-from mmvae_bench.datasets.cub.dataset import UNSEEN
+from mmvae_bench.datasets.cub import UNSEEN
 from mmvae_bench.datasets.words import EOS, PAD, SPECIALS, UNK, decode, encode, tokenise, vocabulary
 from tests.helpers import REAL, needs
 

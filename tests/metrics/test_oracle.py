@@ -41,7 +41,7 @@ def modalities(*names):
 def data_of(digits, n=300, singles=None):
     x, label = digits
     train, test = Rows({"a": x[:n], "b": x[:n]}, label[:n]), Rows({"a": x[1200:], "b": x[1200:]}, label[1200:])
-    return Data(train, test, singles, "", "hash")
+    return Data(train, test, "", singles, hash="hash")
 
 
 def test_digits_are_recognised(digits, trained):
@@ -134,11 +134,9 @@ def test_other_entries_are_another_oracle_and_singles_come_first(digits, tmp_pat
 
 def test_without_labels_there_are_no_oracles_and_without_common_classes_no_accuracy(digits, tmp_path, short):
     data = data_of(digits)
-    assert load_oracles(Data(Rows(data.train.x), data.test, None, "", ""), "digits", modalities("a"), tmp_path) == {}
+    assert load_oracles(Data(Rows(data.train.x), data.test), "digits", modalities("a"), tmp_path) == {}
     unseen = Rows(data.test.x, data.test.label + 10)
-    assert (
-        load_oracles(Data(data.train, unseen, None, "", ""), "digits", modalities("a"), tmp_path)["a"].accuracy is None
-    )
+    assert load_oracles(Data(data.train, unseen), "digits", modalities("a"), tmp_path)["a"].accuracy is None
 
 
 def test_a_lost_or_damaged_oracle_is_trained_again(digits, tmp_path, short):

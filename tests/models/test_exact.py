@@ -35,12 +35,14 @@ def linear(
         decoder.weight.data, decoder.bias.data = (
             torch.from_numpy(a).float() for a in (exact.weight[mod.name], exact.bias[mod.name])
         )
-        expert = exact.expert(mod.name)
-        sd = torch.from_numpy(np.sqrt(np.diag(expert.covariance)))
+        w, b = exact.weight[mod.name], exact.bias[mod.name]  # p(x | z) is a Normal of z, with this mean and covariance:
+        inverse = np.linalg.inv(w.T @ w)
+        weight, bias, covariance = inverse @ w.T, -inverse @ w.T @ b, exact.scale[mod.name] ** 2 * inverse
+        sd = torch.from_numpy(np.sqrt(np.diag(covariance)))
         sign = -1 if i % 2 else 1
         raw = inverse_softplus(sd * widen[i % len(widen)] - MIN_SCALE)
-        encoder.weight.data = torch.cat([torch.from_numpy(expert.weight), torch.zeros(latent, 4)]).float()
-        encoder.bias.data = torch.cat([torch.from_numpy(expert.bias) + sign * shift * sd, raw]).float()
+        encoder.weight.data = torch.cat([torch.from_numpy(weight), torch.zeros(latent, 4)]).float()
+        encoder.bias.data = torch.cat([torch.from_numpy(bias) + sign * shift * sd, raw]).float()
     made = models.registry.get(name)(networks, **options).double()
     rows = exact.sample(6, np.random.default_rng(0))
     x = {key: torch.from_numpy(value) for key, value in rows.items()}

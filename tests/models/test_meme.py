@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from mmvae_bench.datasets.captioned_shapes.grammar import VOCABULARY
+from mmvae_bench.datasets.captioned_shapes import VOCABULARY
 from mmvae_bench.models.meme import MEME
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.nets.mlp import mlp

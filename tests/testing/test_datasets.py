@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
-from mmvae_bench.datasets.captioned_shapes.dataset import CaptionedShapes
+from mmvae_bench.datasets.captioned_shapes import CaptionedShapes
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.testing import check_dataset, dataset_checks

@@ -1,1 +1,0 @@
-"""Generated pictures of shapes and captions that name them."""

@@ -1,1 +1,0 @@
-"""MNIST digits with rendered street numbers of the same class."""

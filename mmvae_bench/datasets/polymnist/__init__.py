@@ -1,1 +1,0 @@
-"""PolyMNIST: the same digit on several photographs."""
