@@ -53,22 +53,17 @@ def run(
     return Store(Path(results_dir)).scores(spec.run_id for spec in plan.own)
 
 
-def _settings(flags: Mapping[str, Any]) -> Settings:
-    """Return how to run, from the flags of ``run``: those that change no number."""
+def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request]:
+    """Return from the flags of ``run`` those that change no number, and those that are keys of a suite's file."""
     known = {field.name: flags[field.name] for field in fields(Settings)}
     metrics = flags["metrics"] or ()
     known["metrics"] = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     known["results_dir"] = Path(flags["results_dir"])
     known |= {"data_dir": data_folder(flags["data_dir"]), "cache_dir": cache_folder(flags["cache_dir"])}
-    return Settings(**known)
-
-
-def _request(flags: Mapping[str, Any], command: str) -> Request:
-    """Return what to run, from the flags of ``run`` that are keys of a suite's file."""
     grid = {key: flags.get(key) for key in KINDS if key != "title"}
     if not isinstance(grid["seeds"], int | None):
         grid["seeds"], grid["seed_list"] = None, grid["seeds"]
-    return replace(make_request(grid, flags["suite"], flags["name"]), command=command)
+    return Settings(**known), replace(make_request(grid, flags["suite"], flags["name"]), command=command)
 
 
 def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False) -> "tuple[Plan, int]":
@@ -82,7 +77,7 @@ def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False)
     Raises:
         BenchError: If nothing could run, or something that is asked for cannot be had.
     """
-    settings, request = _settings(flags), _request(flags, command)
+    settings, request = _read(flags, command)
     check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
     from mmvae_bench.sweep.plan import make_plan
     from mmvae_bench.sweep.runner import run_plan

@@ -205,7 +205,11 @@ def load_run(run: str | Path, results_dir: str | Path = "results", device: str =
     """
     folder = Path(run)
     if not (folder / "run.json").is_file():
-        folder = _find(str(run), Store(Path(results_dir)))
+        found = [path for path in Store(Path(results_dir)).folders() if run and path.name.startswith(str(run))]
+        if len(found) != 1:
+            what = f"{len(found)} runs have ids that start" if found else "There is no such folder, and no id starts"
+            raise BenchError(f"{what} with '{run}' under '{results_dir}'; ids are the column run_id of the scores.")
+        folder = found[0]
     stored = StoredRun.read(folder, named=False)
     if not stored.done:
         raise BenchError(f"The run in '{folder}' failed: {stored.error}. There is no model to load.")
@@ -217,21 +221,6 @@ def load_run(run: str | Path, results_dir: str | Path = "results", device: str =
     )
     model = _restored(stored.spec, modalities, stored.arrays("model.safetensors"), choose(device))
     return TrainedModel(model, stored.spec, stored.rows(), stored.history())
-
-
-def _find(run_id: str, store: Store) -> Path:
-    """The folder of the stored run whose id starts with ``run_id``."""
-    found = [folder for folder in store.folders() if run_id and folder.name.startswith(run_id)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise BenchError(
-            f"{len(found)} runs under '{store.root}' have ids that start with '{run_id}'; write more digits."
-        )
-    raise BenchError(
-        f"'{run_id}' is neither a folder with a trained model nor the id of a run under '{store.root}'; "
-        "ids are the column run_id of the scores."
-    )
 
 
 def _restored(

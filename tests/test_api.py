@@ -303,7 +303,7 @@ def test_targets_draws_and_runs_that_there_are_not(mopoe, stored, tmp_path):
         mopoe.generate(some(), targets="sound")
     with pytest.raises(BenchError, match="number of draws is at least 1, not 0"):
         mopoe.generate(some(), n=0)
-    with pytest.raises(BenchError, match="neither a folder with a trained model nor the id of a run"):
+    with pytest.raises(BenchError, match="no such folder, and no id starts with 'feedbeef' under"):
         load_run("feedbeef", stored.where["results_dir"])
 
 

@@ -27,17 +27,22 @@ def check_name(ctx: click.Context, name: str, latent_dim: int | None, data_dir: 
     from its files, which must be there.
     """
     from mmvae_bench.options import parse_named
+    from mmvae_bench.testing import Broken
 
     faults: list[str] = []
     checks = 0
     try:
         for checks, check in enumerate(_checks(parse_named(name), latent_dim, data_dir), 1):  # noqa: B007
-            fault = _fault(check)
-            if not fault:
+            try:
+                check.run()
                 click.echo(f"{check.name:<16} {check.covers}")
-            elif fault not in faults:  # if a model cannot be made, all its checks say so
-                click.echo(f"Error: {name} does not conform: {check.name}: {fault}", err=True)
-            faults += [fault] if fault else []
+            except BenchError:  # it cannot be made: a file is missing, for example
+                raise
+            except Exception as error:  # a plug-in may raise anything
+                fault = str(error) if isinstance(error, Broken) else in_a_line(error)
+                if fault not in faults:  # if a model cannot be made, all its checks say so
+                    click.echo(f"Error: {name} does not conform: {check.name}: {fault}", err=True)
+                faults.append(fault)
     except BenchError as error:
         if not faults:
             raise
@@ -78,22 +83,3 @@ def _checks(named: "Named", latent_dim: int | None, data_dir: Path) -> Iterator[
         data = datasets.registry.get(named.name)
         yield from declared_checks(data, Dataset)
         yield from testing.dataset_checks(partial(data, **resolve(data, named)), data_dir)
-
-
-def _fault(check: "Check") -> str:
-    """Return the rule that is broken, or what the checked code raised; empty if the check passes.
-
-    Raises:
-        BenchError: If the check cannot be made, for example if a file is missing.
-    """
-    from mmvae_bench.testing import Broken
-
-    try:
-        check.run()
-    except Broken as rule:
-        return str(rule)
-    except BenchError:
-        raise
-    except Exception as error:  # a plug-in may raise anything
-        return in_a_line(error)
-    return ""

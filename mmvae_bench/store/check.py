@@ -33,7 +33,12 @@ def read_whole(folder: Path) -> tuple[StoredRun | None, list[str]]:
     faults = []
     for name in sorted(run.record["files"]):
         try:
-            _read(run, name)
+            if name.endswith((".safetensors", ".npz")):
+                run.arrays(name)
+            elif name == "history.csv":
+                run.history()
+            else:
+                run.file(name)
         except BenchError as error:
             faults.append(str(error))
     try:
@@ -45,16 +50,6 @@ def read_whole(folder: Path) -> tuple[StoredRun | None, list[str]]:
     except BenchError as error:
         return None, list(dict.fromkeys([*faults, str(error)]))  # of rows it may be the same sentence
     return run, faults
-
-
-def _read(run: StoredRun, name: str) -> None:
-    """Read a file as what it is."""
-    if name.endswith((".safetensors", ".npz")):
-        run.arrays(name)
-    elif name == "history.csv":
-        run.history()
-    else:
-        run.file(name)
 
 
 @dataclass
@@ -77,7 +72,18 @@ def check_results(root: Path) -> Findings:
     if not (root / "runs").is_dir():
         raise BenchError(f"There are no results in '{root}': it has no folder 'runs'. Name another with --results-dir.")
     store, findings = Store(root), Findings()
-    _check_runs(store, findings)
+    for folder in store.folders():
+        try:
+            run, faults = read_whole(folder)
+        except NewerSchema as error:
+            run, faults = None, [str(error)]
+        if faults and not folder.exists():  # it is being replaced, now
+            continue
+        findings.runs += 1
+        findings.faults += faults
+        if run:
+            findings.failed += not run.done
+            findings.rows += len(run.rows())
     sound = not findings.faults
     findings.faults += _leftovers(store)
     stored = {folder.name for folder in store.folders()}
@@ -96,22 +102,6 @@ def check_results(root: Path) -> Findings:
     elif table.read_bytes() != store.scores().to_csv(index=False).encode():
         findings.faults.append(f"'{table}' does not agree with the runs. {ANEW}")
     return findings
-
-
-def _check_runs(store: Store, findings: Findings) -> None:
-    """Read every file of every run."""
-    for folder in store.folders():
-        try:
-            run, faults = read_whole(folder)
-        except NewerSchema as error:
-            run, faults = None, [str(error)]
-        if faults and not folder.exists():  # it is being replaced, now
-            continue
-        findings.runs += 1
-        findings.faults += faults
-        if run:
-            findings.failed += not run.done
-            findings.rows += len(run.rows())
 
 
 def _leftovers(store: Store) -> Iterator[str]:

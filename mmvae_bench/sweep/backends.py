@@ -75,7 +75,9 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
     how: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": jobs}
     if settings.backend == "dask":
         how["pre_dispatch"] = "all"  # a cluster that grows with its queue must see it
-        _never_here(joblib.parallel.get_active_backend()[0])
+        backend: Any = joblib.parallel.get_active_backend()[0]  # with one worker, it would compute in this process
+        cores = type(backend).effective_n_jobs
+        backend.effective_n_jobs = lambda n_jobs: max(2, cores(backend, n_jobs))
     elif processes or choose(settings.device).type == "cpu":
         how |= {"backend": "loky", "idle_worker_timeout": IDLE}
     else:
@@ -98,9 +100,3 @@ def _told(own: tuple[dict[str, Any], ...], call: Callable[[], T]) -> T:
     for registry, entries in zip(REGISTRIES, own, strict=True):
         registry.adopt(entries)
     return call()
-
-
-def _never_here(backend: Any) -> None:
-    """Have joblib send tasks to dask also while that has one worker: it would compute them in this process."""
-    cores = type(backend).effective_n_jobs
-    backend.effective_n_jobs = lambda n_jobs: max(2, cores(backend, n_jobs))
