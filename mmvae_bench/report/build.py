@@ -105,7 +105,7 @@ def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[
     yield partial(against_time, tables, selection.runs, looks, slugs)
     for group, name in slugs.items():
         rows = exemplars(selection.runs, group, selection.labels)
-        modalities = next(run.modalities for run in selection.runs if run.group == group)
+        modalities = next(list(run.spec.likelihoods) for run in selection.runs if run.group == group)
         yield partial(histograms, rows, group, looks, name)
         yield partial(class_matrices, rows, group, name)
         if group not in selection.hidden:

@@ -1,11 +1,11 @@
 """Tables as text: CSV, Markdown and LaTeX."""
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+
+import pandas as pd
 
 from mmvae_bench.report.comparisons import ranked, same_seeds
 from mmvae_bench.report.statistics import MIN_SEEDS
@@ -97,12 +97,8 @@ def hidden(missing: Missing) -> list[str | float]:
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
+    """Return a CSV file; numbers are written as they are."""
+    return pd.DataFrame(list(rows), columns=list(head), dtype=object).to_csv(index=False)
 
 
 def to_csv(table: Table) -> str:

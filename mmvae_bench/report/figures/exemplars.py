@@ -28,24 +28,24 @@ class Exemplar:
 
 def exemplars(runs: Sequence[Run], group: str, labels: Sequence[str]) -> list[Exemplar]:
     """Return the panel rows of a data set's figures: its lowest ratio and, if different, its highest (first scheme)."""
-    own = [run for run in runs if run.group == group and (run.stored.folder / "artifacts.npz").exists()]
+    own = [run for run in runs if run.group == group and (run.folder / "artifacts.npz").exists()]
     if not own:
         return []
-    ratios = sorted({run.missing.ratio for run in own})
+    ratios = sorted({run.spec.missing.ratio for run in own})
     ends = dict.fromkeys((ratios[0], ratios[-1]))
-    return [_exemplar([run for run in own if run.missing.ratio == ratio], labels) for ratio in ends]
+    return [_exemplar([run for run in own if run.spec.missing.ratio == ratio], labels) for ratio in ends]
 
 
 def _exemplar(runs: list[Run], labels: Sequence[str]) -> Exemplar:
-    missing = runs[0].missing
-    runs = [run for run in runs if run.missing == missing]
-    by_seed = {seed: {run.label: run for run in runs if run.seed == seed} for seed in sorted({r.seed for r in runs})}
+    missing = runs[0].spec.missing
+    runs = [run for run in runs if run.spec.missing == missing]
+    by_seed = {
+        seed: {run.label: run for run in runs if run.spec.seed == seed} for seed in sorted({r.spec.seed for r in runs})
+    }
     most = max(len(found) for found in by_seed.values())
     seed = next(seed for seed, found in by_seed.items() if len(found) == most)
     found = by_seed[seed]
-    return Exemplar(
-        missing, seed, {name: found[name].stored.arrays("artifacts.npz") for name in labels if name in found}
-    )
+    return Exemplar(missing, seed, {name: found[name].arrays("artifacts.npz") for name in labels if name in found})
 
 
 def describe_rows(rows: Sequence[Exemplar]) -> str:

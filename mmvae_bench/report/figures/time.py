@@ -40,7 +40,7 @@ def _seconds(runs: Sequence[Run]) -> dict[tuple[str, Missing], float]:
     taken: dict[tuple[str, Missing], list[float]] = {}
     for run in runs:
         if seconds := run.train_seconds:
-            taken.setdefault((run.label, run.missing), []).append(seconds)
+            taken.setdefault((run.label, run.spec.missing), []).append(seconds)
     return {key: float(np.mean(values)) for key, values in taken.items()}
 
 
