@@ -1,13 +1,13 @@
 """``mmvae-bench report``: write all tables, figures and the page."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.report.aggregates import Aggregate, aggregate
+from mmvae_bench.report.aggregates import aggregate
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.comparisons import Comparison
 from mmvae_bench.report.facts import warnings
@@ -72,19 +72,18 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     folder = Path(out) / slug(str(plan.get("name") or "report"))
     _clear(folder)
     pictures = save_all(list(_plots(selection, tables)), folder / "figures")
-    page, scores, pairs, totals, published = (
-        folder / name for name in ("index.html", "scores.csv", "comparisons.csv", "aggregates.csv", "published.csv")
-    )
+    page, scores = folder / "index.html", folder / "scores.csv"
     selection.rows[list(COLUMNS)].to_csv(scores, index=False)
-    pairs.write_text(csv_text(PAIRS, _comparison_rows(comparisons)), encoding="utf-8")
-    every = [astuple(a) for models in aggregates.values() for a in models]
-    totals.write_text(csv_text([field.name for field in fields(Aggregate)], every), encoding="utf-8")
-    published.write_text(beside_csv(sections), encoding="utf-8")
-    page.write_text(
-        render_page(plan, selection, summaries, _shown(comparisons), tables, pictures, aggregates, sections),
-        encoding="utf-8",
-    )
-    files = [page, scores, pairs, totals, published, *_write_tables(tables, folder / "tables")]
+    texts = {
+        page: render_page(plan, selection, summaries, _shown(comparisons), tables, pictures, aggregates, sections),
+        folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
+        folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
+        folder / "published.csv": beside_csv(sections),
+        **_table_texts(tables, folder / "tables"),
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    files = [*texts, scores]
     files += [path for picture in pictures for path in (picture.png, picture.pdf)]
     (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in files), encoding="utf-8")
     summary = to_terminal(summaries, warnings(selection, list(plan.get("skipped", []))))
@@ -114,23 +113,22 @@ def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[
         yield partial(embeddings, rows, group, name, modalities)
 
 
-def _write_tables(tables: Sequence[Table], folder: Path) -> Iterator[Path]:
+def _table_texts(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
+    """Return the text of each table's files."""
     folder.mkdir(parents=True, exist_ok=True)
-    slugs = _slugs(list(dict.fromkeys(table.group for table in tables)))
+    slugs, found = _slugs(list(dict.fromkeys(table.group for table in tables))), {}
     for table in tables:
         parts = (slugs[table.group], table.metric, slug(table.variant), table.prior, slug(table.scheme))
         name = file_name("-".join(part for part in parts if part not in ("", "x", "none")))
         for ending, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
-            path = folder / f"{name}.{ending}"
-            path.write_text(write(table), encoding="utf-8")
-            yield path
+            found[folder / f"{name}.{ending}"] = write(table)
+    return found
 
 
-def _comparison_rows(comparisons: Sequence[Comparison]) -> Iterator[Sequence[object]]:
-    for c in comparisons:
-        d, at = c.difference, c.column
-        where = (c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse)
-        yield (*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim))
+def _comparison_row(c: Comparison) -> dict[str, object]:
+    where = {"data_set": c.group, "metric": c.metric, "column": c.column.text, **hidden(c.column.missing)}
+    numbers = {**vars(c.difference), "difference": c.difference.mean, "p_holm": c.holm, "claim": int(c.claim)}
+    return {**where, "better": c.better, "worse": c.worse, **numbers}
 
 
 def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -1,6 +1,6 @@
 """Pairs of models in one table column, compared on their shared seeds (protocol 26)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -21,9 +21,11 @@ def mark(cells: Cells, columns: Sequence[Column], better: int) -> Cells:
     marked = {label: dict(row) for label, row in cells.items()}
     for column in columns if better else ():
         shown = ranked(cells, column)
-        if len(shown) > 1 and same_seeds(shown):
-            for label, cell in _mark(shown, better).items():
-                marked[label][column] = cell
+        fit = {label: cell for label, cell in shown.items() if not cell.at_chance}
+        if fit and len(shown) > 1 and same_seeds(shown):
+            first = max(fit.values(), key=lambda cell: better * cell.mean)
+            for label, cell in fit.items():
+                marked[label][column] = _beside(first, cell)
     return marked
 
 
@@ -37,19 +39,12 @@ def same_seeds(shown: Mapping[str, Cell]) -> bool:
     return len({frozenset(cell.by_seed) for cell in shown.values()}) <= 1
 
 
-def _mark(shown: dict[str, Cell], better: int) -> dict[str, Cell]:
-    """Return the cells of one column that are above chance, marked."""
-    fit = {name: (cell, cell.score.mean * better) for name, cell in shown.items() if cell.score and not cell.at_chance}
-    first, most = max(fit.values(), key=lambda pair: pair[1], default=(Cell(), 0.0))
-    return {label: _beside(first, most, cell, mean) for label, (cell, mean) in fit.items()}
-
-
-def _beside(first: Cell, most: float, cell: Cell, mean: float) -> Cell:
+def _beside(first: Cell, cell: Cell) -> Cell:
     """Mark a cell next to the best one. A significant difference leaves it unmarked, even if rounding hides it."""
     difference = paired_difference(first.by_seed, cell.by_seed)
     if difference is None or difference.excludes_zero:
         return cell
-    best = round(mean, cell.decimals) == round(most, cell.decimals)
+    best = round(cell.mean, cell.decimals) == round(first.mean, cell.decimals)
     return replace(cell, best=best, undecided=not best and difference.n >= MIN_SEEDS)
 
 
@@ -78,22 +73,12 @@ def compare_column(table: Table, column: Column) -> list[Comparison]:
 
     Without a direction (``table.better`` 0) pairs are in the table's order, and no order is claimed.
     """
-    found = list(_pairs(table, column)) if column in table.comparable else []
+    found = []
+    for (a, x), (b, y) in combinations(ranked(table.cells, column).items(), 2) if column in table.comparable else ():
+        if d := paired_difference(x.by_seed, y.by_seed):
+            claim = bool(table.better) and d.excludes_zero and not (x.at_chance and y.at_chance)
+            swap = d.mean * table.better < 0
+            better, worse, d = (b, a, replace(d, mean=-d.mean)) if swap else (a, b, d)
+            found.append(Comparison(table.group, table.title, column, better, worse, d, claim))
     adjusted = holm([c.difference.p for c in found])
     return [replace(c, holm=p) for c, p in zip(found, adjusted, strict=True)]
-
-
-def _pairs(table: Table, column: Column) -> Iterator[Comparison]:
-    for a, b in combinations(ranked(table.cells, column).items(), 2):
-        if found := _compare(table, column, a, b):
-            yield found
-
-
-def _compare(table: Table, column: Column, a: tuple[str, Cell], b: tuple[str, Cell]) -> Comparison | None:
-    difference = paired_difference(a[1].by_seed, b[1].by_seed)
-    if difference is None:
-        return None
-    if difference.mean * table.better < 0:
-        return _compare(table, column, b, a)
-    claim = bool(table.better) and difference.excludes_zero and not (a[1].at_chance and b[1].at_chance)
-    return Comparison(table.group, table.title, column, a[0], b[0], difference, claim)

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from mmvae_bench import __version__
 from mmvae_bench.report import facts
-from mmvae_bench.report.aggregates import Aggregate, rows
+from mmvae_bench.report.aggregates import shown
 from mmvae_bench.report.comparisons import Comparison
 from mmvae_bench.report.figures.style import Picture
 from mmvae_bench.report.published import Section, published_notes
@@ -28,7 +29,7 @@ def render_page(
     comparisons: Sequence[Comparison],
     tables: Sequence[Table],
     pictures: Sequence[Picture],
-    aggregates: Mapping[str, Sequence[Aggregate]],
+    aggregates: pd.DataFrame,
     published: Sequence[Section],
 ) -> str:
     """Return the page's HTML."""
@@ -52,7 +53,7 @@ def render_page(
         provenance=facts.provenance(selection),
         summaries=summaries,
         comparisons=comparisons,
-        aggregates=rows(aggregates),
+        aggregates=shown(aggregates),
         published=published,
         published_notes=published_notes,
         shared=max((c.difference.n for c in comparisons), default=0),

@@ -201,11 +201,10 @@ def _text(fact: Any) -> str:
 
 def beside_csv(sections: Iterable[Section]) -> str:
     """Return a CSV file with a line for each published value and each model of ours beside it."""
-    rows = []
-    for one in (one for section in sections for one in section.beside):
-        p, run, s = one.published, one.run, one.ours
-        rows.append([
-            p.id, run.group, run.label, *hidden(run.spec.missing), *p.place, s.mean, s.sd, s.half_width, s.n,
-            p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
-        ])  # fmt: skip
-    return csv_text(COLUMNS, rows)
+    return csv_text(COLUMNS, (
+        {**one.published._asdict(), "data_set": one.run.group, "label": one.run.label, **hidden(one.run.spec.missing),
+         **{f"ours_{name}": number for name, number in vars(one.ours).items()}, "ours": one.ours.mean,
+         "published": one.published.value, "published_sd": one.published.sd, "published_n": one.published.n_seeds,
+         "difference": one.difference, "why_not": one.why}
+        for section in sections for one in section.beside
+    ))  # fmt: skip

@@ -1,7 +1,7 @@
 """Tables as text: CSV, Markdown and LaTeX."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -91,26 +91,24 @@ def notes(table: Table) -> list[str]:
     return [*almost, *seeds, *daggers, *reasons, *said]
 
 
-def hidden(missing: Missing) -> list[str | float]:
-    """The CSV columns ``missing_scheme``, ``missing_ratio`` and ``incomplete``."""
-    return [missing.scheme, missing.ratio, missing.incomplete]
+def hidden(missing: Missing) -> dict[str, str | float]:
+    """The CSV columns of what was hidden."""
+    return {"missing_scheme": missing.scheme, "missing_ratio": missing.ratio, "incomplete": missing.incomplete}
 
 
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a CSV file; numbers are written as they are."""
+def csv_text(head: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return a CSV file of some columns of the rows."""
     return pd.DataFrame(list(rows), columns=list(head), dtype=object).to_csv(index=False)
 
 
 def to_csv(table: Table) -> str:
     """Return a CSV file with one line per cell, in full precision."""
-    rows = []
-    for label, row in table.cells.items():
-        for column in table.columns:
-            cell, s = row[column], row[column].score
-            numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
-            where = [label, column.text, *hidden(column.missing)]
-            rows.append([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
-    return csv_text(CSV, rows)
+    cells = ((label, column, row[column]) for label, row in table.cells.items() for column in table.columns)
+    return csv_text(CSV, (
+        {"model": label, "column": column.text, **hidden(column.missing), "n": 0, **vars(cell.score or cell),
+         "best": int(cell.best), "undecided": int(cell.undecided), "control": int(cell.control), "note": cell.note}
+        for label, column, cell in cells
+    ))  # fmt: skip
 
 
 def to_markdown(table: Table) -> str:

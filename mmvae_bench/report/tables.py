@@ -1,5 +1,6 @@
 """Tables as values."""
 
+import math
 from dataclasses import dataclass, field
 
 from mmvae_bench.metrics import UNDESCRIBED, Description
@@ -41,6 +42,11 @@ class Cell:
     best: bool = False
     undecided: bool = False
     decimals: int = 3
+
+    @property
+    def mean(self) -> float:
+        """The score; NaN where there is none."""
+        return self.score.mean if self.score else math.nan
 
 
 Cells = dict[str, dict[Column, Cell]]  # model label -> column -> cell
