@@ -11,13 +11,11 @@ from mmvae_bench.report.aggregates import aggregate
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.comparisons import Comparison
 from mmvae_bench.report.facts import warnings
-from mmvae_bench.report.figures.captions import captions
-from mmvae_bench.report.figures.curves import curves
+from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import exemplars
-from mmvae_bench.report.figures.relatedness import class_matrices, histograms
-from mmvae_bench.report.figures.samples import embeddings, grids
+from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
+from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
-from mmvae_bench.report.figures.time import against_time
 from mmvae_bench.report.page import render_page
 from mmvae_bench.report.published import Section, beside, beside_csv
 from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown

@@ -1,20 +1,30 @@
-"""Cross-generation grids, and t-SNE of latents."""
+"""What models generate: cross-generation grids of pictures, and tables of pictures and captions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mmvae_bench.report.figures.exemplars import Arrays, Exemplar, describe_rows, panels
-from mmvae_bench.report.figures.style import Plot, legend_below, new_figure
+from mmvae_bench.report.figures.style import Plot, new_figure
 
-MARKERS = "o^sDvP"
 MOST_SOURCES = 3
 Pixels = NDArray[np.uint8]
+Texts = NDArray[np.str_]
+PAIRS = 8
+WIDEST = 9.3  # the page; lengths are in inches
+PICTURE, NARROWEST, BROADEST = 0.8, 1.4, 2.6  # columns of pictures and of captions
+SIZE = 7.5  # of letters, in points
+LETTER, LINE = 0.0636, 0.135  # the width of one, where all are equal (.602 em), and a line's height
+MOST_LINES = 8
+GAP = 0.12
+TRUE, MADE = "#6a6a6a", "#111111"
+EMPTY = "(no words)"
 Strip = tuple[str, Pixels | None]  # a text and a row of pictures; None = a gap
 
 
@@ -93,61 +103,140 @@ def _side_by_side(pixels: Pixels) -> Pixels:
     return np.concatenate(list(apart), axis=1)[:, :-gap]
 
 
-def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequence[str]) -> Iterator[Plot]:
-    """Draw t-SNE of posterior samples: a panel per model, a row per pattern; colour = class, marker = modality."""
-    labels = panels(rows, "tsne/xy")
-    if not labels:
-        return
-    figure = new_figure(0.3 + 1.55 * len(labels), 0.55 + 1.55 * len(rows))
-    axes = figure.subplots(len(rows), len(labels), squeeze=False)
-    shown: dict[str, set[int]] = {"label": set(), "modality": set()}
-    for line, row in zip(axes, rows, strict=True):
-        for ax, label in zip(line, labels, strict=True):
-            _embedding(ax, row.arrays.get(label, {}), shown)
-        line[0].set_ylabel(row.missing.text)
-    for ax, label in zip(axes[0], labels, strict=True):
-        ax.set_title(label)
-    legend_below(figure, _legend(shown, modalities), 12)
-    caption = (
-        f"t-SNE of one posterior sample per test row and modality on {group}, all in one embedding per panel. Axes "
-        f"and distances between panels have no meaning. {describe_rows(rows)}"
-    )
-    yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
+@dataclass(frozen=True)
+class Part:
+    """Columns under one head: title and entries of each."""
+
+    head: str
+    columns: list[tuple[str, Texts | Pixels]]
+    colour: str = MADE
 
 
-def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(True)
-    if "tsne/xy" not in arrays:
-        ax.text(0.5, 0.5, "not available", ha="center", va="center", transform=ax.transAxes, color="#777777")
-        return
-    xy, label, modality = (arrays[f"tsne/{name}"] for name in ("xy", "label", "modality"))
-    for m in np.unique(modality):
-        own = modality == m
-        colours = _colours(label[own], len(np.unique(label))) if label.max() >= 0 else [_by_modality(int(m))]
-        marker = MARKERS[int(m) % len(MARKERS)]
-        x, y = xy[own].T
-        ax.scatter(x, y, s=6, c=colours, marker=marker, linewidths=0, alpha=0.75, rasterized=True)
-    shown["label"] |= {int(c) for c in np.unique(label)}
-    shown["modality"] |= {int(m) for m in np.unique(modality)}
+def captions(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
+    """Draw one figure per model whose runs have stored captions."""
+    for number, label in enumerate(panels(rows, "grid/")):
+        shown = _same_pairs([row for row in rows if label in row.arrays], label)
+        if not any(is_text(values) for values in _sources(shown[0].arrays[label]).values()):
+            continue
+        parts, text = _fit(_parts(shown, label))
+        both = " or both" * any("both" in part.head for part in parts)
+        caption = (
+            f"Entries that {label} generates on {group}: one row per test pair, its true caption in grey, and the "
+            f"entries decoded given one side of it{both}; captions show the likeliest word at each position. "
+        ) + describe_rows(shown).replace("Rows", "Columns")
+        yield Plot(f"{slug}-captions-{number}", f"Captions: {label}", caption, group, _draw(parts, text, label))
 
 
-def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Return ten distinct colours, or a colour wheel for more classes."""
-    return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
+def _sources(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Return the true entries of each modality."""
+    prefix = "grid/source/"
+    return {key.removeprefix(prefix): values for key, values in arrays.items() if key.startswith(prefix)}
 
 
-def _by_modality(number: int) -> Any:
-    """Return the colour of a modality where there are no classes."""
-    return colormaps["tab10"](number % 10)
+def _same_pairs(rows: list[Exemplar], label: str) -> list[Exemplar]:
+    """Return the missing patterns whose grids show the same test pairs as the first, to draw them side by side."""
+    first = _sources(rows[0].arrays[label])
+    own = [_sources(row.arrays[label]) for row in rows]
+    same = [first.keys() == o.keys() and all(np.array_equal(first[name], o[name]) for name in o) for o in own]
+    return [row for row, equal in zip(rows, same, strict=True) if equal]
 
 
-def _legend(shown: Mapping[str, set[int]], modalities: Sequence[str]) -> list[Line2D]:
-    names, plain = dict(enumerate(modalities)), max(shown["label"], default=-1) < 0
-    dots = [Line2D([], [], linestyle="", marker=MARKERS[m % len(MARKERS)], markersize=5,
-                   color=_by_modality(m) if plain else "#444444", label=names.get(m, f"modality {m}"))
-            for m in sorted(shown["modality"])]  # fmt: skip
-    classes = [c for c in sorted(shown["label"]) if c >= 0] if len(shown["label"]) <= 20 else []
-    colours = [Line2D([], [], linestyle="", marker="s", markersize=5, label=str(c), color=colour)
-               for c, colour in zip(classes, _colours(np.array(classes), len(classes)), strict=True)]  # fmt: skip
-    return [*dots, *colours]
+def _parts(rows: Sequence[Exemplar], label: str) -> list[Part]:
+    """Return the true pair; captions, then pictures, given one other modality; pictures given all modalities."""
+    first = rows[0].arrays[label]
+    shown = {name: entries for name, values in _sources(first).items() if (entries := _entries(values)) is not None}
+    parts = [Part("test pair", list(shown.items()), TRUE)]
+    keys = [key.split("/") for key in first if key.startswith("grid/") and not key.startswith("grid/source/")]
+    made = [(given, target) for _, given, target in keys if target in shown]
+    for text in (True, False):
+        for given, target in made:
+            if is_text(shown[target]) == text and target not in given.split("+") and "+" not in given:
+                parts.append(Part(f"{target} given {given}", _columns(rows, label, f"grid/{given}/{target}")))
+    most = max((given for given, _ in made), key=lambda given: given.count("+"), default="")
+    for target in (t for given, t in made if given == most and "+" in given and not is_text(shown[t])):
+        head = f"{target} given {'both' if most.count('+') == 1 else 'all'}"
+        parts.append(Part(head, _columns(rows, label, f"grid/{most}/{target}")))
+    return parts
+
+
+def _columns(rows: Sequence[Exemplar], label: str, key: str) -> list[tuple[str, Texts | Pixels]]:
+    """Return one column per missing pattern."""
+    found = [(row.missing.text, _entries(row.arrays[label].get(key))) for row in rows]
+    return [(text, entries) for text, entries in found if entries is not None]
+
+
+def _entries(values: NDArray[Any] | None) -> Texts | Pixels | None:
+    """Return the entries of the first pairs, None where they are neither text nor pictures."""
+    if values is not None and is_text(values):
+        return values[:PAIRS]
+    pictures = as_pictures(values)
+    return None if pictures is None else pictures[:PAIRS]
+
+
+def _fit(parts: list[Part]) -> tuple[list[Part], float]:
+    """Return as many of the first parts as fit the page, and the width of their captions."""
+    longest = max(len(str(t)) for part in parts for _, values in part.columns if is_text(values) for t in values)
+    wanted = min(max(LETTER * longest, NARROWEST), BROADEST)
+    for kept in range(len(parts), 0, -1):
+        texts = [is_text(values) for part in parts[:kept] for _, values in part.columns]
+        room = WIDEST - GAP * (len(texts) + 1) - PICTURE * texts.count(False)
+        if room >= NARROWEST * sum(texts):
+            return parts[:kept], min(wanted, room / max(1, sum(texts)))
+    return parts[:1], wanted
+
+
+def _draw(parts: list[Part], text: float, label: str) -> Figure:
+    """Draw the table: heads, then a line per pair, as high as its picture or its longest text."""
+    columns = [(title, values, part.colour) for part in parts for title, values in part.columns]
+    widths = [text if is_text(values) else PICTURE for _, values, _ in columns]
+    ends = np.cumsum([len(part.columns) for part in parts])
+    spans = [(part.head, slice(end - len(part.columns), end)) for part, end in zip(parts, ends, strict=True)]
+    heads = [(label, slice(None)), *spans]
+    lines = [_lines(head, 0.7 * sum(widths[span])) for head, span in heads]  # these letters may be wider
+    titles = [_lines(title, wide) for (title, _, _), wide in zip(columns, widths, strict=True)]
+    pairs = range(min(len(values) for _, values, _ in columns))
+    heights = [LINE * 1.3 * len(lines[0]), *(LINE * max(map(len, some)) for some in (lines[1:], titles))]
+    heights += [max(_height(c[1][i], wide) for c, wide in zip(columns, widths, strict=True)) for i in pairs]
+    wide, high = (sum(lengths) + GAP * (len(lengths) + 1) for lengths in (widths, heights))
+    figure = Figure(figsize=(wide, high))  # sized so that the grid below has gaps of GAP
+    grid = figure.add_gridspec(
+        len(heights), len(widths), width_ratios=widths, height_ratios=heights, left=GAP / wide, right=1 - GAP / wide,
+        bottom=GAP / high, top=1 - GAP / high, wspace=GAP / np.mean(widths), hspace=GAP / np.mean(heights),
+    )  # fmt: skip
+    for number, ((_, span), said) in enumerate(zip(heads, lines, strict=True)):
+        weight = "normal" if number else "bold"
+        _write(figure.add_subplot(grid[min(number, 1), span]), said, ha="center", weight=weight)
+    for j, (_, values, colour) in enumerate(columns):
+        _write(figure.add_subplot(grid[2, j]), titles[j], ha="center")
+        for i in pairs:
+            _draw_entry(figure.add_subplot(grid[3 + i, j]), values[i], widths[j], colour)
+    return figure
+
+
+def _draw_entry(ax: Axes, entry: Any, wide: float, colour: str) -> None:
+    """Draw a picture, or a text of the given width."""
+    if isinstance(entry, str):
+        style = "normal" if entry else "italic"
+        _write(ax, _lines(entry or EMPTY, wide), family="monospace", color=colour, style=style)
+    else:
+        ax.imshow(entry)
+        ax.set_axis_off()
+
+
+def _write(ax: Axes, lines: Sequence[str], **style: Any) -> None:
+    """Write lines in the middle of a place."""
+    ax.set_axis_off()
+    x = 0.5 if style.get("ha") == "center" else 0.0
+    ax.text(x, 0.5, "\n".join(lines), va="center", fontsize=SIZE, transform=ax.transAxes, **style)
+
+
+def _height(entry: Any, wide: float) -> float:
+    """Return the height of a text or a picture in a column of a width."""
+    if isinstance(entry, str):
+        return LINE * len(_lines(entry or EMPTY, wide))
+    return wide * min(1.0, float(entry.shape[0] / entry.shape[1]))
+
+
+def _lines(text: str, wide: float) -> list[str]:
+    """Break a text into lines of a width, and cut it off where there are too many."""
+    return wrap(text, max(4, int(wide / LETTER)), max_lines=MOST_LINES, placeholder=" ...") or [""]

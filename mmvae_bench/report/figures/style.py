@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mmvae_bench.models import registry as models
 from mmvae_bench.report.select import file_name
@@ -93,6 +94,11 @@ def palette(labels: Sequence[str]) -> dict[str, Look]:
 def new_figure(width: float, height: float) -> Figure:
     """Return a figure of a size in inches; its parts are laid out when it is drawn."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def handle(label: str, **style: Any) -> Line2D:
+    """Return a line of a legend."""
+    return Line2D([], [], label=label, **{"markersize": 4, **style})
 
 
 def legend_right(figure: Figure, handles: Sequence[Artist]) -> None:
