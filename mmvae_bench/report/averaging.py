@@ -3,17 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics import Description
-from mmvae_bench.report.comparisons import mark
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.statistics import summarise
-from mmvae_bench.report.tables import Cell, Cells, Column, Table
+from mmvae_bench.report.tables import Cell, Cells, Column, Table, mark
 from mmvae_bench.spec import Missing
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
@@ -28,18 +27,6 @@ FAMILY = ["group", "metric", "variant", "prior"]
 COLUMN = ["column", "missing"]
 Key = tuple[str, str, str, str]  # group, metric, variant, prior
 TASK = [*FAMILY, "given", "target", "missing"]
-
-
-class Scored(NamedTuple):
-    """Fields of a row that its cell needs."""
-
-    seed: int
-    value: float
-    status: str
-    control: bool
-    reason: str
-    chance: float
-    se: float
 
 
 def build_tables(selection: Selection) -> list[Table]:
@@ -158,18 +145,18 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     """Average the rows of each cell."""
     largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
-    parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
-    names = ("entrant", *COLUMN, "seed", "value", "status", "control", "reason", "chance", "se")
-    for label, text, missing, *scored in zip(*(rows[name] for name in names), strict=True):
-        parts[label, Column(text, missing)].append(Scored(*scored))
+    parts: dict[tuple[str, Column], list[Any]] = defaultdict(list)
+    records: Iterable[Any] = rows.itertuples()
+    for row in records:
+        parts[row.entrant, Column(row.column, row.missing)].append(row)
     for (label, column), part in parts.items():
         cell = _cell(part, needed[column.text], better)
         cells[label][column] = replace(cell, decimals=1 if largest.get(column.text, 0) >= 10 else 3)
 
 
-def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
+def _cell(rows: Sequence[Any], needed: int, better: int) -> Cell:
     """Average one cell. A seed counts only if all directions of the column were scored."""
-    by_seed: dict[int, list[Scored]] = defaultdict(list)
+    by_seed: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         if row.status == "ok" and np.isfinite(row.value):
             by_seed[int(row.seed)].append(row)
@@ -184,7 +171,7 @@ def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
     return Cell(note=reason or f"only {most} of {needed} directions were scored")
 
 
-def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
+def _at_chance(seeds: Sequence[Sequence[Any]], better: int) -> bool:
     """Return whether the rows of some seeds are not above their chance levels; False where one has none.
 
     A score may exceed chance by luck of the test rows or of the seeds. All seeds share the test rows, so more seeds do
@@ -195,7 +182,7 @@ def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
     return gaps.mean <= max(2 * float(np.mean(errors)) if errors else 0.0, gaps.half_width or 0.0)
 
 
-def _remark(rows: Sequence[Scored]) -> str:
+def _remark(rows: Sequence[Any]) -> str:
     """Remarks on the scores, each once."""
     parts = [part for row in rows if row.status == "ok" for part in row.reason.split("; ")]
     return "; ".join(part for part in dict.fromkeys(parts) if part)

@@ -1,27 +1,44 @@
-"""``mmvae-bench report``: write all tables, figures and the page."""
+"""``mmvae-bench report``: write all tables, figures and the page, whose every value Jinja escapes."""
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.report.aggregates import aggregate
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from mmvae_bench import __version__
+from mmvae_bench.report import facts
+from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
-from mmvae_bench.report.comparisons import Comparison
-from mmvae_bench.report.facts import warnings
 from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import exemplars
 from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
-from mmvae_bench.report.page import render_page
-from mmvae_bench.report.published import Section, beside, beside_csv
-from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
+from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
+from mmvae_bench.report.render import (
+    DIRECTIONS,
+    LEGEND,
+    caption,
+    csv_text,
+    hidden,
+    limit_rows,
+    notes,
+    show,
+    to_csv,
+    to_latex,
+    to_markdown,
+)  # fmt: skip
 from mmvae_bench.report.select import Selection, file_name, select, slug
 from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
-from mmvae_bench.report.tables import Table
+from mmvae_bench.report.tables import Comparison, Table
 from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
@@ -73,19 +90,19 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     page, scores = folder / "index.html", folder / "scores.csv"
     selection.rows[list(COLUMNS)].to_csv(scores, index=False)
     texts = {
-        page: render_page(plan, selection, summaries, _shown(comparisons), tables, pictures, aggregates, sections),
+        page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
+                          aggregates=shown(aggregates), published=sections),
         folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
         folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
         folder / "published.csv": beside_csv(sections),
         **_table_texts(tables, folder / "tables"),
-    }
+    }  # fmt: skip
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
-    files = [*texts, scores]
-    files += [path for picture in pictures for path in (picture.png, picture.pdf)]
-    (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in files), encoding="utf-8")
-    summary = to_terminal(summaries, warnings(selection, list(plan.get("skipped", []))))
-    return ReportResult(page, files, summary, pictures, sections)
+    every = [*texts, scores, *(path for picture in pictures for path in (picture.png, picture.pdf))]
+    (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in every), encoding="utf-8")
+    summary = to_terminal(summaries, facts.warnings(selection, list(plan.get("skipped", []))))
+    return ReportResult(page, every, summary, pictures, sections)
 
 
 def _slugs(groups: Sequence[str]) -> dict[str, str]:
@@ -129,7 +146,7 @@ def _comparison_row(c: Comparison) -> dict[str, object]:
     return {**where, "better": c.better, "worse": c.worse, **numbers}
 
 
-def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _best(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Return the comparisons of the best model of each column; the CSV has the others."""
     beaten = {(c.group, c.metric, c.column, c.worse) for c in comparisons}
     return [c for c in comparisons if (c.group, c.metric, c.column, c.better) not in beaten]
@@ -143,3 +160,46 @@ def _clear(folder: Path) -> None:
         path = folder / line
         if path.resolve().is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)
+
+
+def render_page(
+    plan: Mapping[str, Any], selection: Selection, tables: Sequence[Table], pictures: Sequence[Picture], **values: Any
+) -> str:
+    """Return the page's HTML; ``values`` are further ones for the template, which has no value without escaping it."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
+    skipped = list(plan.get("skipped", []))
+    helpers = {"show": show, "caption": caption, "notes": notes, "limit_rows": limit_rows, "directions": DIRECTIONS,
+               "embed": embed, "legend": LEGEND, "published_notes": published_notes}  # fmt: skip
+    return template.render(
+        **helpers,
+        **values,
+        plan=plan,
+        title=plan.get("title") or plan.get("name") or "mmvae-bench",
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        version=__version__,
+        runs=selection.runs,
+        setting=facts.setting(selection),
+        warnings=facts.warnings(selection, skipped),
+        costs=facts.costs(selection),
+        undefined=facts.undefined(selection),
+        not_done=facts.not_done(selection, skipped),
+        provenance=facts.provenance(selection),
+        shared=max((c.difference.n for c in values["comparisons"]), default=0),
+        groups=[(g, _families(tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
+    )
+
+
+def _families(tables: Sequence[Table], group: str) -> dict[str, list[Table]]:
+    """Tables of one data set by metric, each with its schemes."""
+    found: dict[str, list[Table]] = {}
+    for table in tables:
+        if table.group == group:
+            found.setdefault(table.title, []).append(table)
+    return found
+
+
+def embed(picture: Picture) -> Markup:
+    """A picture as a data URI."""
+    data = base64.b64encode(picture.png.read_bytes()).decode()
+    return Markup("data:image/png;base64,") + data

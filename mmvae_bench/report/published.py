@@ -179,13 +179,12 @@ def why_not(p: Any, run: Run) -> str:
 def _contradictions(wanted: Mapping[str, str], facts: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each known setting that differs from ``facts``."""
     known = {key: want for key, want in wanted.items() if want}
-    lacks = [
-        f"the paper uses {key}={want} (this model has no such option)"
-        for key, want in known.items()
-        if key not in facts
+    other = [(key, want) for key, want in known.items() if key in facts and not _same(facts[key], want)]
+    lacks = [f"{key}={want}" for key, want in known.items() if key not in facts]
+    return [
+        *(f"{key.replace('_', ' ')} {_text(facts[key])} instead of {want}" for key, want in other),
+        *(f"the paper uses {setting} (this model has no such option)" for setting in lacks),
     ]
-    other = {key: want for key, want in known.items() if key in facts and not _same(facts[key], want)}
-    return [*(f"{key.replace('_', ' ')} {_text(facts[key])} instead of {want}" for key, want in other.items()), *lacks]
 
 
 def _same(fact: Any, want: str) -> bool:

@@ -7,9 +7,8 @@ from itertools import groupby
 
 import pandas as pd
 
-from mmvae_bench.report.comparisons import ranked, same_seeds
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.report.tables import Cell, Table
+from mmvae_bench.report.tables import Cell, Table, ranked, same_seeds
 from mmvae_bench.spec import Missing
 
 DAGGER = "†"
@@ -103,12 +102,14 @@ def csv_text(head: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
 
 def to_csv(table: Table) -> str:
     """Return a CSV file with one line per cell, in full precision."""
-    cells = ((label, column, row[column]) for label, row in table.cells.items() for column in table.columns)
-    return csv_text(CSV, (
-        {"model": label, "column": column.text, **hidden(column.missing), "n": 0, **vars(cell.score or cell),
-         "best": int(cell.best), "undecided": int(cell.undecided), "control": int(cell.control), "note": cell.note}
-        for label, column, cell in cells
-    ))  # fmt: skip
+    rows = []
+    for label, row in table.cells.items():
+        for column, cell in ((column, row[column]) for column in table.columns):
+            score = vars(cell.score) if cell.score else {"n": 0}
+            marks = {"best": int(cell.best), "undecided": int(cell.undecided), "control": int(cell.control)}
+            where = {"model": label, "column": column.text, **hidden(column.missing)}
+            rows.append({**where, **score, **marks, "note": cell.note})
+    return csv_text(CSV, rows)
 
 
 def to_markdown(table: Table) -> str:

@@ -57,14 +57,10 @@ def summarise(values: Sequence[float]) -> Summary:
         raise ValueError("A summary needs at least one value.")
     x = np.asarray(values, dtype=float)
     sd = float(x.std(ddof=1)) if len(x) > 1 else None
-    return Summary(float(x.mean()), sd, half_width(sd, len(x)), len(x))
-
-
-def half_width(sd: float | None, n: int) -> float | None:
-    """Return the t quantile times sd / sqrt(n); None for fewer than 3 values."""
-    if sd is None or n < MIN_SEEDS:
-        return None
-    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / float(np.sqrt(n))
+    half = None
+    if sd is not None and len(x) >= MIN_SEEDS:
+        half = float(special.stdtrit(len(x) - 1, (1 + LEVEL) / 2)) * sd / float(np.sqrt(len(x)))
+    return Summary(float(x.mean()), sd, half, len(x))
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedDifference | None:

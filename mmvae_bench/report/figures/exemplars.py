@@ -64,13 +64,9 @@ def panels(rows: Sequence[Exemplar], prefix: str) -> list[str]:
 def draw_panels(
     rows: Sequence[Exemplar], key: str, size: tuple[float, float], draw: Callable[[Axes, Arrays, str], None]
 ) -> tuple[Figure, NDArray[Any]]:
-    """Draw a panel per model that has artifacts whose key begins with ``key``, and a row per missing pattern.
+    """Draw a panel of some inches per model that has artifacts named ``key...``, and a row per missing pattern.
 
-    Args:
-        rows: Rows of panels.
-        key: Beginning of the artifacts' keys.
-        size: Width and height of a panel in inches.
-        draw: Draws one panel from the artifacts of a model with this label, where there are any.
+    ``draw`` draws one panel from the artifacts of a model with this label, where there are any.
     """
     labels = panels(rows, key)
     figure = new_figure(0.4 + size[0] * len(labels), 0.6 + size[1] * len(rows))

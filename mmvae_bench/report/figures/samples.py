@@ -1,9 +1,9 @@
 """What models generate: cross-generation grids of pictures, and tables of pictures and captions."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import groupby
 from textwrap import wrap
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -103,31 +103,31 @@ def _side_by_side(pixels: Pixels) -> Pixels:
     return np.concatenate(list(apart), axis=1)[:, :-gap]
 
 
-@dataclass(frozen=True)
-class Part:
-    """Columns under one head: title and entries of each."""
+class Column(NamedTuple):
+    """Entries under a head and a title."""
 
     head: str
-    columns: list[tuple[str, Texts | Pixels]]
+    title: str
+    entries: Texts | Pixels
     colour: str = MADE
 
 
 def captions(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
-    """Draw one figure per model whose runs have stored captions."""
+    """Draw one figure per model of captioned pictures: a row per test pair, with the entries decoded given a side."""
     for number, label in enumerate(panels(rows, "grid/")):
         shown = _same_pairs([row for row in rows if label in row.arrays], label)
         if not any(is_text(values) for values in _sources(shown[0].arrays[label]).values()):
             continue
-        parts, text = _fit(_parts(shown, label))
-        both = " or both" * any("both" in part.head for part in parts)
+        columns, text = _fit(_columns(shown, label))
+        both = " or both" * any("both" in column.head for column in columns)
         caption = (
             f"Entries that {label} generates on {group}: one row per test pair, its true caption in grey, and the "
             f"entries decoded given one side of it{both}; captions show the likeliest word at each position. "
         ) + describe_rows(shown).replace("Rows", "Columns")
-        yield Plot(f"{slug}-captions-{number}", f"Captions: {label}", caption, group, _draw(parts, text, label))
+        yield Plot(f"{slug}-captions-{number}", f"Captions: {label}", caption, group, _draw(columns, text, label))
 
 
-def _sources(arrays: Arrays) -> dict[str, NDArray[Any]]:
+def _sources(arrays: Arrays) -> Arrays:
     """Return the true entries of each modality."""
     prefix = "grid/source/"
     return {key.removeprefix(prefix): values for key, values in arrays.items() if key.startswith(prefix)}
@@ -135,81 +135,74 @@ def _sources(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 def _same_pairs(rows: list[Exemplar], label: str) -> list[Exemplar]:
     """Return the missing patterns whose grids show the same test pairs as the first, to draw them side by side."""
-    first = _sources(rows[0].arrays[label])
-    own = [_sources(row.arrays[label]) for row in rows]
-    same = [first.keys() == o.keys() and all(np.array_equal(first[name], o[name]) for name in o) for o in own]
-    return [row for row, equal in zip(rows, same, strict=True) if equal]
+    first, *others = (_sources(row.arrays[label]) for row in rows)
+    same = [first.keys() == o.keys() and all(np.array_equal(first[name], o[name]) for name in o) for o in others]
+    return [row for row, equal in zip(rows, [True, *same], strict=True) if equal]
 
 
-def _parts(rows: Sequence[Exemplar], label: str) -> list[Part]:
+def _columns(rows: Sequence[Exemplar], label: str) -> list[Column]:
     """Return the true pair; captions, then pictures, given one other modality; pictures given all modalities."""
     first = rows[0].arrays[label]
-    shown = {name: entries for name, values in _sources(first).items() if (entries := _entries(values)) is not None}
-    parts = [Part("test pair", list(shown.items()), TRUE)]
+    true = {name: entries for name, values in _sources(first).items() if (entries := _entries(values)) is not None}
     keys = [key.split("/") for key in first if key.startswith("grid/") and not key.startswith("grid/source/")]
-    made = [(given, target) for _, given, target in keys if target in shown]
-    for text in (True, False):
-        for given, target in made:
-            if is_text(shown[target]) == text and target not in given.split("+") and "+" not in given:
-                parts.append(Part(f"{target} given {given}", _columns(rows, label, f"grid/{given}/{target}")))
+    made = [(given, target) for _, given, target in keys if target in true]
     most = max((given for given, _ in made), key=lambda given: given.count("+"), default="")
-    for target in (t for given, t in made if given == most and "+" in given and not is_text(shown[t])):
-        head = f"{target} given {'both' if most.count('+') == 1 else 'all'}"
-        parts.append(Part(head, _columns(rows, label, f"grid/{most}/{target}")))
-    return parts
-
-
-def _columns(rows: Sequence[Exemplar], label: str, key: str) -> list[tuple[str, Texts | Pixels]]:
-    """Return one column per missing pattern."""
-    found = [(row.missing.text, _entries(row.arrays[label].get(key))) for row in rows]
-    return [(text, entries) for text, entries in found if entries is not None]
+    one = [(given, target) for given, target in made if "+" not in given and given != target]
+    shown = [pair for text in (True, False) for pair in one if is_text(true[pair[1]]) == text]
+    shown += [pair for pair in made if pair[0] == most and "+" in most and not is_text(true[pair[1]])]
+    columns = [Column("test pair", name, entries, TRUE) for name, entries in true.items()]
+    for given, target in shown:
+        head = f"{target} given {('both' if given.count('+') == 1 else 'all') if '+' in given else given}"
+        every = [(row.missing.text, _entries(row.arrays[label].get(f"grid/{given}/{target}"))) for row in rows]
+        columns += [Column(head, title, entries) for title, entries in every if entries is not None]
+    return columns
 
 
 def _entries(values: NDArray[Any] | None) -> Texts | Pixels | None:
     """Return the entries of the first pairs, None where they are neither text nor pictures."""
-    if values is not None and is_text(values):
-        return values[:PAIRS]
-    pictures = as_pictures(values)
-    return None if pictures is None else pictures[:PAIRS]
+    entries = values if values is not None and is_text(values) else as_pictures(values)
+    return None if entries is None else entries[:PAIRS]
 
 
-def _fit(parts: list[Part]) -> tuple[list[Part], float]:
-    """Return as many of the first parts as fit the page, and the width of their captions."""
-    longest = max(len(str(t)) for part in parts for _, values in part.columns if is_text(values) for t in values)
+def _fit(columns: list[Column]) -> tuple[list[Column], float]:
+    """Return the columns of as many of the first heads as fit the page, and the width of their captions."""
+    longest = max(len(str(text)) for c in columns if is_text(c.entries) for text in c.entries)
     wanted = min(max(LETTER * longest, NARROWEST), BROADEST)
-    for kept in range(len(parts), 0, -1):
-        texts = [is_text(values) for part in parts[:kept] for _, values in part.columns]
-        room = WIDEST - GAP * (len(texts) + 1) - PICTURE * texts.count(False)
-        if room >= NARROWEST * sum(texts):
-            return parts[:kept], min(wanted, room / max(1, sum(texts)))
-    return parts[:1], wanted
+    heads = list(dict.fromkeys(column.head for column in columns))
+    for left in range(len(heads), 0, -1):
+        kept = [column for column in columns if column.head in heads[:left]]
+        texts = sum(is_text(column.entries) for column in kept)
+        room = WIDEST - GAP * (len(kept) + 1) - PICTURE * (len(kept) - texts)
+        if room >= NARROWEST * texts:
+            return kept, min(wanted, room / max(1, texts))
+    return kept, wanted
 
 
-def _draw(parts: list[Part], text: float, label: str) -> Figure:
+def _draw(columns: list[Column], text: float, label: str) -> Figure:
     """Draw the table: heads, then a line per pair, as high as its picture or its longest text."""
-    columns = [(title, values, part.colour) for part in parts for title, values in part.columns]
-    widths = [text if is_text(values) else PICTURE for _, values, _ in columns]
-    ends = np.cumsum([len(part.columns) for part in parts])
-    spans = [(part.head, slice(end - len(part.columns), end)) for part, end in zip(parts, ends, strict=True)]
-    heads = [(label, slice(None)), *spans]
-    lines = [_lines(head, 0.7 * sum(widths[span])) for head, span in heads]  # these letters may be wider
-    titles = [_lines(title, wide) for (title, _, _), wide in zip(columns, widths, strict=True)]
-    pairs = range(min(len(values) for _, values, _ in columns))
+    widths = [text if is_text(column.entries) else PICTURE for column in columns]
+    spans, end = [(label, slice(None))], 0
+    for head, some in groupby(columns, lambda column: column.head):
+        start, end = end, end + len(list(some))
+        spans.append((head, slice(start, end)))
+    lines = [_lines(head, 0.7 * sum(widths[span])) for head, span in spans]  # these letters may be wider
+    titles = [_lines(column.title, wide) for column, wide in zip(columns, widths, strict=True)]
+    pairs = range(min(len(column.entries) for column in columns))
     heights = [LINE * 1.3 * len(lines[0]), *(LINE * max(map(len, some)) for some in (lines[1:], titles))]
-    heights += [max(_height(c[1][i], wide) for c, wide in zip(columns, widths, strict=True)) for i in pairs]
+    heights += [max(_height(c.entries[i], wide) for c, wide in zip(columns, widths, strict=True)) for i in pairs]
     wide, high = (sum(lengths) + GAP * (len(lengths) + 1) for lengths in (widths, heights))
     figure = Figure(figsize=(wide, high))  # sized so that the grid below has gaps of GAP
     grid = figure.add_gridspec(
         len(heights), len(widths), width_ratios=widths, height_ratios=heights, left=GAP / wide, right=1 - GAP / wide,
         bottom=GAP / high, top=1 - GAP / high, wspace=GAP / np.mean(widths), hspace=GAP / np.mean(heights),
     )  # fmt: skip
-    for number, ((_, span), said) in enumerate(zip(heads, lines, strict=True)):
+    for number, ((_, span), said) in enumerate(zip(spans, lines, strict=True)):
         weight = "normal" if number else "bold"
         _write(figure.add_subplot(grid[min(number, 1), span]), said, ha="center", weight=weight)
-    for j, (_, values, colour) in enumerate(columns):
+    for j, column in enumerate(columns):
         _write(figure.add_subplot(grid[2, j]), titles[j], ha="center")
         for i in pairs:
-            _draw_entry(figure.add_subplot(grid[3 + i, j]), values[i], widths[j], colour)
+            _draw_entry(figure.add_subplot(grid[3 + i, j]), column.entries[i], widths[j], column.colour)
     return figure
 
 
