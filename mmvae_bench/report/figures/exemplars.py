@@ -62,7 +62,11 @@ def panels(rows: Sequence[Exemplar], prefix: str) -> list[str]:
 
 
 def draw_panels(
-    rows: Sequence[Exemplar], key: str, size: tuple[float, float], draw: Callable[[Axes, Arrays, str], None]
+    rows: Sequence[Exemplar],
+    key: str,
+    size: tuple[float, float],
+    draw: Callable[[Axes, Arrays, str], None],
+    ylabel: str = "",
 ) -> tuple[Figure, NDArray[Any]]:
     """Draw a panel of some inches per model that has artifacts named ``key...``, and a row per missing pattern.
 
@@ -80,7 +84,7 @@ def draw_panels(
                 ax.set(xticks=[], yticks=[])
                 ax.spines[:].set_visible(False)
                 ax.text(0.5, 0.5, "not available", ha="center", va="center", transform=ax.transAxes, color="#777777")
-        line[0].set_ylabel(f"{row.missing.text}\n{line[0].get_ylabel()}".strip())
+        line[0].set_ylabel(f"{row.missing.text}\n{ylabel}".strip())
     for ax, label in zip(axes[0], labels, strict=True):
         ax.set_title(label)
     return figure, axes

@@ -29,7 +29,7 @@ def histograms(rows: Sequence[Exemplar], group: str, looks: Mapping[str, Look], 
     """Draw W2 between posteriors of related and unrelated pairs: a panel per model, a row per missing pattern."""
     for pair in _pairs(rows, "w2hist/"):
         key, (a, _, b) = f"w2hist/{pair}/", pair.partition("+")
-        figure, axes = draw_panels(rows, key, (1.45, 1.3), partial(_histogram, key=key, looks=looks))
+        figure, axes = draw_panels(rows, key, (1.45, 1.3), partial(_histogram, key=key, looks=looks), "density")
         for ax in axes[-1]:
             ax.set_xlabel("W₂")
         legend_below(figure, [Patch(color="#444444", alpha=0.75, label="related (in the model's colour)"),
@@ -52,7 +52,7 @@ def _histogram(ax: Axes, arrays: Arrays, label: str, key: str, looks: Mapping[st
     edges = arrays[f"{key}edges"].astype(float)
     for kind, fill in (("unrelated", UNRELATED), ("related", looks[label].colour)):
         ax.stairs(_density(arrays[f"{key}{kind}"], edges), edges, fill=True, color=fill, alpha=0.6)
-    ax.set(yticks=[], xlim=(edges[0], edges[-1]), ylabel="density")
+    ax.set(yticks=[], xlim=(edges[0], edges[-1]))
     ax.spines["left"].set_visible(False)
     ax.locator_params(axis="x", nbins=4)
 
@@ -74,7 +74,7 @@ def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[
         if not known:
             continue
         scale = Normalize(*np.quantile(np.concatenate(known), [0.01, 0.99]))
-        figure, axes = draw_panels(drawn, key, (1.5, 1.9), partial(_matrix, scale=scale, row_name=a))
+        figure, axes = draw_panels(drawn, key, (1.65, 1.85), partial(_matrix, scale=scale), a)
         for ax in axes[-1]:
             ax.set_xlabel(b)
         image = ScalarMappable(scale, "viridis")
@@ -88,7 +88,7 @@ def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[
         yield Plot(f"{slug}-w2class-{pair}", f"Distances between classes: {a}, {b}", caption, group, figure)
 
 
-def _matrix(ax: Axes, arrays: Arrays, label: str, scale: Normalize, row_name: str) -> None:
+def _matrix(ax: Axes, arrays: Arrays, label: str, scale: Normalize) -> None:
     """Draw the matrix of a model, and the tree of its classes above it."""
     (matrix,) = arrays.values()
     tree = ax.inset_axes((0, 1, 1, 0.28))
@@ -101,7 +101,6 @@ def _matrix(ax: Axes, arrays: Arrays, label: str, scale: Normalize, row_name: st
     ax.set_yticks(np.arange(len(names)) + 0.5, names)
     ax.tick_params(length=0, labelsize=6.5)
     ax.spines[:].set_visible(False)
-    ax.set_ylabel(row_name)
 
 
 def _scaled(arrays: Arrays, key: str) -> Arrays:
