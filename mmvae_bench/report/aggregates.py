@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
 from mmvae_bench.report.summary import PARTS
-from mmvae_bench.report.tables import Table
+from mmvae_bench.report.tables import Table, ranked
 from mmvae_bench.spec import Missing
 
 MIN_CELLS = 20  # task x seed cells, for an interquartile mean
@@ -76,8 +76,7 @@ def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
     found: dict[Stratum, Columns] = defaultdict(dict)
     for table in tables:
         for c in (c for c in table.columns if c in table.comparable):
-            cells = {label: row[c] for label, row in table.cells.items() if row[c].score and not row[c].control}
-            found[table.group, c.missing][c.text] = {label: cell.by_seed for label, cell in cells.items()}
+            found[table.group, c.missing][c.text] = {name: x.by_seed for name, x in ranked(table.cells, c).items()}
     return found
 
 
@@ -118,7 +117,9 @@ def shown(aggregates: pd.DataFrame) -> list[dict[str, str]]:
         {
             "score": a.score,
             "model": a.model,
-            "interquartile mean": "-" if a.iqm is None else f"{a.iqm:.3f}" + _interval(a.low, a.high),
+            "interquartile mean": "-"
+            if a.iqm is None
+            else f"{a.iqm:.3f}" + (f" [{a.low:.3f}, {a.high:.3f}]" if a.low is not None else ""),
             "tasks": f"{a.tasks} of {a.of}",
             "task x seed cells": str(a.cells),
             "mean rank": "-" if a.mean_rank is None else f"{a.mean_rank:.2f}",
@@ -126,7 +127,3 @@ def shown(aggregates: pd.DataFrame) -> list[dict[str, str]]:
         }
         for a in rows
     ]
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None else f" [{low:.3f}, {high:.3f}]"

@@ -75,14 +75,9 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
 def build_table(
     key: Key, frame: pd.DataFrame, labels: Sequence[str], about: Description, *, coarse: bool = False
 ) -> Table:
-    """Return one metric's table over all schemes.
+    """Return one metric's table over all schemes, from its rows on a data set, with models in the order of ``labels``.
 
-    Args:
-        key: Group, metric, variant, prior.
-        frame: Tidy rows of that metric on that data set.
-        labels: Models in the order of the rows.
-        about: Description of the metric.
-        coarse: Average over modalities where there are more than two, for the summary.
+    With ``coarse``, the summary's form, scores are averaged over modalities where there are more than two.
     """
     _, _, variant, prior = key
     rows = frame[(frame["variant"] == variant) & (frame["prior"] == prior) & ~_is_skip(frame)]

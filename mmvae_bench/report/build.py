@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from mmvae_bench import __version__
 from mmvae_bench.report import facts
@@ -50,15 +49,7 @@ WRITTEN = ".report-files"  # list of the files of the last report, so that the n
 
 @dataclass(frozen=True)
 class ReportResult:
-    """Files of a report.
-
-    Attributes:
-        page: HTML page.
-        files: All files.
-        summary: Summary table as text of at most 120 columns.
-        pictures: Figures in the order of the page.
-        published: Published numbers beside ours.
-    """
+    """A report: its page, all its files, its summary for the terminal, and what else a page of it may show."""
 
     page: Path
     files: list[Path]
@@ -68,13 +59,9 @@ class ReportResult:
 
 
 def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bool = False) -> ReportResult:
-    """Write tables, figures and the page of a plan's stored runs.
+    """Write tables, figures and the page of a plan's stored runs to a subfolder of ``out`` named after the plan.
 
-    Args:
-        store: Results folder with the runs.
-        plan: Stored plan: ``name``, ``title``, ``run_ids``, ``skipped`` and ``command``.
-        out: Folder of all reports; this one is written to a subfolder named after the plan.
-        public: True leaves out pictures of data that may not be published.
+    ``public`` leaves out pictures of data that may not be published.
 
     Raises:
         BenchError: If no run is stored, one is broken, or a cell would average scores of different settings.
@@ -199,7 +186,6 @@ def _families(tables: Sequence[Table], group: str) -> dict[str, list[Table]]:
     return found
 
 
-def embed(picture: Picture) -> Markup:
+def embed(picture: Picture) -> str:
     """A picture as a data URI."""
-    data = base64.b64encode(picture.png.read_bytes()).decode()
-    return Markup("data:image/png;base64,") + data
+    return f"data:image/png;base64,{base64.b64encode(picture.png.read_bytes()).decode()}"

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mmvae_bench.metrics import Description
 from mmvae_bench.report.render import csv_text, hidden
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Summary, summarise
@@ -124,34 +123,31 @@ def beside(selection: Selection) -> list[Section]:
     found = []
     for group in selection.groups:
         runs = [run for run in selection.runs if run.group == group]
-        about = [p for p in published() if _is_about(p, runs[0])]
+        data = runs[0].spec.dataset
+        about = [
+            p
+            for p in published()
+            if p.dataset == data.name and not _contradictions(parsed(p.dataset_options), data.options)
+        ]
         pairs = sorted(_pairs(selection, runs, about), key=lambda pair: selection.labels.index(pair.run.label))
         if about:
             found.append(Section(group, pairs, len(about) - len({pair.published.id for pair in pairs})))
     return found
 
 
-def _is_about(p: Any, run: Run) -> bool:
-    """Return whether the number was published on this form of the run's data set."""
-    data = run.spec.dataset
-    return bool(p.dataset == data.name and not _contradictions(parsed(p.dataset_options), data.options))
-
-
-def _pairs(selection: Selection, runs: list[Run], about: list[Any]) -> Iterable[Beside]:
+def _pairs(selection: Selection, runs: list[Run], numbers: list[Any]) -> Iterable[Beside]:
     frame = selection.frame[(selection.frame["status"] == "ok") & (selection.frame["group"] == runs[0].group)]
     scores = {key: list(part) for key, part in frame.groupby(["entrant", "missing", *TASK], sort=False)["value"]}
     cells = {(run.label, run.spec.missing): run for run in runs}
-    for p in about:
+    for p in numbers:
         for (label, missing), run in cells.items():
             values = scores.get((label, missing, *p.place))
             if values and (p.model, p.missing) == (run.spec.model.name, missing):
-                yield Beside(p, _score(p, run, selection.metrics[p.metric]), run, summarise(values), why_not(p, run))
-
-
-def _score(p: Any, run: Run, about: Description) -> str:
-    column = about.column(p.given, p.target, len(run.spec.likelihoods))
-    where = f"{p.views} given" if p.views and not p.given else column
-    return f"{about.title_of(p.variant, p.prior)}, {where}"
+                about = selection.metrics[p.metric]
+                column = about.column(p.given, p.target, len(run.spec.likelihoods))
+                where = f"{p.views} given" if p.views and not p.given else column
+                score = f"{about.title_of(p.variant, p.prior)}, {where}"
+                yield Beside(p, score, run, summarise(values), why_not(p, run))
 
 
 def why_not(p: Any, run: Run) -> str:

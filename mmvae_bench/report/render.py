@@ -35,7 +35,6 @@ class Shown:
     mean: str
     interval: str = ""
     marks: str = ""
-    best: bool = False
 
     @property
     def plain(self) -> str:
@@ -50,7 +49,7 @@ def show(cell: Cell, table: Table) -> Shown:
     score, digits = cell.score, cell.decimals
     interval = "" if score.half_width is None else f"{score.half_width:.{digits}f}"
     marks = ALMOST * cell.undecided + DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
-    return Shown(f"{score.mean:z.{digits}f}", interval, marks, cell.best)
+    return Shown(f"{score.mean:z.{digits}f}", interval, marks)
 
 
 def show_limits(ends: tuple[float, float] | None, decimals: int) -> str:
@@ -147,8 +146,8 @@ def _rows(table: Table, escape: Callable[[str], str], bold: Callable[[str], str]
     """Return the body rows as escaped texts."""
 
     def write(cell: Cell) -> str:
-        shown = show(cell, table)
-        return bold(escape(shown.plain)) if shown.best else escape(shown.plain)
+        text = escape(show(cell, table).plain)
+        return bold(text) if cell.best else text
 
     models = [[escape(label), *(write(row[column]) for column in table.columns)] for label, row in table.cells.items()]
     return models + [[name, *map(escape, texts)] for name, texts in limit_rows(table).items()]

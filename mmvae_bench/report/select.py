@@ -196,14 +196,9 @@ def _run(folder: Path, label: str, subset: str) -> Run:
 
 
 def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
-    by_id = {run.run_id: run for run in runs}
-    rows = frame[frame["run_id"].isin(list(by_id)) & (frame["metric"] != "")]
-    kept = [by_id[run_id] for run_id in rows["run_id"]]
-    return rows.assign(
-        group=[run.group for run in kept],
-        entrant=[run.label for run in kept],
-        missing=pd.Series([run.spec.missing for run in kept], rows.index, dtype=object),
-    )
+    names = [(run.run_id, run.group, run.label, run.spec.missing) for run in runs]
+    added = pd.DataFrame(names, columns=["run_id", "group", "entrant", "missing"], dtype=object)
+    return frame[frame["metric"] != ""].merge(added, on="run_id")
 
 
 def _ordered(by_label: dict[str, Run]) -> list[str]:

@@ -105,12 +105,8 @@ class Table:
 def mark(cells: Cells, columns: Sequence[Column], better: int) -> Cells:
     """Mark in each column the best model above chance, its equals at the precision shown, and the undecided ones.
 
-    Nothing is marked where there is one model only, or where models were run with different seeds.
-
-    Args:
-        cells: Cells of a table.
-        columns: Columns in which models may be compared.
-        better: See :class:`Table`; with 0 nothing is marked.
+    Nothing is marked where there is one model only, where models were run with different seeds, or without a direction
+    (``better`` 0). ``columns`` are those in which models may be compared.
     """
     marked = {label: dict(row) for label, row in cells.items()}
     for column in columns if better else ():

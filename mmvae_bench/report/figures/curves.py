@@ -21,18 +21,13 @@ from mmvae_bench.report.figures.style import (
     new_figure,
 )
 from mmvae_bench.report.select import Run, slug
+from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
 
 PANEL = (2.6, 2.3)
 MARKS = list(zip(COLOURS, MARKERS, strict=True))
-TIMED = (  # metric and variant; the first that a data set has is drawn
-    ("attributes_strict", ""),
-    ("cross_coherence", "micro"),
-    ("cca", "mean features"),
-    ("cca", "mean resnet101"),
-    ("cca", "mean oracle"),
-)
+TIMED = [*PARTS[0], *PARTS[2]]  # strict, cross-coherence, CCA; the first that a data set has is drawn
 FILLS = ("full", "none", "left", "top", "right", "bottom")
 MOST_PANELS = 3  # side by side
 MOST_LINES = 10
@@ -212,7 +207,7 @@ def against_time(
 ) -> Iterator[Plot]:
     """Draw the main score of each data set against training seconds (protocol 5), a panel per direction."""
     for group in dict.fromkeys(run.group for run in runs):
-        each = [[t for t in tables if (t.group, t.metric, t.variant, t.prior) == (group, *key, "")] for key in TIMED]
+        each = [[t for t in tables if (t.group, t.metric, t.variant, t.prior) == (group, *part[1:])] for part in TIMED]
         found = next((some for some in each if some), [])
         own = [run for run in runs if run.group == group]
         taken = defaultdict(list)

@@ -141,7 +141,9 @@ def _embedding(ax: Axes, arrays: Arrays, label: str) -> None:
     xy, classes, modality = (arrays[f"tsne/{name}"] for name in ("xy", "label", "modality"))
     for m in np.unique(modality):
         own = modality == m
-        colours = _colours(classes[own], len(np.unique(classes))) if classes.max() >= 0 else [_by_modality(int(m))]
+        colours = (
+            _colours(classes[own], len(np.unique(classes))) if classes.max() >= 0 else colormaps["tab10"]([m % 10])
+        )
         x, y = xy[own].T
         marker = MARKERS[int(m) % len(MARKERS)]
         ax.scatter(x, y, s=6, c=colours, marker=marker, linewidths=0, alpha=0.75, rasterized=True)
@@ -150,11 +152,6 @@ def _embedding(ax: Axes, arrays: Arrays, label: str) -> None:
 def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
     """Return ten distinct colours, or a colour wheel for more classes."""
     return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
-
-
-def _by_modality(number: int) -> Any:
-    """Return the colour of a modality where there are no classes."""
-    return colormaps["tab10"](number % 10)
 
 
 def _legend(rows: Sequence[Exemplar], modalities: Sequence[str]) -> list[Line2D]:
@@ -168,7 +165,7 @@ def _legend(rows: Sequence[Exemplar], modalities: Sequence[str]) -> list[Line2D]
     classes = [c for c in classes if c >= 0] if len(classes) <= 20 else []
     dots = [
         handle(names.get(m, f"modality {m}"), linestyle="", marker=MARKERS[m % len(MARKERS)], markersize=5,
-               color=_by_modality(m) if plain else "#444444") for m in present
+               color=colormaps["tab10"](m % 10) if plain else "#444444") for m in present
     ]  # fmt: skip
     colours = zip(classes, _colours(np.array(classes), len(classes)), strict=True)
     return dots + [handle(str(c), linestyle="", marker="s", markersize=5, color=colour) for c, colour in colours]

@@ -1,7 +1,6 @@
 """What models generate: cross-generation grids of pictures, and tables of pictures and captions."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -25,6 +24,8 @@ MOST_LINES = 8
 GAP = 0.12
 TRUE, MADE = "#6a6a6a", "#111111"
 EMPTY = "(no words)"
+TITLE: dict[str, Any] = {"ha": "center"}
+Content = tuple[int | slice, "list[str] | Pixels", dict[str, Any]]  # place, what is drawn, style
 Strip = tuple[str, Pixels | None]  # a text and a row of pictures; None = a gap
 
 
@@ -181,53 +182,43 @@ def _fit(columns: list[Column]) -> tuple[list[Column], float]:
 def _draw(columns: list[Column], text: float, label: str) -> Figure:
     """Draw the table: heads, then a line per pair, as high as its picture or its longest text."""
     widths = [text if is_text(column.entries) else PICTURE for column in columns]
-    spans, end = [(label, slice(None))], 0
-    for head, some in groupby(columns, lambda column: column.head):
-        start, end = end, end + len(list(some))
-        spans.append((head, slice(start, end)))
-    lines = [_lines(head, 0.7 * sum(widths[span])) for head, span in spans]  # these letters may be wider
-    titles = [_lines(column.title, wide) for column, wide in zip(columns, widths, strict=True)]
-    pairs = range(min(len(column.entries) for column in columns))
-    heights = [LINE * 1.3 * len(lines[0]), *(LINE * max(map(len, some)) for some in (lines[1:], titles))]
-    heights += [max(_height(c.entries[i], wide) for c, wide in zip(columns, widths, strict=True)) for i in pairs]
+    lines: list[list[Content]] = [[(slice(None), _lines(label, 0.7 * sum(widths)), TITLE | {"weight": "bold"})], [], []]
+    for j, (column, wide) in enumerate(zip(columns, widths, strict=True)):
+        if j == 0 or column.head != columns[j - 1].head:
+            span = slice(j, j + sum(other.head == column.head for other in columns))
+            lines[1].append((span, _lines(column.head, 0.7 * sum(widths[span])), TITLE))  # these letters may be wider
+        lines[2].append((j, _lines(column.title, wide), TITLE))
+    styles = [{"color": column.colour, "family": "monospace"} for column in columns]
+    for i in range(min(len(column.entries) for column in columns)):
+        lines.append([(j, _content(c.entries[i], widths[j]), styles[j]) for j, c in enumerate(columns)])
+    heights = [max(_height(content) for _, content, _ in line) for line in lines]
     wide, high = (sum(lengths) + GAP * (len(lengths) + 1) for lengths in (widths, heights))
     figure = Figure(figsize=(wide, high))  # sized so that the grid below has gaps of GAP
     grid = figure.add_gridspec(
         len(heights), len(widths), width_ratios=widths, height_ratios=heights, left=GAP / wide, right=1 - GAP / wide,
         bottom=GAP / high, top=1 - GAP / high, wspace=GAP / np.mean(widths), hspace=GAP / np.mean(heights),
     )  # fmt: skip
-    for number, ((_, span), said) in enumerate(zip(spans, lines, strict=True)):
-        weight = "normal" if number else "bold"
-        _write(figure.add_subplot(grid[min(number, 1), span]), said, ha="center", weight=weight)
-    for j, column in enumerate(columns):
-        _write(figure.add_subplot(grid[2, j]), titles[j], ha="center")
-        for i in pairs:
-            _draw_entry(figure.add_subplot(grid[3 + i, j]), column.entries[i], widths[j], column.colour)
+    for number, line in enumerate(lines):
+        for place, content, style in line:
+            ax = figure.add_subplot(grid[number, place])
+            ax.set_axis_off()
+            if isinstance(content, list):
+                x = 0.5 if style.get("ha") == "center" else 0.0
+                ax.text(x, 0.5, "\n".join(content), va="center", fontsize=SIZE, transform=ax.transAxes, **style)
+            else:
+                ax.imshow(content)
     return figure
 
 
-def _draw_entry(ax: Axes, entry: Any, wide: float, colour: str) -> None:
-    """Draw a picture, or a text of the given width."""
-    if isinstance(entry, str):
-        style = "normal" if entry else "italic"
-        _write(ax, _lines(entry or EMPTY, wide), family="monospace", color=colour, style=style)
-    else:
-        ax.imshow(entry)
-        ax.set_axis_off()
+def _content(entry: Any, wide: float) -> list[str] | Pixels:
+    """Return a picture as it is, and a text as lines."""
+    return _lines(entry or EMPTY, wide) if isinstance(entry, str) else entry
 
 
-def _write(ax: Axes, lines: Sequence[str], **style: Any) -> None:
-    """Write lines in the middle of a place."""
-    ax.set_axis_off()
-    x = 0.5 if style.get("ha") == "center" else 0.0
-    ax.text(x, 0.5, "\n".join(lines), va="center", fontsize=SIZE, transform=ax.transAxes, **style)
-
-
-def _height(entry: Any, wide: float) -> float:
-    """Return the height of a text or a picture in a column of a width."""
-    if isinstance(entry, str):
-        return LINE * len(_lines(entry or EMPTY, wide))
-    return wide * min(1.0, float(entry.shape[0] / entry.shape[1]))
+def _height(content: list[str] | Pixels) -> float:
+    if isinstance(content, list):
+        return LINE * len(content)
+    return PICTURE * min(1.0, float(content.shape[0] / content.shape[1]))
 
 
 def _lines(text: str, wide: float) -> list[str]:

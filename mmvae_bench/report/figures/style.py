@@ -42,12 +42,7 @@ MOST_PROCESSES = 4  # more would mostly be starting
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure before it is written.
-
-    Attributes:
-        name: Name of its files, without ending.
-        key: True if it is one of the first figures of the page.
-    """
+    """A figure before it is written to files of some name; ``key`` if it is one of the first figures of the page."""
 
     name: str
     title: str
