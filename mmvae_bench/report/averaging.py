@@ -39,11 +39,7 @@ def build_tables(selection: Selection) -> list[Table]:
 
 
 def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]:
-    """Return the tables of all metrics, or of one, each over all schemes.
-
-    Raises:
-        BenchError: See :func:`build_tables`.
-    """
+    """Return the tables of all metrics, or of one, each over all schemes."""
     frame = selection.frame if metric is None else selection.frame[selection.frame["metric"] == metric]
     refuse_mixed(frame)
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
@@ -55,11 +51,7 @@ def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Check that rows of one cell have the same configuration, data, oracle and embedding.
-
-    Raises:
-        BenchError: If they differ; names the cell and the difference.
-    """
+    """Refuse rows of one cell with different configurations, data, oracles or embeddings; name the difference."""
     cells = frame[frame["status"] == "ok"].groupby([*TASK, "entrant"], sort=False)
     for column in ("config_id", *HASHES):
         kinds = cells[column].nunique(dropna=False)

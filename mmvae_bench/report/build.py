@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from mmvae_bench import __version__
-from mmvae_bench.report import facts
+from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.figures.curves import against_time, curves
@@ -22,19 +22,7 @@ from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, h
 from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
-from mmvae_bench.report.render import (
-    DIRECTIONS,
-    LEGEND,
-    caption,
-    csv_text,
-    hidden,
-    limit_rows,
-    notes,
-    show,
-    to_csv,
-    to_latex,
-    to_markdown,
-)  # fmt: skip
+from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slug
 from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Comparison, Table
@@ -152,15 +140,18 @@ def _clear(folder: Path) -> None:
 def render_page(
     plan: Mapping[str, Any], selection: Selection, tables: Sequence[Table], pictures: Sequence[Picture], **values: Any
 ) -> str:
-    """Return the page's HTML; ``values`` are further ones for the template, which has no value without escaping it."""
+    """Return the page's HTML; ``values`` are further ones for the template, which escapes every value."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
     skipped = list(plan.get("skipped", []))
-    helpers = {"show": show, "caption": caption, "notes": notes, "limit_rows": limit_rows, "directions": DIRECTIONS,
-               "embed": embed, "legend": LEGEND, "published_notes": published_notes}  # fmt: skip
+    helpers = {name: getattr(render, name) for name in ("show", "caption", "notes", "limit_rows")}
     return template.render(
         **helpers,
         **values,
+        embed=embed,
+        legend=render.LEGEND,
+        directions=render.DIRECTIONS,
+        published_notes=published_notes,
         plan=plan,
         title=plan.get("title") or plan.get("name") or "mmvae-bench",
         date=datetime.now(UTC).strftime("%Y-%m-%d"),

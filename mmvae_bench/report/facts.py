@@ -9,19 +9,23 @@ import pandas as pd
 from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.spec import Component, TrainSpec
+from mmvae_bench.spec import Component
 
 
 def setting(selection: Selection) -> dict[str, str]:
     """Return the settings of the experiment: heading -> text."""
     runs, frame = selection.runs, selection.frame
+    budget = _each(
+        f"{train.epochs} epochs, batch {train.batch_size}, {train.optimiser} {train.learning_rate:g}"
+        for train in (run.spec.train for run in runs)
+    )
     steps = _each(f"{run.record['steps']:,}" for run in runs if run.record.get("steps"))
     return {
         "Data sets": "; ".join(selection.groups),
         "Models": ", ".join(selection.labels),
         "Missing in training": _each(run.spec.missing.text for run in runs),
         "Seeds": _each(sorted({run.spec.seed for run in runs})),
-        "Budget": _each(_budget(run.spec.train) for run in runs) + (f"; {steps} steps" if steps else ""),
+        "Budget": budget + (f"; {steps} steps" if steps else ""),
         "Networks": _each(_component(run.spec.nets) for run in runs),
         "Latent size": _each(run.spec.latent_dim for run in runs),
         "Likelihoods": _each(_likelihoods(run.spec.likelihoods) for run in runs),
@@ -87,19 +91,15 @@ def costs(selection: Selection) -> list[dict[str, str]]:
 def not_done(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return every planned run without scores and the reason; runs with the same reason share a line."""
     names = ["dataset", "label", "status", "reason", "missing", "seeds"]
-    rows = [
-        {**{name: str(s.get(name, "")) for name in names}, "status": "skipped", "seeds": str(s.get("seed", ""))}
-        for s in skipped
-    ]
-    rows += [
-        dict(zip(names, (run.spec.dataset.name, run.label, "failed", run.error or "no reason was recorded",
-                         run.spec.missing.text, str(run.spec.seed)), strict=True)) for run in selection.failed
-    ]  # fmt: skip
-    found = _joined(pd.DataFrame(rows, columns=names), names[:4])
+    rows: list[dict[str, Any]] = [{**row, "status": "skipped", "seeds": row.get("seed", "")} for row in skipped]
+    for run in selection.failed:
+        spec, reason = run.spec, run.error or "no reason was recorded"
+        what = {"dataset": spec.dataset.name, "label": run.label, "missing": spec.missing.text, "seeds": spec.seed}
+        rows.append({**what, "status": "failed", "reason": reason})
     if selection.absent:
         ids = f"run ids {', '.join(selection.absent)}"
-        found.append(dict(zip(names, ("", f"{len(selection.absent)} runs", "not done", ids, "", ""), strict=True)))
-    return found
+        rows.append({"label": f"{len(selection.absent)} runs", "status": "not done", "reason": ids})
+    return _joined(pd.DataFrame(rows, columns=names, dtype=object).fillna(""), names[:4])
 
 
 def undefined(selection: Selection) -> list[dict[str, str]]:
@@ -132,10 +132,6 @@ def _each(values: Iterable[object]) -> str:
 def _mean(values: Iterable[float | None], digits: int) -> str:
     known = [value for value in values if value]
     return f"{sum(known) / len(known):,.{digits}f}" if known else "-"
-
-
-def _budget(train: TrainSpec) -> str:
-    return f"{train.epochs} epochs, batch {train.batch_size}, {train.optimiser} {train.learning_rate:g}"
 
 
 def _device(run: Run) -> str:

@@ -76,14 +76,13 @@ class SummaryTable:
 
 def summarise_groups(selection: Selection) -> list[SummaryTable]:
     """Return the summary of each data set that has any of the main scores."""
-    return [table for group in selection.groups if (table := _summary(selection, group)).parts]
-
-
-def _summary(selection: Selection, group: str) -> SummaryTable:
-    frame = selection.frame[selection.frame["group"] == group]
-    parts = [part for line in PARTS if (part := _first(line, selection, frame))]
-    labels = [label for label in selection.labels if label in set(frame["entrant"])]
-    return SummaryTable(group, parts, in_order(frame["missing"]), labels)
+    found = []
+    for group in selection.groups:
+        frame = selection.frame[selection.frame["group"] == group]
+        labels = [label for label in selection.labels if label in set(frame["entrant"])]
+        if parts := [part for line in PARTS if (part := _first(line, selection, frame))]:
+            found.append(SummaryTable(group, parts, in_order(frame["missing"]), labels))
+    return found
 
 
 def _first(line: Sequence[Part], selection: Selection, frame: pd.DataFrame) -> tuple[str, Table] | None:

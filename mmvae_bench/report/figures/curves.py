@@ -10,23 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from mmvae_bench.report.figures.style import (
-    COLOURS,
-    MARKERS,
-    Look,
-    Plot,
-    handle,
-    legend_below,
-    legend_right,
-    new_figure,
-)
+from mmvae_bench.report.figures.style import MARKS, Look, Plot, handle, legend_below, legend_right, new_figure
 from mmvae_bench.report.select import Run, slug
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
 
 PANEL = (2.6, 2.3)
-MARKS = list(zip(COLOURS, MARKERS, strict=True))
 TIMED = [*PARTS[0], *PARTS[2]]  # strict, cross-coherence, CCA; the first that a data set has is drawn
 FILLS = ("full", "none", "left", "top", "right", "bottom")
 MOST_PANELS = 3  # side by side
@@ -41,9 +31,8 @@ def curves(schemes: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[s
         return
     parts = (slugs[first.group], first.metric, first.variant and slug(first.variant), first.prior)
     title = first.title + " against missing data" * _swept(first)
-    figure = _draw(schemes, looks)
     key = first.about.key and not first.prior
-    yield Plot("-".join(filter(None, parts)), title, _caption(schemes), first.group, figure, key)
+    yield Plot("-".join(filter(None, parts)), title, _caption(schemes), first.group, _draw(schemes, looks), key)
 
 
 def _swept(table: Table) -> bool:
@@ -88,7 +77,7 @@ def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
 
 def _rows(ax: Axes, table: Table, columns: list[Column], looks: Mapping[str, Look]) -> None:
     """Draw a row per model with a mark per missing ratio, and the intervals as far as these fit the axis."""
-    for column, (colour, marker) in zip(columns, MARKS, strict=False):
+    for column, (colour, marker) in zip(columns, cycle(MARKS), strict=False):
         shown = [(i, row[column].score) for i, row in enumerate(table.cells.values())]
         y, scores = [i for i, score in shown if score], [score for _, score in shown if score]
         means = [score.mean for score in scores]
@@ -173,7 +162,7 @@ def _models(table: Table, looks: Mapping[str, Look]) -> Iterator[Line2D]:
 def _patterns(tables: Sequence[Table]) -> Iterator[Line2D]:
     """Yield the legend of rows: the missing patterns."""
     patterns = dict.fromkeys(column.missing for column in tables[0].columns)
-    for m, (colour, marker) in zip(patterns, MARKS, strict=False):
+    for m, (colour, marker) in zip(patterns, cycle(MARKS), strict=False):
         name = m.text if len(tables) == 1 or m.ratio == 0 else f"{m.ratio:g}"
         yield handle(name, color=colour, marker=marker, linestyle="")
 
@@ -246,13 +235,10 @@ def _draw_times(
         ax.grid(linewidth=0.4, alpha=0.5)
     axes[texts[0]].set_ylabel(tables[0].title.replace(" (", "\n("))
     style = {"linestyle": "", "markersize": 6}
-    models = [
-        handle(label, color=looks[label].colour, marker=looks[label].marker, **style) for label in tables[0].cells
-    ]
-    patterns = [
-        handle(m.replace(" (", "\n("), color="black", marker="o", fillstyle=f, **style) for m, f in fills.items()
-    ]
-    legend_right(figure, [*models, *patterns])
+    handles = [handle(name, color=looks[name].colour, marker=looks[name].marker, **style) for name in tables[0].cells]
+    for text, fill in fills.items():
+        handles.append(handle(text.replace(" (", "\n("), color="black", marker="o", fillstyle=fill, **style))
+    legend_right(figure, handles)
     return figure
 
 

@@ -20,6 +20,7 @@ from mmvae_bench.report.select import file_name
 # Okabe and Ito's, distinguishable with any colour vision, without the yellow (too pale); grey is kept for context
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C510A", "#56B4E9", "#7B3294", "#BF9000", "#01665E")
 MARKERS = "osD^vPX<>*"
+MARKS = list(zip(COLOURS, MARKERS, strict=True))  # of missing patterns
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
