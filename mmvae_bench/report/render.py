@@ -19,10 +19,6 @@ TEX = {
     "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", ALMOST: r"$^\approx$", "↔": r"$\leftrightarrow$",
     "|": r"\textbar{}",
 }  # fmt: skip
-CSV = (
-    "model", "column", "missing_scheme", "missing_ratio", "incomplete", "mean", "sd", "half_width", "n", "best",
-    "undecided", "control", "note",
-)  # fmt: skip
 INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
 LEGEND = "cannot be distinguished from the best: the paired 95 % t-interval of the difference contains 0"
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
@@ -104,11 +100,11 @@ def to_csv(table: Table) -> str:
     rows = []
     for label, row in table.cells.items():
         for column, cell in ((column, row[column]) for column in table.columns):
-            score = vars(cell.score) if cell.score else {"n": 0}
+            score = vars(cell.score) if cell.score else {"mean": None, "sd": None, "half_width": None, "n": 0}
             marks = {"best": int(cell.best), "undecided": int(cell.undecided), "control": int(cell.control)}
             where = {"model": label, "column": column.text, **hidden(column.missing)}
             rows.append({**where, **score, **marks, "note": cell.note})
-    return csv_text(CSV, rows)
+    return pd.DataFrame(rows, dtype=object).to_csv(index=False)
 
 
 def to_markdown(table: Table) -> str:
