@@ -140,8 +140,8 @@ def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
     for one in shown:
         p, ours = one.published, one.show(one.ours.mean, one.ours.half_width)
         difference = f"none: ({reasons.index(one.why) + 1})" if one.difference is None else one.show(one.difference)
-        cells = [one.run.label, one.run.missing.text, one.score, ours, one.show(p.value, p.sd), f"{p.paper}, {p.table}"]
-        yield f"| {' | '.join([*cells, p.confidence, difference])} |"
+        cells = [one.run.label, one.run.spec.missing.text, one.score, ours, one.show(p.value, p.sd)]
+        yield f"| {' | '.join([*cells, f'{p.paper}, {p.table}', p.confidence, difference])} |"
     yield "\nNo difference is taken where the settings are not the same:\n"
     yield from (f"{number}. {reason}." for number, reason in enumerate(reasons, 1))
     yield f"\nMade by {command}\n"

@@ -5,79 +5,61 @@ cosines everywhere, and only tasks, and seeds of them, that all models of the me
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
 from mmvae_bench.report.summary import PARTS
-from mmvae_bench.report.tables import Table
+from mmvae_bench.report.tables import Table, ranked
 from mmvae_bench.spec import Missing
 
 MIN_CELLS = 20  # task x seed cells, for an interquartile mean
 RESAMPLES = 5000
+COLUMNS = ["metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks"]
 Stratum = tuple[str, Missing]  # data set, missing pattern
 Columns = dict[str, dict[str, dict[int, float]]]  # column -> model -> seed -> score
 
 
-@dataclass(frozen=True)
-class Aggregate:
-    """One metric of one model over tasks: a row of ``aggregates.csv``.
+def aggregate(tables: Sequence[Table]) -> pd.DataFrame:
+    """Aggregate each of the summary's scores for which two models have enough cells or blocks: a row per model.
 
-    Attributes:
+    Columns that do not explain themselves:
         tasks: Number of tasks that all models share.
         of: Number of tasks that any model has.
         cells: Number of task x seed cells, the same for each model.
         iqm: Interquartile mean; None below 20 cells.
-        low: Lower end of its 95 % interval, None where a task has fewer than 3 seeds.
-        high: Upper end of that interval.
+        low, high: Ends of its 95 % interval, None where a task has fewer than 3 seeds.
         mean_rank: Mean rank over blocks, 1 the best, ties averaged; None below 2 blocks.
         blocks: Number of blocks: data set x direction after training on complete data, averaged over seeds.
     """
-
-    metric: str
-    variant: str
-    prior: str
-    model: str
-    tasks: int
-    of: int
-    cells: int
-    iqm: float | None
-    low: float | None
-    high: float | None
-    mean_rank: float | None
-    blocks: int | None
-
-
-def aggregate(tables: Sequence[Table]) -> dict[str, list[Aggregate]]:
-    """Aggregate each of the summary's scores for which two models have enough cells or blocks: title -> models."""
     keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
     families = [[t for t in tables if (t.metric, t.variant, t.prior) == key] for key in keys]
-    found = {family[0].title: list(_aggregate(family)) for family in families if family}
-    return {
-        title: models
-        for title, models in found.items()
-        if len(models) > 1 and (models[0].iqm is not None or models[0].blocks)
-    }
+    rows = [row for family in families if family for row in _aggregate(family)]
+    return pd.DataFrame(rows, columns=["score", *COLUMNS], dtype=object)
 
 
-def _aggregate(tables: Sequence[Table]) -> Iterator[Aggregate]:
+def _aggregate(tables: Sequence[Table]) -> list[tuple[object, ...]]:
     scored = _scored(tables)
     models = list(dict.fromkeys(label for columns in scored.values() for row in columns.values() for label in row))
     strata = {stratum: x for stratum, columns in scored.items() if (x := _shared(columns, models)).size}
     tasks, cells = sum(x.shape[1] for x in strata.values()), sum(x[0].size for x in strata.values())
     blocks = [x.mean(-1) for (_, missing), x in strata.items() if missing.ratio == 0]
     ranks = mean_ranks(np.concatenate(blocks, axis=1)) if blocks else None
-    n_blocks = sum(x.shape[1] for x in blocks)
+    if len(models) < 2 or (cells < MIN_CELLS and ranks is None):
+        return []
+    first = tables[0]
+    task = (first.title, first.metric, first.variant, first.prior)
+    counts = (tasks, sum(map(len, scored.values())), cells)
+    found: list[tuple[object, ...]] = []
     for i, model in enumerate(models):
         iqm = interquartile_mean([x[i] for x in strata.values()]) if cells >= MIN_CELLS else (None, None, None)
-        rank = (None, None) if ranks is None else (float(ranks[i]), n_blocks)
-        yield Aggregate(
-            tables[0].metric, tables[0].variant, tables[0].prior, model, tasks, sum(map(len, scored.values())), cells,
-            *iqm, *rank,
-        )  # fmt: skip
+        rank = (None, None) if ranks is None else (float(ranks[i]), sum(x.shape[1] for x in blocks))
+        found.append((*task, model, *counts, *iqm, *rank))
+    return found
 
 
 def mean_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -94,8 +76,7 @@ def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
     found: dict[Stratum, Columns] = defaultdict(dict)
     for table in tables:
         for c in (c for c in table.columns if c in table.comparable):
-            cells = {label: row[c] for label, row in table.cells.items() if row[c].score and not row[c].control}
-            found[table.group, c.missing][c.text] = {label: cell.by_seed for label, cell in cells.items()}
+            found[table.group, c.missing][c.text] = {name: x.by_seed for name, x in ranked(table.cells, c).items()}
     return found
 
 
@@ -129,24 +110,20 @@ def interquartile_mean(strata: Sequence[NDArray[np.float64]]) -> tuple[float, fl
     return value, float(low), float(high)
 
 
-def rows(aggregates: Mapping[str, Sequence[Aggregate]]) -> list[dict[str, str]]:
+def shown(aggregates: pd.DataFrame) -> list[dict[str, str]]:
     """Return the table of the page, one row per metric and model."""
+    rows: Iterable[Any] = aggregates.itertuples()
     return [
         {
-            "score": title,
+            "score": a.score,
             "model": a.model,
-            "interquartile mean": _text(a),
+            "interquartile mean": "-"
+            if a.iqm is None
+            else f"{a.iqm:.3f}" + (f" [{a.low:.3f}, {a.high:.3f}]" if a.low is not None else ""),
             "tasks": f"{a.tasks} of {a.of}",
             "task x seed cells": str(a.cells),
             "mean rank": "-" if a.mean_rank is None else f"{a.mean_rank:.2f}",
             "blocks": str(a.blocks or "-"),
         }
-        for title, models in aggregates.items()
-        for a in models
+        for a in rows
     ]
-
-
-def _text(a: Aggregate) -> str:
-    if a.iqm is None:
-        return "-"
-    return f"{a.iqm:.3f}" + ("" if a.low is None else f" [{a.low:.3f}, {a.high:.3f}]")

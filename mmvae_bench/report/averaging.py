@@ -3,17 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics import Description
-from mmvae_bench.report.comparisons import mark
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.statistics import summarise
-from mmvae_bench.report.tables import Cell, Cells, Column, Table
+from mmvae_bench.report.tables import Cell, Cells, Column, Table, mark
 from mmvae_bench.spec import Missing
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
@@ -30,18 +29,6 @@ Key = tuple[str, str, str, str]  # group, metric, variant, prior
 TASK = [*FAMILY, "given", "target", "missing"]
 
 
-class Scored(NamedTuple):
-    """Fields of a row that its cell needs."""
-
-    seed: int
-    value: float
-    status: str
-    control: bool
-    reason: str
-    chance: float
-    se: float
-
-
 def build_tables(selection: Selection) -> list[Table]:
     """Return all tables: by data set, metric, variant, prior and scheme, ratio 0 under every scheme.
 
@@ -52,11 +39,7 @@ def build_tables(selection: Selection) -> list[Table]:
 
 
 def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]:
-    """Return the tables of all metrics, or of one, each over all schemes.
-
-    Raises:
-        BenchError: See :func:`build_tables`.
-    """
+    """Return the tables of all metrics, or of one, each over all schemes."""
     frame = selection.frame if metric is None else selection.frame[selection.frame["metric"] == metric]
     refuse_mixed(frame)
     ok = frame[(frame["status"] == "ok") & ~frame["variant"].str.fullmatch(OVER_DIRECTIONS)]
@@ -68,11 +51,7 @@ def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
-    """Check that rows of one cell have the same configuration, data, oracle and embedding.
-
-    Raises:
-        BenchError: If they differ; names the cell and the difference.
-    """
+    """Refuse rows of one cell with different configurations, data, oracles or embeddings; name the difference."""
     cells = frame[frame["status"] == "ok"].groupby([*TASK, "entrant"], sort=False)
     for column in ("config_id", *HASHES):
         kinds = cells[column].nunique(dropna=False)
@@ -88,14 +67,9 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
 def build_table(
     key: Key, frame: pd.DataFrame, labels: Sequence[str], about: Description, *, coarse: bool = False
 ) -> Table:
-    """Return one metric's table over all schemes.
+    """Return one metric's table over all schemes, from its rows on a data set, with models in the order of ``labels``.
 
-    Args:
-        key: Group, metric, variant, prior.
-        frame: Tidy rows of that metric on that data set.
-        labels: Models in the order of the rows.
-        about: Description of the metric.
-        coarse: Average over modalities where there are more than two, for the summary.
+    With ``coarse``, the summary's form, scores are averaged over modalities where there are more than two.
     """
     _, _, variant, prior = key
     rows = frame[(frame["variant"] == variant) & (frame["prior"] == prior) & ~_is_skip(frame)]
@@ -158,18 +132,18 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     """Average the rows of each cell."""
     largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
-    parts: dict[tuple[str, Column], list[Scored]] = defaultdict(list)
-    names = ("entrant", *COLUMN, "seed", "value", "status", "control", "reason", "chance", "se")
-    for label, text, missing, *scored in zip(*(rows[name] for name in names), strict=True):
-        parts[label, Column(text, missing)].append(Scored(*scored))
+    parts: dict[tuple[str, Column], list[Any]] = defaultdict(list)
+    records: Iterable[Any] = rows.itertuples()
+    for row in records:
+        parts[row.entrant, Column(row.column, row.missing)].append(row)
     for (label, column), part in parts.items():
         cell = _cell(part, needed[column.text], better)
         cells[label][column] = replace(cell, decimals=1 if largest.get(column.text, 0) >= 10 else 3)
 
 
-def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
+def _cell(rows: Sequence[Any], needed: int, better: int) -> Cell:
     """Average one cell. A seed counts only if all directions of the column were scored."""
-    by_seed: dict[int, list[Scored]] = defaultdict(list)
+    by_seed: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         if row.status == "ok" and np.isfinite(row.value):
             by_seed[int(row.seed)].append(row)
@@ -184,7 +158,7 @@ def _cell(rows: Sequence[Scored], needed: int, better: int) -> Cell:
     return Cell(note=reason or f"only {most} of {needed} directions were scored")
 
 
-def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
+def _at_chance(seeds: Sequence[Sequence[Any]], better: int) -> bool:
     """Return whether the rows of some seeds are not above their chance levels; False where one has none.
 
     A score may exceed chance by luck of the test rows or of the seeds. All seeds share the test rows, so more seeds do
@@ -195,7 +169,7 @@ def _at_chance(seeds: Sequence[Sequence[Scored]], better: int) -> bool:
     return gaps.mean <= max(2 * float(np.mean(errors)) if errors else 0.0, gaps.half_width or 0.0)
 
 
-def _remark(rows: Sequence[Scored]) -> str:
+def _remark(rows: Sequence[Any]) -> str:
     """Remarks on the scores, each once."""
     parts = [part for row in rows if row.status == "ok" for part in row.reason.split("; ")]
     return "; ".join(part for part in dict.fromkeys(parts) if part)

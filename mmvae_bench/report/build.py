@@ -1,29 +1,31 @@
-"""``mmvae-bench report``: write all tables, figures and the page."""
+"""``mmvae-bench report``: write all tables, figures and the page, whose every value Jinja escapes."""
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.report.aggregates import Aggregate, aggregate
+from jinja2 import Environment, StrictUndefined
+
+from mmvae_bench import __version__
+from mmvae_bench.report import facts, render
+from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
-from mmvae_bench.report.comparisons import Comparison
-from mmvae_bench.report.facts import warnings
-from mmvae_bench.report.figures.captions import captions
-from mmvae_bench.report.figures.curves import curves
+from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import exemplars
-from mmvae_bench.report.figures.relatedness import class_matrices, histograms
-from mmvae_bench.report.figures.samples import embeddings, grids
+from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
+from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
-from mmvae_bench.report.figures.time import against_time
-from mmvae_bench.report.page import render_page
-from mmvae_bench.report.published import Section, beside, beside_csv
+from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
 from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slug
 from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
-from mmvae_bench.report.tables import Table
+from mmvae_bench.report.tables import Comparison, Table
 from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
@@ -35,15 +37,7 @@ WRITTEN = ".report-files"  # list of the files of the last report, so that the n
 
 @dataclass(frozen=True)
 class ReportResult:
-    """Files of a report.
-
-    Attributes:
-        page: HTML page.
-        files: All files.
-        summary: Summary table as text of at most 120 columns.
-        pictures: Figures in the order of the page.
-        published: Published numbers beside ours.
-    """
+    """A report: its page, all its files, its summary for the terminal, and what else a page of it may show."""
 
     page: Path
     files: list[Path]
@@ -53,13 +47,9 @@ class ReportResult:
 
 
 def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bool = False) -> ReportResult:
-    """Write tables, figures and the page of a plan's stored runs.
+    """Write tables, figures and the page of a plan's stored runs to a subfolder of ``out`` named after the plan.
 
-    Args:
-        store: Results folder with the runs.
-        plan: Stored plan: ``name``, ``title``, ``run_ids``, ``skipped`` and ``command``.
-        out: Folder of all reports; this one is written to a subfolder named after the plan.
-        public: True leaves out pictures of data that may not be published.
+    ``public`` leaves out pictures of data that may not be published.
 
     Raises:
         BenchError: If no run is stored, one is broken, or a cell would average scores of different settings.
@@ -72,23 +62,22 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     folder = Path(out) / slug(str(plan.get("name") or "report"))
     _clear(folder)
     pictures = save_all(list(_plots(selection, tables)), folder / "figures")
-    page, scores, pairs, totals, published = (
-        folder / name for name in ("index.html", "scores.csv", "comparisons.csv", "aggregates.csv", "published.csv")
-    )
+    page, scores = folder / "index.html", folder / "scores.csv"
     selection.rows[list(COLUMNS)].to_csv(scores, index=False)
-    pairs.write_text(csv_text(PAIRS, _comparison_rows(comparisons)), encoding="utf-8")
-    every = [astuple(a) for models in aggregates.values() for a in models]
-    totals.write_text(csv_text([field.name for field in fields(Aggregate)], every), encoding="utf-8")
-    published.write_text(beside_csv(sections), encoding="utf-8")
-    page.write_text(
-        render_page(plan, selection, summaries, _shown(comparisons), tables, pictures, aggregates, sections),
-        encoding="utf-8",
-    )
-    files = [page, scores, pairs, totals, published, *_write_tables(tables, folder / "tables")]
-    files += [path for picture in pictures for path in (picture.png, picture.pdf)]
-    (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in files), encoding="utf-8")
-    summary = to_terminal(summaries, warnings(selection, list(plan.get("skipped", []))))
-    return ReportResult(page, files, summary, pictures, sections)
+    texts = {
+        page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
+                          aggregates=shown(aggregates), published=sections),
+        folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
+        folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
+        folder / "published.csv": beside_csv(sections),
+        **_table_texts(tables, folder / "tables"),
+    }  # fmt: skip
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    every = [*texts, scores, *(path for picture in pictures for path in (picture.png, picture.pdf))]
+    (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in every), encoding="utf-8")
+    summary = to_terminal(summaries, facts.warnings(selection, list(plan.get("skipped", []))))
+    return ReportResult(page, every, summary, pictures, sections)
 
 
 def _slugs(groups: Sequence[str]) -> dict[str, str]:
@@ -105,7 +94,7 @@ def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[
     yield partial(against_time, tables, selection.runs, looks, slugs)
     for group, name in slugs.items():
         rows = exemplars(selection.runs, group, selection.labels)
-        modalities = next(run.modalities for run in selection.runs if run.group == group)
+        modalities = next(list(run.spec.likelihoods) for run in selection.runs if run.group == group)
         yield partial(histograms, rows, group, looks, name)
         yield partial(class_matrices, rows, group, name)
         if group not in selection.hidden:
@@ -114,26 +103,25 @@ def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[
         yield partial(embeddings, rows, group, name, modalities)
 
 
-def _write_tables(tables: Sequence[Table], folder: Path) -> Iterator[Path]:
+def _table_texts(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
+    """Return the text of each table's files."""
     folder.mkdir(parents=True, exist_ok=True)
-    slugs = _slugs(list(dict.fromkeys(table.group for table in tables)))
+    slugs, found = _slugs(list(dict.fromkeys(table.group for table in tables))), {}
     for table in tables:
         parts = (slugs[table.group], table.metric, slug(table.variant), table.prior, slug(table.scheme))
         name = file_name("-".join(part for part in parts if part not in ("", "x", "none")))
         for ending, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
-            path = folder / f"{name}.{ending}"
-            path.write_text(write(table), encoding="utf-8")
-            yield path
+            found[folder / f"{name}.{ending}"] = write(table)
+    return found
 
 
-def _comparison_rows(comparisons: Sequence[Comparison]) -> Iterator[Sequence[object]]:
-    for c in comparisons:
-        d, at = c.difference, c.column
-        where = (c.group, c.metric, at.text, *hidden(at.missing), c.better, c.worse)
-        yield (*where, d.mean, d.half_width, d.n, d.p, c.holm, d.smallest_p, int(c.claim))
+def _comparison_row(c: Comparison) -> dict[str, object]:
+    where = {"data_set": c.group, "metric": c.metric, "column": c.column.text, **hidden(c.column.missing)}
+    numbers = {**vars(c.difference), "difference": c.difference.mean, "p_holm": c.holm, "claim": int(c.claim)}
+    return {**where, "better": c.better, "worse": c.worse, **numbers}
 
 
-def _shown(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _best(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Return the comparisons of the best model of each column; the CSV has the others."""
     beaten = {(c.group, c.metric, c.column, c.worse) for c in comparisons}
     return [c for c in comparisons if (c.group, c.metric, c.column, c.better) not in beaten]
@@ -147,3 +135,48 @@ def _clear(folder: Path) -> None:
         path = folder / line
         if path.resolve().is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)
+
+
+def render_page(
+    plan: Mapping[str, Any], selection: Selection, tables: Sequence[Table], pictures: Sequence[Picture], **values: Any
+) -> str:
+    """Return the page's HTML; ``values`` are further ones for the template, which escapes every value."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
+    skipped = list(plan.get("skipped", []))
+    helpers = {name: getattr(render, name) for name in ("show", "caption", "notes", "limit_rows")}
+    return template.render(
+        **helpers,
+        **values,
+        embed=embed,
+        legend=render.LEGEND,
+        directions=render.DIRECTIONS,
+        published_notes=published_notes,
+        plan=plan,
+        title=plan.get("title") or plan.get("name") or "mmvae-bench",
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        version=__version__,
+        runs=selection.runs,
+        setting=facts.setting(selection),
+        warnings=facts.warnings(selection, skipped),
+        costs=facts.costs(selection),
+        undefined=facts.undefined(selection),
+        not_done=facts.not_done(selection, skipped),
+        provenance=facts.provenance(selection),
+        shared=max((c.difference.n for c in values["comparisons"]), default=0),
+        groups=[(g, _families(tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
+    )
+
+
+def _families(tables: Sequence[Table], group: str) -> dict[str, list[Table]]:
+    """Tables of one data set by metric, each with its schemes."""
+    found: dict[str, list[Table]] = {}
+    for table in tables:
+        if table.group == group:
+            found.setdefault(table.title, []).append(table)
+    return found
+
+
+def embed(picture: Picture) -> str:
+    """A picture as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(picture.png.read_bytes()).decode()}"

@@ -11,11 +11,10 @@ from rich.table import Table as Grid
 from mmvae_bench.errors import BenchError
 from mmvae_bench.registry import Registry
 from mmvae_bench.report.averaging import whole_tables
-from mmvae_bench.report.comparisons import compare_column
-from mmvae_bench.report.select import Selection, select
+from mmvae_bench.report.select import select
 from mmvae_bench.report.statistics import paired_difference
 from mmvae_bench.report.summary import WIDTH, summarise_groups
-from mmvae_bench.report.tables import Column, Table
+from mmvae_bench.report.tables import Column, Table, compare_column
 from mmvae_bench.store.store import Store
 
 LEGEND = (
@@ -27,14 +26,10 @@ CLAIMED = "better: the model that may be called better: the interval excludes 0,
 
 
 def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | None = None) -> str:
-    """Return the comparison of two models of a plan as text of at most 120 columns.
+    """Compare the models labelled ``a`` and ``b`` of a plan on a metric, by default on the summary's scores.
 
-    Args:
-        store: Results folder with the runs.
-        plan: Stored plan.
-        a: Label of model A, as the tables print it.
-        b: Label of model B.
-        metric: Name of a metric, for all its tables; by default the summary's scores.
+    Returns:
+        Text of at most 120 columns.
 
     Raises:
         BenchError: If a name is unknown, both names are the same, or the two share no seed in any column.
@@ -49,7 +44,11 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
         raise BenchError(
             f"Cannot compare '{a}' with itself. Name two different models of: {', '.join(selection.labels)}."
         )
-    tables = _tables(selection, metric)
+    if metric is None:
+        tables = [part for summary in summarise_groups(selection) for part in summary.parts]
+    else:
+        names: Registry[str] = Registry("metric in this plan", dict.fromkeys(selection.metrics, ""))
+        tables = [(table.title, table) for table in whole_tables(selection, names.check(metric))]
     grids = {group: _grid() for group in selection.groups}
     for score, table in tables:
         for column in table.columns:
@@ -64,14 +63,6 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
             "mmvae-bench run --models A B --seeds 3."
         )
     return _text(grids, a, b)
-
-
-def _tables(selection: Selection, metric: str | None) -> list[tuple[str, Table]]:
-    """Return the tables to compare, each with its name."""
-    if metric is None:
-        return [part for summary in summarise_groups(selection) for part in summary.parts]
-    names: Registry[str] = Registry("metric in this plan", dict.fromkeys(selection.metrics, ""))
-    return [(table.title, table) for table in whole_tables(selection, names.check(metric))]
 
 
 def _texts(score: str, table: Table, column: Column, a: str, b: str) -> list[str]:

@@ -3,119 +3,74 @@
 A row of ``suites/published.csv`` is a number; its ``settings`` name a line of ``suites/published_settings.csv``.
 """
 
-import csv
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
-from mmvae_bench.metrics import Description
+import pandas as pd
+
 from mmvae_bench.report.render import csv_text, hidden
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Summary, summarise
 from mmvae_bench.spec import Missing
 
+TASK = ["metric", "variant", "prior", "given", "target"]
+HELD_OUT = 0.1  # tolerance of the number of steps, since 5 % of our training rows are for validation
+COLUMNS = (
+    "id", "data_set", "label", "missing_scheme", "missing_ratio", "incomplete", *TASK, "ours", "ours_sd",
+    "ours_half_width", "ours_n", "published", "published_sd", "published_n", "difference", "why_not", "paper", "table",
+    "source", "confidence", "note",
+)  # fmt: skip
 
-@dataclass(frozen=True)
-class Published:
-    """A published number: a row of ``published.csv``.
 
-    Attributes:
+@cache
+def published() -> list[Any]:
+    """Return all rows of ``published.csv`` as named tuples, with what was hidden (``missing``) and scored (``place``).
+
+    Fields that do not explain themselves:
         source: Place where the number was read.
         confidence: ``A``: in the paper's own text or table; ``B``: a second party's table or rerun; ``C``: off a plot.
-        settings: Name of the line of ``published_settings.csv``.
         model: Registered name, or the paper's where we have none.
-        model_options: Known options of the model.
-        dataset: Registered name.
         dataset_options: Options of the data set that the number is about.
         metric: Registered name; ``fid`` is Inception's, which we do not compute.
         views: Number of modalities given, where the number is a mean over all sets of that size.
         value: Number in our unit: shares in 0..1, nats.
-        sd: Standard deviation over seeds, where stated.
-        n_seeds: Number of seeds, where stated.
+        sd: Standard deviation over ``n_seeds`` seeds; both None where not stated.
         incomparable: Reason why no run of ours can be compared, whatever its settings; empty if there is none.
-        note: Other remarks.
     """
+    frame = _read("published")
+    for name, kind in {"ratio": float, "value": float, "sd": float, "n_seeds": int}.items():
+        frame[name] = pd.Series([kind(text) if text else None for text in frame[name]], dtype=object)
+    frame["missing"] = pd.Series(map(_missing, frame["scheme"], frame["ratio"]), dtype=object)
+    frame["place"] = pd.Series(zip(*(frame[name] for name in TASK), strict=True), dtype=object)
+    return list(frame.itertuples(index=False, name="Published"))
 
-    id: str
-    paper: str
-    table: str
-    source: str
-    confidence: str
-    settings: str
-    model: str
-    model_options: str
-    dataset: str
-    dataset_options: str
-    metric: str
-    variant: str
-    prior: str
-    given: str
-    target: str
-    views: str
-    scheme: str
-    ratio: float
-    value: float
-    sd: float | None
-    n_seeds: int | None
-    incomparable: str
-    note: str
 
-    @property
-    def missing(self) -> Missing:
-        """What was hidden in training."""
-        scheme, dropped, _ = self.scheme.partition(",drop")
-        return Missing(self.ratio, scheme, "drop" if dropped else "keep")
-
-    @property
-    def place(self) -> tuple[str, str, str, str, str]:
-        """What is scored, as our rows name it."""
-        return self.metric, self.variant, self.prior, self.given, self.target
+def _missing(scheme: str, ratio: float) -> Missing:
+    scheme, dropped, _ = scheme.partition(",drop")
+    return Missing(ratio, scheme, "drop" if dropped else "keep")
 
 
 @cache
-def published() -> tuple[Published, ...]:
-    """Return all rows of ``published.csv``."""
-    kinds = {field.name: field.type for field in fields(Published)}
-    return tuple(
-        Published(**{key: _typed(text, kinds[key]) for key, text in row.items()}) for row in _read("published")
-    )
-
-
-@cache
-def settings() -> dict[str, dict[str, str]]:
+def settings() -> dict[str, dict[Any, str]]:
     """Return ``published_settings.csv`` by name; an empty field is not known."""
-    return {row.pop("settings"): row for row in _read("published_settings")}
+    return {row.pop("settings"): row for row in _read("published_settings").to_dict("records")}
 
 
-def _read(name: str) -> Iterable[dict[str, str]]:
-    text = files("mmvae_bench").joinpath("suites", f"{name}.csv").read_text(encoding="utf-8")
-    return csv.DictReader(text.splitlines())
-
-
-def _typed(text: str, kind: Any) -> Any:
-    if kind is str:
-        return text
-    return None if not text else int(text) if kind == int | None else float(text)
+def _read(name: str) -> pd.DataFrame:
+    with (files("mmvae_bench") / "suites" / f"{name}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
 def parsed(text: str, bare: str = "") -> dict[str, str]:
     """Return ``conv;hidden=400`` as ``{bare: "conv", "hidden": "400"}``."""
     pairs = [part.partition("=") for part in text.split(";") if part]
     return {key if equals else bare: value if equals else key for key, equals, value in pairs}
-
-
-TASK = ["metric", "variant", "prior", "given", "target"]
-HELD_OUT = 0.1  # tolerance of the number of steps, since 5 % of our training rows are for validation
-COLUMNS = (
-    "id", "data_set", "label", "missing_scheme", "missing_ratio", "incomplete", "metric", "variant", "prior", "given",
-    "target", "ours", "ours_sd", "ours_half_width", "ours_n", "published", "published_sd", "published_n", "difference",
-    "why_not", "paper", "table", "source", "confidence", "note",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,7 +82,7 @@ class Beside:
         why: Reason why they may not be compared; empty if nothing known speaks against it.
     """
 
-    published: Published
+    published: Any
     score: str
     run: Run
     ours: Summary
@@ -144,13 +99,8 @@ class Beside:
         return None if self.why else self.ours.mean - self.published.value
 
 
-@dataclass(frozen=True)
-class Section:
-    """Numbers published on a data set.
-
-    Attributes:
-        unmatched: Number of published values without a run of ours to compare with.
-    """
+class Section(NamedTuple):
+    """Numbers published on a data set, and how many of them have no run of ours to compare with."""
 
     group: str
     beside: list[Beside]
@@ -173,59 +123,51 @@ def beside(selection: Selection) -> list[Section]:
     found = []
     for group in selection.groups:
         runs = [run for run in selection.runs if run.group == group]
-        about = [p for p in published() if _is_about(p, runs[0])]
+        data = runs[0].spec.dataset
+        about = [
+            p
+            for p in published()
+            if p.dataset == data.name and not _contradictions(parsed(p.dataset_options), data.options)
+        ]
         pairs = sorted(_pairs(selection, runs, about), key=lambda pair: selection.labels.index(pair.run.label))
         if about:
             found.append(Section(group, pairs, len(about) - len({pair.published.id for pair in pairs})))
     return found
 
 
-def _is_about(p: Published, run: Run) -> bool:
-    """Return whether the number was published on this form of the run's data set."""
-    data = run.spec["dataset"]
-    return p.dataset == data["name"] and not _contradictions(parsed(p.dataset_options), data["options"])
-
-
-def _pairs(selection: Selection, runs: list[Run], about: list[Published]) -> Iterable[Beside]:
-    rows = selection.frame[
-        (selection.frame["status"] == "ok") & selection.frame["run_id"].isin([r.run_id for r in runs])
-    ]
-    scores = {key: list(part) for key, part in rows.groupby(["entrant", "missing", *TASK], sort=False)["value"]}
-    cells = {(run.label, run.missing): run for run in runs}
-    for p in about:
+def _pairs(selection: Selection, runs: list[Run], numbers: list[Any]) -> Iterable[Beside]:
+    frame = selection.frame[(selection.frame["status"] == "ok") & (selection.frame["group"] == runs[0].group)]
+    scores = {key: list(part) for key, part in frame.groupby(["entrant", "missing", *TASK], sort=False)["value"]}
+    cells = {(run.label, run.spec.missing): run for run in runs}
+    for p in numbers:
         for (label, missing), run in cells.items():
             values = scores.get((label, missing, *p.place))
-            if values and (p.model, p.missing) == (run.spec["model"]["name"], missing):
-                yield Beside(p, _score(p, run, selection.metrics[p.metric]), run, summarise(values), why_not(p, run))
+            if values and (p.model, p.missing) == (run.spec.model.name, missing):
+                about = selection.metrics[p.metric]
+                column = about.column(p.given, p.target, len(run.spec.likelihoods))
+                where = f"{p.views} given" if p.views and not p.given else column
+                score = f"{about.title_of(p.variant, p.prior)}, {where}"
+                yield Beside(p, score, run, summarise(values), why_not(p, run))
 
 
-def _score(p: Published, run: Run, about: Description) -> str:
-    column = about.column(p.given, p.target, len(run.modalities))
-    where = f"{p.views} given" if p.views and not p.given else column
-    return f"{about.title_of(p.variant, p.prior)}, {where}"
-
-
-def why_not(p: Published, run: Run) -> str:
+def why_not(p: Any, run: Run) -> str:
     """Return the known reasons against comparing a published value with a run's in one line; empty if none."""
     spec, known = run.spec, settings()[p.settings]
     wanted = {**parsed(known["nets"], "nets"), **parsed(known["data"]), **parsed(known["likelihoods"])}
     wanted |= {key: known[key] for key in ("latent_dim", "epochs", "batch_size", "learning_rate", "optimiser")}
     wanted |= parsed(p.model_options)
-    facts = {"nets": spec["nets"]["name"], **spec["nets"]["options"], **spec["dataset"]["options"], **spec["train"]}
-    facts |= {f"{m}.{key}": value for m, part in spec["likelihoods"].items() for key, value in part.items()}
-    facts |= {"latent_dim": spec["latent_dim"], **spec["model"]["options"]}
+    facts = {"nets": spec.nets.name, **spec.nets.options, **spec.dataset.options, **vars(spec.train)}
+    facts |= {f"{m}.{key}": value for m, part in spec.likelihoods.items() for key, value in part.items()}
+    facts |= {"latent_dim": spec.latent_dim, **spec.model.options}
+    limits = {"train": spec.limit_train, "test": spec.limit_test}
     reasons = [p.incomparable, f"our data: {run.subset}" if run.subset else ""]
-    reasons += [
-        f"{spec[f'limit_{part}']} {part} rows here" for part in ("train", "test") if spec[f"limit_{part}"] is not None
-    ]
+    reasons += [f"{n} {part} rows here" for part, n in limits.items() if n is not None]
     reasons += _contradictions(wanted, facts)
     steps = run.record.get("steps")
     if known["steps"] and steps and not math.isclose(steps, float(known["steps"]), rel_tol=HELD_OUT):
         reasons.append(f"{steps:,} steps instead of {int(known['steps']):,}")
-    unknown = [
-        name for name, text in (("nets", known["nets"]), ("budget", known["epochs"] or known["steps"])) if not text
-    ]
-    if unknown:
+    settled = {"nets": known["nets"], "budget": known["epochs"] or known["steps"]}
+    if unknown := [name for name, text in settled.items() if not text]:
         reasons.append(f"unknown there: {', '.join(unknown)}")
     return "; ".join(filter(None, reasons))
 
@@ -233,13 +175,12 @@ def why_not(p: Published, run: Run) -> str:
 def _contradictions(wanted: Mapping[str, str], facts: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each known setting that differs from ``facts``."""
     known = {key: want for key, want in wanted.items() if want}
-    lacks = [
-        f"the paper uses {key}={want} (this model has no such option)"
-        for key, want in known.items()
-        if key not in facts
+    other = [(key, want) for key, want in known.items() if key in facts and not _same(facts[key], want)]
+    lacks = [f"{key}={want}" for key, want in known.items() if key not in facts]
+    return [
+        *(f"{key.replace('_', ' ')} {_text(facts[key])} instead of {want}" for key, want in other),
+        *(f"the paper uses {setting} (this model has no such option)" for setting in lacks),
     ]
-    other = {key: want for key, want in known.items() if key in facts and not _same(facts[key], want)}
-    return [*(f"{key.replace('_', ' ')} {_text(facts[key])} instead of {want}" for key, want in other.items()), *lacks]
 
 
 def _same(fact: Any, want: str) -> bool:
@@ -255,11 +196,10 @@ def _text(fact: Any) -> str:
 
 def beside_csv(sections: Iterable[Section]) -> str:
     """Return a CSV file with a line for each published value and each model of ours beside it."""
-    rows = []
-    for one in (one for section in sections for one in section.beside):
-        p, run, s = one.published, one.run, one.ours
-        rows.append([
-            p.id, run.group, run.label, *hidden(run.missing), *p.place, s.mean, s.sd, s.half_width, s.n,
-            p.value, p.sd, p.n_seeds, one.difference, one.why, p.paper, p.table, p.source, p.confidence, p.note,
-        ])  # fmt: skip
-    return csv_text(COLUMNS, rows)
+    return csv_text(COLUMNS, (
+        {**one.published._asdict(), "data_set": one.run.group, "label": one.run.label, **hidden(one.run.spec.missing),
+         **{f"ours_{name}": number for name, number in vars(one.ours).items()}, "ours": one.ours.mean,
+         "published": one.published.value, "published_sd": one.published.sd, "published_n": one.published.n_seeds,
+         "difference": one.difference, "why_not": one.why}
+        for section in sections for one in section.beside
+    ))  # fmt: skip

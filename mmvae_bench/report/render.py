@@ -1,15 +1,14 @@
 """Tables as text: CSV, Markdown and LaTeX."""
 
-import csv
-import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from mmvae_bench.report.comparisons import ranked, same_seeds
+import pandas as pd
+
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.report.tables import Cell, Table
+from mmvae_bench.report.tables import Cell, Table, ranked, same_seeds
 from mmvae_bench.spec import Missing
 
 DAGGER = "†"
@@ -20,10 +19,6 @@ TEX = {
     "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", ALMOST: r"$^\approx$", "↔": r"$\leftrightarrow$",
     "|": r"\textbar{}",
 }  # fmt: skip
-CSV = (
-    "model", "column", "missing_scheme", "missing_ratio", "incomplete", "mean", "sd", "half_width", "n", "best",
-    "undecided", "control", "note",
-)  # fmt: skip
 INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
 LEGEND = "cannot be distinguished from the best: the paired 95 % t-interval of the difference contains 0"
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
@@ -36,7 +31,6 @@ class Shown:
     mean: str
     interval: str = ""
     marks: str = ""
-    best: bool = False
 
     @property
     def plain(self) -> str:
@@ -51,7 +45,7 @@ def show(cell: Cell, table: Table) -> Shown:
     score, digits = cell.score, cell.decimals
     interval = "" if score.half_width is None else f"{score.half_width:.{digits}f}"
     marks = ALMOST * cell.undecided + DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
-    return Shown(f"{score.mean:z.{digits}f}", interval, marks, cell.best)
+    return Shown(f"{score.mean:z.{digits}f}", interval, marks)
 
 
 def show_limits(ends: tuple[float, float] | None, decimals: int) -> str:
@@ -91,30 +85,26 @@ def notes(table: Table) -> list[str]:
     return [*almost, *seeds, *daggers, *reasons, *said]
 
 
-def hidden(missing: Missing) -> list[str | float]:
-    """The CSV columns ``missing_scheme``, ``missing_ratio`` and ``incomplete``."""
-    return [missing.scheme, missing.ratio, missing.incomplete]
+def hidden(missing: Missing) -> dict[str, str | float]:
+    """The CSV columns of what was hidden."""
+    return {"missing_scheme": missing.scheme, "missing_ratio": missing.ratio, "incomplete": missing.incomplete}
 
 
-def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
+def csv_text(head: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return a CSV file of some columns of the rows."""
+    return pd.DataFrame(list(rows), columns=list(head), dtype=object).to_csv(index=False)
 
 
 def to_csv(table: Table) -> str:
     """Return a CSV file with one line per cell, in full precision."""
     rows = []
     for label, row in table.cells.items():
-        for column in table.columns:
-            cell, s = row[column], row[column].score
-            numbers = [s.mean, s.sd, s.half_width, s.n] if s else [None, None, None, 0]
-            where = [label, column.text, *hidden(column.missing)]
-            rows.append([*where, *numbers, int(cell.best), int(cell.undecided), int(cell.control), cell.note])
-    return csv_text(CSV, rows)
+        for column, cell in ((column, row[column]) for column in table.columns):
+            score = vars(cell.score) if cell.score else {"mean": None, "sd": None, "half_width": None, "n": 0}
+            marks = {"best": int(cell.best), "undecided": int(cell.undecided), "control": int(cell.control)}
+            where = {"model": label, "column": column.text, **hidden(column.missing)}
+            rows.append({**where, **score, **marks, "note": cell.note})
+    return pd.DataFrame(rows, dtype=object).to_csv(index=False)
 
 
 def to_markdown(table: Table) -> str:
@@ -152,8 +142,8 @@ def _rows(table: Table, escape: Callable[[str], str], bold: Callable[[str], str]
     """Return the body rows as escaped texts."""
 
     def write(cell: Cell) -> str:
-        shown = show(cell, table)
-        return bold(escape(shown.plain)) if shown.best else escape(shown.plain)
+        text = escape(show(cell, table).plain)
+        return bold(text) if cell.best else text
 
     models = [[escape(label), *(write(row[column]) for column in table.columns)] for label, row in table.cells.items()]
     return models + [[name, *map(escape, texts)] for name, texts in limit_rows(table).items()]

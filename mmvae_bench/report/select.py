@@ -1,26 +1,26 @@
 """The runs and rows of a report, and their names."""
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.models import registry as models
-from mmvae_bench.spec import Missing, canonical_json
+from mmvae_bench.spec import canonical_json
 from mmvae_bench.store.run import NUMBERS, StoredRun
 from mmvae_bench.store.store import Store
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(StoredRun):
     """A stored run with its names in the report.
 
     Attributes:
@@ -29,36 +29,9 @@ class Run:
         group: Title of the data set.
     """
 
-    stored: StoredRun
     label: str
-    subset: str = ""
+    subset: str
     group: str = ""
-
-    @property
-    def run_id(self) -> str:
-        """Hash of the run's spec."""
-        return self.stored.folder.name
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """Content of ``run.json``."""
-        return self.stored.record
-
-    @property
-    def spec(self) -> Mapping[str, Any]:
-        """The run's spec as plain values."""
-        spec: Mapping[str, Any] = self.record["spec"]
-        return spec
-
-    @property
-    def missing(self) -> Missing:
-        """What was hidden in training."""
-        return Missing(**self.spec["missing"])
-
-    @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return int(self.spec["seed"])
 
     @property
     def train_seconds(self) -> float | None:
@@ -69,16 +42,11 @@ class Run:
     @property
     def may_be_shown(self) -> bool:
         """Whether pictures of its data may be published; not if its data set is no longer known here."""
-        data = self.spec["dataset"]
+        data = self.spec.dataset
         try:
-            return bool(datasets.registry.get(data["name"])(**data["options"]).may_be_shown)
+            return bool(datasets.registry.get(data.name)(**data.options).may_be_shown)
         except (BenchError, TypeError):  # a plug-in that is not installed, or whose options have changed
             return False
-
-    @property
-    def modalities(self) -> list[str]:
-        """Modalities in the data set's order."""
-        return list(self.spec["likelihoods"])
 
 
 def slug(text: str) -> str:
@@ -93,58 +61,51 @@ def file_name(text: str) -> str:
 
 def name_groups(runs: list[Run]) -> list[Run]:
     """Title each data set by its name, the options that differ between data sets of that name, and its subset."""
-    differing = _differing(runs, lambda run: str(run.spec["dataset"]["name"]), _data)
+    differing = _differing([run.spec.dataset.name for run in runs], [_data(run) for run in runs])
     return [replace(run, group=_title(run, extra)) for run, extra in zip(runs, differing, strict=True)]
 
 
 def _title(run: Run, extra: list[str]) -> str:
     """A data set's title: ``mnist_svhn (svhn 8000+2000)``."""
-    limits = [f"{n} {part} rows" for part in ("train", "test") if (n := run.spec[f"limit_{part}"]) is not None]
-    inside = [*extra, *([run.subset] if run.subset else []), *([] if extra else limits)]
-    return str(run.spec["dataset"]["name"]) + (f" ({', '.join(inside)})" if inside else "")
+    limits = {"train": run.spec.limit_train, "test": run.spec.limit_test}
+    rows = [f"{n} {part} rows" for part, n in limits.items() if n is not None and not extra]
+    inside = ", ".join([*extra, *([run.subset] if run.subset else []), *rows])
+    return run.spec.dataset.name + (f" ({inside})" if inside else "")
 
 
 def name_models(runs: list[Run]) -> list[Run]:
     """Append to a label shared by several configurations the options that differ between them."""
     typed: dict[str, str] = {}  # one configuration may have been typed in two ways; the first counts
-    facts = [run.group + canonical_json(_model(run)) for run in runs]
-    runs = [replace(run, label=typed.setdefault(fact, run.label)) for run, fact in zip(runs, facts, strict=True)]
-    differing = _differing(runs, lambda run: f"{run.group}/{run.label}", _model)
+    facts = [_model(run) for run in runs]
+    labels = [typed.setdefault(r.group + canonical_json(f), r.label) for r, f in zip(runs, facts, strict=True)]
+    differing = _differing([f"{run.group}/{label}" for run, label in zip(runs, labels, strict=True)], facts)
     return [
-        replace(run, label=f"{run.label} ({', '.join(extra)})") if extra else run
-        for run, extra in zip(runs, differing, strict=True)
+        replace(run, label=label + (f" ({', '.join(extra)})" if extra else ""))
+        for run, label, extra in zip(runs, labels, differing, strict=True)
     ]
 
 
-def _differing(runs: list[Run], name: Callable[[Run], str], facts: Callable[[Run], dict[str, Any]]) -> list[list[str]]:
+def _differing(names: list[str], facts: list[dict[str, Any]]) -> list[list[str]]:
     """Return for each run ``key=value`` of the facts that differ between the runs of its name."""
-    known = [facts(run) for run in runs]
-    values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    keys = dict.fromkeys(key for fact in known for key in fact)
-    for run, fact in zip(runs, known, strict=True):
-        for key in keys:
-            values[name(run)][key].add(canonical_json(fact.get(key)))
-    return [
-        [f"{key}={fact[key]}" for key in fact if len(values[name(run)][key]) > 1]
-        for run, fact in zip(runs, known, strict=True)
-    ]
+    texts = pd.DataFrame([{key: canonical_json(value) for key, value in fact.items()} for fact in facts])
+    kinds = texts.fillna("null").groupby(np.array(names, dtype=object)).nunique()
+    return [[f"{key}={fact[key]}" for key in fact if kinds[key][n] > 1] for n, fact in zip(names, facts, strict=True)]
 
 
 def _data(run: Run) -> dict[str, Any]:
     """Return the facts that distinguish data sets of one name."""
-    spec = run.spec
-    limits = {f"limit_{part}": spec[f"limit_{part}"] for part in ("train", "test")}
-    return {**spec["dataset"]["options"], "version": spec["dataset"]["version"], **limits}
+    data, limits = run.spec.dataset, {"limit_train": run.spec.limit_train, "limit_test": run.spec.limit_test}
+    return {**data.options, "version": data.version, **limits}
 
 
 def _model(run: Run) -> dict[str, Any]:
     """Return the flat spec without seed, missing pattern and data set, which tables have columns for."""
-    rest = {key: value for key, value in run.spec.items() if key not in ("seed", "missing", "dataset")}
-    flat = _flatten({key: value for key, value in rest.items() if not key.startswith("limit_")})
-    return {key.removeprefix("model.options."): value for key, value in flat}
+    named = ("seed", "missing", "dataset", "limit_train", "limit_test")
+    rest = {key: value for key, value in run.record["spec"].items() if key not in named}
+    return {key.removeprefix("model.options."): value for key, value in _flatten(rest)}
 
 
-def _flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+def _flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:  # json_normalize would change the order
     if not isinstance(value, dict):
         return [(prefix, value)]
     return [pair for key in value for pair in _flatten(value[key], f"{prefix}.{key}" if prefix else str(key))]
@@ -202,8 +163,8 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
             f"None of the {len(wanted)} runs of '{plan.get('name', 'this plan')}' is stored under '{store.root}'. "
             "Run it first: mmvae-bench run."
         )
-    done = name_models(name_groups([run for run in found if run.stored.done]))
-    failed = [run for run in found if not run.stored.done]
+    done = name_models(name_groups([run for run in found if run.done]))
+    failed = [run for run in found if not run.done]
     absent = [run_id for run_id in wanted if run_id not in folders]
     labels = _ordered({run.label: run for run in done})
     rows = _annotate(frame, done)
@@ -231,18 +192,13 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
 def _run(folder: Path, label: str, subset: str) -> Run:
     """A stored run, with what its rows say of it."""
     stored = StoredRun.read(folder)
-    return Run(stored, str(label) or str(stored.record["spec"]["model"]["name"]), str(subset))
+    return Run(folder, stored.record, stored.checksum, str(label) or stored.spec.model.name, str(subset))
 
 
 def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
-    by_id = {run.run_id: run for run in runs}
-    rows = frame[frame["run_id"].isin(list(by_id)) & (frame["metric"] != "")]
-    kept = [by_id[run_id] for run_id in rows["run_id"]]
-    return rows.assign(
-        group=[run.group for run in kept],
-        entrant=[run.label for run in kept],
-        missing=pd.Series([run.missing for run in kept], rows.index, dtype=object),
-    )
+    names = [(run.run_id, run.group, run.label, run.spec.missing) for run in runs]
+    added = pd.DataFrame(names, columns=["run_id", "group", "entrant", "missing"], dtype=object)
+    return frame[frame["metric"] != ""].merge(added, on="run_id")
 
 
 def _ordered(by_label: dict[str, Run]) -> list[str]:
@@ -250,7 +206,7 @@ def _ordered(by_label: dict[str, Run]) -> list[str]:
     order = models.names()
 
     def place(label: str) -> tuple[int, list[str | int]]:
-        name = by_label[label].spec["model"]["name"]
+        name = by_label[label].spec.model.name
         parts = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", label)]
         return (order.index(name) if name in order else len(order), parts)
 

@@ -57,14 +57,10 @@ def summarise(values: Sequence[float]) -> Summary:
         raise ValueError("A summary needs at least one value.")
     x = np.asarray(values, dtype=float)
     sd = float(x.std(ddof=1)) if len(x) > 1 else None
-    return Summary(float(x.mean()), sd, half_width(sd, len(x)), len(x))
-
-
-def half_width(sd: float | None, n: int) -> float | None:
-    """Return the t quantile times sd / sqrt(n); None for fewer than 3 values."""
-    if sd is None or n < MIN_SEEDS:
-        return None
-    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / float(np.sqrt(n))
+    half = None
+    if sd is not None and len(x) >= MIN_SEEDS:
+        half = float(special.stdtrit(len(x) - 1, (1 + LEVEL) / 2)) * sd / float(np.sqrt(len(x)))
+    return Summary(float(x.mean()), sd, half, len(x))
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedDifference | None:
@@ -75,7 +71,9 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> PairedD
     rounding = 1e-12 * max(abs(score[seed]) for score in (a, b) for seed in shared)
     s = summarise([d if abs(d := a[seed] - b[seed]) > rounding else 0.0 for seed in shared])
     flat = s.sd is not None and s.sd <= rounding < abs(s.mean)
-    half, p = (None, None) if flat else (s.half_width, _t_test(s))
+    half, p = None if flat else s.half_width, None
+    if half is not None and s.sd is not None:  # without a spread, all differences are 0
+        p = float(2 * special.stdtr(s.n - 1, -abs(s.mean) / (s.sd / np.sqrt(s.n)))) if s.sd else 1.0
     return PairedDifference(s.mean, half, p, smallest_attainable_p(s.n), s.n)
 
 
@@ -97,11 +95,3 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     steps = np.maximum.accumulate(tested[order] * np.arange(len(tested), 0, -1))
     adjusted = iter(np.minimum(steps, 1)[np.argsort(order)])
     return [None if p is None else float(next(adjusted)) for p in ps]
-
-
-def _t_test(s: Summary) -> float | None:
-    if s.half_width is None or s.sd is None:
-        return None
-    if s.sd == 0:  # the same on every seed
-        return 1.0
-    return float(2 * special.stdtr(s.n - 1, -abs(s.mean) / (s.sd / np.sqrt(s.n))))

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmvae_bench.report.averaging import build_table, in_order
-from mmvae_bench.report.comparisons import Comparison, compare_column
 from mmvae_bench.report.render import ALMOST, DAGGER, LEGEND, show, show_limits
 from mmvae_bench.report.select import Selection
-from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.tables import Cell, Column, Comparison, Table, compare_column
 from mmvae_bench.spec import Missing
 
 
@@ -50,17 +49,23 @@ class SummaryTable:
     labels: list[str]
 
     @property
+    def columns(self) -> list[tuple[str, Table, str]]:
+        """Metric, table and task of each column."""
+        return [(*part, text) for part in self.parts for text in dict.fromkeys(c.text for c in part[1].columns)]
+
+    @property
     def heads(self) -> list[tuple[str, str]]:
         """Metric and task of each column."""
-        return [(name, text) for name, table in self.parts for text in _texts(table)]
+        return [(name, text) for name, _, text in self.columns]
 
     def row(self, label: str, missing: Missing) -> list[tuple[Table, Cell]]:
         """Return the cells of a model under a missing pattern."""
-        return [
-            (table, table.cells.get(label, {}).get(Column(text, missing), Cell()))
-            for _, table in self.parts
-            for text in _texts(table)
-        ]
+        return [(t, t.cells.get(label, {}).get(Column(text, missing), Cell())) for _, t, text in self.columns]
+
+    def chance(self, missing: Missing) -> list[str]:
+        """Return the chance level of each column, empty where there is none."""
+        columns = [(table, Column(text, missing)) for _, table, text in self.columns]
+        return [show_limits(table.chance.get(column), table.decimals(column)) for table, column in columns]
 
     @property
     def main_conditions(self) -> list[Missing]:
@@ -68,22 +73,16 @@ class SummaryTable:
         highest = {m.pattern: m for m in self.conditions}  # ratios rise
         return [m for m in self.conditions if m == highest[m.pattern]]
 
-    def chance(self, missing: Missing) -> list[str]:
-        """Return the chance level of each column, empty where there is none."""
-        columns = [(table, Column(text, missing)) for _, table in self.parts for text in _texts(table)]
-        return [show_limits(table.chance.get(column), table.decimals(column)) for table, column in columns]
-
 
 def summarise_groups(selection: Selection) -> list[SummaryTable]:
     """Return the summary of each data set that has any of the main scores."""
-    return [table for group in selection.groups if (table := _summary(selection, group)).parts]
-
-
-def _summary(selection: Selection, group: str) -> SummaryTable:
-    frame = selection.frame[selection.frame["group"] == group]
-    parts = [part for line in PARTS if (part := _first(line, selection, frame))]
-    labels = [label for label in selection.labels if label in set(frame["entrant"])]
-    return SummaryTable(group, parts, in_order(frame["missing"]), labels)
+    found = []
+    for group in selection.groups:
+        frame = selection.frame[selection.frame["group"] == group]
+        labels = [label for label in selection.labels if label in set(frame["entrant"])]
+        if parts := [part for line in PARTS if (part := _first(line, selection, frame))]:
+            found.append(SummaryTable(group, parts, in_order(frame["missing"]), labels))
+    return found
 
 
 def _first(line: Sequence[Part], selection: Selection, frame: pd.DataFrame) -> tuple[str, Table] | None:
@@ -118,36 +117,17 @@ def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
 
 
 def _text(table: SummaryTable) -> str:
-    widths = [max(len(text), len(name), 8) + 2 for name, text in table.heads]
-    label = max(len(text) for text in ["missing / model", *table.labels]) + 2
-    pages, page = [], list[int]()
-    for index, width in enumerate(widths):
-        if page and label + sum(widths[i] for i in page) + width > WIDTH:
-            pages.append(page)
-            page = []
-        page.append(index)
-    return "\n\n".join("\n".join(_lines(table, columns, widths, label)) for columns in [*pages, page])
-
-
-def _lines(table: SummaryTable, columns: list[int], widths: list[int], label: int) -> Iterator[str]:
-    """Yield the lines of some columns of a summary."""
-    heads = table.heads
-    names = [heads[i][0] if n == 0 or heads[columns[n - 1]][0] != heads[i][0] else "" for n, i in enumerate(columns)]
-    yield " " * label + "".join(f"{name:>{widths[i]}}" for name, i in zip(names, columns, strict=True))
-    yield f"{'missing / model':<{label}}" + "".join(f"{heads[i][1]:>{widths[i]}}" for i in columns)
+    """Return the table as text, below each missing pattern its models; pandas folds what is too wide."""
+    heads = pd.MultiIndex.from_tuples(table.heads, names=["", "missing / model"])
+    parts = []
     for missing in table.conditions:
-        yield f"-- {missing.text} ".ljust(label + sum(widths[i] for i in columns), "-")
-        for name in table.labels:
-            shown = [_mean(*cell) for cell in table.row(name, missing)]
-            yield f"{name:<{label}}" + "".join(f"{shown[i]:>{widths[i]}}" for i in columns)
         chance = [text.replace(" to ", "-") + " " * bool(text) for text in table.chance(missing)]
-        yield f"{'(chance)':<{label}}" + "".join(f"{chance[i]:>{widths[i]}}" for i in columns)
+        cells = {name: [_mean(*cell) for cell in table.row(name, missing)] for name in table.labels}
+        rows = {f"-- {missing.text}": [""] * len(heads), **cells, "(chance)": chance}
+        parts.append(pd.DataFrame.from_dict(rows, orient="index", columns=heads))
+    return pd.concat(parts).to_string(line_width=WIDTH, max_colwidth=None)
 
 
 def _mean(table: Table, cell: Cell) -> str:
     shown = show(cell, table)
     return shown.mean + ("*" if cell.best else ALMOST if cell.undecided else DAGGER if cell.control else " ")
-
-
-def _texts(table: Table) -> list[str]:
-    return list(dict.fromkeys(column.text for column in table.columns))

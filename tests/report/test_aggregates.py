@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmvae_bench.report.aggregates import Aggregate, aggregate, interquartile_mean, mean_ranks, rows
+from mmvae_bench.report.aggregates import aggregate, interquartile_mean, mean_ranks, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.select import select
 from mmvae_bench.report.statistics import summarise
@@ -34,9 +34,8 @@ def tables(groups: int, seeds: int = 3, ratios: tuple[float, ...] = (0.0,), **ce
     ]  # fmt: skip
 
 
-def by_model(parts: list[Table]) -> dict[str, Aggregate]:
-    (found,) = aggregate(parts).values()
-    return {one.model: one for one in found}
+def by_model(parts: list[Table]) -> dict[str, Any]:
+    return {one.model: one for one in aggregate(parts).itertuples()}
 
 
 def scores(parts: list[Table], model: str) -> list[float]:
@@ -103,7 +102,7 @@ def test_columns_that_may_not_be_compared_and_controls_are_left_out() -> None:
 
 def test_controls_alone_have_no_aggregate() -> None:
     parts = tables(5, **{name: {"control": True} for name in ("mvae", "mmvae", "mopoe")})
-    assert aggregate(parts) == {}
+    assert aggregate(parts).empty
 
 
 def test_ranks_are_of_complete_data_with_ties_averaged() -> None:
@@ -119,7 +118,7 @@ def test_ranks_are_of_complete_data_with_ties_averaged() -> None:
 
 def test_a_store_is_aggregated(made: Any) -> None:
     found = aggregate(build_tables(select(made.store, made.plan)))
-    read = {(a.metric, a.model): a for models in found.values() for a in models}
+    read = {(a.metric, a.model): a for a in found.itertuples()}
     frame = made.store.scores()
     own = frame[(frame["metric"] == "cross_coherence") & (frame["variant"] == "micro") & (frame["status"] == "ok")]
     for model in ("meme", "mvae", "mmvae"):
@@ -129,4 +128,4 @@ def test_a_store_is_aggregated(made: Any) -> None:
         assert (row.cells, row.blocks) == (len(values), 4)
     assert ("cross_coherence", "unimodal") not in read  # a chance control
     assert read["joint_coherence", "mvae"].iqm is None  # 12 cells
-    assert len(rows(found)) == len(read)
+    assert len(shown(found)) == len(read)

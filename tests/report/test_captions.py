@@ -13,9 +13,9 @@ from matplotlib.text import Text
 
 from mmvae_bench.report.build import build_report
 from mmvae_bench.report.facts import provenance
-from mmvae_bench.report.figures.captions import EMPTY, PAIRS, TRUE, WIDEST, captions
 from mmvae_bench.report.figures.exemplars import Exemplar
-from mmvae_bench.report.figures.samples import embeddings, grids
+from mmvae_bench.report.figures.relatedness import embeddings
+from mmvae_bench.report.figures.samples import EMPTY, PAIRS, TRUE, WIDEST, captions, grids
 from mmvae_bench.report.figures.style import STYLE, Plot, save
 from mmvae_bench.report.select import select
 from mmvae_bench.spec import Missing

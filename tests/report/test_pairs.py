@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from mmvae_bench.report.comparisons import compare_column, mark
 from mmvae_bench.report.render import ALMOST, LEGEND, notes, show, to_csv, to_latex, to_markdown
 from mmvae_bench.report.statistics import summarise
-from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.tables import Cell, Column, Table, compare_column, mark
 from mmvae_bench.spec import Missing
 
 COLUMN = Column("a → b", Missing())

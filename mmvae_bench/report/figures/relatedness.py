@@ -1,37 +1,35 @@
-"""Distances between posteriors: histograms (MEME's Figure 8) and class matrices with dendrograms (Figure 9)."""
+"""Latent spaces: distances as histograms (MEME's Figure 8) and as class matrices (Figure 9), and t-SNE."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-import seaborn
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from mmvae_bench.report.figures.exemplars import Exemplar, describe_rows, panels
-from mmvae_bench.report.figures.style import Look, Plot, legend_below, new_figure
+from mmvae_bench.report.figures.exemplars import Arrays, Exemplar, describe_rows, draw_panels
+from mmvae_bench.report.figures.style import Look, Plot, handle, legend_below
 
 UNRELATED = "#9A9A9A"
 MOST_PAIRS = 3
+MARKERS = "o^sDvP"
 Matrix = NDArray[np.float64]
 
 
 def histograms(rows: Sequence[Exemplar], group: str, looks: Mapping[str, Look], slug: str) -> Iterator[Plot]:
     """Draw W2 between posteriors of related and unrelated pairs: a panel per model, a row per missing pattern."""
     for pair in _pairs(rows, "w2hist/"):
-        labels = panels(rows, f"w2hist/{pair}/")
-        figure = new_figure(0.4 + 1.45 * len(labels), 0.75 + 1.3 * len(rows))
-        axes = figure.subplots(len(rows), len(labels), squeeze=False)
-        for line, row in zip(axes, rows, strict=True):
-            for ax, label in zip(line, labels, strict=True):
-                _histogram(ax, row, label, pair, looks[label].colour)
-            line[0].set_ylabel(f"{row.missing.text}\ndensity")
-        for ax, label in zip(axes[0], labels, strict=True):
-            ax.set_title(label)
-        a, _, b = pair.partition("+")
+        key, (a, _, b) = f"w2hist/{pair}/", pair.partition("+")
+        figure, axes = draw_panels(rows, key, (1.45, 1.3), partial(_histogram, key=key, looks=looks), "density")
         for ax in axes[-1]:
             ax.set_xlabel("W₂")
         legend_below(figure, [Patch(color="#444444", alpha=0.75, label="related (in the model's colour)"),
@@ -50,18 +48,12 @@ def _pairs(rows: Sequence[Exemplar], prefix: str) -> list[str]:
     return list(dict.fromkeys(key.removeprefix(prefix).split("/")[0] for key in keys))[:MOST_PAIRS]
 
 
-def _histogram(ax: Axes, row: Exemplar, label: str, pair: str, colour: str) -> None:
-    arrays = row.arrays.get(label, {})
-    key = f"w2hist/{pair}"
-    if f"{key}/edges" not in arrays:
-        _empty(ax)
-        return
-    edges = arrays[f"{key}/edges"].astype(float)
-    for kind, fill in (("unrelated", UNRELATED), ("related", colour)):
-        ax.stairs(_density(arrays[f"{key}/{kind}"], edges), edges, fill=True, color=fill, alpha=0.6)
-    ax.set_yticks([])
+def _histogram(ax: Axes, arrays: Arrays, label: str, key: str, looks: Mapping[str, Look]) -> None:
+    edges = arrays[f"{key}edges"].astype(float)
+    for kind, fill in (("unrelated", UNRELATED), ("related", looks[label].colour)):
+        ax.stairs(_density(arrays[f"{key}{kind}"], edges), edges, fill=True, color=fill, alpha=0.6)
+    ax.set(yticks=[], xlim=(edges[0], edges[-1]))
     ax.spines["left"].set_visible(False)
-    ax.set_xlim(edges[0], edges[-1])
     ax.locator_params(axis="x", nbins=4)
 
 
@@ -71,19 +63,22 @@ def _density(counts: NDArray[np.generic], edges: Matrix) -> Matrix:
     return mass / max(float((mass * np.diff(edges)).sum()), 1e-12)
 
 
-def _empty(ax: Axes) -> None:
-    """Draw a panel without a run."""
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, "not available", ha="center", va="center", transform=ax.transAxes, color="#777777", fontsize=8)
-
-
 def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
     """Draw mean W2 between classes, ordered by a dendrogram: a panel per model, a row per missing pattern."""
     for pair in _pairs(rows, "w2class/"):
-        labels = panels(rows, f"w2class/{pair}")
-        a, _, b = pair.partition("+")
-        figure = new_figure(0.9 + 1.5 * len(labels), 0.35 + 1.9 * len(rows))
-        draw_matrices(figure, rows, labels, f"w2class/{pair}", (a, b))
+        key, (a, _, b) = f"w2class/{pair}", pair.partition("+")
+        drawn = [
+            replace(row, arrays={label: _scaled(arrays, key) for label, arrays in row.arrays.items()}) for row in rows
+        ]
+        known = [matrix.ravel() for row in drawn for arrays in row.arrays.values() for matrix in arrays.values()]
+        if not known:
+            continue
+        scale = Normalize(*np.quantile(np.concatenate(known), [0.01, 0.99]))
+        figure, axes = draw_panels(drawn, key, (1.65, 1.85), partial(_matrix, scale=scale), a)
+        for ax in axes[-1]:
+            ax.set_xlabel(b)
+        image = ScalarMappable(scale, "viridis")
+        figure.colorbar(image, ax=list(axes.flat), label="distance / mean distance", shrink=0.6, aspect=30)
         caption = (
             f"Mean 2-Wasserstein distance between posteriors of {a} entries of one class (rows) and {b} entries of "
             f"another (columns) on {group}, divided by the panel's mean. Classes are ordered by average-linkage "
@@ -93,44 +88,27 @@ def class_matrices(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[
         yield Plot(f"{slug}-w2class-{pair}", f"Distances between classes: {a}, {b}", caption, group, figure)
 
 
-def draw_matrices(
-    figure: Figure, rows: Sequence[Exemplar], labels: Sequence[str], key: str, names: tuple[str, str]
-) -> None:
-    """Draw all panels on one colour scale."""
-    scaled = {(i, label): _scaled(row.arrays.get(label, {}).get(key)) for i, row in enumerate(rows) for label in labels}
-    known = np.concatenate([matrix.ravel() for matrix in scaled.values() if matrix is not None] or [np.ones(1)])
-    low, high = np.quantile(known, [0.01, 0.99])
-    axes = figure.subplots(2 * len(rows), len(labels), squeeze=False, height_ratios=[0.28, 1] * len(rows))
-    image = None
-    for (i, label), matrix in scaled.items():
-        tree, heat = axes[2 * i : 2 * i + 2, labels.index(label)]
-        tree.set_axis_off()
-        tree.set_title(label if i == 0 else "", fontsize=9)
-        if matrix is None:
-            _empty(heat)
-            continue
-        order = _dendrogram(tree, matrix)
-        seaborn.heatmap(
-            matrix[np.ix_(order, order)], ax=heat, cmap="viridis", vmin=low, vmax=high, cbar=False, xticklabels=False,
-            yticklabels=False,
-        )  # fmt: skip
-        image = heat.collections[0]
-        places, names_of = (np.arange(len(order)) + 0.5, order) if len(order) <= 20 else ([], [])
-        heat.set_xticks(places, [str(leaf) for leaf in names_of])
-        heat.set_yticks(places, [str(leaf) for leaf in names_of])
-        heat.tick_params(length=0, labelsize=6.5)
-        heat.set_xlabel(names[1] if i == len(rows) - 1 else "")
-        heat.set_ylabel(f"{rows[i].missing.text}\n{names[0]}" if label == labels[0] else "")
-    if image is not None:
-        figure.colorbar(image, ax=list(axes.ravel()), label="distance / mean distance", shrink=0.6, aspect=30)
+def _matrix(ax: Axes, arrays: Arrays, label: str, scale: Normalize) -> None:
+    """Draw the matrix of a model, and the tree of its classes above it."""
+    (matrix,) = arrays.values()
+    tree = ax.inset_axes((0, 1, 1, 0.28))
+    tree.set_axis_off()
+    order = _dendrogram(tree, matrix)
+    ax.pcolormesh(matrix[np.ix_(order, order)], cmap="viridis", norm=scale)
+    ax.invert_yaxis()
+    names = [str(leaf) for leaf in order] if len(order) <= 20 else []
+    ax.set_xticks(np.arange(len(names)) + 0.5, names)
+    ax.set_yticks(np.arange(len(names)) + 0.5, names)
+    ax.tick_params(length=0, labelsize=6.5)
+    ax.spines[:].set_visible(False)
 
 
-def _scaled(matrix: NDArray[np.generic] | None) -> Matrix | None:
-    """Return a matrix divided by its mean, or None if it cannot be drawn."""
-    if matrix is None or matrix.ndim != 2 or len(matrix) < 3 or not np.isfinite(matrix.astype(float)).all():
-        return None
-    values = matrix.astype(float)
-    return values / max(float(values.mean()), 1e-12)
+def _scaled(arrays: Arrays, key: str) -> Arrays:
+    """Return a matrix divided by its mean, or nothing if it cannot be drawn."""
+    matrix = arrays.get(key, np.empty(0)).astype(float)
+    if matrix.ndim != 2 or len(matrix) < 3 or not np.isfinite(matrix).all():
+        return {}
+    return {key: matrix / max(float(matrix.mean()), 1e-12)}
 
 
 def _dendrogram(ax: Axes, matrix: Matrix) -> list[int]:
@@ -142,3 +120,52 @@ def _dendrogram(ax: Axes, matrix: Matrix) -> list[int]:
     for collection in ax.collections:
         collection.set_linewidth(0.8)
     return [int(leaf) for leaf in drawn["leaves"] or ()]
+
+
+def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequence[str]) -> Iterator[Plot]:
+    """Draw t-SNE of posterior samples: a panel per model, a row per pattern; colour = class, marker = modality."""
+    if not any("tsne/xy" in arrays for row in rows for arrays in row.arrays.values()):
+        return
+    figure, _ = draw_panels(rows, "tsne/", (1.55, 1.55), _embedding)
+    legend_below(figure, _legend(rows, modalities), 12)
+    caption = (
+        f"t-SNE of one posterior sample per test row and modality on {group}, all in one embedding per panel. Axes "
+        f"and distances between panels have no meaning. {describe_rows(rows)}"
+    )
+    yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
+
+
+def _embedding(ax: Axes, arrays: Arrays, label: str) -> None:
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    xy, classes, modality = (arrays[f"tsne/{name}"] for name in ("xy", "label", "modality"))
+    for m in np.unique(modality):
+        own = modality == m
+        colours = (
+            _colours(classes[own], len(np.unique(classes))) if classes.max() >= 0 else colormaps["tab10"]([m % 10])
+        )
+        x, y = xy[own].T
+        marker = MARKERS[int(m) % len(MARKERS)]
+        ax.scatter(x, y, s=6, c=colours, marker=marker, linewidths=0, alpha=0.75, rasterized=True)
+
+
+def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Return ten distinct colours, or a colour wheel for more classes."""
+    return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
+
+
+def _legend(rows: Sequence[Exemplar], modalities: Sequence[str]) -> list[Line2D]:
+    """Return the modalities, then the classes, unless these are too many."""
+    shown = [arrays for row in rows for arrays in row.arrays.values() if "tsne/xy" in arrays]
+    classes, present = (
+        sorted({int(n) for arrays in shown for n in np.unique(arrays[f"tsne/{name}"])})
+        for name in ("label", "modality")
+    )
+    plain, names = max(classes, default=-1) < 0, dict(enumerate(modalities))
+    classes = [c for c in classes if c >= 0] if len(classes) <= 20 else []
+    dots = [
+        handle(names.get(m, f"modality {m}"), linestyle="", marker=MARKERS[m % len(MARKERS)], markersize=5,
+               color=colormaps["tab10"](m % 10) if plain else "#444444") for m in present
+    ]  # fmt: skip
+    colours = zip(classes, _colours(np.array(classes), len(classes)), strict=True)
+    return dots + [handle(str(c), linestyle="", marker="s", markersize=5, color=colour) for c, colour in colours]

@@ -1,20 +1,31 @@
-"""Cross-generation grids, and t-SNE of latents."""
+"""What models generate: cross-generation grids of pictures, and tables of pictures and captions."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mmvae_bench.report.figures.exemplars import Arrays, Exemplar, describe_rows, panels
-from mmvae_bench.report.figures.style import Plot, legend_below, new_figure
+from mmvae_bench.report.figures.style import Plot, new_figure
 
-MARKERS = "o^sDvP"
 MOST_SOURCES = 3
 Pixels = NDArray[np.uint8]
+Texts = NDArray[np.str_]
+PAIRS = 8
+WIDEST = 9.3  # the page; lengths are in inches
+PICTURE, NARROWEST, BROADEST = 0.8, 1.4, 2.6  # columns of pictures and of captions
+SIZE = 7.5  # of letters, in points
+LETTER, LINE = 0.0636, 0.135  # the width of one, where all are equal (.602 em), and a line's height
+MOST_LINES = 8
+GAP = 0.12
+TRUE, MADE = "#6a6a6a", "#111111"
+EMPTY = "(no words)"
+TITLE: dict[str, Any] = {"ha": "center"}
+Content = tuple[int | slice, "list[str] | Pixels", dict[str, Any]]  # place, what is drawn, style
 Strip = tuple[str, Pixels | None]  # a text and a row of pictures; None = a gap
 
 
@@ -93,61 +104,123 @@ def _side_by_side(pixels: Pixels) -> Pixels:
     return np.concatenate(list(apart), axis=1)[:, :-gap]
 
 
-def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequence[str]) -> Iterator[Plot]:
-    """Draw t-SNE of posterior samples: a panel per model, a row per pattern; colour = class, marker = modality."""
-    labels = panels(rows, "tsne/xy")
-    if not labels:
-        return
-    figure = new_figure(0.3 + 1.55 * len(labels), 0.55 + 1.55 * len(rows))
-    axes = figure.subplots(len(rows), len(labels), squeeze=False)
-    shown: dict[str, set[int]] = {"label": set(), "modality": set()}
-    for line, row in zip(axes, rows, strict=True):
-        for ax, label in zip(line, labels, strict=True):
-            _embedding(ax, row.arrays.get(label, {}), shown)
-        line[0].set_ylabel(row.missing.text)
-    for ax, label in zip(axes[0], labels, strict=True):
-        ax.set_title(label)
-    legend_below(figure, _legend(shown, modalities), 12)
-    caption = (
-        f"t-SNE of one posterior sample per test row and modality on {group}, all in one embedding per panel. Axes "
-        f"and distances between panels have no meaning. {describe_rows(rows)}"
-    )
-    yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
+class Column(NamedTuple):
+    """Entries under a head and a title."""
+
+    head: str
+    title: str
+    entries: Texts | Pixels
+    colour: str = MADE
 
 
-def _embedding(ax: Axes, arrays: Arrays, shown: dict[str, set[int]]) -> None:
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(True)
-    if "tsne/xy" not in arrays:
-        ax.text(0.5, 0.5, "not available", ha="center", va="center", transform=ax.transAxes, color="#777777")
-        return
-    xy, label, modality = (arrays[f"tsne/{name}"] for name in ("xy", "label", "modality"))
-    for m in np.unique(modality):
-        own = modality == m
-        colours = _colours(label[own], len(np.unique(label))) if label.max() >= 0 else [_by_modality(int(m))]
-        marker = MARKERS[int(m) % len(MARKERS)]
-        x, y = xy[own].T
-        ax.scatter(x, y, s=6, c=colours, marker=marker, linewidths=0, alpha=0.75, rasterized=True)
-    shown["label"] |= {int(c) for c in np.unique(label)}
-    shown["modality"] |= {int(m) for m in np.unique(modality)}
+def captions(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
+    """Draw one figure per model of captioned pictures: a row per test pair, with the entries decoded given a side."""
+    for number, label in enumerate(panels(rows, "grid/")):
+        shown = _same_pairs([row for row in rows if label in row.arrays], label)
+        if not any(is_text(values) for values in _sources(shown[0].arrays[label]).values()):
+            continue
+        columns, text = _fit(_columns(shown, label))
+        both = " or both" * any("both" in column.head for column in columns)
+        caption = (
+            f"Entries that {label} generates on {group}: one row per test pair, its true caption in grey, and the "
+            f"entries decoded given one side of it{both}; captions show the likeliest word at each position. "
+        ) + describe_rows(shown).replace("Rows", "Columns")
+        yield Plot(f"{slug}-captions-{number}", f"Captions: {label}", caption, group, _draw(columns, text, label))
 
 
-def _colours(label: NDArray[Any], classes: int) -> NDArray[Any]:
-    """Return ten distinct colours, or a colour wheel for more classes."""
-    return np.asarray(colormaps["tab10"](label % 10) if classes <= 10 else colormaps["hsv"](label * 0.618 % 1))
+def _sources(arrays: Arrays) -> Arrays:
+    """Return the true entries of each modality."""
+    prefix = "grid/source/"
+    return {key.removeprefix(prefix): values for key, values in arrays.items() if key.startswith(prefix)}
 
 
-def _by_modality(number: int) -> Any:
-    """Return the colour of a modality where there are no classes."""
-    return colormaps["tab10"](number % 10)
+def _same_pairs(rows: list[Exemplar], label: str) -> list[Exemplar]:
+    """Return the missing patterns whose grids show the same test pairs as the first, to draw them side by side."""
+    first, *others = (_sources(row.arrays[label]) for row in rows)
+    same = [first.keys() == o.keys() and all(np.array_equal(first[name], o[name]) for name in o) for o in others]
+    return [row for row, equal in zip(rows, [True, *same], strict=True) if equal]
 
 
-def _legend(shown: Mapping[str, set[int]], modalities: Sequence[str]) -> list[Line2D]:
-    names, plain = dict(enumerate(modalities)), max(shown["label"], default=-1) < 0
-    dots = [Line2D([], [], linestyle="", marker=MARKERS[m % len(MARKERS)], markersize=5,
-                   color=_by_modality(m) if plain else "#444444", label=names.get(m, f"modality {m}"))
-            for m in sorted(shown["modality"])]  # fmt: skip
-    classes = [c for c in sorted(shown["label"]) if c >= 0] if len(shown["label"]) <= 20 else []
-    colours = [Line2D([], [], linestyle="", marker="s", markersize=5, label=str(c), color=colour)
-               for c, colour in zip(classes, _colours(np.array(classes), len(classes)), strict=True)]  # fmt: skip
-    return [*dots, *colours]
+def _columns(rows: Sequence[Exemplar], label: str) -> list[Column]:
+    """Return the true pair; captions, then pictures, given one other modality; pictures given all modalities."""
+    first = rows[0].arrays[label]
+    true = {name: entries for name, values in _sources(first).items() if (entries := _entries(values)) is not None}
+    keys = [key.split("/") for key in first if key.startswith("grid/") and not key.startswith("grid/source/")]
+    made = [(given, target) for _, given, target in keys if target in true]
+    most = max((given for given, _ in made), key=lambda given: given.count("+"), default="")
+    one = [(given, target) for given, target in made if "+" not in given and given != target]
+    shown = [pair for text in (True, False) for pair in one if is_text(true[pair[1]]) == text]
+    shown += [pair for pair in made if pair[0] == most and "+" in most and not is_text(true[pair[1]])]
+    columns = [Column("test pair", name, entries, TRUE) for name, entries in true.items()]
+    for given, target in shown:
+        head = f"{target} given {('both' if given.count('+') == 1 else 'all') if '+' in given else given}"
+        every = [(row.missing.text, _entries(row.arrays[label].get(f"grid/{given}/{target}"))) for row in rows]
+        columns += [Column(head, title, entries) for title, entries in every if entries is not None]
+    return columns
+
+
+def _entries(values: NDArray[Any] | None) -> Texts | Pixels | None:
+    """Return the entries of the first pairs, None where they are neither text nor pictures."""
+    entries = values if values is not None and is_text(values) else as_pictures(values)
+    return None if entries is None else entries[:PAIRS]
+
+
+def _fit(columns: list[Column]) -> tuple[list[Column], float]:
+    """Return the columns of as many of the first heads as fit the page, and the width of their captions."""
+    longest = max(len(str(text)) for c in columns if is_text(c.entries) for text in c.entries)
+    wanted = min(max(LETTER * longest, NARROWEST), BROADEST)
+    heads = list(dict.fromkeys(column.head for column in columns))
+    for left in range(len(heads), 0, -1):
+        kept = [column for column in columns if column.head in heads[:left]]
+        texts = sum(is_text(column.entries) for column in kept)
+        room = WIDEST - GAP * (len(kept) + 1) - PICTURE * (len(kept) - texts)
+        if room >= NARROWEST * texts:
+            return kept, min(wanted, room / max(1, texts))
+    return kept, wanted
+
+
+def _draw(columns: list[Column], text: float, label: str) -> Figure:
+    """Draw the table: heads, then a line per pair, as high as its picture or its longest text."""
+    widths = [text if is_text(column.entries) else PICTURE for column in columns]
+    lines: list[list[Content]] = [[(slice(None), _lines(label, 0.7 * sum(widths)), TITLE | {"weight": "bold"})], [], []]
+    for j, (column, wide) in enumerate(zip(columns, widths, strict=True)):
+        if j == 0 or column.head != columns[j - 1].head:
+            span = slice(j, j + sum(other.head == column.head for other in columns))
+            lines[1].append((span, _lines(column.head, 0.7 * sum(widths[span])), TITLE))  # these letters may be wider
+        lines[2].append((j, _lines(column.title, wide), TITLE))
+    styles = [{"color": column.colour, "family": "monospace"} for column in columns]
+    for i in range(min(len(column.entries) for column in columns)):
+        lines.append([(j, _content(c.entries[i], widths[j]), styles[j]) for j, c in enumerate(columns)])
+    heights = [max(_height(content) for _, content, _ in line) for line in lines]
+    wide, high = (sum(lengths) + GAP * (len(lengths) + 1) for lengths in (widths, heights))
+    figure = Figure(figsize=(wide, high))  # sized so that the grid below has gaps of GAP
+    grid = figure.add_gridspec(
+        len(heights), len(widths), width_ratios=widths, height_ratios=heights, left=GAP / wide, right=1 - GAP / wide,
+        bottom=GAP / high, top=1 - GAP / high, wspace=GAP / np.mean(widths), hspace=GAP / np.mean(heights),
+    )  # fmt: skip
+    for number, line in enumerate(lines):
+        for place, content, style in line:
+            ax = figure.add_subplot(grid[number, place])
+            ax.set_axis_off()
+            if isinstance(content, list):
+                x = 0.5 if style.get("ha") == "center" else 0.0
+                ax.text(x, 0.5, "\n".join(content), va="center", fontsize=SIZE, transform=ax.transAxes, **style)
+            else:
+                ax.imshow(content)
+    return figure
+
+
+def _content(entry: Any, wide: float) -> list[str] | Pixels:
+    """Return a picture as it is, and a text as lines."""
+    return _lines(entry or EMPTY, wide) if isinstance(entry, str) else entry
+
+
+def _height(content: list[str] | Pixels) -> float:
+    if isinstance(content, list):
+        return LINE * len(content)
+    return PICTURE * min(1.0, float(content.shape[0] / content.shape[1]))
+
+
+def _lines(text: str, wide: float) -> list[str]:
+    """Break a text into lines of a width, and cut it off where there are too many."""
+    return wrap(text, max(4, int(wide / LETTER)), max_lines=MOST_LINES, placeholder=" ...") or [""]

@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mmvae_bench.models import registry as models
 from mmvae_bench.report.select import file_name
@@ -19,6 +20,7 @@ from mmvae_bench.report.select import file_name
 # Okabe and Ito's, distinguishable with any colour vision, without the yellow (too pale); grey is kept for context
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C510A", "#56B4E9", "#7B3294", "#BF9000", "#01665E")
 MARKERS = "osD^vPX<>*"
+MARKS = list(zip(COLOURS, MARKERS, strict=True))  # of missing patterns
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -41,12 +43,7 @@ MOST_PROCESSES = 4  # more would mostly be starting
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure before it is written.
-
-    Attributes:
-        name: Name of its files, without ending.
-        key: True if it is one of the first figures of the page.
-    """
+    """A figure before it is written to files of some name; ``key`` if it is one of the first figures of the page."""
 
     name: str
     title: str
@@ -93,6 +90,11 @@ def palette(labels: Sequence[str]) -> dict[str, Look]:
 def new_figure(width: float, height: float) -> Figure:
     """Return a figure of a size in inches; its parts are laid out when it is drawn."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def handle(label: str, **style: Any) -> Line2D:
+    """Return a line of a legend."""
+    return Line2D([], [], label=label, **{"markersize": 4, **style})
 
 
 def legend_right(figure: Figure, handles: Sequence[Artist]) -> None:
