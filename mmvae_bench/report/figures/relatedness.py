@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import seaborn
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -94,13 +95,12 @@ def _matrix(ax: Axes, arrays: Arrays, label: str, scale: Normalize) -> None:
     tree = ax.inset_axes((0, 1, 1, 0.28))
     tree.set_axis_off()
     order = _dendrogram(tree, matrix)
-    ax.pcolormesh(matrix[np.ix_(order, order)], cmap="viridis", norm=scale)
-    ax.invert_yaxis()
-    names = [str(leaf) for leaf in order] if len(order) <= 20 else []
-    ax.set_xticks(np.arange(len(names)) + 0.5, names)
-    ax.set_yticks(np.arange(len(names)) + 0.5, names)
-    ax.tick_params(length=0, labelsize=6.5)
-    ax.spines[:].set_visible(False)
+    names: Any = order if len(order) <= 20 else False
+    seaborn.heatmap(
+        matrix[np.ix_(order, order)], ax=ax, cmap="viridis", vmin=scale.vmin, vmax=scale.vmax, cbar=False,
+        xticklabels=names, yticklabels=names,
+    )  # fmt: skip
+    ax.tick_params(length=0, labelsize=6.5, rotation=0)
 
 
 def _scaled(arrays: Arrays, key: str) -> Arrays:
