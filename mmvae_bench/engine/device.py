@@ -5,12 +5,11 @@ import os
 import re
 import resource
 import sys
+from contextlib import suppress
 
 import torch
 
 from mmvae_bench.errors import BenchError
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def choose(device: str) -> torch.device:
@@ -41,21 +40,13 @@ def prepare(threads: int, precision: str = "fp32") -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    _keep_memory()
-
-
-def _keep_memory() -> None:
-    """Make glibc keep freed memory: by default each large tensor gets new pages, zeroed by the kernel on first touch.
-
-    Each step frees and allocates the same sizes; without this setting a convolutional decoder is half as fast.
-    """
+    # Make glibc keep freed memory: by default each large tensor gets new pages, zeroed by the kernel on first touch.
+    # Each step frees and allocates the same sizes; without this a convolutional decoder is half as fast.
     if sys.platform == "linux":
-        try:
+        with suppress(OSError, AttributeError):  # another C library
             mallopt = ctypes.CDLL(None).mallopt
-        except (OSError, AttributeError):  # another C library
-            return
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, -1)  # never
+            mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+            mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
 
 
 def peak_memory_mb(device: torch.device) -> float:
