@@ -201,12 +201,9 @@ class Dataset(ABC):
 def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split training rows into training and validation, 5 % (protocol 7), both in ascending order.
 
-    One random item of every twenty consecutive ones is validation with all its rows. The draw does not depend on the
-    seed of the run; a limit on the rows moves no row to the other side.
-
-    Args:
-        rows: training rows; below 20 items there may be no validation row.
-        name: name of the data set; the draw depends on it alone.
+    One random item of every twenty consecutive ones is validation with all its rows; below 20 items there may be none.
+    The draw depends on the data set's name, not on the seed of the run; a limit on the rows moves no row to the other
+    side.
     """
     items, item = np.unique(rows.items, return_inverse=True)
     start = np.arange(0, len(items), 20)

@@ -86,12 +86,7 @@ class MnistSvhn(Dataset):
 def pair(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Pair as MEME does: of each digit the first min(n_a, n_b) of both, in order; then one fixed shuffle.
 
-    Args:
-        a: digits of one data set, [N_a].
-        b: digits of the other, [N_b].
-
-    Returns:
-        Indices [N] into both, N = sum of the minima.
+    Returns indices [N] into both, N = sum of the minima.
     """
     found = [(np.flatnonzero(a == digit), np.flatnonzero(b == digit)) for digit in range(10)]
     left = np.concatenate([i[: len(j)] for i, j in found])

@@ -121,35 +121,31 @@ class PolyMnist(Dataset):
     def build(self, data_dir: Path) -> Built:
         """Make M views of each digit, or read them."""
         if self.photographs == "archive":
-            return self._archived(data_dir)
+            folders = archive_folders(data_dir, self.m)
+            train, test = read_views(folders[: self.m]), read_views(folders[self.m :])
+            subset = "archive, unverified"  # no checksum is published
+            counts = [np.bincount(np.asarray(rows.label), minlength=10).tolist() for rows in (train, test)]
+            if counts != list(COUNTS.values()):
+                subset = f"archive {len(train)}+{len(test)}"
+                warnings.warn(
+                    f"{folders[0].parents[1]} does not contain all of PolyMNIST: results carry the subset '{subset}'.",
+                    BenchWarning,
+                    stacklevel=2,
+                )
+            return Built(train, test, subset)
         files = self._photographs(data_dir)
         photographs = [read_photograph(path) for path in files]
         embedded = self.digits == "embedded"
-        train, test = mnist.read_embedded_mnist() if embedded else mnist.read_official_mnist("polymnist", data_dir)
+        digits = mnist.read_embedded_mnist() if embedded else mnist.read_official_mnist("polymnist", data_dir)
         subset = "embedded photographs"
         if self.photographs == "folder":
             subset = " ".join(["photographs", *(path.name for path in files)])
         subset += ", embedded digits" if embedded else ""
-        return Built(self._rows("train", train, photographs), self._rows("test", test, photographs), subset)
+        return Built(self._rows("train", digits[0], photographs), self._rows("test", digits[1], photographs), subset)
 
     def _rows(self, part: str, digits: Images, photographs: Sequence[NDArray[np.uint8]]) -> Rows:
         inks, label = ink(digits[0][:, 0], translated=self.translated), digits[1]
         return Rows({f"m{k}": view(part, k, inks, label, p) for k, p in enumerate(photographs)}, label)
-
-    def _archived(self, data_dir: Path) -> Built:
-        folders = archive_folders(data_dir, self.m)
-        train, test = read_views(folders[: self.m]), read_views(folders[self.m :])
-        subset = "archive, unverified"  # no checksum is published
-        if [np.bincount(np.asarray(rows.label), minlength=10).tolist() for rows in (train, test)] != list(
-            COUNTS.values()
-        ):
-            subset = f"archive {len(train)}+{len(test)}"
-            warnings.warn(
-                f"{folders[0].parents[1]} does not contain all of PolyMNIST: results carry the subset '{subset}'.",
-                BenchWarning,
-                stacklevel=3,
-            )
-        return Built(train, test, subset)
 
     def fetch(self, data_dir: Path) -> None:
         """Download the absent files of MNIST and verify them."""
