@@ -47,13 +47,7 @@ def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
 
     Absolute names, ``..``, links and devices are errors even where they are not wanted. A ``.tar`` is read to its end,
     so that truncation is noticed. In a folder, links to files are followed, links to folders are not.
-
-    Args:
-        path: archive or folder.
-        wanted: returns True for the names of the members to read.
-
-    Yields:
-        Name, with ``/`` and no leading ``./``, and content.
+    Yielded are the contents of those whose names are ``wanted``, after the names, with ``/`` and no leading ``./``.
 
     Raises:
         DataError: If the archive is unreadable, truncated, damaged, suspicious or larger than the bounds above.

@@ -41,7 +41,7 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
         BenchError: If the cache cannot be written.
     """
     identity = {"layout": LAYOUT, "name": name, "version": dataset.version, "options": dict(options)}
-    content = []  # alone: a moved file is the same file
+    content = []  # nothing else of a file counts: a moved one is the same
     for path in dataset.sources(data_dir):
         if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead
             files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]

@@ -40,8 +40,14 @@ def prepare(threads: int, precision: str = "fp32") -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    # Make glibc keep freed memory: by default each large tensor gets new pages, zeroed by the kernel on first touch.
-    # Each step frees and allocates the same sizes; without this a convolutional decoder is half as fast.
+    _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Make glibc keep freed memory: by default each large tensor gets new pages, zeroed by the kernel on first touch.
+
+    Each step frees and allocates the same sizes; without this setting a convolutional decoder is half as fast.
+    """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
             mallopt = ctypes.CDLL(None).mallopt
