@@ -255,7 +255,7 @@ def _define(panel: str, series: str, at: int) -> int:
 
 def _preparation(n: int) -> float:
     """Median seconds that an epoch of n rows, half of them incomplete, takes before its first batch."""
-    from mmvae_bench.engine.order import Order
+    from mmvae_bench.engine.feed import Order
     from mmvae_bench.presence import Presence
     from mmvae_bench.spec import Missing
 

@@ -26,9 +26,6 @@ NAME = 1000  # characters
 AGAIN = "Move it away and get it again."
 ELSEWHERE = "Move it away and get it elsewhere."
 
-MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
-
-
 # Name as it stands there, "file", "folder" or "other", size, and what reads the content
 Entries = Iterator[tuple[str, str, int, Callable[[], bytes]]]
 
@@ -41,7 +38,8 @@ def kind(path: Path) -> str | None:
     """
     with disk_errors(path), path.open("rb") as file:
         start = file.read(6)
-    return next((name for magic, name in MAGIC.items() if start.startswith(magic)), None)
+    magic = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
+    return next((name for own, name in magic.items() if start.startswith(own)), None)
 
 
 def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, bytes]]:
@@ -49,13 +47,7 @@ def members(path: Path, wanted: Callable[[str], object]) -> Iterator[tuple[str, 
 
     Absolute names, ``..``, links and devices are errors even where they are not wanted. A ``.tar`` is read to its end,
     so that truncation is noticed. In a folder, links to files are followed, links to folders are not.
-
-    Args:
-        path: archive or folder.
-        wanted: returns True for the names of the members to read.
-
-    Yields:
-        Name, with ``/`` and no leading ``./``, and content.
+    Yielded are the contents of those whose names are ``wanted``, after the names, with ``/`` and no leading ``./``.
 
     Raises:
         DataError: If the archive is unreadable, truncated, damaged, suspicious or larger than the bounds above.
@@ -80,7 +72,12 @@ def _admitted(path: Path, entries: Entries, wanted: Callable[[str], object]) -> 
     seen: set[str] = set()
     for count, (said, what, size, read) in enumerate(entries):
         _bound(path, count, MEMBERS, "members")
-        name = _checked(path, said)
+        if len(said) > NAME or not said.isprintable():
+            raise DataError(f"{path} contains a member named {said[:NAME]!a}. No data set does. {ELSEWHERE}")
+        parts = said.replace("\\", "/").split("/")
+        if said.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", said):
+            raise DataError(f"{path} contains a member named {said!a}, outside its own folder. {ELSEWHERE}")
+        name = "/".join(part for part in parts if part not in ("", "."))
         if what == "other":
             raise DataError(f"{path} contains the link or device {name!a}. No archive of a data set does.")
         # macOS adds files beside others
@@ -167,16 +164,6 @@ class _Bounded:
 
     def tell(self) -> int:
         return self.file.tell()
-
-
-def _checked(path: Path, name: str) -> str:
-    """Return the name without a leading ``./``, if it can be printed and stays inside the folder."""
-    if len(name) > NAME or not name.isprintable():
-        raise DataError(f"{path} contains a member named {name[:NAME]!a}. No data set does. {ELSEWHERE}")
-    parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
-        raise DataError(f"{path} contains a member named {name!a}, outside its own folder. {ELSEWHERE}")
-    return "/".join(part for part in parts if part not in ("", "."))
 
 
 def _bound(path: Path, count: int, limit: int, what: str) -> None:

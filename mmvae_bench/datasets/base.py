@@ -91,20 +91,13 @@ class Judge(Interface):
 
 @dataclass(frozen=True)
 class Rows:
-    """N base rows: one-to-one pairs, complete. Nothing is hidden here.
+    """N base rows: one-to-one pairs, complete. Nothing is hidden here."""
 
-    Attributes:
-        x: modality -> array [N, *shape]: ``uint8`` pixels, ``float32``, or ``int16`` word ids; perhaps memory-mapped,
-            perhaps :class:`Repeated`.
-        label: class of each row in 0..C-1, int64, or None.
-        item: item that each row shows, such as a picture, int64. No item is in two splits. None: each row is its own.
-        attributes: value of each of A attributes in each row, int64 [N, A], or None.
-    """
-
-    x: Mapping[str, Entries]
-    label: NDArray[np.int64] | None = None
+    x: Mapping[str, Entries]  # modality -> [N, *shape]: pixels, float32 or word ids; perhaps memory-mapped
+    label: NDArray[np.int64] | None = None  # class of each row in 0..C-1
+    # Item that each row shows, such as a picture. No item is in two splits. None: each row is its own
     item: NDArray[np.int64] | None = None
-    attributes: NDArray[np.int64] | None = None
+    attributes: NDArray[np.int64] | None = None  # value of each of A attributes in each row, [N, A]
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
@@ -116,15 +109,14 @@ class Rows:
 
     def take(self, index: NDArray[np.intp]) -> "Rows":
         """Return the rows with these indices, copied, except shared or memory-mapped entries."""
-        x = {name: _taken(values, index) for name, values in self.x.items()}
+        x: dict[str, Entries] = {}
+        for name, values in self.x.items():
+            if isinstance(values, np.memmap):
+                x[name] = Repeated(values, np.asarray(index, np.int64))
+            else:
+                x[name] = values.take(index) if isinstance(values, Repeated) else values[index]
         facts = (self.label, self.item, self.attributes)
         return Rows(x, *(None if fact is None else fact[index] for fact in facts))
-
-
-def _taken(values: Entries, index: NDArray[np.intp]) -> Entries:
-    if isinstance(values, np.memmap):
-        return Repeated(values, np.asarray(index, np.int64))
-    return values.take(index) if isinstance(values, Repeated) else values[index]
 
 
 @dataclass(frozen=True)
@@ -206,21 +198,15 @@ class Dataset(ABC):
         raise BenchError("This data set takes no --from. 'mmvae-bench data check' says where files belong.")
 
 
-ONE_IN = 20  # one training item in 20 is a validation item
-
-
 def validation_split(rows: Rows, name: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split training rows into training and validation, 5 % (protocol 7), both in ascending order.
 
-    One random item of every twenty consecutive ones is validation with all its rows. The draw does not depend on the
-    seed of the run; a limit on the rows moves no row to the other side.
-
-    Args:
-        rows: training rows; below 20 items there may be no validation row.
-        name: name of the data set; the draw depends on it alone.
+    One random item of every twenty consecutive ones is validation with all its rows; below 20 items there may be none.
+    The draw depends on the data set's name, not on the seed of the run; a limit on the rows moves no row to the other
+    side.
     """
     items, item = np.unique(rows.items, return_inverse=True)
-    start = np.arange(0, len(items), ONE_IN)
-    chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * ONE_IN).astype(np.intp)
+    start = np.arange(0, len(items), 20)
+    chosen = start + (np.random.default_rng(seed_for("validation", name)).random(len(start)) * 20).astype(np.intp)
     validation = np.isin(item, chosen)
     return np.flatnonzero(~validation), np.flatnonzero(validation)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -34,33 +34,26 @@ class Data(Built):
 def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: Path, cache_dir: Path) -> Data:
     """Return the arrays of ``dataset``, built on first use and whenever the content of a source file has changed.
 
-    Args:
-        dataset: the data set.
-        name: its registered name.
-        options: all its options, resolved.
-        data_dir: folder of its files; only read.
-        cache_dir: root of the cache; the arrays are in ``datasets/<name>-<key>/``.
+    ``options`` are all its options, resolved. The arrays are in ``datasets/<name>-<key>/`` below ``cache_dir``.
 
     Raises:
         DataError: If source files are absent or corrupt.
         BenchError: If the cache cannot be written.
     """
     identity = {"layout": LAYOUT, "name": name, "version": dataset.version, "options": dict(options)}
-    content = [_content(path) for path in dataset.sources(data_dir)]  # content alone: a moved file is the same file
+    content = []  # nothing else of a file counts: a moved one is the same
+    for path in dataset.sources(data_dir):
+        if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead
+            files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
+            facts = [[file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in files]
+            content.append(hashlib.sha256(canonical_json({"files": facts}).encode()).hexdigest())
+        else:
+            content.append(sha256(path))
     key = hashlib.sha256(canonical_json({**identity, "sources": content}).encode()).hexdigest()[:16]
     folder = cache_dir / "datasets" / f"{name}-{key}"
     return built_once(
         cache_dir, folder, partial(_read, folder), partial(dataset.build, data_dir), partial(_store, folder)
     )
-
-
-def _content(path: Path) -> str:
-    """Return a checksum of a source."""
-    if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead
-        files = [(file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
-        facts = [[file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in files]
-        return hashlib.sha256(canonical_json({"files": facts}).encode()).hexdigest()
-    return sha256(path)
 
 
 def _flat(built: Built) -> dict[str, NDArray[Any]]:
@@ -77,24 +70,18 @@ def _flat(built: Built) -> dict[str, NDArray[Any]]:
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]], vocabularies: Mapping[str, Sequence[str]]) -> str:
-    """Return the SHA-256 of names, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
-    if vocabularies:
-        digest.update(canonical_json(vocabularies).encode())
-    return digest.hexdigest()
-
-
 def _store(folder: Path, built: Built) -> None:
     """Write ``folder`` under a temporary name, then rename it; the caller holds its lock."""
     arrays = _flat(built)
     facts = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
     words = {name: list(vocabulary) for name, vocabulary in built.vocabularies.items()}
-    meta = {"hash": _digest(arrays, words), "subset": built.subset, "arrays": facts, "vocabularies": words}
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    if words:
+        digest.update(canonical_json(words).encode())
+    meta = {"hash": digest.hexdigest(), "subset": built.subset, "arrays": facts, "vocabularies": words}
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
     try:
@@ -116,7 +103,12 @@ def _read(folder: Path) -> Data | None:
     """Memory-map a cache folder, or return None where it is absent or broken."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        arrays = {name: _map(folder / f"{name}.npy", facts) for name, facts in meta["arrays"].items()}
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, facts in meta["arrays"].items():
+            array = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)  # torch warns of "r"
+            if array.dtype.str != facts["dtype"] or list(array.shape) != facts["shape"]:
+                return None
+            arrays[name] = array
         names = [name.removeprefix("singles.x.") for name in arrays if name.startswith("singles.x.")]
         singles = {name: (arrays[f"singles.x.{name}"], arrays[f"singles.label.{name}"]) for name in names}
         words = {name: tuple(vocabulary) for name, vocabulary in meta["vocabularies"].items()}
@@ -124,13 +116,6 @@ def _read(folder: Path) -> Data | None:
         return Data(train, test, str(meta["subset"]), singles or None, words, str(meta["hash"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None  # it will be built again
-
-
-def _map(path: Path, facts: Mapping[str, Any]) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)  # torch warns of "r"; neither copies
-    if array.dtype.str != facts["dtype"] or list(array.shape) != facts["shape"]:
-        raise ValueError(f"{path} is not the array that was stored")
-    return array
 
 
 def _rows(split: str, arrays: Mapping[str, NDArray[Any]]) -> Rows:

@@ -100,15 +100,12 @@ class CaptionedShapes(Dataset):
 
     Attributes that a level does not name are fixed (medium, red, in the centre, on dark). Pictures also vary in what no
     caption names: up to 1.5 pixels of shift, 10 degrees of tilt, and slightly in size, hue and background.
-
-    Attributes:
-        level: number of attributes that captions name.
     """
 
     summary: ClassVar[str] = "coloured shapes with captions, five levels after CdSprites+; generated"
     classes = tuple(OUTLINES)
 
-    level: Literal[1, 2, 3, 4, 5] = 1
+    level: Literal[1, 2, 3, 4, 5] = 1  # number of attributes that captions name
 
     @property
     def modalities(self) -> Sequence["Modality"]:

@@ -9,19 +9,9 @@ from mmvae_bench.datasets.base import Dataset, Rows
 from mmvae_bench.datasets.download import UNVERIFIED
 from mmvae_bench.errors import DataError
 
-MANY = 20  # largest number of classes whose rows are listed one by one
-
 
 def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
-    """Read a data set from its files and describe them in lines of text.
-
-    Args:
-        dataset: the data set.
-        name: its registered name.
-        data_dir: folder of its files; only read.
-
-    Returns:
-        Lines: the files, their subset if they are not official, rows per class; or what is missing and how to get it.
+    """Return lines on a data set: its files, their subset if they are not official, rows per class; or what is missing.
 
     Raises:
         DataError: If a file is damaged.
@@ -37,15 +27,13 @@ def check(dataset: Dataset, name: str, data_dir: Path) -> list[str]:
     if built.subset.endswith(UNVERIFIED):
         what = "complete, not verified"
     lines = [f"{name}: {what}" if sources else f"{name}: generated, no files"]
-    lines += [f"  found {path} ({_size(path) / 1e6:,.1f} MB)" for path in sources]
+    for path in sources:
+        files = path.rglob("*") if path.is_dir() else [path]
+        size = sum(file.stat().st_size for file in files if file.is_file())
+        lines.append(f"  found {path} ({size / 1e6:,.1f} MB)")
     lines += [f"  {split}: {_count(dataset, rows)}" for split, rows in (("train", built.train), ("test", built.test))]
     lines += [f"  {modality}: {len(words):,} words" for modality, words in built.vocabularies.items()]
     return lines
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _count(dataset: Dataset, rows: Rows) -> str:
@@ -55,7 +43,7 @@ def _count(dataset: Dataset, rows: Rows) -> str:
     if rows.item is not None:
         text += f" of {len(np.unique(rows.item)):,} items"
     counts = np.bincount(rows.label, minlength=len(dataset.classes))
-    if len(counts) > MANY:
+    if len(counts) > 20:  # too many to be listed one by one
         there = counts[counts > 0]
         return f"{text}; {len(there)} of {len(counts)} classes, {there.min()} to {there.max()} rows each"
     return f"{text}; by class: " + ", ".join(f"{c} {n}" for c, n in zip(dataset.classes, counts, strict=True))

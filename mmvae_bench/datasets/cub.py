@@ -104,19 +104,17 @@ class Cub(Dataset):
     If the official pictures are absent, a partial copy of 64x64 pictures is read. That copy, and an official layout
     with fewer pictures, is a declared subset; complete pictures from anything but the official archive are declared
     ``unverified``. Captions have no published checksum.
-
-    Attributes:
-        image: ``pixels``: the whole picture resized to 64x64 (bicubic), as in MMVAE's raw-picture model;
-            ``resnet101``: its features (see ``resnet.py``), from the original picture if it is available.
-        split: ``zero_shot``: 150 classes for training, 50 others for testing; ``official``: CUB's own, all classes on
-            both sides. No picture is ever on both sides.
     """
 
     summary = "birds (CUB-200-2011, non-commercial research) and captions (Reed et al. 2016, no licence stated)"
     classes = tuple(f"{number:03d}" for number in range(1, 201))  # the numbers that CUB's folders begin with
     related: ClassVar[Literal["class", "item"]] = "item"
 
+    # ``pixels``: the whole picture resized to 64x64 (bicubic), as in MMVAE's raw-picture model;
+    # ``resnet101``: its features (see ``resnet.py``), from the original picture if it is available
     image: Literal["pixels", "resnet101"] = "pixels"
+    # ``zero_shot``: 150 classes for training, 50 others for testing; ``official``: CUB's own, all classes on both
+    # sides. No picture is ever on both sides
     split: Literal["zero_shot", "official"] = "zero_shot"
 
     @property
@@ -159,7 +157,12 @@ class Cub(Dataset):
         weights = files.pop() if self.image == "resnet101" else None
 
         def convert(pictures: Iterable["Image"]) -> Iterable[NDArray[Any]]:
-            return _features(pictures, weights) if weights else _shrunk(pictures)
+            if not weights:
+                return _shrunk(pictures)
+            from torchvision.transforms.functional import pil_to_tensor
+
+            found: NDArray[np.float32] = features(map(pil_to_tensor, pictures), weights).numpy()
+            return found
 
         birds = read_partial(files[0], convert) if len(files) == 1 else read_official(files[0], files[1], convert)
         if subset := _subset(birds, files[0], weights):
@@ -175,12 +178,22 @@ class Cub(Dataset):
         return _built(birds, test, subset)
 
     def fetch(self, data_dir: Path) -> None:
-        """Download the pictures; captions and weights have no checksum to download them by."""
-        fetch(data_dir)
+        """Download the pictures, unless some are there; captions and weights have no checksum to download them by."""
+        path = data_dir / "cub" / "CUB_200_2011.tgz"
+        with _locked(path.parent):
+            if found := first(data_dir, PICTURES):  # perhaps downloaded by another process in the meantime
+                click.echo(f"Found: {found} (mmvae-bench data check cub examines it)")
+            else:
+                download(CUB, path)
+                click.echo(f"Downloaded: {path}")
 
     def take(self, files: Sequence[Path], data_dir: Path) -> None:
         """Copy files that the user has into ``data_dir/cub``: pictures, captions or weights, known by their content."""
-        take(files, data_dir)
+        roles = [(file, recognise(file)) for file in files]
+        with _locked(data_dir / "cub"):
+            for file, name in roles:
+                _take(file, name, data_dir)
+                click.echo(f"Taken: {file}")
 
 
 def _subset(birds: Birds, source: Path, weights: Path | None) -> str:
@@ -213,13 +226,6 @@ def _shrunk(pictures: Iterable["Image"]) -> Iterator[NDArray[np.uint8]]:
 
     for picture in pictures:
         yield np.asarray(picture.resize((SIDE, SIDE), Resampling.BICUBIC)).transpose(2, 0, 1)
-
-
-def _features(pictures: Iterable["Image"], weights: Path) -> NDArray[np.float32]:
-    from torchvision.transforms.functional import pil_to_tensor
-
-    found: NDArray[np.float32] = features((pil_to_tensor(picture) for picture in pictures), weights).numpy()
-    return found
 
 
 def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
@@ -344,34 +350,6 @@ def first(data_dir: Path, names: Iterable[str]) -> Path | None:
     """Return the first existing file or folder of these names in :data:`PLACES`, or None."""
     paths = (data_dir / place / name for place, name in product(PLACES, names))
     return next((path for path in paths if path.exists()), None)
-
-
-def fetch(data_dir: Path) -> None:
-    """Download the pictures into ``data_dir/cub``, unless there are pictures already.
-
-    Raises:
-        DataError: If the download fails.
-    """
-    path = data_dir / "cub" / "CUB_200_2011.tgz"
-    with _locked(path.parent):
-        if found := first(data_dir, PICTURES):  # perhaps downloaded by another process in the meantime
-            click.echo(f"Found: {found} (mmvae-bench data check cub examines it)")
-        else:
-            download(CUB, path)
-            click.echo(f"Downloaded: {path}")
-
-
-def take(files: Sequence[Path], data_dir: Path) -> None:
-    """Copy a user's files into ``data_dir/cub``, under the names by which they are read.
-
-    Raises:
-        DataError: If a file is not of CUB, or would not be read.
-    """
-    roles = [(file, recognise(file)) for file in files]
-    with _locked(data_dir / "cub"):
-        for file, name in roles:
-            _take(file, name, data_dir)
-            click.echo(f"Taken: {file}")
 
 
 @contextmanager

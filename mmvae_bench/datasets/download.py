@@ -161,18 +161,13 @@ def _append(url: str, pinned: Pinned, part: Path) -> None:
             file.seek(start)
             file.truncate()
             with click.progressbar(length=length, label=part.stem, file=sys.stderr) as bar:
-                for chunk in _chunks(answer, length):
+                while length > 0:
+                    with _network():
+                        chunk = answer.read(min(CHUNK, length))
+                    if not chunk:
+                        break
                     file.write(chunk)
                     bar.update(len(chunk))
+                    length -= len(chunk)
             file.flush()
             os.fsync(file.fileno())
-
-
-def _chunks(answer: HTTPResponse, length: int) -> Iterator[bytes]:
-    while length > 0:
-        with _network():
-            chunk = answer.read(min(CHUNK, length))
-        if not chunk:
-            return
-        yield chunk
-        length -= len(chunk)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mmvae_bench.types import Modality
 
 Array = NDArray[np.float64]
-TEST_ROWS = 1000
 # Values are rounded to this grid, so that they have the same bytes and hash on machines whose last bits differ.
 GRID = 2.0**-16
 
@@ -72,25 +71,16 @@ def _log_normal(difference: Array, scale: float) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearGaussian(Dataset):
-    """Data for tests: modalities ``x0``, ``x1``, ... that are linear in one latent, so that all densities are exact.
-
-    Attributes:
-        m: number of modalities.
-        dim: size of each, at least ``latent``.
-        latent: L.
-        rotated: True if W_m^T W_m is not diagonal; then no diagonal Normal encoder is exact.
-        noise: sigma_m of every modality.
-        rows: number of training rows.
-    """
+    """Data for tests: modalities ``x0``, ``x1``, ... that are linear in one latent, so that all densities are exact."""
 
     summary = "linear-Gaussian modalities with exact posteriors and likelihoods; generated"
 
-    m: Literal[2, 3, 4, 5] = 2
-    dim: int = 8
-    latent: int = 4
-    rotated: bool = False
-    noise: Annotated[float, Gt(0.0)] = 0.5
-    rows: Positive = 2000
+    m: Literal[2, 3, 4, 5] = 2  # number of modalities
+    dim: int = 8  # size of each, at least ``latent``
+    latent: int = 4  # L
+    rotated: bool = False  # True if W_m^T W_m is not diagonal; then no diagonal Normal encoder is exact
+    noise: Annotated[float, Gt(0.0)] = 0.5  # sigma_m of every modality
+    rows: Positive = 2000  # number of training rows
 
     def __post_init__(self) -> None:
         if not 1 + self.rotated <= self.latent <= self.dim:
@@ -118,20 +108,18 @@ class LinearGaussian(Dataset):
     @cached_property
     def model(self) -> LinearGaussianModel:
         """The true model. Modality i does not depend on ``m``, ``noise`` and ``rows``."""
-        draws = {f"x{i}": self._draw(i) for i in range(self.m)}
-        weight, bias = ({name: draw[k] for name, draw in draws.items()} for k in (0, 1))
-        return LinearGaussianModel(weight, bias, dict.fromkeys(draws, self.noise))
+        weight, bias = {}, {}
+        for i in range(self.m):
+            rng = np.random.default_rng(seed_for("linear_gaussian", "model", self.dim, self.latent, i))
+            # Orthogonal columns of lengths .5 to 1.5, mixed by a rotation if ``rotated``
+            w = _orthonormal(rng, self.dim, self.latent) * rng.permutation(np.linspace(0.5, 1.5, self.latent))
+            bias[f"x{i}"] = rng.standard_normal(self.dim)
+            weight[f"x{i}"] = w @ _orthonormal(rng, self.latent, self.latent) if self.rotated else w
+        return LinearGaussianModel(weight, bias, dict.fromkeys(weight, self.noise))
 
     def build(self, data_dir: Path) -> Built:
         """Draw training rows and 1,000 test rows."""
-        return Built(self._rows("train", self.rows), self._rows("test", TEST_ROWS))
-
-    def _draw(self, i: int) -> tuple[Array, Array]:
-        """Draw W_i [D, L] and b_i [D]: orthogonal columns of lengths .5 to 1.5, mixed by a rotation if ``rotated``."""
-        rng = np.random.default_rng(seed_for("linear_gaussian", "model", self.dim, self.latent, i))
-        w = _orthonormal(rng, self.dim, self.latent) * rng.permutation(np.linspace(0.5, 1.5, self.latent))
-        b = rng.standard_normal(self.dim)
-        return (w @ _orthonormal(rng, self.latent, self.latent) if self.rotated else w), b
+        return Built(self._rows("train", self.rows), self._rows("test", 1000))
 
     def _rows(self, split: str, n: int) -> Rows:
         drawn = self.model.sample(n, np.random.default_rng(seed_for("linear_gaussian", split)))

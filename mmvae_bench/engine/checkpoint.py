@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
@@ -104,14 +105,25 @@ class Keeper:
         self._last = time.monotonic()
         if self.path is None or not self.path.exists():
             return Position()
+        now = self._conditions(training)
         try:
-            state, arrays = _read(self.path)
+            with safetensors.safe_open(self.path, framework="np") as file:
+                header = file.metadata()
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if header["schema"] != SCHEMA or header["sha256"] != _digest(arrays, header["state"]):
+                raise ValueError("wrong checksum or schema")
+            state = json.loads(header["state"])
             at, names, conditions = Position(**state["position"]), tuple(state["names"]), dict(state["conditions"])
         except Exception as error:  # readers raise many exceptions on a damaged file
             self.say(f"its checkpoint cannot be read ({type(error).__name__}): started afresh")
             return Position()
-        if differs := _differences(conditions, self._conditions(training)):
-            self.say(f"its checkpoint is of other conditions ({differs}): started afresh")
+        differs = [
+            f"{name} was {conditions.get(name, 'not known')}, is {now.get(name, 'not known')}"
+            for name in sorted({*conditions, *now})
+            if conditions.get(name) != now.get(name)
+        ]
+        if differs:
+            self.say(f"its checkpoint is of other conditions ({'; '.join(differs)}): started afresh")
             return Position()
         training.load(arrays, names)  # outside the try: after an error here, the state would be partly loaded
         self._at = at.epoch, at.step
@@ -143,11 +155,9 @@ class Keeper:
             return
         state = {"position": vars(at), "names": training.step.names, "conditions": self._conditions(training)}
         arrays = training.arrays()
-        from safetensors.numpy import save
-
         header = {"schema": SCHEMA, "state": canonical_json(state), "sha256": _digest(arrays, canonical_json(state))}
         try:
-            replace_file(self.path, save(arrays, header))
+            replace_file(self.path, safetensors.numpy.save(arrays, header))
             self._at = at.epoch, at.step
         except OSError as error:
             self.say(f"a checkpoint cannot be written ({error.strerror})")
@@ -156,30 +166,9 @@ class Keeper:
         return {**self.conditions, "engine": training.step.mode.label}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read state and arrays of a checkpoint; raise any exception if the file is damaged."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="np") as file:
-        header = file.metadata()
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    if header["schema"] != SCHEMA or header["sha256"] != _digest(arrays, header["state"]):
-        raise ValueError("wrong checksum or schema")
-    return json.loads(header["state"]), arrays
-
-
 def _digest(arrays: Mapping[str, NDArray[Any]], state: str) -> str:
     digest = hashlib.sha256(state.encode())
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
         digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
-
-
-def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Describe the conditions that have changed; empty if none has."""
-    return "; ".join(
-        f"{name} was {before.get(name, 'not known')}, is {now.get(name, 'not known')}"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    )

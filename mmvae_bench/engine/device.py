@@ -5,12 +5,11 @@ import os
 import re
 import resource
 import sys
+from contextlib import suppress
 
 import torch
 
 from mmvae_bench.errors import BenchError
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def choose(device: str) -> torch.device:
@@ -50,12 +49,10 @@ def _keep_memory() -> None:
     Each step frees and allocates the same sizes; without this setting a convolutional decoder is half as fast.
     """
     if sys.platform == "linux":
-        try:
+        with suppress(OSError, AttributeError):  # another C library
             mallopt = ctypes.CDLL(None).mallopt
-        except (OSError, AttributeError):  # another C library
-            return
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, -1)  # never
+            mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+            mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
 
 
 def peak_memory_mb(device: torch.device) -> float:

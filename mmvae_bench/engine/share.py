@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import torch
 
@@ -140,10 +140,8 @@ def _assigned(gates: Mapping[int, MemoryGate]) -> Iterator[tuple[int, MemoryGate
 
 @cache
 def _gate(index: int) -> MemoryGate:
-    return MemoryGate(partial(_free, index))
+    def free() -> int:  # bytes, including those that PyTorch holds without using them
+        cached = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+        return int(torch.cuda.mem_get_info(index)[0]) + cached
 
-
-def _free(index: int) -> int:
-    """Bytes that are free on a GPU, including those that PyTorch holds without using them."""
-    cached = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
-    return int(torch.cuda.mem_get_info(index)[0]) + cached
+    return MemoryGate(free)

@@ -8,7 +8,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.engine.feed import Epoch, Feed
@@ -90,7 +89,13 @@ class Static:
         first = feed.start(0)
         self.now = Epoch(first.present.clone(), {name: rows.clone() for name, rows in first.partner.items()})
         self.rows = [torch.zeros(len(own), dtype=torch.long, device=feed.device) for own in self.slots]
-        self.indices = [FixedIndices(self._full(own), step.plain_loss) for own in self.slots]
+        self.indices = []
+        bits = np.arange(len(feed.presence.names))[:, None]
+        for own, rows in zip(self.slots, self.rows, strict=True):
+            # In a full batch every slot shows all that it may show: its indices suffice for all batches
+            present = torch.from_numpy((own >> bits & 1).astype(bool)).to(feed.device)
+            full = replace(feed.batch(self.now, rows), present=present)
+            self.indices.append(FixedIndices(full, step.plain_loss))
         self.run: list[Callable[[], None]] = [partial(self._take, kind) for kind in range(len(self.slots))]
         with self._undone():
             if step.mode.graphed:
@@ -132,13 +137,6 @@ class Static:
                 value.zero_()
         if self.step.sums is not None:
             self.step.sums.zero_()
-
-    def _full(self, slots: NDArray[np.int64]) -> MultimodalBatch:
-        """A batch in which every slot shows all that it may show: its indices suffice for all batches."""
-        bits = np.arange(len(self.feed.presence.names))[:, None]
-        present = torch.from_numpy((slots >> bits & 1).astype(bool)).to(self.feed.device)
-        batch = self.feed.batch(self.now, torch.zeros(len(slots), dtype=torch.long, device=self.feed.device))
-        return replace(batch, present=present)
 
 
 def captured(take: Callable[[], None], device: torch.device) -> Callable[[], None]:

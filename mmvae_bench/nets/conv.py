@@ -23,7 +23,6 @@ from mmvae_bench.types import Modality
 CHANNELS = {32: (32, 64, 128), 64: (64, 128, 256, 512)}  # by the side of a picture
 COLOUR = (3, 28, 28)  # the shape of a picture with MoPoE's nets
 FEATURES = (2048,)  # the shape of a picture's features
-LAYERS = (1024, 512, 256)
 
 
 def conv_encoder(m: Modality, latent_dim: int) -> nn.Module:
@@ -94,7 +93,7 @@ def _makers(m: Modality, hidden: int, text: str, embedding: int) -> list[Callabl
         return [partial(conv_encoder, m), partial(conv_decoder, m)]
     if m.shape == COLOUR:
         return [colour_encoder, colour_decoder]
-    sizes, activation = (LAYERS, nn.ELU) if m.shape == FEATURES else ((hidden,), nn.ReLU)
+    sizes, activation = ((1024, 512, 256), nn.ELU) if m.shape == FEATURES else ((hidden,), nn.ReLU)
     return [
         partial(mlp_encoder, m, hidden=sizes, activation=activation),
         partial(mlp_decoder, m, hidden=sizes[::-1], activation=activation),

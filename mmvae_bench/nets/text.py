@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from mmvae_bench.errors import Unsupported
 
-GROUPS = 8
 HEADS = 4
-LAYERS = 2
 
 
 def _steps(length: int, width: int) -> list[tuple[int, int, int]]:
@@ -29,7 +27,7 @@ def _steps(length: int, width: int) -> list[tuple[int, int, int]]:
 
 
 def _block(convolution: nn.Module, channels: int) -> list[nn.Module]:
-    return [convolution, nn.GroupNorm(GROUPS, channels), nn.ReLU()]
+    return [convolution, nn.GroupNorm(8, channels), nn.ReLU()]
 
 
 def _kernel(rows: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -68,7 +66,7 @@ def _layers(width: int) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(
         width, HEADS, 2 * width, dropout=0.0, batch_first=True, norm_first=True, bias=False
     )
-    stack = nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(width), enable_nested_tensor=False)
+    stack = nn.TransformerEncoder(layer, 2, nn.LayerNorm(width), enable_nested_tensor=False)
     for weight in stack.layers.parameters():
         if weight.dim() == 2:
             nn.init.xavier_uniform_(weight)  # torch starts all layers as copies of one

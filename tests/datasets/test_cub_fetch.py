@@ -165,8 +165,8 @@ def test_two_at_once_wait_for_each_other(mine, tmp_path, monkeypatch):
     with warnings.catch_warnings(), ThreadPoolExecutor(3) as threads:
         warnings.simplefilter("ignore")
         data = tmp_path / "data"
-        jobs = [threads.submit(cub_fetch.fetch, data) for _ in range(2)]
-        for job in [*jobs, threads.submit(cub_fetch.take, [mine / "download.bin"], data)]:
+        jobs = [threads.submit(Cub().fetch, data) for _ in range(2)]
+        for job in [*jobs, threads.submit(Cub().take, [mine / "download.bin"], data)]:
             job.result()
     assert asked == [CUB] and len(Cub().sources(tmp_path / "data")) == 2
 
