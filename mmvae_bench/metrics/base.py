@@ -168,7 +168,8 @@ class Evaluation:
     cache: dict[Hashable, Any] = field(default_factory=dict)  # of :func:`once`
 
     def __post_init__(self) -> None:
-        self.generated = lru_cache(maxsize=2)(self._generated)  # large: 10,000 SVHN pictures are 120 MB
+        # As generate(), of :attr:`judged`; two are kept, because they are large: 10,000 SVHN pictures are 120 MB
+        self.generated = lru_cache(maxsize=2)(lambda given, target: self.generate(self.judged, given, target))
 
     def row(self, given: Sequence[str], target: str, variant: str = "") -> Score:
         """Return a score without value of x_t given x_A; a control if the model's cross-modal scores are chance."""
@@ -241,10 +242,6 @@ class Evaluation:
         """Return E[x_t | z] for one z per row from q(z | x_A): [N, *shape] on the CPU."""
         generator = self.generator("latents", "+".join(given), "test")  # of all test rows: the latents' samples
         return generate(self.model, (batch.given(*given) for batch in self.chunks(rows)), target, generator)
-
-    def _generated(self, given: tuple[str, ...], target: str) -> Tensor:
-        """Return :meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; two are cached."""
-        return self.generate(self.judged, given, target)
 
     @once
     def predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:

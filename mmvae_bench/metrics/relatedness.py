@@ -19,8 +19,6 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, described, once
 
 ROWS = 1000
-BINS = 60
-MOST_CLASSES = 20  # a dendrogram of CUB's 200 could not be read
 
 Floats = NDArray[np.float64]
 Reals = NDArray[np.float32] | NDArray[np.float64]
@@ -78,10 +76,10 @@ def balanced(label: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 class Pairs(NamedTuple):
-    """W2^2 of all pairs of two modalities' posteriors on n test rows, [n, n], and each row's class or item, [n]."""
+    """Distances of all pairs of two modalities' posteriors on n test rows."""
 
-    cost: Floats
-    label: Ints
+    cost: Floats  # W2^2, [n, n]
+    label: Ints  # each row's class or item, [n]
 
     @property
     def related(self) -> NDArray[np.bool_]:
@@ -167,12 +165,12 @@ def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:
         except Undefined:  # the scores' rows say why
             return out
         w2, related = np.sqrt(p.cost), p.related
-        edges = np.histogram_bin_edges(w2, BINS)
+        edges = np.histogram_bin_edges(w2, 60)
         out[f"w2hist/{a}+{b}/edges"] = edges
         out[f"w2hist/{a}+{b}/related"] = np.histogram(w2[related], edges)[0]
         out[f"w2hist/{a}+{b}/unrelated"] = np.histogram(w2[~related], edges)[0]
         label = None if ev.test.label is None else ev.test.label[chosen_rows(ev)]
-        if label is not None and len(np.unique(label)) <= MOST_CLASSES:
+        if label is not None and len(np.unique(label)) <= 20:  # a dendrogram of CUB's 200 could not be read
             out[f"w2class/{a}+{b}"] = class_means(w2, label)
     return out
 
