@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, described, once
-from mmvae_bench.metrics.coherence import agreement_by_chance, majority
+from mmvae_bench.metrics.classes import agreement_by_chance, majority
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 

@@ -111,14 +111,11 @@ def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArra
 
 @dataclass(frozen=True)
 class Latents:
-    """Mean, standard deviation and one sample of q(z | x_A) on N rows, each [N, L] float32 on the CPU.
-
-    Where the posterior is a mixture, mean and standard deviation are the mixture's own moments, not a component's.
-    """
+    """Moments and a draw of q(z | x_A) on N rows, [N, L] on the CPU; of a mixture its own, not a component's."""
 
     mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-    sample: NDArray[np.float32]
+    sd: NDArray[np.float32]  # standard deviation
+    sample: NDArray[np.float32]  # one draw
 
 
 @torch.no_grad()
