@@ -8,20 +8,19 @@ from mmvae_bench.registry import Registry
 if TYPE_CHECKING:
     from mmvae_bench.metrics.base import Metric
 
-METRICS = {  # in the order of results: the modules, and the metrics in them
-    "coherence": ("cross_coherence", "self_coherence", "joint_coherence", "oracle_accuracy"),
-    "linear_probe": ("linear_probe",),
-    "relatedness": ("relatedness_auroc", "relatedness_contrast", "relatedness_transport"),
-    "attributes": ("attributes_strict", "attributes_features"),
-    "cca": ("cca", "cca_ground_truth", "cca_ratio"),
-    "retrieval": ("retrieval_recall", "retrieval_median_rank"),
-    "caption_quality": ("caption_quality",),
-    "log_likelihood": ("log_likelihood",),
-    "frechet": ("frechet",),
-}
+METRICS = [  # in the order of results: modules, and metrics in them
+    ("classes", ("cross_coherence", "self_coherence", "joint_coherence", "oracle_accuracy", "linear_probe")),
+    ("relatedness", ("relatedness_auroc", "relatedness_contrast", "relatedness_transport")),
+    ("attributes", ("attributes_strict", "attributes_features")),
+    ("cca", ("cca", "cca_ground_truth", "cca_ratio")),
+    ("relatedness", ("retrieval_recall", "retrieval_median_rank")),
+    ("caption_quality", ("caption_quality",)),
+    ("log_likelihood", ("log_likelihood",)),
+    ("frechet", ("frechet",)),
+]
 registry: "Registry[Metric]" = Registry(
     "metric",
-    {name: f"{__name__}.{module}:{name}" for module, names in METRICS.items() for name in names},
+    {name: f"{__name__}.{module}:{name}" for module, names in METRICS for name in names},
     group=__name__,
 )
 register = registry.register

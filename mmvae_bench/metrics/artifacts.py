@@ -1,7 +1,5 @@
 """Arrays for the figures of a run, stored beside its scores."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,8 +15,6 @@ Arrays = dict[str, NDArray[np.generic]]
 
 GRID_ROWS = 10
 TSNE_POINTS = 300  # over all modalities
-TSNE_STEPS = 500
-TSNE_CLASSES = 20  # more colours cannot be distinguished
 
 
 def artifacts(ev: Evaluation) -> Arrays:
@@ -26,14 +22,11 @@ def artifacts(ev: Evaluation) -> Arrays:
     return {**relatedness_artifacts(ev), **grids(ev), **tsne(ev)}
 
 
-def to_pixels(x: torch.Tensor) -> NDArray[np.uint8]:
-    """Convert [0, 1] to 0..255, rounded."""
+def shown(modality: Modality, x: torch.Tensor) -> NDArray[np.generic]:
+    """Return captions as text [n] of fixed width, which loads without pickle; pictures in 0..255, rounded."""
+    if modality.is_text:
+        return np.array([decode(row, modality.vocabulary) for row in x.numpy()], dtype=np.str_)
     return np.asarray((x.clamp(0, 1) * 255).round().byte().numpy())
-
-
-def to_text(ids: NDArray[np.integer], vocabulary: Sequence[str]) -> NDArray[np.str_]:
-    """Return the captions [n] of word ids [n, T] as text of fixed width, which loads without pickle."""
-    return np.array([decode(row, vocabulary) for row in ids], dtype=np.str_)
 
 
 def kinds(ev: Evaluation) -> NDArray[np.int64] | None:
@@ -66,16 +59,10 @@ def grids(ev: Evaluation) -> Arrays:
     for modality in ev.model.modalities:
         if not (modality.is_text or is_picture(modality.shape)):
             continue
-        out[f"grid/source/{modality.name}"] = _shown(modality, source[modality.name].cpu())
+        out[f"grid/source/{modality.name}"] = shown(modality, source[modality.name].cpu())
         for given in ev.subsets:
-            drawn = ev.generate(rows, given, modality.name)
-            out[f"grid/{'+'.join(given)}/{modality.name}"] = _shown(modality, drawn)
+            out[f"grid/{'+'.join(given)}/{modality.name}"] = shown(modality, ev.generate(rows, given, modality.name))
     return out
-
-
-def _shown(modality: Modality, x: torch.Tensor) -> NDArray[np.generic]:
-    """Return entries [n, *shape] as pixels or text."""
-    return to_text(x.numpy(), modality.vocabulary) if modality.is_text else to_pixels(x)
 
 
 def tsne(ev: Evaluation) -> Arrays:
@@ -85,12 +72,13 @@ def tsne(ev: Evaluation) -> Arrays:
     the first n and label -1.
     """
     n = min(TSNE_POINTS // len(ev.names), len(ev.test))
-    order, label = ev.order("tsne", len(ev.test)), ev.test.label if ev.classes <= TSNE_CLASSES else None
+    order = ev.order("tsne", len(ev.test))
+    label = ev.test.label if ev.classes <= 20 else None  # more colours cannot be distinguished
     rows = np.sort(order[:n]) if label is None else balanced(label, n, order)
     z = np.concatenate([ev.latents((name,), "test").sample[rows] for name in ev.names])
     perplexity = min(30.0, (len(z) - 1) / 3)
     init = "pca" if z.shape[1] > 1 else "random"  # one dimension has no two principal components
-    xy = TSNE(init=init, random_state=0, perplexity=perplexity, max_iter=TSNE_STEPS).fit_transform(z)
+    xy = TSNE(init=init, random_state=0, perplexity=perplexity, max_iter=500).fit_transform(z)
     classes = np.full(len(rows), -1) if label is None else label[rows]
     return {
         "tsne/xy": xy.astype(np.float32),

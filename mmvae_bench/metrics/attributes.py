@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,31 +11,29 @@ from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, described, once
-from mmvae_bench.metrics.coherence import agreement_by_chance, majority
+from mmvae_bench.metrics.classes import agreement_by_chance, majority
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
 Values = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Read:
-    """Reading of N entries by a judge: values [N, A], the number of values where unreadable, and well-formedness [N].
+    """Reading of N entries by a judge."""
 
-    All pictures are well formed, and those captions that the grammar can write.
-    """
-
-    values: Values
-    whole: NDArray[np.bool_]
+    values: Values  # [N, A]; where one is unreadable, the number of values of its attribute
+    whole: NDArray[np.bool_]  # well-formedness, [N]: of all pictures, and of those captions that the grammar can write
 
 
-def right(read: Read, truth: Values) -> NDArray[np.float64]:
+def right(read: Read, truth: Values) -> Floats:
     """Return [N, 2]: 1 where the whole entry is right and well formed, and the share of right attributes."""
     same = read.values == truth
     return np.stack([read.whole & same.all(1), same.mean(1)], 1)
 
 
-def agreement(reads: Sequence[Read], counts: Sequence[int]) -> NDArray[np.float64]:
+def agreement(reads: Sequence[Read], counts: Sequence[int]) -> Floats:
     """Return :func:`right` of M readings of the same N rows by one another: [N, 2]. Unreadable attributes are wrong."""
     first = np.where(reads[0].values < np.array(counts), reads[0].values, -1)  # -1 is what none of the others reads
     same = np.all([first == read.values for read in reads[1:]], 0)
@@ -101,15 +99,6 @@ def attributes_features(ev: Evaluation) -> Iterator[Score]:
     yield from _scores(ev, 1)
 
 
-class Measured(NamedTuple):
-    """A score without value, :func:`right` or :func:`agreement` of generated and of true entries, and both chances."""
-
-    score: Score
-    generated: NDArray[np.float64]
-    true: NDArray[np.float64]
-    chances: tuple[float, float]
-
-
 def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
     for score, generated, true, chances in _measured(ev):
         if score.reason:
@@ -121,7 +110,8 @@ def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
 
 
 @once
-def _measured(ev: Evaluation) -> list[Measured]:
+def _measured(ev: Evaluation) -> list[tuple[Score, Floats, Floats, tuple[float, float]]]:
+    """Scores without value, :func:`right` or :func:`agreement` of generated and of true entries, and both chances."""
     if ev.attributes is None or ev.judged.attributes is None:
         raise Undefined("the data set has no attributes")
     if set(ev.oracles) != set(ev.names):
@@ -133,17 +123,17 @@ def _measured(ev: Evaluation) -> list[Measured]:
         for target in ev.names:
             row = ev.row(given, target, "self" if target in given else "")
             made = right(_read(ev, target, ev.generated(given, target)), truth)
-            found.append(Measured(row, made, right(true[target], truth), chances))
+            found.append((row, made, right(true[target], truth), chances))
     of_all = agreement(list(true.values()), counts)
     for row, parts in under_priors(ev, lambda x: [_read(ev, m, x[m]) for m in ev.names]):
         if not parts:
-            found.append(Measured(row, of_all, of_all, (0.0, 0.0)))
+            found.append((row, of_all, of_all, (0.0, 0.0)))
             continue
         reads = [
             Read(np.concatenate([r.values for r in each]), np.concatenate([r.whole for r in each]))
             for each in zip(*parts, strict=True)
         ]
-        found.append(Measured(row, agreement(reads, counts), of_all, chance_of_draws(reads, counts)))
+        found.append((row, agreement(reads, counts), of_all, chance_of_draws(reads, counts)))
     return found
 
 

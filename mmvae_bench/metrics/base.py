@@ -111,14 +111,11 @@ def one_each(item: NDArray[np.int64], n: int, order: NDArray[np.intp]) -> NDArra
 
 @dataclass(frozen=True)
 class Latents:
-    """Mean, standard deviation and one sample of q(z | x_A) on N rows, each [N, L] float32 on the CPU.
-
-    Where the posterior is a mixture, mean and standard deviation are the mixture's own moments, not a component's.
-    """
+    """Moments and a draw of q(z | x_A) on N rows, [N, L] on the CPU; of a mixture its own, not a component's."""
 
     mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-    sample: NDArray[np.float32]
+    sd: NDArray[np.float32]  # standard deviation
+    sample: NDArray[np.float32]  # one draw
 
 
 @torch.no_grad()
@@ -168,7 +165,8 @@ class Evaluation:
     cache: dict[Hashable, Any] = field(default_factory=dict)  # of :func:`once`
 
     def __post_init__(self) -> None:
-        self.generated = lru_cache(maxsize=2)(self._generated)  # large: 10,000 SVHN pictures are 120 MB
+        # As generate(), of :attr:`judged`; two are kept, because they are large: 10,000 SVHN pictures are 120 MB
+        self.generated = lru_cache(maxsize=2)(lambda given, target: self.generate(self.judged, given, target))
 
     def row(self, given: Sequence[str], target: str, variant: str = "") -> Score:
         """Return a score without value of x_t given x_A; a control if the model's cross-modal scores are chance."""
@@ -241,10 +239,6 @@ class Evaluation:
         """Return E[x_t | z] for one z per row from q(z | x_A): [N, *shape] on the CPU."""
         generator = self.generator("latents", "+".join(given), "test")  # of all test rows: the latents' samples
         return generate(self.model, (batch.given(*given) for batch in self.chunks(rows)), target, generator)
-
-    def _generated(self, given: tuple[str, ...], target: str) -> Tensor:
-        """Return :meth:`generate` of :attr:`judged`. Called as ``generated(given, target)``; two are cached."""
-        return self.generate(self.judged, given, target)
 
     @once
     def predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:

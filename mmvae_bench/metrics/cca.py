@@ -114,10 +114,10 @@ def _directions(projected: Floats) -> Floats:
 
 
 class Agreement(NamedTuple):
-    """Cosine of each row's own pair, [n], and its mean over the n - 1 pairs of each left row with other right rows."""
+    """Cosines of pairs of rows."""
 
-    own: Floats
-    others: Floats
+    own: Floats  # of each row's own pair, [n]
+    others: Floats  # mean over the n - 1 pairs of each left row with other right rows, [n]
 
     @property
     def exceeds_shuffled(self) -> bool:
@@ -140,28 +140,21 @@ def ratio(value: Floats, truth: Floats, *, paired: bool) -> tuple[float, float]:
 
 
 class Side(NamedTuple):
-    """Features [N, F] of pictures [N, *shape]: ``features`` (of the data set), ``resnet101`` or ``oracle``.
+    """Features of pictures."""
 
-    The hash is of the weights of the feature extractor; empty where there are none.
-    """
-
-    name: str
-    hash: str
-    features: Callable[[Tensor], wv.Reals]
+    name: str  # ``features`` (of the data set), ``resnet101`` or ``oracle``
+    hash: str  # of the weights of the feature extractor; empty where there are none
+    features: Callable[[Tensor], wv.Reals]  # [N, F] of pictures [N, *shape]
 
 
 class Space(NamedTuple):
-    """One embedding of captions [N, T] to [N, 300], and the projection that correlates it with picture features.
+    """One embedding of captions, and the projection that correlates it with picture features."""
 
-    The variant names embedding and side, such as ``sif oracle``; ``unit`` first: of variance 1. The note is there if
-    the views were reduced first. The hash is of the word vectors, and of the weights of the picture side if it has any.
-    """
-
-    variant: str
+    variant: str  # names embedding and side, such as ``sif oracle``; ``unit`` first: of variance 1
     projection: Projection
-    embed: Callable[[wv.Ids], wv.Reals]
-    note: str
-    hash: str
+    embed: Callable[[wv.Ids], wv.Reals]  # of captions [N, T] to [N, 300]
+    note: str  # there if the views were reduced first
+    hash: str  # of the word vectors, and of the weights of the picture side if it has any
 
     def agreement(self, features: wv.Reals, ids: wv.Ids) -> Agreement:
         """Return the agreement of n pictures' features [n, F] with as many captions [n, T]."""
@@ -204,7 +197,11 @@ def spaces(ev: Evaluation, side: Side, picture: Modality, caption: Modality) -> 
         arrays = wv.kept(ev.cache_dir, f"{content} {name}", partial(_fitted, name, features, ids, words))
         direction = arrays.pop("direction").astype(np.float32)
         unit, embed = Projection(**arrays), partial(_embedded, name, words, direction)
-        note = _note(len(first), len(unit.mean_x), len(unit.mean_y))
+        n, p, q = len(first), len(unit.mean_x), len(unit.mean_y)
+        note = ""
+        if (most := most_components(n, p + q)) is not None:
+            reduced = f"{min(most, p)} and {min(most, q)} dimensions"
+            note = f"first reduced by PCA to {reduced}: {n} pictures are few for {p} and {q}"
         behind = "+".join(filter(None, (words.hash, side.hash)))
         for prefix, projection in (("", unit.stacked()), ("unit ", unit)):
             out.append(Space(f"{prefix}{name} {side.name}", projection, embed, note, behind))
@@ -225,13 +222,6 @@ def most_components(n: int, dimensions: int) -> int | None:
     return most
 
 
-def _note(n: int, p: int, q: int) -> str:
-    most = most_components(n, p + q)
-    if most is None:
-        return ""
-    return f"first reduced by PCA to {min(most, p)} and {min(most, q)} dimensions: {n} pictures are few for {p} and {q}"
-
-
 def _fitted(name: str, features: Callable[[], Repeated], ids: wv.Ids, words: wv.WordVectors) -> wv.Arrays:
     """Return the projection of the embedding ``name``, and the direction that it leaves out (zero for ``mean``)."""
     e = EMBEDDINGS[name](ids, words)
@@ -245,18 +235,12 @@ def _embedded(name: str, words: wv.WordVectors, direction: wv.Reals, ids: wv.Ids
     return wv.without(direction, EMBEDDINGS[name](ids, words))
 
 
-DRAWS = 1000  # from a prior, as MMVAE's
-NO_RATIO = "true pairs do not exceed shuffled ones by 5 standard errors: there is nothing to compare with"
-
-
 class Measured(NamedTuple):
-    """Agreement of the true test pairs in a space, and of pairs of which one or both are generated.
-
-    ``made`` has for each way to generate a score without value, and the agreement: None where nothing was generated.
-    """
+    """Agreement in a space."""
 
     space: Space
-    truth: Agreement
+    truth: Agreement  # of the true test pairs
+    # Of pairs of which one or both are generated, for each way a score without value; None where there are none
     made: list[tuple[Score, Agreement | None]]
 
 
@@ -277,7 +261,7 @@ def measured(ev: Evaluation) -> list[Measured]:
     made = [
         (ev.row((picture.name,), caption.name), [(features, generated_captions(ev))]),
         (ev.row((caption.name,), picture.name), [(side.features(pictures), ids)]),
-        *under_priors(ev, lambda x: (side.features(x[picture.name]), x[caption.name].numpy()), DRAWS),
+        *under_priors(ev, lambda x: (side.features(x[picture.name]), x[caption.name].numpy()), 1000),  # as MMVAE's
     ]
     return [Measured(s, s.agreement(features, ids), [_compared(s, *one) for one in made]) for s in fitted]
 
@@ -360,7 +344,8 @@ def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     for _, truth, made in measured(ev):
         for row, found in made:
             if not truth.exceeds_shuffled:
-                yield Score(None, row.variant, row.prior, row.given, row.target, reason=NO_RATIO)
+                reason = "true pairs do not exceed shuffled ones by 5 standard errors: there is nothing to compare with"
+                yield Score(None, row.variant, row.prior, row.given, row.target, reason=reason)
             elif found is None:
                 yield row
             else:

@@ -1,7 +1,7 @@
 """Run metrics: the only reader of the test split."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,8 +16,8 @@ def evaluate(
 ) -> list[Score]:
     """Return the scores of the named metrics, or of all registered ones (None), in order.
 
-    A metric that the model or the data do not define becomes one skipped row with its reason. ``begin`` is called with
-    the name of each metric before it is computed.
+    Where the model or the data do not define a metric, a skipped row with the reason ends its scores. ``begin`` is
+    called with the name of each metric before it is computed.
 
     Raises:
         BenchError: If a name is unknown.
@@ -26,26 +26,18 @@ def evaluate(
     scores: list[Score] = []
     for name in registry.names() if names is None else names:
         begin(name)
-        scores += scores_of(name, ev)
+        registry.check(name)
+        try:
+            for score in registry.get(name).compute(ev):
+                for number in (score.value, score.se):
+                    if number is not None and not math.isfinite(number):
+                        where = " ".join(filter(None, (score.variant, score.prior, score.given, "->", score.target)))
+                        raise TrainingFailed(f"metric {name} gave a value that is not finite ({number}) for {where}")
+                scores.append(replace(score, metric=name))
+        except (Undefined, BenchError) as reason:
+            scores.append(Score(None, reason=str(reason), metric=name))
+        except Exception as error:  # of a plug-in, it is not a fault of the training
+            if registry.in_tree(name) or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+                raise
+            scores.append(Score(None, reason=in_a_line(error), metric=name))
     return scores
-
-
-def scores_of(name: str, ev: Evaluation) -> Iterator[Score]:
-    """Yield the scores of one metric; an :class:`Undefined` that it raises ends them with a skipped row.
-
-    So does any error of a plug-in's metric except a lack of memory, because it is not a fault of the training.
-    """
-    registry.check(name)
-    try:
-        for score in registry.get(name).compute(ev):
-            for number in (score.value, score.se):
-                if number is not None and not math.isfinite(number):
-                    where = " ".join(filter(None, (score.variant, score.prior, score.given, "->", score.target)))
-                    raise TrainingFailed(f"metric {name} gave a value that is not finite ({number}) for {where}")
-            yield replace(score, metric=name)
-    except (Undefined, BenchError) as reason:
-        yield Score(None, reason=str(reason), metric=name)
-    except Exception as error:
-        if registry.in_tree(name) or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-            raise
-        yield Score(None, reason=in_a_line(error), metric=name)

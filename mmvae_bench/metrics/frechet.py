@@ -19,9 +19,6 @@ from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
 ROWS = 1000  # on each side; a finite sample adds to the distance, so n is in every row
-ALL_SUBSETS = 3  # up to so many modalities every subset is given; above, the first k others (Hwang et al. 2021, Fig. 2)
-
-Floats = NDArray[np.float64]
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -32,36 +29,22 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     S has N - 1 in its denominator. S_a S_b has the eigenvalues of the symmetric S_a^{1/2} S_b S_a^{1/2}, so the trace
     of its root is the sum of their roots, also where N <= F makes S singular. In double precision.
     """
-    (mean_a, s_a), (mean_b, s_b) = _moments(a), _moments(b)
-    root = _root(s_a)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    s_a, s_b = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
+    value, vector = np.linalg.eigh(s_a)
+    root = (vector * np.sqrt(np.maximum(value, 0.0))) @ vector.T  # S_a^{1/2}
     product = np.linalg.eigvalsh(root @ s_b @ root)
     cross = np.sqrt(np.maximum(product, 0.0)).sum()
-    return max(float(np.square(mean_a - mean_b).sum() + np.trace(s_a) + np.trace(s_b) - 2 * cross), 0.0)
-
-
-def _moments(x: NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """Return mean [F] and covariance [F, F]."""
-    x = x.astype(np.float64)
-    return x.mean(0), np.atleast_2d(np.cov(x, rowvar=False))
-
-
-def _root(s: Floats) -> Floats:
-    """Return the symmetric root of a positive semi-definite matrix."""
-    value, vector = np.linalg.eigh(s)
-    root: Floats = (vector * np.sqrt(np.maximum(value, 0.0))) @ vector.T
-    return root
+    return max(float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(s_a) + np.trace(s_b) - 2 * cross), 0.0)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Reader of the oracle's features [N, F], those of the n true test entries, and the ceiling.
+    """What entries generated for a modality are compared with."""
 
-    The ceiling is the distance of n true training entries, or None where there are fewer.
-    """
-
-    read: Callable[[Tensor], NDArray[np.float32]]
-    features: NDArray[np.float32]
-    ceiling: float | None
+    read: Callable[[Tensor], NDArray[np.float32]]  # reads the oracle's features, [N, F]
+    features: NDArray[np.float32]  # those of the n true test entries
+    ceiling: float | None  # distance of n true training entries, or None where there are fewer
 
     def distance(self, made: NDArray[np.float32]) -> float:
         """Between features of generated entries and these; raises TrainingFailed if the former are not finite."""
@@ -120,6 +103,6 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
 def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:
     """Return the sets given to generate a target: every subset of the others, or of many modalities the first k."""
     others = tuple(name for name in names if name != target)
-    if len(names) > ALL_SUBSETS:
+    if len(names) > 3:  # as Hwang et al. (2021, Fig. 2)
         return [others[:k] for k in range(1, len(others) + 1)]
     return [given for k in range(1, len(others) + 1) for given in combinations(others, k)]

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +38,18 @@ class Oracle(nn.Module):
     def __init__(self, shape: Sequence[int], heads: Sequence[int], words: int = 0) -> None:
         super().__init__()
         self.shape, self.heads = tuple(shape), list(heads)
+        layers: list[nn.Module] = []
         if words:
-            layers: list[nn.Module] = [nn.EmbeddingBag(words, 256, mode="sum", padding_idx=0)]
+            layers = [nn.EmbeddingBag(words, 256, mode="sum", padding_idx=0)]
+        elif is_picture(shape):
+            channels = shape[0]
+            for out in (16, 32, 64) if channels == 1 else (32, 64, 128):
+                layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.MaxPool2d(2)]
+                layers += [nn.BatchNorm2d(out), nn.ReLU()]
+                channels = out
+            layers += [nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(256)]
         else:
-            layers = _convolutions(*shape) if is_picture(shape) else [nn.Flatten(), nn.Linear(math.prod(shape), 256)]
+            layers = [nn.Flatten(), nn.Linear(math.prod(shape), 256)]
         self.body = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(0.3))
         self.head = nn.LazyLinear(sum(heads))
         self.accuracy: float | None = None  # on true test entries; None where no test class was seen in training
@@ -84,14 +91,6 @@ def to_device(values: Entries, device: torch.device) -> Tensor:
 def is_picture(shape: Sequence[int]) -> bool:
     """Channels first, grey or colour, at least 8 x 8."""
     return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 8
-
-
-def _convolutions(channels: int, *_: int) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for out in (16, 32, 64) if channels == 1 else (32, 64, 128):
-        layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(out), nn.ReLU()]
-        channels = out
-    return [*layers, nn.Flatten(), nn.Dropout(0.3), nn.LazyLinear(256)]
 
 
 def warp(x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
@@ -180,6 +179,16 @@ def _load_or_train(
     key = hashlib.sha256(f"{VERSION}:{name}:{SEED}:{content}".encode()).hexdigest()[:16]
     weights = cache_dir / "oracles" / f"{key}.safetensors"
 
+    def read() -> Oracle | None:  # None if it is absent or damaged: it is then trained again
+        try:
+            meta = json.loads(weights.with_suffix(".json").read_text())
+            oracle = Oracle(entries.shape[1:], meta["heads"], words)
+            oracle.load_state_dict(load_file(weights))
+            oracle.accuracy, oracle.hash = meta["accuracy"], hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+            return None
+        return oracle.eval()
+
     def make() -> Oracle:
         oracle = train_oracle(entries, labels, name, words)
         seen, known = (a.reshape(len(a), -1)[:, 0] for a in (labels, test_labels))
@@ -195,16 +204,4 @@ def _load_or_train(
         # The .json comes last: where it is, the oracle is complete
         replace_file(weights.with_suffix(".json"), json.dumps({**meta, "version": VERSION}) + "\n")
 
-    return built_once(cache_dir, weights, partial(_read, weights, entries.shape[1:], words), make, write)
-
-
-def _read(weights: Path, shape: Sequence[int], words: int) -> Oracle | None:
-    """Return the stored oracle, or None if it is absent or damaged: it is then trained again."""
-    try:
-        meta = json.loads(weights.with_suffix(".json").read_text())
-        oracle = Oracle(shape, meta["heads"], words)
-        oracle.load_state_dict(load_file(weights))
-        oracle.accuracy, oracle.hash = meta["accuracy"], hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
-        return None
-    return oracle.eval()
+    return built_once(cache_dir, weights, read, make, write)

@@ -17,7 +17,6 @@ from mmvae_bench.probability.fusion import Mixture, everywhere
 
 Prior = Literal["model", "aggregate"]
 PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
-COMPONENTS = 1000  # R
 BLOCK = 2**22  # elements of one temporary array in log_prob
 
 
@@ -59,22 +58,20 @@ def aggregate_prior(ev: Evaluation) -> Mixture:
     Raises:
         Undefined: If the posteriors are neither diagonal nor mixtures of diagonals.
     """
-    parts = []
+    parts: list[Diagonal] = []
     for m, name in enumerate(ev.names):
         seen = np.arange(len(ev.train)) if ev.present is None else np.flatnonzero(ev.present[m])
-        rows = seen[ev.draw(f"aggregate {name}", math.ceil(COMPONENTS / len(ev.names)), len(seen))]
-        parts += [_components(ev.model.posterior(b.given(name))) for b in ev.chunks(ev.train.take(rows))]
+        rows = seen[ev.draw(f"aggregate {name}", math.ceil(1000 / len(ev.names)), len(seen))]
+        for batch in ev.chunks(ev.train.take(rows)):
+            q: object = ev.model.posterior(batch.given(name))
+            if isinstance(q, Mixture):
+                q = q.experts.q[q.experts.counted]
+            if not isinstance(q, Diagonal):
+                needed = "diagonal posteriors or mixtures of them"
+                raise Undefined(f"the aggregate prior needs {needed}, not {type(q).__name__}")
+            parts.append(q)
     family = type(parts[0])
     return Aggregate(everywhere(family(torch.cat([p.loc for p in parts]), torch.cat([p.scale for p in parts]))))
-
-
-def _components(q: object) -> Diagonal:
-    """The diagonal members of a posterior, batch shape [n]."""
-    if isinstance(q, Mixture):
-        return q.experts.q[q.experts.counted]
-    if isinstance(q, Diagonal):
-        return q
-    raise Undefined(f"the aggregate prior needs diagonal posteriors or mixtures of them, not {type(q).__name__}")
 
 
 PRIOR_SAMPLES = 2000  # the standard error is at most .011, below the sd between seeds, at a fifth of 10,000's cost
@@ -82,35 +79,26 @@ DRAW = 500  # of them decoded at a time
 
 
 @torch.no_grad()
-def prior_entries(ev: Evaluation, prior: str, n: int = PRIOR_SAMPLES) -> Iterator[dict[str, Tensor]]:
-    """Yield entries decoded from n draws of a prior, :data:`DRAW` at a time, on the CPU.
-
-    Raises:
-        Undefined: If the model has no such prior.
-    """
-    generator = ev.generator("joint_coherence", prior)
-    mixture = aggregate_prior(ev) if prior == "aggregate" else None
-    for start in range(0, n, DRAW):
-        size = min(DRAW, n - start)
-        if mixture is None:
-            x = ev.model.sample_prior(size, generator)
-        else:
-            x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
-        yield {name: entries.cpu() for name, entries in x.items()}
-
-
 def under_priors(
     ev: Evaluation, read: Callable[[dict[str, Tensor]], Made], n: int = PRIOR_SAMPLES
 ) -> Iterator[tuple[Score, list[Made]]]:
-    """Yield for each prior a score without value, and what ``read`` returns of each part of its entries.
+    """Yield for each prior a score without value, and what ``read`` returns of entries decoded from n draws, in parts.
 
-    Where the model has no such prior, the list is empty and the score has the reason.
+    They are on the CPU. Where the model has no such prior, the list is empty and the score has the reason.
     """
     for prior in PRIORS:
         row = Score(None, prior=prior, target="+".join(ev.names))
         parts: list[Made] = []
+        generator = ev.generator("joint_coherence", prior)
         try:
-            parts = [read(x) for x in prior_entries(ev, prior, n)]
+            mixture = aggregate_prior(ev) if prior == "aggregate" else None
+            for start in range(0, n, DRAW):
+                size = min(DRAW, n - start)
+                if mixture is None:
+                    x = ev.model.sample_prior(size, generator)
+                else:
+                    x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
+                parts.append(read({name: entries.cpu() for name, entries in x.items()}))
         except Undefined as reason:
-            row = replace(row, reason=str(reason))
+            row, parts = replace(row, reason=str(reason)), []
         yield row, parts

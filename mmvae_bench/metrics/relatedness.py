@@ -1,13 +1,15 @@
-"""Relatedness (Joy et al. 2022, Sec. 4.2 and App. F): closeness of posteriors of related entries. Protocol 21.
+"""Closeness of posteriors of related entries, in W2.
 
-The paper draws histograms of W2 distances and a matrix over classes; here are three scores of the same distances.
+Relatedness (Joy et al. 2022, Sec. 4.2 and App. F; protocol 21): the paper draws histograms of W2 distances and a matrix
+over classes; here are three scores of the same distances. Retrieval (protocol 23): of a picture's caption among the
+nearest, and the reverse.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +18,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, described, once
+from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error, once
 
 ROWS = 1000
-BINS = 60
-MOST_CLASSES = 20  # a dendrogram of CUB's 200 could not be read
 
 Floats = NDArray[np.float64]
 Reals = NDArray[np.float32] | NDArray[np.float64]
@@ -78,10 +78,10 @@ def balanced(label: Ints, n: int, order: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 class Pairs(NamedTuple):
-    """W2^2 of all pairs of two modalities' posteriors on n test rows, [n, n], and each row's class or item, [n]."""
+    """Distances of all pairs of two modalities' posteriors on n test rows."""
 
-    cost: Floats
-    label: Ints
+    cost: Floats  # W2^2, [n, n]
+    label: Ints  # each row's class or item, [n]
 
     @property
     def related(self) -> NDArray[np.bool_]:
@@ -167,12 +167,12 @@ def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:
         except Undefined:  # the scores' rows say why
             return out
         w2, related = np.sqrt(p.cost), p.related
-        edges = np.histogram_bin_edges(w2, BINS)
+        edges = np.histogram_bin_edges(w2, 60)
         out[f"w2hist/{a}+{b}/edges"] = edges
         out[f"w2hist/{a}+{b}/related"] = np.histogram(w2[related], edges)[0]
         out[f"w2hist/{a}+{b}/unrelated"] = np.histogram(w2[~related], edges)[0]
         label = None if ev.test.label is None else ev.test.label[chosen_rows(ev)]
-        if label is not None and len(np.unique(label)) <= MOST_CLASSES:
+        if label is not None and len(np.unique(label)) <= 20:  # a dendrogram of CUB's 200 could not be read
             out[f"w2class/{a}+{b}"] = class_means(w2, label)
     return out
 
@@ -182,3 +182,78 @@ def class_means(values: Floats, label: Ints) -> Floats:
     one_hot = (label[:, None] == np.unique(label)[None, :]).astype(np.float64)
     share = one_hot / one_hot.sum(0)
     return np.asarray(share.T @ values @ share)
+
+
+DEPTHS = (1, 5, 10)  # of retrieval
+
+
+class Ranks(NamedTuple):
+    """Ranks of the partners of n queries in the gallery."""
+
+    nearer: Ints  # number of entries of the gallery that are nearer than the query's partner
+    tied: Ints  # number of others that are as near
+
+    @property
+    def mean(self) -> Floats:
+        """The expected rank, 1 being best, if ties are broken at random: nearer + 1 + tied / 2, [n]."""
+        return np.asarray(self.nearer + 1 + self.tied / 2)
+
+    def found(self, k: int) -> Floats:
+        """Probability that the partner is among the k nearest if ties are broken at random, [n]."""
+        return np.asarray(np.clip((k - self.nearer) / (self.tied + 1), 0.0, 1.0))
+
+
+def partner_ranks(cost: Floats) -> Ranks:
+    """Return ranks of the diagonal in each row of cost [n queries, n in the gallery]."""
+    own = np.diag(cost)[:, None]
+    return Ranks((cost < own).sum(1), (cost == own).sum(1) - 1)
+
+
+def _ranks(ev: Evaluation) -> Iterator[tuple[Score, Ranks]]:
+    """Yield a score without value of each query and gallery, and the ranks by W2."""
+    if ev.related != "item":
+        raise Undefined("the data set has no true partners: entries of one class are all related")
+    if ev.attributes is not None:
+        raise Undefined("pictures of this data set share captions: there is no one true partner")
+    for query, gallery in permutations(ev.names, 2):
+        first, second = sorted((query, gallery), key=ev.names.index)
+        cost = pairs(ev, first, second).cost  # shared with relatedness
+        yield replace(ev.row((query,), gallery), n=len(cost)), partner_ranks(cost if query == first else cost.T)
+
+
+@described(
+    "Recall@{}",
+    "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
+    "posteriors, of one entry of each test item.",
+    {str(k): f"k = {k}" for k in DEPTHS},
+    bounds=(0.0, 1.0),
+    drawn=("10",),
+    key=True,
+)
+def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
+    """Recall at k = 1, 5 and 10 (the variants): share of queries whose partner is among the k nearest of the gallery.
+
+    Nearness is W2 between q(z | x_given) and q(z | x_target); the gallery holds one entry of each of at most 1,000 test
+    items, n of them, so that no entry is a negative of another of its own item. Ties: the expected recall. Chance: k/n.
+    """
+    for row, ranks in _ranks(ev):
+        for k in DEPTHS:
+            value, se = mean_and_error(ranks.found(k))
+            yield replace(row, value=value, variant=str(k), se=se, chance=min(k / len(ranks.nearer), 1.0))
+
+
+@described(
+    "Retrieval, median rank",
+    "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
+    "nearest.",
+    higher_is_better=False,
+    bounds=(1.0, None),
+    drawn=(),
+)
+def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
+    """Median over queries of the partner's rank, as in :func:`retrieval_recall`; ties count as their mean rank.
+
+    Chance: (n + 1) / 2.
+    """
+    for row, ranks in _ranks(ev):
+        yield replace(row, value=float(np.median(ranks.mean)), chance=(len(ranks.nearer) + 1) / 2)

@@ -8,7 +8,6 @@ import io
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -132,18 +131,17 @@ def kept(cache_dir: Path | None, content: str, make: Callable[[], Arrays]) -> Ar
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     path = cache_dir / "embeddings" / f"{key}.npz"
 
+    def read() -> Arrays | None:
+        try:
+            with path.open("rb") as file:
+                stored = np.load(file, allow_pickle=False)
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+            return None
+
     def write(arrays: Arrays) -> None:
         packed = io.BytesIO()
         np.savez(packed, **arrays)  # type: ignore[arg-type]
         replace_file(path, packed.getvalue())
 
-    return built_once(cache_dir, path, partial(_read, path), make, write)
-
-
-def _read(path: Path) -> Arrays | None:
-    try:
-        with path.open("rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
-        return None
+    return built_once(cache_dir, path, read, make, write)

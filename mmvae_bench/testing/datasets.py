@@ -32,10 +32,10 @@ from mmvae_bench.types import Modality
 
 @dataclass(frozen=True)
 class Trial:
-    """A data set that is checked, made and built when first asked for; ``data_dir`` is only read."""
+    """A data set that is checked, made and built when first asked for."""
 
     make: Callable[[], Dataset]
-    data_dir: Path
+    data_dir: Path  # only read
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -102,14 +102,11 @@ def _rows(trial: Trial) -> None:
         must(list(rows.x) == [m.name for m in trial.modalities], f"{split} lists its modalities in another order")
         for name, x in (*rows.x.items(), *((fact, getattr(rows, fact)) for fact in FACTS)):
             if name in rows.x or x is not None:
-                _array(x, f"{split} {name}")
+                proper = isinstance(x, np.ndarray | Repeated)
+                must(proper, f"{split} {name} is a {type(x).__name__}, not a NumPy array")
         must(len(rows) > 0, f"{split} has no rows")
         for m in trial.modalities:
             _entries(m, rows.x[m.name], len(rows), f"{split} {m.name}")
-
-
-def _array(x: object, what: str) -> None:
-    must(isinstance(x, np.ndarray | Repeated), f"{what} is a {type(x).__name__}, not a NumPy array")
 
 
 def _entries(m: Modality, x: Stored | Repeated, n: int, what: str) -> None:
@@ -138,14 +135,9 @@ def _labels(trial: Trial) -> None:
         if data.attributes:
             _attributes(rows.attributes, len(rows), data.attributes, split)
         must(data.attributes or rows.attributes is None, f"{split} has attributes, and the data set declares none")
-    _items(trial)
-
-
-def _items(trial: Trial) -> None:
-    for split, rows in trial.splits.items():
         proper = rows.item is None or (rows.item.dtype == np.int64 and rows.item.shape == (len(rows),))
         must(proper, f"{split} has items that are not one int64 a row")
-        must(rows.item is not None or trial.dataset.related != "item", f"{split} has no items, which relate its rows")
+        must(rows.item is not None or data.related != "item", f"{split} has no items, which relate its rows")
     train, test = trial.built.train.item, trial.built.test.item
     must((train is None) == (test is None), f"{'train' if train is None else 'test'} has no items, the other split has")
     if train is not None and test is not None:
@@ -179,7 +171,7 @@ def _singles(trial: Trial) -> None:
         must(isinstance(pair, tuple) and len(pair) == 2, f"{what} is not (entries, labels)")
         x, label = pair
         for array in pair:
-            _array(array, what)
+            must(isinstance(array, np.ndarray | Repeated), f"{what} is a {type(array).__name__}, not a NumPy array")
         must(len(x) > 0, f"{what} has no entries")
         _entries(modalities[name], x, len(x), what)
         if data.attributes:
@@ -212,7 +204,6 @@ def _copies(rows: Sequence[bytes], others: Sequence[bytes]) -> bool:
     return there > len(rows) / 2 and alone > 0.75 * len(others)
 
 
-JUDGED = 64  # rows
 LATER = 400 * 86_400 + 3_661  # seconds: another year, day, hour, minute and second
 AGAIN = """
 import json, sys
@@ -255,7 +246,11 @@ def _sources(trial: Trial) -> None:
     opened = {*_opened()}
     changed = sorted(path.name for path, _ in before ^ _listing(trial.data_dir))
     must(not changed, f"build() writes to the data folder, which is only read: {', '.join(changed[:3])}")
-    read = _unnamed(map(Path, opened), named, trial.data_dir)
+    # What it reads in the folder that is neither named nor in a named folder, without Python's own files
+    folder, environment = _places([trial.data_dir]), Path(sys.prefix)
+    known = _places([*named, *([environment] if _inside(environment, folder) else [])])
+    data = (path for path in map(Path, opened) if path.suffix not in (".py", ".pyc") and not _inside(path, known))
+    read = sorted(path.name for path in data if _inside(path, folder) and path.is_file())
     why = "so a stored cache would outlive a change of it"
     must(not read, f"build() reads what sources() does not name, {why}: {', '.join(read[:3])}")
 
@@ -275,14 +270,6 @@ def _opened() -> set[str]:
 
     sys.addaudithook(hook)
     return files
-
-
-def _unnamed(opened: Iterable[Path], named: Iterable[Path], data_dir: Path) -> list[str]:
-    """Return the opened files in ``data_dir`` that are neither named nor in a named folder, without Python's own."""
-    folder, environment = _places([data_dir]), Path(sys.prefix)
-    known = _places([*named, *([environment] if _inside(environment, folder) else [])])
-    data = (path for path in opened if path.suffix not in (".py", ".pyc") and not _inside(path, known))
-    return sorted(path.name for path in data if _inside(path, folder) and path.is_file())
 
 
 def _places(paths: Iterable[Path]) -> set[Path]:
@@ -314,7 +301,7 @@ def _judges(trial: Trial) -> None:
     classes, test = len(trial.dataset.classes or ()), trial.built.test
     for name, judge in trial.dataset.judges({m.name: m.vocabulary for m in trial.modalities}).items():
         must(name in test.x, f"judges() names '{name}', which is not a modality")
-        x = to_device(test.x[name][:JUDGED], torch.device("cpu"))
+        x = to_device(test.x[name][:64], torch.device("cpu"))
         said = judge.predict(x)
         proper = said.shape == (len(x),) and said.min() >= 0 and said.max() <= classes
         must(proper, f"the judge of {name} does not give a class, or {classes} for none, of each entry")
@@ -327,14 +314,13 @@ def _repeatable(trial: Trial) -> None:
         patch.object(time, "time_ns", lambda: clock_ns() + LATER * 10**9),
     ):
         again = fingerprints(trial.dataset.build(trial.data_dir))
-    _equal(first, again, "differs between two builds, at two times: draw from named seeds only")
-    if other := _in_a_new_process(trial.dataset, trial.data_dir):
-        _equal(first, other, "differs in a process with another hash seed: sets have no order, and hash() is no seed")
-
-
-def _equal(first: dict[str, str], other: dict[str, str], differs: str) -> None:
-    for what in (*first, *other):
-        must(first.get(what) == other.get(what), f"{what} {differs}")
+    for what in (*first, *again):
+        same = first.get(what) == again.get(what)
+        must(same, f"{what} differs between two builds, at two times: draw from named seeds only")
+    other = _in_a_new_process(trial.dataset, trial.data_dir)
+    for what in (*first, *other) if other else ():
+        same = first.get(what) == other.get(what)
+        must(same, f"{what} differs in a process with another hash seed: sets have no order, and hash() is no seed")
 
 
 def _in_a_new_process(dataset: Dataset, data_dir: Path) -> dict[str, str]:

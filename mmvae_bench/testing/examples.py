@@ -20,8 +20,6 @@ from mmvae_bench.types import Modality, MultimodalBatch
 Factory = Callable[..., MultimodalVAE]  # of networks, and perhaps of options by keyword
 
 LATENT, ROWS = 3, 6
-SCHEMES = ("split", "split:fixed", "only:a", "independent", "independent:keep=b")
-RATIOS = (0.5, 1 - 1 / 16)
 HIDDEN = ((float("nan"), -1), (float("inf"), 2**40), (1e30, 1))  # values, and what stands for them among word ids
 
 KINDS: dict[str, Modality] = {
@@ -68,7 +66,8 @@ def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
     """
     names = tuple(ascii_lowercase[:m])
     split, everything = Missing(0.5, "split"), torch.ones(m, ROWS, dtype=torch.bool)
-    for scheme, ratio in product(SCHEMES, RATIOS):
+    schemes = ("split", "split:fixed", "only:a", "independent", "independent:keep=b")
+    for scheme, ratio in product(schemes, (1 / 2, 15 / 16)):
         missing = Missing(ratio, scheme)
         presence = Presence(missing, names, ROWS, "conformance", 0)
         yield f"{scheme} at ratio {ratio}", missing, torch.from_numpy(presence.at(0))
@@ -86,18 +85,15 @@ def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
 
 @dataclass
 class Case:
-    """A factory of models, an example that it takes, a model initialised from random entries, and four complete rows.
-
-    ``where`` describes the example; ``layers`` is the number of hidden layers: 0 makes networks linear.
-    """
+    """A factory of models, and an example that it takes."""
 
     factory: Factory
-    where: str
+    where: str  # describes the example
     modalities: Sequence[Modality]
     latent_dim: int = LATENT
-    layers: int = 1
-    model: MultimodalVAE = field(init=False)
-    complete: MultimodalBatch = field(init=False)
+    layers: int = 1  # number of hidden layers; 0 makes networks linear
+    model: MultimodalVAE = field(init=False)  # initialised from random entries
+    complete: MultimodalBatch = field(init=False)  # four complete rows
 
     def __post_init__(self) -> None:
         self.model = self.untrained()
@@ -125,15 +121,6 @@ def accepts(factory: Factory, modalities: Sequence[Modality]) -> bool:
     """Return whether a model takes complete rows of such data, asked before one is made."""
     ask = getattr(getattr(factory, "func", factory), "unsupported", None)
     return ask is None or ask(modalities, Missing()) is None
-
-
-def cases(factory: Factory, kinds: Sequence[str], m: Sequence[int], latent_dim: int) -> list[Case]:
-    """Return the cases of a model, every kind and number of modalities that it takes; :class:`Broken` if none."""
-    examples = {f"{kind} x {number}": example_modalities(kind, number) for kind, number in product(kinds, m)}
-    found = [Case(factory, where, each, latent_dim) for where, each in examples.items() if accepts(factory, each)]
-    tried = f"{' or '.join(kinds)} x {' or '.join(map(str, m))}"
-    must(found, f"unsupported() refuses complete rows of every example: {tried}")
-    return found
 
 
 def undefined(what: Callable[[], object]) -> object:

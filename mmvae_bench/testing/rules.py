@@ -9,22 +9,17 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.options import Named, coerce, declared_options, parse_named
 
-TYPES = "which cannot be typed; use bool, int, float, str, Literal"
-
 
 class Broken(AssertionError):
     """A rule does not hold. The message says which one, and where."""
 
 
 class Check(NamedTuple):
-    """A rule of the conformance suite: its name, what holds if it passes, and a function that raises :class:`Broken`.
-
-    Exceptions of the checked code pass through.
-    """
+    """A rule of the conformance suite."""
 
     name: str
-    covers: str
-    run: Callable[[], None]
+    covers: str  # what holds if it passes
+    run: Callable[[], None]  # raises :class:`Broken`; exceptions of the checked code pass through
 
 
 def must(holds: object, sentence: str) -> None:
@@ -67,18 +62,16 @@ def _options(entry: Any) -> None:
     for key, (parameter, hint) in declared_options(entry, entry.__name__).items():
         what = f"{entry.__name__}'s option {key}"
         must(parameter.annotation is not parameter.empty, f"{what} has no type; annotate it, with options.Positive say")
-        if parameter.default is not parameter.empty:
-            _round_trip(parameter.default, hint, key, what)
-
-
-def _round_trip(default: Any, hint: Any, key: str, what: str) -> None:
-    """Check that ``name[key=default]``, as a user would type it, gives the default."""
-    try:
-        back = coerce(parse_named(Named("name", {key: str(default)}).label).options[key], hint, what)
-    except BenchError as error:
-        raise Broken(f"{what} has the default {default!r}, which cannot be typed: {error}") from error
-    except Exception as error:  # a type that was never meant to be typed raises anything
-        raise Broken(f"{what} has the type {hint}, {TYPES}") from error
-    must(back is None or isinstance(back, bool | int | float | str), f"{what} has the type {hint}, {TYPES}")
-    same = back == default and isinstance(back, bool) == isinstance(default, bool)
-    must(same, f"{what} has the default {default!r}, but typed it is {back!r}")
+        default = parameter.default
+        if default is parameter.empty:
+            continue
+        untyped = f"{what} has the type {hint}, which cannot be typed; use bool, int, float, str, Literal"
+        try:  # name[key=default], as a user would type it
+            back = coerce(parse_named(Named("name", {key: str(default)}).label).options[key], hint, what)
+        except BenchError as error:
+            raise Broken(f"{what} has the default {default!r}, which cannot be typed: {error}") from error
+        except Exception as error:  # a type that was never meant to be typed raises anything
+            raise Broken(untyped) from error
+        must(back is None or isinstance(back, bool | int | float | str), untyped)
+        same = back == default and isinstance(back, bool) == isinstance(default, bool)
+        must(same, f"{what} has the default {default!r}, but typed it is {back!r}")

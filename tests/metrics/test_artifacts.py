@@ -17,8 +17,7 @@ from mmvae_bench.metrics.artifacts import (
     grid_rows,
     grids,
     kinds,
-    to_pixels,
-    to_text,
+    shown,
     tsne,
 )
 from mmvae_bench.metrics.base import Evaluation
@@ -26,7 +25,7 @@ from mmvae_bench.nets.mlp import mlp
 from mmvae_bench.types import Modality
 
 WORDS = (*SPECIALS, "a", "red", "bird")
-T = 4
+CAPTION = Modality("caption", (4,), "categorical", dtype="int16", vocabulary=WORDS)
 Make = Callable[..., Evaluation]
 
 
@@ -46,9 +45,7 @@ def birds(world: Make) -> Make:
 
     def make(**fields: object) -> Evaluation:
         torch.manual_seed(0)
-        parts = [Modality("image", (1, 8, 8)),
-                 Modality("caption", (T,), "categorical", dtype="int16", vocabulary=WORDS)]  # fmt: skip
-        model = models.registry.get("mvae")(mlp(parts, 3, hidden=8, layers=1))
+        model = models.registry.get("mvae")(mlp([Modality("image", (1, 8, 8)), CAPTION], 3, hidden=8, layers=1))
         rows = pairs()
         defaults = {"train": rows, "test": rows, "oracles": {}, "classes": 10, "related": "item"}
         return world(model, **{**defaults, **fields})
@@ -69,13 +66,13 @@ def test_grids_of_captions_are_text_that_loads_without_pickle(birds: Make) -> No
     assert set(out["grid/source/caption"]) <= {"a red", "a bird"}
     chosen = grid_rows(kinds(ev), ev.order("grid", len(ev.test)))
     assert np.array_equal(out["grid/source/image"], ev.test.x["image"][chosen])
-    generated = ev.generate(ev.test.take(chosen), ("image",), "caption").numpy()
-    assert out["grid/image/caption"].tolist() == to_text(generated, WORDS).tolist()
+    generated = ev.generate(ev.test.take(chosen), ("image",), "caption")
+    assert out["grid/image/caption"].tolist() == shown(CAPTION, generated).tolist()
 
 
 def test_captions_end_at_the_first_eos() -> None:
-    ids = np.array([[3, 4, 2, 5], [2, 4, 4, 4], [3, 1, 5, 4]])
-    assert to_text(ids, WORDS).tolist() == ["a red", "", "a <unk> bird red"]
+    ids = torch.tensor([[3, 4, 2, 5], [2, 4, 4, 4], [3, 1, 5, 4]])
+    assert shown(CAPTION, ids).tolist() == ["a red", "", "a <unk> bird red"]
 
 
 def test_a_grid_of_items_shows_ten_different_pictures(birds: Make) -> None:
@@ -136,7 +133,8 @@ def test_without_classes_the_first_ten_rows_are_drawn() -> None:
 
 
 def test_pixels_are_rounded_and_clipped() -> None:
-    assert to_pixels(torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-6, 1.0, 7.0])).tolist() == [0, 0, 1, 255, 255]
+    x = torch.tensor([-1.0, 0.0, 0.5 / 255 + 1e-6, 1.0, 7.0])
+    assert shown(Modality("image", (5,)), x).tolist() == [0, 0, 1, 255, 255]
 
 
 def test_all_arrays_of_captioned_pictures_are_small_and_the_same_twice(birds: Make) -> None:

@@ -10,7 +10,7 @@ from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.base import mean_and_error
-from mmvae_bench.metrics.coherence import (
+from mmvae_bench.metrics.classes import (
     accuracy,
     agreement_by_chance,
     joint_agreement,

@@ -5,8 +5,8 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from mmvae_bench.metrics.classes import probe
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.metrics.linear_probe import probe
 
 
 def blobs(n, seed):

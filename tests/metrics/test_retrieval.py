@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.metrics.retrieval import partner_ranks
+from mmvae_bench.metrics.relatedness import partner_ranks
 from tests.metrics.captioned_world import Blind, captioned
 
 NAMES = ["retrieval_recall", "retrieval_median_rank"]

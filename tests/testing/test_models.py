@@ -394,7 +394,7 @@ def test_what_a_model_refuses_it_is_not_asked_for(model, m):
 
 
 def test_a_model_that_refuses_everything_does_not_conform():
-    with pytest.raises(Broken, match="refuses complete rows of every example: pixels x 3 or 4"):
+    with pytest.raises(Broken, match="refuses complete rows of every example: pixels x 3 or pixels x 4"):
         check_model(TwoOnly, kinds=["pixels"], m=[3, 4])
 
 

@@ -1,11 +1,20 @@
-"""Coherence (Shi et al. 2019, Sec. 4.1): agreement of generated entries with their class, by oracles. Protocol 16."""
+"""Classes of what is generated, and of latents.
+
+Coherence (Shi et al. 2019, Sec. 4.1; protocol 16): agreement of generated entries with their class, by oracles. Linear
+probe (Shi et al. 2019; Sutter et al. 2021; protocol 20): classes predicted from latents.
+"""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error
@@ -181,3 +190,44 @@ def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -
     yield replace(row, value=value, variant="micro", se=se, chance=majority(label))
     value, se = macro_accuracy(predicted, label)
     yield replace(row, value=value, variant="macro", se=se, chance=1 / len(np.unique(label)))
+
+
+def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return classes [N_test] by logistic regression on standardised z [N, L], C = 1, run until it converges."""
+    iterations = 1000
+    while True:
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=iterations))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            classifier.fit(z.astype(np.float64), label)
+        converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        if converged or iterations >= 100_000:
+            return np.asarray(classifier.predict(z_test.astype(np.float64)), dtype=np.int64)
+        iterations *= 10
+
+
+@described(
+    "Linear probe",
+    "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
+    {"mean": "on the posterior mean", "sample": "on one posterior sample"},
+    bounds=(0.0, 1.0),
+    drawn=("mean",),
+    key=True,
+    coarse="mean of each",
+)
+def linear_probe(ev: Evaluation) -> Iterator[Score]:
+    """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.
+
+    Fitted on the same min(4,000, N) complete training rows for every model, whatever its mask. Chance: the share of the
+    largest class.
+    """
+    label = class_labels(ev)
+    fitted = np.asarray(ev.probe_rows.label)
+    # All together if the paper defines their posterior
+    every = [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
+    for given in [*((name,) for name in ev.names), *every]:
+        train, test = ev.latents(given, "train"), ev.latents(given, "test")
+        for variant in ("mean", "sample"):
+            predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
+            value, se = accuracy(predicted, label)
+            yield Score(value, variant, "", "+".join(given), "", se, len(label), majority(label))
