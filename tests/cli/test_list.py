@@ -51,7 +51,9 @@ def test_models_are_listed_with_their_papers_and_plugins_with_their_distribution
 def test_nets_are_listed_by_what_they_return():
     listed = dict(line.split(maxsplit=1) for line in lines("nets"))
     assert list(listed) == nets.registry.names()
-    assert listed["authors"] == "The nets of a released code."
+    assert listed["authors"] == (
+        "The nets of authors: MEME's and MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST."
+    )
 
 
 def test_options_have_a_line_each_with_type_bounds_and_default(plugin):
