@@ -100,9 +100,9 @@ NETS: Mapping[str, Mapping[tuple[int, ...], tuple[Make, Make]]] = {
 
 
 def authors(modalities: Sequence[Modality], latent_dim: int, *, of: Literal["meme", "mopoe", "mmvm"]) -> Networks:
-    """Return the nets ``of`` authors: MEME's and MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST.
+    """Return the nets of a released code: MEME's or MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST.
 
-    ``conv`` has MMVAE's for MNIST-SVHN and MoPoE's for PolyMNIST.
+    ``of`` names the authors. The preset ``conv`` has MMVAE's for MNIST-SVHN and MoPoE's for PolyMNIST.
 
     Raises:
         Unsupported: If that code has no nets for a modality.

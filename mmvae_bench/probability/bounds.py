@@ -20,7 +20,10 @@ def log_mean_exp(log_w: Float[Tensor, "*axes"], dim: int = 0) -> Float[Tensor, "
 def row_mean(bound: Float[Tensor, " B"], present: Bool[Tensor, "M B"], /, **terms: Float[Tensor, " B"]) -> Loss:
     """Negate and average a bound over the rows with at least one modality (protocol 8).
 
-    Others are left out by ``torch.where``. ``terms`` are further values per row for the log, averaged and detached.
+    Args:
+        bound: bound to maximise, one value per row; rows with nothing present are left out by ``torch.where``.
+        present: presence of the entries.
+        terms: further values per row for the log, averaged in the same way and detached.
     """
     seen = present.any(0)
     count = seen.sum().clamp(min=1)
@@ -46,8 +49,14 @@ def importance_sample(
 ) -> Estimate:
     """Estimate log of the integral of p(z) p(x | z) with the proposal r = 0.9 q + 0.1 p.
 
-    log (1/K) sum_k w_k, w_k = p(z_k) p(x | z_k) / r(z_k), z_k ~ r independently, row by row. q is of B rows, p of batch
-    shape [1]; ``log_px`` is a function from z [K, B, L] to log p(x | z) [K, B].
+    log (1/K) sum_k w_k, w_k = p(z_k) p(x | z_k) / r(z_k), z_k ~ r independently, row by row.
+
+    Args:
+        q: posterior of B rows.
+        p: prior, batch shape [1]; drawn independently for every row.
+        log_px: function from z [K, B, L] to log p(x | z) [K, B].
+        k: K, the number of samples per row.
+        generator: random generator of the draws, or None for the default one.
     """
     z_q = q.rsample(k, generator)
     z_p = p.rsample(k * z_q.shape[1], generator).reshape(z_q.shape)

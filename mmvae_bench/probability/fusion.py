@@ -44,8 +44,12 @@ def products(
 
     prod_e N(mu_e, s_e^2) is N(mu, s^2) up to a constant, with precisions T_e = s_e^-2, T = sum_e T_e,
     mu = sum_e T_e mu_e / T, s^2 = 1 / T. The prior N(0, I) adds 1 to T, once per product (Wu & Goodman 2018, Eq. 5).
-    A product without any member is the prior. ``keep`` has the experts of each subset, the same for all rows or row by
-    row; ``prior`` is True for products that include the prior expert.
+    A product without any member is the prior.
+
+    Args:
+        experts: experts of the Normal family.
+        keep: experts of each subset, the same for all rows or row by row.
+        prior: True for products that include the prior expert.
     """
     if not isinstance(experts.q, DiagonalNormal):
         raise TypeError("a product of experts has a closed form for Normal experts only")

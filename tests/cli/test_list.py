@@ -52,7 +52,7 @@ def test_nets_are_listed_by_what_they_return():
     listed = dict(line.split(maxsplit=1) for line in lines("nets"))
     assert list(listed) == nets.registry.names()
     assert listed["authors"] == (
-        "The nets of authors: MEME's and MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST."
+        "The nets of a released code: MEME's or MoPoE's for MNIST-SVHN, MMVM's (and MMVAE+'s) for PolyMNIST."
     )
 
 
