@@ -75,18 +75,13 @@ def parsed(text: str, bare: str = "") -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Beside:
-    """A published number and ours.
-
-    Attributes:
-        score: Metric and direction.
-        why: Reason why they may not be compared; empty if nothing known speaks against it.
-    """
+    """A published number and ours."""
 
     published: Any
-    score: str
+    score: str  # metric and direction
     run: Run
     ours: Summary
-    why: str
+    why: str  # reason why they may not be compared; empty if nothing known speaks against it
 
     def show(self, value: float, spread: float | None = None) -> str:
         """Return ``0.512 ± 0.010``, with as many digits as the size of the published value needs."""

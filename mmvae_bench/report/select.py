@@ -21,17 +21,11 @@ from mmvae_bench.store.store import Store
 
 @dataclass(frozen=True)
 class Run(StoredRun):
-    """A stored run with its names in the report.
+    """A stored run with its names in the report."""
 
-    Attributes:
-        label: Label of the model; different configurations have different labels.
-        subset: Note of the data set on the rows used, empty if all official ones.
-        group: Title of the data set.
-    """
-
-    label: str
-    subset: str
-    group: str = ""
+    label: str  # label of the model; different configurations have different labels
+    subset: str  # note of the data set on the rows used, empty if all official ones
+    group: str = ""  # title of the data set
 
     @property
     def train_seconds(self) -> float | None:
@@ -113,25 +107,16 @@ def _flatten(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:  # json
 
 @dataclass(frozen=True)
 class Selection:
-    """Runs and rows of a report.
+    """Runs and rows of a report."""
 
-    Attributes:
-        rows: Tidy rows of all stored runs.
-        frame: Rows of finished runs, with ``group``, ``entrant`` and ``missing`` added.
-        absent: Planned run ids that are not stored.
-        labels: Labels of all models, in the order of tables and colours.
-        metrics: Description of every metric in ``frame``.
-        public: True leaves out pictures that may not be published.
-    """
-
-    rows: pd.DataFrame
-    frame: pd.DataFrame
+    rows: pd.DataFrame  # tidy rows of all stored runs
+    frame: pd.DataFrame  # rows of finished runs, with ``group``, ``entrant`` and ``missing`` added
     runs: list[Run]
     failed: list[Run]
-    absent: list[str]
-    labels: list[str]
-    metrics: Mapping[str, Description]
-    public: bool = False
+    absent: list[str]  # planned run ids that are not stored
+    labels: list[str]  # labels of all models, in the order of tables and colours
+    metrics: Mapping[str, Description]  # description of every metric in ``frame``
+    public: bool = False  # True leaves out pictures that may not be published
 
     @cached_property
     def hidden(self) -> list[str]:

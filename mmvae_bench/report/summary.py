@@ -36,16 +36,12 @@ WIDTH = 120
 
 @dataclass(frozen=True)
 class SummaryTable:
-    """The main scores of a data set.
-
-    Attributes:
-        parts: Short name and table (averaged over modalities where there are more than two) of each metric there is.
-        conditions: Missing patterns, complete first.
-    """
+    """The main scores of a data set."""
 
     group: str
+    # Short name and table (averaged over modalities where there are more than two) of each metric there is
     parts: list[tuple[str, Table]]
-    conditions: list[Missing]
+    conditions: list[Missing]  # missing patterns, complete first
     labels: list[str]
 
     @property

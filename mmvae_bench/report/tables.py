@@ -56,30 +56,21 @@ Cells = dict[str, dict[Column, Cell]]  # model label -> column -> cell
 
 @dataclass(frozen=True)
 class Table:
-    """One metric on one data set under one missing scheme.
-
-    Attributes:
-        scheme: :attr:`Missing.pattern` of all columns of incomplete rows; empty for a table over all schemes.
-        cells: Model label -> column -> cell.
-        chance: Column -> least and greatest chance level of its rows.
-        ceiling: Column -> least and greatest ceiling of its rows.
-        better: 1 if higher is better, -1 if lower, 0 if no best is marked.
-        comparable: Columns in which all models were scored on the same data by the same oracles and embeddings.
-        about: Description of the metric.
-    """
+    """One metric on one data set under one missing scheme."""
 
     group: str
     metric: str
     variant: str
     prior: str
-    scheme: str
+    scheme: str  # :attr:`Missing.pattern` of all columns of incomplete rows; empty for a table over all schemes
     columns: list[Column]
-    cells: Cells
-    chance: dict[Column, tuple[float, float]]
-    ceiling: dict[Column, tuple[float, float]]
-    better: int
+    cells: Cells  # model label -> column -> cell
+    chance: dict[Column, tuple[float, float]]  # column -> least and greatest chance level of its rows
+    ceiling: dict[Column, tuple[float, float]]  # column -> least and greatest ceiling of its rows
+    better: int  # 1 if higher is better, -1 if lower, 0 if no best is marked
+    # Columns in which all models were scored on the same data by the same oracles and embeddings
     comparable: frozenset[Column] = frozenset()
-    about: Description = UNDESCRIBED
+    about: Description = UNDESCRIBED  # description of the metric
 
     @property
     def title(self) -> str:
@@ -140,21 +131,16 @@ def _beside(first: Cell, cell: Cell) -> Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on one column.
-
-    Attributes:
-        difference: ``better`` - ``worse``.
-        claim: True if an order may be claimed: the interval excludes 0 and one of the two is above chance.
-        holm: p of the paired t-test after Holm's adjustment for all pairs of the column, None below 3 shared seeds.
-    """
+    """Two models on one column."""
 
     group: str
     metric: str
     column: Column
     better: str
     worse: str
-    difference: PairedDifference
-    claim: bool
+    difference: PairedDifference  # ``better`` - ``worse``
+    claim: bool  # True if an order may be claimed: the interval excludes 0 and one of the two is above chance
+    # p of the paired t-test after Holm's adjustment for all pairs of the column, None below 3 shared seeds
     holm: float | None = None
 
 

@@ -18,16 +18,11 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One run of each model under one missing pattern: a row of panels.
-
-    Attributes:
-        seed: Lowest seed with the most models.
-        arrays: Model label -> artifacts of its run.
-    """
+    """One run of each model under one missing pattern: a row of panels."""
 
     missing: Missing
-    seed: int
-    arrays: dict[str, Arrays]
+    seed: int  # lowest seed with the most models
+    arrays: dict[str, Arrays]  # model label -> artifacts of its run
 
 
 def exemplars(runs: Sequence[Run], group: str, labels: Sequence[str]) -> list[Exemplar]:
