@@ -20,9 +20,9 @@ CPU = torch.device("cpu")
 RULES = {"loss", "hidden values", "empty rows", "mean over rows"}  # all that a switch could break
 
 
-def check(factory: Callable[[Networks], MultimodalVAE], kind: str, m: int) -> None:
+def check(factory: Callable[[Networks], MultimodalVAE], kind: str, m: int, but: str = "") -> None:
     rules = {rule.name: rule for rule in model_checks(factory, kinds=(kind,), m=(m,))}
-    for name in RULES:
+    for name in RULES - {but}:
         rules[name].run()
 
 
@@ -76,7 +76,8 @@ def test_compiled(name):
         fused = _compiled(model.loss)
         return lambda batch: fused(replace(batch, indices_where=nothing_left_out))
 
-    check(with_loss(name, change), "pixels", 2)
+    # A compiled mean over rows is compared with the plain one in test_switches; each size of it is compiled anew
+    check(with_loss(name, change), "pixels", 2, but="mean over rows")
 
 
 def nothing_left_out(_where: torch.Tensor) -> None:
