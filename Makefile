@@ -17,7 +17,7 @@ run: $(VENV)/.installed ## Set up, train and score the quick suite, build the re
 
 # One thread a process: two workers on two cores would otherwise start four.
 test: $(VENV)/.dev ## Set up and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --durations=10
 
 test-slow: $(VENV)/.dev ## The tests that take minutes or need real data
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --durations=10
