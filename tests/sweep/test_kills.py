@@ -16,5 +16,7 @@ def test_kills_change_no_bit(tmp_path):
     print(f"MMVAE_BENCH_KILL_SEED={seed}")  # noqa: T201 (shown where the test fails)
     sweeps = benchmark("kills").Sweeps(tmp_path, seed, print)
     sweeps.kill(KILLS)
+    if not sweeps.counts["resumes"]:  # rare: no kill met a run that had a checkpoint
+        sweeps.kill(3 * KILLS)
     assert sweeps.counts["kills"] >= KILLS
     assert sweeps.counts["resumes"] > 0
