@@ -121,7 +121,7 @@ class Agreement(NamedTuple):
 
     @property
     def exceeds_shuffled(self) -> bool:
-        """Whether the mean of own pairs is positive, and above the shuffled by 5 standard errors of the difference."""
+        """True if the mean of own pairs is positive, and above the shuffled by 5 standard errors of the difference."""
         gap = self.own - self.others
         return bool(self.own.mean() > 0 and gap.mean() > 5 * gap.std(ddof=1) / np.sqrt(len(gap)))
 

@@ -40,7 +40,7 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 @dataclass(frozen=True)
 class Truth:
-    """What entries generated for a modality are compared with."""
+    """The reference for the entries that are generated for a modality."""
 
     read: Callable[[Tensor], NDArray[np.float32]]  # reads the oracle's features, [N, F]
     features: NDArray[np.float32]  # those of the n true test entries

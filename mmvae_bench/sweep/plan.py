@@ -202,9 +202,7 @@ class _Data:
         except (Unsupported, BenchError) as reason:
             return f"'{self.component.label}', '{what}': {reason}"
         except Exception as error:  # torch's own, about impossible sizes, or anything of a plug-in
-            if "meta" not in str(
-                error
-            ):  # else it reads values, which no tensor has there: only the run itself can tell
+            if "meta" not in str(error):  # else it reads values, which no tensor has there; the run will tell
                 why = in_a_line(error) if what != spec.nets.label else str(error).partition("\n")[0]
                 return f"'{self.component.label}': '{what}' cannot be made ({why})"
         return ""

@@ -86,7 +86,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a plan is run. None of it changes a number."""
+    """Settings of a plan's execution, which change no number."""
 
     device: str = "auto"  # ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``
     jobs: int | Literal["auto"] = "auto"  # number of runs at a time, or ``auto``

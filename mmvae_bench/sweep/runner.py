@@ -157,18 +157,16 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 
 
 def _run(plan: Plan, settings: Settings, store: Store) -> int:
-    from mmvae_bench.sweep.records import scored_by
-
     store.write_plan(plan.name, plan.record())
     if settings.overwrite != "always":  # there what is stored says nothing of what is under way
         _tidy(plan, store)
     seen = {entry.spec.run_id: entry.checksum for entry in plan.entries}
-    versions = scored_by(settings.metrics)["metrics"]
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
         tasks = [Task(spec, True, seen[spec.run_id]) for spec in todo]
         stored = plan.having({RunStatus.DONE}) if settings.overwrite == "failed" and not corrupt else []
+        versions = _versions(settings) if stored else {}
         for spec in stored:
             run = steadily(store.folder(spec), StoredRun.read)
             if run and not versions.items() <= run.record.get("metrics", {}).items():  # it lacks a metric
@@ -237,6 +235,12 @@ def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
     except Exception as error:  # a plug-in may raise anything
         return group, described(error)
     return group, ""
+
+
+def _versions(settings: Settings) -> dict[str, int]:
+    from mmvae_bench.sweep.records import scored_by  # which imports every metric
+
+    return scored_by(settings.metrics)["metrics"]
 
 
 def count_jobs(settings: Settings) -> int:

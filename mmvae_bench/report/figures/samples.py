@@ -1,4 +1,4 @@
-"""What models generate: cross-generation grids of pictures, and tables of pictures and captions."""
+"""Generated entries: cross-generation grids of pictures, and tables of pictures and captions."""
 
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
