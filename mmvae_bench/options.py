@@ -23,6 +23,17 @@ Weight = Annotated[float, Ge(0.0)]
 
 
 @dataclass(frozen=True)
+class Range:
+    """The range of an option's random search: log-uniform between two positive numbers. An annotation, no bound."""
+
+    low: float
+    high: float
+
+
+Beta = Annotated[Weight, Range(0.05, 5.0)]  # the factor of a KL term
+
+
+@dataclass(frozen=True)
 class Named:
     """A registered name with its raw options, as a user typed them."""
 

@@ -7,7 +7,7 @@ def seed_for(*parts: str | int) -> int:
     """Return the 63-bit seed of a named use of randomness.
 
     With ``seed_for("mask", dataset, seed)`` all models of a seed get the same presence masks;
-    with ``seed_for("init", model, dataset, seed)`` each gets its own initial weights.
+    with ``seed_for("init", dataset, seed)`` they also start from the same weights.
 
     Args:
         parts: purpose of the random numbers and all that they may depend on, in a fixed order.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Scalar
 
-PROTOCOL = 2  # version of the rules in protocol.md and of the order of data: a change of either changes every run_id
+PROTOCOL = 3  # version of the rules in protocol.md and of the order of data: a change of either changes every run_id
 PRECISIONS = ("fp32", "bf16", "tf32")
 Optimiser = Literal["adam", "amsgrad"]
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "amsgrad")

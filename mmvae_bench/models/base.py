@@ -11,10 +11,10 @@ from torch import Generator, Tensor, nn
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Weight
+from mmvae_bench.options import Beta
 from mmvae_bench.probability.bounds import Estimate, importance_sample
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, likelihoods, standard
-from mmvae_bench.probability.fusion import Experts
+from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, without
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
 
@@ -89,6 +89,27 @@ class Densities(nn.Module):
         return {name: self._likelihoods[name].mean(self.theta(name, z)) for name in names or self.names}
 
 
+class PseudoInputs(nn.ParameterDict):
+    """Learned inputs u_m1 .. u_mU of each modality m (of captions: as embedded): what stands for an absent entry."""
+
+    def __init__(self, networks: Networks, number: int) -> None:
+        super().__init__({m.name: torch.zeros(number, *networks.input_shape(m)) for m in networks.modalities})
+
+    def initialise(self, networks: Networks, draw: Callable[[str, int], Tensor]) -> None:
+        """Set them to training entries that are present (see :meth:`MultimodalVAE.initialise`)."""
+        for name, u in self.items():
+            u.data.copy_(networks.embed(name, draw(name, len(u))))
+
+    def encoded(self, by: Densities) -> Diagonal:
+        """Return q(z | u_mi), batch shape [M, U]."""
+        return by.expert(torch.stack([by.networks.encode(name, u) for name, u in self.items()]))
+
+    @staticmethod
+    def others(encoded: Diagonal, m: int) -> Mixture:
+        """Return the uniform mixture of all q(z | u_ni), n != m, batch shape [1]: a prior of rows with x_m alone."""
+        return Mixture(everywhere(type(encoded)(without(encoded.loc, m), without(encoded.scale, m))))
+
+
 class MultimodalVAE(Densities, ABC):
     """A multimodal VAE over M named modalities.
 
@@ -105,7 +126,7 @@ class MultimodalVAE(Densities, ABC):
     cost: ClassVar[float] = 1.0  # time per row relative to mvae, only for estimates of time
     batches: Batches = "mixed"  # "pure" if complete and incomplete rows never share a batch
 
-    def __init__(self, networks: Networks, *, beta: Weight = 1.0) -> None:
+    def __init__(self, networks: Networks, *, beta: Beta = 1.0) -> None:
         super().__init__(networks)
         self.beta = beta
 

@@ -2,36 +2,42 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from mmvae_bench.models.base import Batches, Densities, MultimodalVAE
+from mmvae_bench.models.base import Batches, Densities, MultimodalVAE, PseudoInputs
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Count, Positive, Weight
+from mmvae_bench.options import Beta, Count, Positive, Range, Weight
 from mmvae_bench.probability.bounds import Estimate, log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, kl
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, products, without
 from mmvae_bench.types import Loss, MultimodalBatch
 
+Supervision = Annotated[Weight, Range(1.0, 30.0)]
+
 
 class MEME(MultimodalVAE):
     """A row with |P| >= 2 (Eq. 6, App. E for M > 2; s = x_m, t = the other present ones, z_0 ~ q(z | s)):
 
-        (1 / |P|) sum over m in P of  w [ log p(s | z_0) - log q(t | z_0) - beta KL(q(z | s) || p(z | t)) ]
-                                      + lambda log q(t | s)
+        (1 / |P|) sum over m in P of  w [ log p(s | z_0) - log q(t | z_0) - beta D ] + lambda log q(t | s)
         log q(t | s) = log (1 / (K + 1)) sum_{k=0..K} q(t | z_k),  w = q(t | z_0) / q(t | s), held constant
 
     p(z | t) = R_e is the encoders of t themselves, combined as a mixture (or product); q(t | z) the decoders (App. C:
     shared networks; else both have their own, which start as copies, and z given t is drawn from R_e). A row
     with |P| = 1 (Eq. 8): log p(s | z_0) - beta [ log q(z_0 | s) - log p_u(z_0) ], p_u the uniform mixture of the absent
     modalities' encoders at learned pseudo-inputs u (of captions: as embedded), which start from data and do not change
-    if no row is incomplete. With one other modality the KL is closed-form, else the one-sample estimate.
-    Counting z_0 bounds w <= K + 1 (App. D). Paper: lambda 1; code: lambda 10 (our default); K = 10.
+    if no row is incomplete. Counting z_0 bounds w <= K + 1 (App. D). K = 10.
+
+    D is what w multiplies: ``sampled``, log q(z_0 | s) - log p(z_0 | t) at the z_0 that w weighs, is Eq. 6: with
+    lambda = beta = 1 and exact q(t | s) it bounds log p(s | t) from below. ``closed`` is KL(q(z | s) || p(z | t)), as
+    in the authors' code, which ignores that w depends on z_0: no bound, it may exceed log p(s | t). A mixture p(z | t)
+    has no closed form: the mean of its components' KLs takes its place. Paper: lambda 1 (our default); code: 10.
 
     Args:
         supervision: lambda, the weight of log q(t | s).
+        divergence: D, ``sampled`` or ``closed``.
         k: K, the number of extra samples of log q(t | s).
         pseudo: number of pseudo-inputs per modality.
         shared: True if decoders and encoders of both directions share networks.
@@ -47,21 +53,20 @@ class MEME(MultimodalVAE):
     remark_if_complete = "no row is incomplete: the pseudo-inputs stay as they started"
 
     def __init__(
-        self, networks: Networks, *, beta: Weight = 1.0, supervision: Weight = 10.0, k: Count = 10,
+        self, networks: Networks, *, beta: Beta = 1.0, supervision: Supervision = 1.0, k: Count = 10,
         pseudo: Positive = 128, shared: bool = True, stop_gradient: bool = True, batches: Batches = "mixed",
         combine: Literal["mixture", "product"] = "mixture", directions: Literal["mean", "sum"] = "mean",
+        divergence: Literal["sampled", "closed"] = "sampled",
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.supervision, self.k, self.combine, self.batches = supervision, k, combine, batches
-        self.stop_gradient, self.directions = stop_gradient, directions
+        self.stop_gradient, self.directions, self.sampled = stop_gradient, directions, divergence == "sampled"
         self.second = None if shared else Densities(deepcopy(networks))
-        inputs = {m.name: torch.zeros(pseudo, *networks.input_shape(m)) for m in networks.modalities}
-        self.pseudo = nn.ParameterDict(inputs)  # u_m1 .. u_mU of every modality, of captions as embedded words
+        self.pseudo = PseudoInputs(networks, pseudo)
 
     def initialise(self, draw: Callable[[str, int], Tensor]) -> None:
         """Set the pseudo-inputs to training entries that are present."""
-        for name, u in self.pseudo.items():
-            u.data.copy_(self.networks.embed(name, draw(name, len(u))))
+        self.pseudo.initialise(self.networks, draw)
 
     def posterior(self, batch: MultimodalBatch) -> Posterior:
         """Return R_e of the present modalities."""
@@ -78,8 +83,7 @@ class MEME(MultimodalVAE):
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
-        experts, by = self.encode(batch), self.second or self
-        pseudo = by.expert(torch.stack([by.networks.encode(name, self.pseudo[name]) for name in self.names]))  # [M, U]
+        experts, pseudo = self.encode(batch), self.pseudo.encoded(self.second or self)
         priors = self.second.encode(batch) if self.second else experts
         z = experts.q.rsample(self.k + 1)  # [K+1, M, B, L]; z_0 first
         own, cross = self.reconstructions(z, batch)
@@ -109,19 +113,19 @@ class MEME(MultimodalVAE):
         return torch.stack(own), cross
 
     def divergence(self, m: int, q: Diagonal, z_0: Tensor, experts: Experts) -> Tensor:
-        """Return KL(q(z | x_m) || R_e(other present modalities)), [B]."""
+        """Return D of q(z | x_m) and R_e(other present modalities), [B]."""
         rest = Experts(experts.q, experts.present & (torch.arange(len(self.names), device=z_0.device)[:, None] != m))
         prior = self.combined(rest)
-        if isinstance(prior, Diagonal):
-            return kl(q, prior)
-        closed = (prior.weight * kl(q, experts.q)).sum(0)  # exact where one other is present
-        return torch.where(rest.present.sum(0) == 1, closed, q.log_prob(z_0) - prior.log_prob(z_0))
+        if self.sampled:
+            return q.log_prob(z_0) - prior.log_prob(z_0)
+        return kl(q, prior) if isinstance(prior, Diagonal) else (prior.weight * kl(q, experts.q)).sum(0)
 
     def combined_pseudo(self, pseudo: Diagonal, m: int) -> Mixture:
         """Return p_u for rows with modality m alone: uniform over the others' pseudo-inputs, batch shape [1]."""
+        if self.combine == "mixture":
+            return self.pseudo.others(pseudo, m)
         others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
-        every = Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool))
-        return Mixture(everywhere(self.product(every) if self.combine == "product" else others))
+        return Mixture(everywhere(self.product(Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool)))))
 
     def log_conditional(
         self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,

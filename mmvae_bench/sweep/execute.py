@@ -83,8 +83,11 @@ def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: st
 
 
 def build_model(spec: RunSpec, modalities: Sequence[Modality], device: torch.device) -> MultimodalVAE:
-    """Return the untrained model, initialised by ``seed_for("init", model, dataset, seed)``, with fast layers."""
-    torch.manual_seed(seed_for("init", spec.model.name, spec.dataset.name, spec.seed))
+    """Return the untrained model, initialised by ``seed_for("init", dataset, seed)``, with fast layers.
+
+    The nets are made first, so that equal nets start from equal weights whatever the model.
+    """
+    torch.manual_seed(seed_for("init", spec.dataset.name, spec.seed))
     networks = nets.registry.get(spec.nets.name)(modalities, spec.latent_dim, **spec.nets.options)
     model = models.registry.get(spec.model.name)(networks, **spec.model.options)  # type: ignore[arg-type]
     speed_up(model.networks, device)
