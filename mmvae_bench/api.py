@@ -84,14 +84,19 @@ def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False)
 
     store = Store(settings.results_dir)
     store.check_writable(make=not dry_run)
-    plan = make_plan(request, store, settings.data_dir)
-    if flags["shard"]:
-        plan = plan.shard(*shard_numbers(flags["shard"]))
-    _show(plan, settings, store, every=dry_run)
-    code = plan.exit_code(settings.overwrite)
-    if code == 2:
-        raise BenchError("Nothing could run; the reasons are above.")
-    return plan, code if dry_run else run_plan(plan, settings)
+    waited = 0
+    while True:
+        plan = make_plan(request, store, settings.data_dir)
+        if flags["shard"]:
+            plan = plan.shard(*shard_numbers(flags["shard"]))
+        _show(plan, settings, store, every=dry_run)
+        code = plan.exit_code(settings.overwrite)
+        if code == 2:
+            raise BenchError("Nothing could run; the reasons are above.")
+        code = code if dry_run else run_plan(plan, settings)
+        if dry_run or code > 1 or plan.waiting in (0, waited):  # else trials were stored, and winners may be known
+            return plan, code
+        waited = plan.waiting
 
 
 def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> None:
@@ -112,6 +117,8 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
     jobs = min(count_jobs(settings), len(todo))
     time = in_words(sum(estimate(todo, store)), jobs) if todo else "nothing to run"
     click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
+    if plan.waiting:
+        click.echo(f"{plan.waiting} models are tuned first: their runs are planned when all of their trials are stored")
 
 
 def load_scores(results_dir: str | Path = "results", suite: str | None = None) -> "pd.DataFrame":

@@ -90,6 +90,13 @@ def declared_options(factory: Callable[..., Any], name: str) -> dict[str, tuple[
     return {one.name: (one, hints.get(one.name, str)) for one in keyword}
 
 
+def ranges(factory: Callable[..., Any], name: str) -> dict[str, Range]:
+    """Return the options of ``factory`` that declare a range of search."""
+    declared = declared_options(factory, name)
+    notes = {key: get_args(hint)[1:] for key, (_, hint) in declared.items() if get_origin(hint) is Annotated}
+    return {key: note for key, own in notes.items() for note in own if isinstance(note, Range)}
+
+
 def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     """Return all options of ``factory``: those of ``named`` coerced to their types, defaults for the rest.
 

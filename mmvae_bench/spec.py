@@ -21,6 +21,13 @@ PRECISIONS = ("fp32", "bf16", "tf32")
 Optimiser = Literal["adam", "amsgrad"]
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "amsgrad")
 Incomplete = Literal["keep", "drop"]
+Split = Literal["test", "validation"]
+Tier = Literal["default", "authors", "tuned"]
+TIERS: dict[Tier, str] = {
+    "default": "the common protocol",
+    "authors": "the constants of the model's own paper on the common nets",
+    "tuned": "the settings that an equal random search chose on validation rows",
+}
 SCHEMES = "split, split:fixed, only:<modality>, independent, independent:keep=<modality>"
 
 
@@ -142,7 +149,10 @@ class RunSpec:
     limit_train: int | None = None  # number of training rows used, or None for all
     limit_test: int | None = None  # number of test rows used, or None for all
     precision: str = "fp32"
+    split: Split = "test"  # rows that are scored; a trial of a search is scored on validation rows
     protocol: int = PROTOCOL
+    tier: Tier = field(default="default", compare=False)  # why it has these settings; no part of the identity
+    rule: str = field(default="", compare=False)  # how they were chosen, if they were
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "RunSpec":
@@ -159,8 +169,9 @@ class RunSpec:
             raise BenchError(f"This is not the spec of a run ({error!r}).") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as plain JSON values, without labels."""
+        """Return the spec as plain JSON values, without labels, tier and rule."""
         plain = asdict(self)
+        del plain["tier"], plain["rule"]
         for part in ("dataset", "model", "nets"):
             del plain[part]["label"]
         return plain
@@ -178,7 +189,10 @@ class RunSpec:
     @property
     def title(self) -> str:
         """A text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
-        return f"{self.model.label} on {self.dataset.label}, {self.missing.text}, seed {self.seed}"
+        tier = "a trial" if self.split == "validation" else self.tier
+        return f"{self.model.label} on {self.dataset.label}, {self.missing.text}, seed {self.seed}" + (
+            f" ({tier})" if tier != "default" else ""
+        )
 
 
 def canonical_json(value: object) -> str:

@@ -16,6 +16,7 @@ METRICS = [  # in the order of results: modules, and metrics in them
     ("relatedness", ("retrieval_recall", "retrieval_median_rank")),
     ("caption_quality", ("caption_quality",)),
     ("log_likelihood", ("log_likelihood",)),
+    ("reconstruction", ("reconstruction_gain",)),
     ("frechet", ("frechet",)),
 ]
 registry: "Registry[Metric]" = Registry(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, described, once
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.classes import agreement_by_chance, majority
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
@@ -63,13 +63,17 @@ def chance_of_draws(reads: Sequence[Read], counts: Sequence[int]) -> tuple[float
 ATTRIBUTES = {"self": "the target being among the given"}
 
 
-@described(
-    "Attributes, strict",
-    "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
-    "modalities), a caption word for word.",
-    ATTRIBUTES,
-    bounds=(0.0, 1.0),
-    key=True,
+@metric(
+    Description(
+        "Attributes, strict",
+        "Share of generated entries in which every attribute is right (in draws from a prior: the same in all "
+        "modalities), a caption word for word.",
+        ATTRIBUTES,
+        bounds=(0.0, 1.0),
+        unranked=("aggregate",),
+        key=True,
+    ),
+    version=2,
 )
 def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     """Share of generated entries in which all attributes of the row are right, and a caption is the true one.
@@ -82,13 +86,17 @@ def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     yield from _scores(ev, 0)
 
 
-@described(
-    "Attributes, features",
-    "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
-    "modalities).",
-    ATTRIBUTES,
-    bounds=(0.0, 1.0),
-    drawn=(),
+@metric(
+    Description(
+        "Attributes, features",
+        "Share of single attributes that are right in generated entries (in draws from a prior: the same in all "
+        "modalities).",
+        ATTRIBUTES,
+        bounds=(0.0, 1.0),
+        unranked=("aggregate",),
+        drawn=(),
+    ),
+    version=2,
 )
 def attributes_features(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`attributes_strict`, but the share of attributes that are right, on average over rows.
@@ -104,9 +112,8 @@ def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
         if score.reason:
             yield score
             continue
-        each, n = generated[:, form], len(generated)
-        value, se, ceiling = float(each.mean()), float(each.std() / math.sqrt(n)), float(true[:, form].mean())
-        yield replace(score, value=value, se=se, n=n, chance=chances[form], ceiling=ceiling)
+        row = replace(score, chance=chances[form], ceiling=float(true[:, form].mean()))
+        yield row.mean_of_draws(generated[:, form]) if score.prior else row.mean(generated[:, form])
 
 
 @once

@@ -24,6 +24,12 @@ Made = TypeVar("Made")
 Args = ParamSpec("Args")
 
 
+def mean_and_error(values: NDArray[Any]) -> tuple[float, float | None]:
+    """Return the mean of values [n] and its standard error sd / sqrt n; None for one value."""
+    values, n = values.astype(np.float64), len(values)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
+
+
 @dataclass(frozen=True)
 class Score:
     """One number: a row of the results."""
@@ -38,9 +44,30 @@ class Score:
     chance: float | None = None  # score of a model without any skill
     ceiling: float | None = None  # best possible score, such as the oracle's accuracy
     control: bool = False  # a chance control, of latents that never met in training: shown, but never ranked
+    bound: bool = False  # a bound and not an estimate of what it is called: shown, but never ranked
+    # What the value is a mean of, beside seeds: test ``rows``, the same for every run, ``draws``, new ones for each
+    # seed, or neither of them (empty)
+    sampled: Literal["", "rows", "draws"] = ""
     reason: str = ""  # why a row is skipped, or a remark on a value
     embedding_hash: str = ""  # of the word vectors and picture features: different ones are never averaged
     metric: str = ""  # registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`
+    outcomes: NDArray[Any] | None = field(
+        default=None, compare=False, repr=False
+    )  # of each row, if ``sampled`` of rows
+
+    @property
+    def key(self) -> str:
+        """Name of the score among those of a run: its metric, variant, prior, given and target."""
+        return "/".join((self.metric, self.variant, self.prior, self.given, self.target))
+
+    def mean(self, outcomes: NDArray[Any]) -> "Score":
+        """Return the score whose value is the mean of one outcome per test row: 0 or 1, or any number, [n]."""
+        value, se = mean_and_error(outcomes)
+        return replace(self, value=value, se=se, n=len(outcomes), sampled="rows", outcomes=outcomes)
+
+    def mean_of_draws(self, outcomes: NDArray[Any]) -> "Score":
+        """Return the score whose value is the mean of one outcome per draw, [n]; each seed has draws of its own."""
+        return replace(self.mean(outcomes), sampled="draws", outcomes=None)
 
 
 Compute = Callable[["Evaluation"], Iterable[Score]]
@@ -67,19 +94,6 @@ def metric(about: Description = UNDESCRIBED, *, version: int = 1) -> Callable[[C
         return Metric(compute, replace(about, definition=definition), version)
 
     return make
-
-
-def _of_fields(about: Callable[Args, Description]) -> Callable[Args, Callable[[Compute], Metric]]:
-    return lambda *args, **named: metric(about(*args, **named))
-
-
-described = _of_fields(Description)  # a decorator as :func:`metric`, which takes the fields of the description
-
-
-def mean_and_error(values: NDArray[np.floating]) -> tuple[float, float | None]:
-    """Return the mean of values [n] and its standard error sd / sqrt n; None for one value."""
-    n = len(values)
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
 
 
 __all__ = ["Description", "Evaluation", "Metric", "Score", "metric"]  # for plug-ins

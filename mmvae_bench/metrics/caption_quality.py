@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.words import SPECIALS, UNK, decode
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, described, once
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
@@ -59,13 +59,15 @@ def generated_captions(ev: Evaluation) -> NDArray[np.int64]:
     return ev.generate(ev.test.take(ev.item_rows(ROWS)), (picture.name,), caption.name).numpy()
 
 
-@described(
-    "Caption quality",
-    "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
-    "captions are unknown, the same for all models.",
-    {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
-    bounds=(0.0, 1.0),
-    drawn=(),
+@metric(
+    Description(
+        "Caption quality",
+        "Generated captions of test pictures against all true captions of the picture, 0 to 1; rare words of true "
+        "captions are unknown, the same for all models.",
+        {"bleu": "BLEU-4, shared words in order", "chrf": "chrF, shared runs of letters"},
+        bounds=(0.0, 1.0),
+        drawn=(),
+    ),
 )
 def caption_quality(ev: Evaluation) -> Iterator[Score]:
     """:func:`text_scores` of one generated caption a test picture against all true captions of that picture.

@@ -21,7 +21,7 @@ from mmvae_bench.datasets.cache import array_hash
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import word_vectors as wv
-from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error, once
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.caption_quality import generated_captions, picture_and_caption
 from mmvae_bench.metrics.oracle import CPU, Oracle, read_in_parts, to_device
 from mmvae_bench.metrics.priors import under_priors
@@ -132,11 +132,18 @@ def agreement(left: Floats, right: Floats) -> Agreement:
     return Agreement(own, (left @ right.sum(0) - own) / (len(own) - 1))
 
 
-def ratio(value: Floats, truth: Floats, *, paired: bool) -> tuple[float, float]:
-    """mean(value) / mean(truth) and its standard error by the delta method; ``paired``: both are of the same rows."""
-    quotient, level = float(value.mean() / truth.mean()), abs(float(truth.mean()))
-    parts = [value - quotient * truth] if paired else [value, quotient * truth]
-    return quotient, float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / level)
+def ratio(made: Agreement, truth: Agreement, *, paired: bool) -> tuple[Floats, float]:
+    """Return Q = mean(made gaps) / mean(true gaps), a gap being own - others: as one value per row, and its error.
+
+    The values are Q + (gap - Q true gap) / mean(true gaps) of each row, whose mean is Q (delta method). If not
+    ``paired`` (of the same rows), they are Q + (gap - mean gap) / mean(true gaps), and the error adds the truth's.
+    """
+    x, t = made.own - made.others, truth.own - truth.others
+    level = float(t.mean())
+    q = float(x.mean()) / level
+    rows = q + (x - q * t if paired else x - x.mean()) / level
+    error = rows.var(ddof=1) / len(rows) + (0 if paired else (q / level) ** 2 * t.var(ddof=1) / len(t))
+    return np.asarray(rows), float(np.sqrt(error))
 
 
 class Side(NamedTuple):
@@ -284,15 +291,17 @@ CCA = {
 }
 
 
-@described(
-    "CCA",
-    "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
-    "correlation analysis of the true training pairs.",
-    CCA,
-    bounds=(-1.0, 1.0),
-    drawn=("mean",),
-    key=True,
-    ceiling="true pairs",
+@metric(
+    Description(
+        "CCA",
+        "Mean cosine of pictures and captions, one or both of them generated, after the projections of a canonical "
+        "correlation analysis of the true training pairs.",
+        CCA,
+        bounds=(-1.0, 1.0),
+        drawn=("mean",),
+        key=True,
+        ceiling="true pairs",
+    ),
 )
 def cca(ev: Evaluation) -> Iterator[Score]:
     """Mean cosine of the projected picture features and sentence vectors of pairs of which one or both are generated.
@@ -307,40 +316,46 @@ def cca(ev: Evaluation) -> Iterator[Score]:
             if found is None:
                 yield row
                 continue
-            value, se = mean_and_error(found.own)
-            chance, ceiling = float(found.others.mean()), float(truth.own.mean())
-            yield replace(row, value=value, se=se, chance=chance, ceiling=ceiling)
+            score = row.mean_of_draws(found.own) if row.prior else row.mean(found.own)
+            yield replace(score, chance=float(found.others.mean()), ceiling=float(truth.own.mean()))
 
 
-@described(
-    "CCA, ground truth",
-    "The same cosine of the true test pairs: what CCA is to be compared with.",
-    CCA,
-    bounds=(-1.0, 1.0),
-    unranked=("",),
-    drawn=(),
-    columns="pair",
+@metric(
+    Description(
+        "CCA, ground truth",
+        "The same cosine of the true test pairs: what CCA is to be compared with.",
+        CCA,
+        bounds=(-1.0, 1.0),
+        unranked=("",),
+        drawn=(),
+        columns="pair",
+    ),
 )
 def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
     """The same of true test pairs. Chance: the mean over shuffled pairs."""
     for space, truth, _ in measured(ev):
-        value, se = mean_and_error(truth.own)
-        yield Score(
-            value, space.variant, target="+".join(ev.names), se=se, n=len(truth.own),
-            chance=float(truth.others.mean()), reason=space.note, embedding_hash=space.hash,
-        )  # fmt: skip
+        chance = float(truth.others.mean())
+        row = Score(None, space.variant, target="+".join(ev.names), chance=chance, reason=space.note)
+        yield replace(row, embedding_hash=space.hash).mean(truth.own)
 
 
-@described(
-    "CCA, ratio",
-    "The CCA of generated pairs over that of the true test pairs: at 1 they are as related as true ones; smooth "
-    "generations may exceed it.",
-    CCA,
-    drawn=("", "mean"),
-    ceiling="true pairs",
+@metric(
+    Description(
+        "CCA, ratio",
+        "(CCA - chance) / (true CCA - chance), chance being the mean over shuffled pairs of the same: at 1 generated "
+        "pairs are as related as true ones, which smooth generations may exceed.",
+        CCA,
+        unranked=("aggregate",),
+        drawn=("", "mean"),
+        ceiling="true pairs",
+    ),
+    version=2,
 )
 def cca_ratio(ev: Evaluation) -> Iterator[Score]:
-    """:func:`cca` over :func:`cca_ground_truth`: what may be compared between spaces. Skipped where truth is chance."""
+    """:func:`cca` over :func:`cca_ground_truth`, each less its own chance: what may be compared between spaces.
+
+    Skipped where the truth is not above chance.
+    """
     for _, truth, made in measured(ev):
         for row, found in made:
             if not truth.exceeds_shuffled:
@@ -349,6 +364,6 @@ def cca_ratio(ev: Evaluation) -> Iterator[Score]:
             elif found is None:
                 yield row
             else:
-                value, se = ratio(found.own, truth.own, paired=not row.prior)
-                chance = float(found.others.mean() / truth.own.mean())
-                yield replace(row, value=value, se=se, chance=chance, ceiling=1.0)
+                values, se = ratio(found, truth, paired=not row.prior)
+                score = row.mean_of_draws(values) if row.prior else row.mean(values)
+                yield replace(score, se=se, chance=0.0, ceiling=1.0)

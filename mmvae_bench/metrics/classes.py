@@ -17,16 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 from mmvae_bench.metrics.priors import under_priors
 
 Classes = NDArray[np.int64]
-
-
-def accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
-    """Return the share of rows with predicted = label, in [0, 1], and its standard error sqrt(p (1 - p) / n)."""
-    p = float(np.mean(predicted == label))
-    return p, math.sqrt(p * (1 - p) / len(label))
 
 
 def macro_accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
@@ -34,9 +28,8 @@ def macro_accuracy(predicted: Classes, label: Classes) -> tuple[float, float]:
 
     Its standard error is sqrt(sum_c a_c (1 - a_c) / n_c) / C.
     """
-    each = [accuracy(predicted[label == c], label[label == c]) for c in np.unique(label)]
-    value, se = np.array(each).T
-    return float(value.mean()), float(np.sqrt(np.square(se).sum()) / len(each))
+    a, n = np.array([((predicted == label)[label == c].mean(), (label == c).sum()) for c in np.unique(label)]).T
+    return float(a.mean()), float(np.sqrt((a * (1 - a) / n).sum()) / len(a))
 
 
 def majority(label: Classes) -> float:
@@ -44,9 +37,9 @@ def majority(label: Classes) -> float:
     return float(np.bincount(label).max() / len(label))
 
 
-def joint_agreement(predicted: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the share of draws on which all M oracles agree, predicted [M, N], in [0, 1], and its standard error."""
-    return accuracy((predicted == predicted[0]).all(0).astype(np.int64), np.ones(predicted.shape[1], np.int64))
+def joint_agreement(predicted: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return on which draws all M oracles agree, of predicted [M, N]: [N]."""
+    return np.asarray((predicted == predicted[0]).all(0))
 
 
 def agreement_by_chance(predicted: Sequence[Classes], count: int) -> float:
@@ -89,29 +82,34 @@ COHERENCE = {
 }
 
 
-@described(
-    "Oracle accuracy",
-    "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
-    bounds=(0.0, 1.0),
-    unranked=("",),
-    drawn=(),
+@metric(
+    Description(
+        "Oracle accuracy",
+        "Test accuracy of the classifier that judges a modality: the ceiling of the coherences.",
+        bounds=(0.0, 1.0),
+        unranked=("",),
+        drawn=(),
+    ),
+    version=2,
 )
 def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
     """The oracle on the true test entries of each modality: the ceiling. Chance: the share of the largest class."""
     label = judged_labels(ev)
     for name in ev.oracles:
-        value, se = accuracy(ev.recognised(name), label)
-        yield Score(value, target=name, se=se, n=len(label), chance=majority(label))
+        yield Score(None, target=name, chance=majority(label)).mean(ev.recognised(name) == label)
 
 
-@described(
-    "Cross-coherence",
-    "Share of generated targets that the oracle puts into the class of the modalities given.",
-    COHERENCE,
-    bounds=(0.0, 1.0),
-    drawn=("micro",),
-    key=True,
-    columns="size",
+@metric(
+    Description(
+        "Cross-coherence",
+        "Share of generated targets that the oracle puts into the class of the modalities given.",
+        COHERENCE,
+        bounds=(0.0, 1.0),
+        drawn=("micro",),
+        key=True,
+        columns="size",
+    ),
+    version=2,
 )
 def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     """Classes of x_t generated from x_A, t not in A: one z ~ q(z | x_A) a test row, the decoder's mean judged.
@@ -127,23 +125,25 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
             yield from _rows(ev, a, t, label)
             if size == 1 and a[0] in ev.oracles:
                 seen = ev.recognised(a[0])
-                (value, se), (ceiling, _) = accuracy(ev.predicted(a, t), seen), accuracy(ev.recognised(t), seen)
-                row = replace(ev.row(a, t, "agreement"), n=len(seen), chance=majority(seen), ceiling=ceiling)
-                yield replace(row, value=value, se=se)
+                ceiling = float((ev.recognised(t) == seen).mean())
+                row = replace(ev.row(a, t, "agreement"), chance=majority(seen), ceiling=ceiling)
+                yield row.mean(ev.predicted(a, t) == seen)
         if len(ev.names) > 2 and tasks:
+            row = Score(None, f"micro {size}", chance=majority(label), control=ev.model.cross_is_chance)
             # over tasks, which are dependent, then over rows
-            mean, error = mean_and_error(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
-            chance, control = majority(label), ev.model.cross_is_chance
-            yield Score(mean, f"micro {size}", se=error, n=len(label), chance=chance, control=control)
+            yield row.mean(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
 
 
-@described(
-    "Self-coherence",
-    "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
-    COHERENCE,
-    bounds=(0.0, 1.0),
-    drawn=(),
-    columns="size",
+@metric(
+    Description(
+        "Self-coherence",
+        "Share of reconstructions that the oracle puts into the right class, the target being among the given.",
+        COHERENCE,
+        bounds=(0.0, 1.0),
+        drawn=(),
+        columns="size",
+    ),
+    version=2,
 )
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`cross_coherence` for t in A: agreement of a reconstruction with its class."""
@@ -154,15 +154,18 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
                 yield from _rows(ev, a, t, label)
 
 
-@described(
-    "Joint coherence",
-    "Share of draws from the prior whose modalities the oracles put into one class.",
-    {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
-    bounds=(0.0, 1.0),
-    unranked=("entropy",),
+@metric(
+    Description(
+        "Joint coherence",
+        "Share of draws from the prior whose modalities the oracles put into one class.",
+        {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
+        bounds=(0.0, 1.0),
+        unranked=("entropy",),
+    ),
+    version=2,
 )
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
-    """Agreement of all oracles on entries decoded from one z ~ p(z), and the classes' ``entropy``.
+    """Agreement of all oracles on entries decoded from one z ~ p(z), and the ``entropy`` of each modality's classes.
 
     Chance: sum_c prod_m p_m(c) of the predicted marginals; ceiling: the oracles' agreement on true test rows. The prior
     is the model's own and the aggregate posterior's (protocol 17); different priors are never ranked together.
@@ -170,26 +173,25 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     judged_labels(ev)
     if set(ev.oracles) != set(ev.names):
         raise Undefined("not every modality has an oracle")
-    ceiling, _ = joint_agreement(np.stack([ev.recognised(name) for name in ev.names]))
+    ceiling = float(joint_agreement(np.stack([ev.recognised(name) for name in ev.names])).mean())
     for row, parts in under_priors(ev, lambda x: np.stack([ev.oracles[m].predict(x[m]) for m in ev.names])):
         if not parts:
             yield row
             continue
         predicted = np.concatenate(parts, 1)
-        (value, se), n = joint_agreement(predicted), predicted.shape[1]
         chance = agreement_by_chance(list(predicted), int(predicted.max()) + 1)
-        yield replace(row, value=value, se=se, n=n, chance=chance, ceiling=ceiling)
-        spread = normalised_entropy(predicted[0], ev.classes)
-        yield replace(row, value=spread, variant="entropy", target=ev.names[0], n=n)
+        yield replace(row, chance=chance, ceiling=ceiling).mean_of_draws(joint_agreement(predicted))
+        for name, classes in zip(ev.names, predicted, strict=True):
+            spread, n = normalised_entropy(classes, ev.classes), len(classes)
+            yield Score(spread, "entropy", row.prior, target=name, n=n)
 
 
 def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
     predicted = ev.predicted(given, target)
-    row = replace(ev.row(given, target), n=len(label), ceiling=ev.oracles[target].accuracy)
-    value, se = accuracy(predicted, label)
-    yield replace(row, value=value, variant="micro", se=se, chance=majority(label))
+    row = replace(ev.row(given, target), ceiling=ev.oracles[target].accuracy)
+    yield replace(row, variant="micro", chance=majority(label)).mean(predicted == label)
     value, se = macro_accuracy(predicted, label)
-    yield replace(row, value=value, variant="macro", se=se, chance=1 / len(np.unique(label)))
+    yield replace(row, value=value, variant="macro", se=se, n=len(label), chance=1 / len(np.unique(label)))
 
 
 def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -206,14 +208,17 @@ def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.f
         iterations *= 10
 
 
-@described(
-    "Linear probe",
-    "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
-    {"mean": "on the posterior mean", "sample": "on one posterior sample"},
-    bounds=(0.0, 1.0),
-    drawn=("mean",),
-    key=True,
-    coarse="mean of each",
+@metric(
+    Description(
+        "Linear probe",
+        "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
+        {"mean": "on the posterior mean", "sample": "on one posterior sample"},
+        bounds=(0.0, 1.0),
+        drawn=("mean",),
+        key=True,
+        coarse="mean of each",
+    ),
+    version=2,
 )
 def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.
@@ -229,5 +234,4 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
         train, test = ev.latents(given, "train"), ev.latents(given, "test")
         for variant in ("mean", "sample"):
             predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
-            value, se = accuracy(predicted, label)
-            yield Score(value, variant, "", "+".join(given), "", se, len(label), majority(label))
+            yield Score(None, variant, given="+".join(given), chance=majority(label)).mean(predicted == label)

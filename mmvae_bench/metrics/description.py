@@ -6,7 +6,8 @@ from typing import Literal
 
 PRIORS = {
     "model": "drawn from the model's own prior",
-    "aggregate": "drawn from the mixture of training posteriors (available for every model)",
+    "aggregate": "drawn from the mixture of training posteriors (available for every model): such draws are encodings"
+    " of single training entries, so that coherence of them is cross-coherence by another name, and not ranked",
 }
 
 
@@ -19,7 +20,8 @@ class Description:
     variants: Mapping[str, str] = field(default_factory=dict)  # meaning of each word of a variant, or of its beginning
     higher_is_better: bool = True
     bounds: Sequence[float | None] = (None, None)  # least and greatest possible value, None for no bound
-    unranked: Sequence[str] = ()  # beginnings of variants in which no best is marked: they only accompany another score
+    # Beginnings of variants, and priors, in which no best is marked: they only accompany another score
+    unranked: Sequence[str] = ()
     drawn: Sequence[str] = ("",)  # beginnings of the variants that have a figure; ``""`` is the variant without a name
     key: bool = False  # True if that figure is one of the first on the page
     ceiling: str = ""  # name of the ceiling in that figure; empty to leave it out
@@ -35,9 +37,9 @@ class Description:
         title = self.title or name.replace("_", " ").capitalize()
         return replace(self, title=title, definition=self.definition or "See the plug-in that defines it.")
 
-    def is_ranked(self, variant: str) -> bool:
+    def is_ranked(self, variant: str, prior: str = "") -> bool:
         """Return whether a best is marked."""
-        return not variant.startswith(tuple(self.unranked))
+        return not (variant.startswith(tuple(self.unranked)) or prior in self.unranked)
 
     def is_drawn(self, variant: str) -> bool:
         """Return whether the variant has a figure."""

@@ -87,7 +87,7 @@ def under_priors(
     They are on the CPU. Where the model has no such prior, the list is empty and the score has the reason.
     """
     for prior in PRIORS:
-        row = Score(None, prior=prior, target="+".join(ev.names))
+        row = Score(None, prior=prior, target="+".join(ev.names), control=ev.model.cross_is_chance)
         parts: list[Made] = []
         generator = ev.generator("joint_coherence", prior)
         try:

@@ -5,7 +5,6 @@ over classes; here are three scores of the same distances. Retrieval (protocol 2
 nearest, and the reverse.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import ot
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Score, described, mean_and_error, once
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 
 ROWS = 1000
 
@@ -41,9 +40,23 @@ def w2_squared(mean_a: Reals, sd_a: Reals, mean_b: Reals, sd_b: Reals) -> Floats
     return np.asarray(np.maximum(squared, 0.0))
 
 
-def auroc(cost: Floats, related: NDArray[np.bool_]) -> float:
-    """P(a related pair is closer than an unrelated one), ties counting half, in [0, 1]; 0.5 by chance."""
-    return float(roc_auc_score(related.ravel(), -cost.ravel()))
+def auroc(cost: Floats, related: NDArray[np.bool_]) -> Floats:
+    """P(a related pair is closer than an unrelated one), ties counting half, as the mean of one value per item, [n].
+
+    With V_p of a related pair p the share of unrelated pairs that are further, and W_u of an unrelated pair u the share
+    of related ones that are nearer, AUROC = mean of V = mean of W (DeLong et al. 1988). Item i has row and column i of
+    ``cost`` [n, n]; its value is what a jackknife that leaves it out has to first order:
+
+        AUROC + n [ sum over its p of (V_p - AUROC) / P + sum over its u of (W_u - AUROC) / U ]
+    """
+    total, r = cost.size, int(related.sum())
+    rank = rankdata(cost).reshape(cost.shape)  # average ranks
+    within = np.empty(cost.shape)
+    within[related], within[~related] = rankdata(cost[related]), rankdata(cost[~related])
+    nearer = (rank - within) / np.where(related, total - r, r)  # share of the other kind that is nearer, ties half
+    value = float(nearer[~related].mean())
+    gap = np.where(related, (1 - nearer - value) / r, (nearer - value) / (total - r))
+    return np.asarray(value + len(cost) * (gap.sum(0) + gap.sum(1)))
 
 
 def contrast(cost: Floats, related: NDArray[np.bool_]) -> float:
@@ -111,31 +124,35 @@ def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
-_of_pairs = partial(described, bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
+_of_pairs = partial(Description, bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
 
 
 def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
     """Yield a score without value, and the distances, for each unordered pair of modalities."""
     for a, b in combinations(ev.names, 2):
         p = pairs(ev, a, b)
-        yield Score(None, given=a, target=b, n=len(p.label)), p
+        yield replace(ev.row((a,), b), n=len(p.label)), p
 
 
-@_of_pairs(
-    title="Relatedness, AUROC",
-    definition="Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
-    drawn=("",),
+@metric(
+    _of_pairs(
+        title="Relatedness, AUROC",
+        definition="Probability that a related pair of posteriors is closer in W2 than an unrelated one.",
+        drawn=("",),
+    )
 )
 def relatedness_auroc(ev: Evaluation) -> Iterator[Score]:
     """:func:`auroc` for each unordered pair of modalities."""
     for score, p in _each_pair(ev):
-        yield replace(score, value=auroc(p.cost, p.related), chance=0.5)
+        yield replace(score, chance=0.5).mean(auroc(p.cost, p.related))
 
 
-@_of_pairs(
-    title="Relatedness, contrast",
-    definition="(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
-    bounds=(-1.0, 1.0),
+@metric(
+    _of_pairs(
+        title="Relatedness, contrast",
+        definition="(u - r) / (u + r), u and r the mean W2 between posteriors of unrelated and of related pairs.",
+        bounds=(-1.0, 1.0),
+    )
 )
 def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
     """:func:`contrast` for each unordered pair of modalities."""
@@ -143,15 +160,18 @@ def relatedness_contrast(ev: Evaluation) -> Iterator[Score]:
         yield replace(score, value=contrast(p.cost, p.related), chance=0.0)
 
 
-@_of_pairs(
-    title="Relatedness, transport",
-    definition="Share of rows that optimal transport (cost W2 squared) matches to a related row.",
+@metric(
+    _of_pairs(
+        title="Relatedness, transport",
+        definition="Share of rows that optimal transport (cost W2 squared) matches to a related row.",
+    ),
+    version=2,
 )
 def relatedness_transport(ev: Evaluation) -> Iterator[Score]:
     """:func:`transport_match` for each unordered pair of modalities."""
     for score, p in _each_pair(ev):
         value, chance = transport_match(p.cost, p.label, p.label)
-        yield replace(score, value=value, se=math.sqrt(value * (1 - value) / len(p.label)), chance=chance)
+        yield replace(score, value=value, chance=chance)  # without an error: one plan matches all rows, dependently
 
 
 def relatedness_artifacts(ev: Evaluation) -> dict[str, NDArray[np.generic]]:
@@ -221,14 +241,16 @@ def _ranks(ev: Evaluation) -> Iterator[tuple[Score, Ranks]]:
         yield replace(ev.row((query,), gallery), n=len(cost)), partner_ranks(cost if query == first else cost.T)
 
 
-@described(
-    "Recall@{}",
-    "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
-    "posteriors, of one entry of each test item.",
-    {str(k): f"k = {k}" for k in DEPTHS},
-    bounds=(0.0, 1.0),
-    drawn=("10",),
-    key=True,
+@metric(
+    Description(
+        "Recall@{}",
+        "Share of queries whose partner is among the k entries of the other modality that are nearest in W2 between "
+        "posteriors, of one entry of each test item.",
+        {str(k): f"k = {k}" for k in DEPTHS},
+        bounds=(0.0, 1.0),
+        drawn=("10",),
+        key=True,
+    ),
 )
 def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     """Recall at k = 1, 5 and 10 (the variants): share of queries whose partner is among the k nearest of the gallery.
@@ -238,17 +260,18 @@ def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
     """
     for row, ranks in _ranks(ev):
         for k in DEPTHS:
-            value, se = mean_and_error(ranks.found(k))
-            yield replace(row, value=value, variant=str(k), se=se, chance=min(k / len(ranks.nearer), 1.0))
+            yield replace(row, variant=str(k), chance=min(k / len(ranks.nearer), 1.0)).mean(ranks.found(k))
 
 
-@described(
-    "Retrieval, median rank",
-    "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
-    "nearest.",
-    higher_is_better=False,
-    bounds=(1.0, None),
-    drawn=(),
+@metric(
+    Description(
+        "Retrieval, median rank",
+        "Median rank of a query's partner among the entries of the other modality, by W2 between posteriors; 1 is the "
+        "nearest.",
+        higher_is_better=False,
+        bounds=(1.0, None),
+        drawn=(),
+    ),
 )
 def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:
     """Median over queries of the partner's rank, as in :func:`retrieval_recall`; ties count as their mean rank.

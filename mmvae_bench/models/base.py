@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from mmvae_bench.errors import Undefined
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Beta
-from mmvae_bench.probability.bounds import Estimate, importance_sample
+from mmvae_bench.probability.bounds import Estimate, Weighted, importance_sample
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, likelihoods, standard
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, without
 from mmvae_bench.spec import Missing
@@ -124,6 +124,7 @@ class MultimodalVAE(Densities, ABC):
     joint_posterior: ClassVar[bool] = True  # True if the paper defines q(z | all modalities)
     remark_if_complete: ClassVar[str] = ""  # remark in ``run.json`` of a run in which no row is incomplete
     cost: ClassVar[float] = 1.0  # time per row relative to mvae, only for estimates of time
+    authors: ClassVar[Mapping[str, str]] = {}  # constants of the paper or its code where they are not the defaults
     batches: Batches = "mixed"  # "pure" if complete and incomplete rows never share a batch
 
     def __init__(self, networks: Networks, *, beta: Beta = 1.0) -> None:
@@ -183,6 +184,28 @@ class MultimodalVAE(Densities, ABC):
         Raises:
             Undefined: If there is no prior.
         """
+        return self.weighted(batch, k, generator, prior).evidence()
+
+    def log_conditional(
+        self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
+        generator: Generator | None = None, prior: Posterior | None = None,
+    ) -> Estimate:  # fmt: skip
+        """Estimate log p(x_t | x_A) = log sum_k w_k p(x_t | z_k) - log sum_k w_k, with draws of :meth:`weighted`.
+
+        Raises:
+            Undefined: If there is no prior.
+        """
+        draws = self.weighted(batch.given(*given), k, generator, prior)
+        return draws.predictive(self.log_px_of(target, draws.z, batch, weighted=False))
+
+    def weighted(
+        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
+    ) -> Weighted:
+        """Draw k z per row whose weights make them draws of p(z | x_A): w = p(z) prod over m in A of p(x_m | z) / r(z).
+
+        Raises:
+            Undefined: If there is no prior.
+        """
         p = prior or self.prior()
         here = [name for name in self.names if batch.where(name).any()]  # a modality absent in all rows adds exactly 0
 
@@ -190,12 +213,3 @@ class MultimodalVAE(Densities, ABC):
             return torch.stack([self.log_px_of(name, z, batch, weighted=False) for name in here]).sum(0)
 
         return importance_sample(self.posterior(batch), p, log_px, k, generator)
-
-    def log_conditional(
-        self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
-        generator: Generator | None = None, prior: Posterior | None = None,
-    ) -> Estimate:  # fmt: skip
-        """Estimate log p(x_t | x_A) = log p(x_t, x_A) - log p(x_A); the effective sample size is the smaller one."""
-        joint = self.log_likelihood(batch.given(*given, target), k, generator, prior)
-        marginal = self.log_likelihood(batch.given(*given), k, generator, prior)
-        return Estimate(joint.log_p - marginal.log_p, torch.minimum(joint.ess, marginal.ess))

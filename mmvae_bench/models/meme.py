@@ -1,8 +1,8 @@
 """MEME (Joy et al., ICLR 2022): mutual supervision. Each encoder is the conditional prior of the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from mmvae_bench.models.base import Batches, Densities, MultimodalVAE, PseudoInputs
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Beta, Count, Positive, Range, Weight
-from mmvae_bench.probability.bounds import Estimate, log_mean_exp, row_mean
+from mmvae_bench.probability.bounds import Estimate, Weighted, log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, kl
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, products, without
 from mmvae_bench.types import Loss, MultimodalBatch
@@ -50,6 +50,12 @@ class MEME(MultimodalVAE):
     no_prior = "MEME has no p(z): the prior of a row is its other modalities' encoder"
     joint_posterior = False
     cost = 5.0
+    authors: ClassVar[Mapping[str, str]] = {
+        "supervision": "10",
+        "divergence": "closed",
+        "directions": "sum",
+        "batches": "pure",
+    }  # released code
     remark_if_complete = "no row is incomplete: the pseudo-inputs stay as they started"
 
     def __init__(
@@ -127,12 +133,17 @@ class MEME(MultimodalVAE):
         others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
         return Mixture(everywhere(self.product(Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool)))))
 
-    def log_conditional(
-        self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
-        generator: Generator | None = None, prior: Posterior | None = None,
-    ) -> Estimate:  # fmt: skip
-        """Estimate log p(x_t | x_A) = log (1 / K) sum_k p(x_t | z_k), z_k ~ p(z | x_A) = R_e."""
+    def weighted(
+        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
+    ) -> Weighted:
+        """Draw k z per row: under the model, p(z | x_A) is R_e itself, and all weights are 1."""
         if prior is not None:
-            return super().log_conditional(batch, given, target, k, generator, prior)
-        log_w = self.log_px_of(target, self.posterior(batch.given(*given)).rsample(k, generator), batch, weighted=False)
-        return Estimate(log_mean_exp(log_w), (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp())
+            return super().weighted(batch, k, generator, prior)
+        z = self.posterior(batch).rsample(k, generator)
+        return Weighted(z, torch.zeros_like(z[..., 0]))
+
+    def log_likelihood(
+        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
+    ) -> Estimate:
+        """Estimate log p(x_A) under a given ``prior``: there is none of the model's own (raises :class:`Undefined`)."""
+        return super().log_likelihood(batch, k, generator, prior or self.prior())

@@ -1,7 +1,8 @@
 """MMVAE (Shi et al., NeurIPS 2019): a mixture of experts, and importance-weighted bounds with stratified samples."""
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -39,6 +40,7 @@ class MMVAE(MultimodalVAE):
     """
 
     cost = 7.3
+    authors: ClassVar[Mapping[str, str]] = {"k": "30", "family": "laplace"}  # released models of MNIST-SVHN
 
     def __init__(
         self, networks: Networks, *, beta: Beta = 1.0, estimator: Estimator = "stl", k: Positive = 10,

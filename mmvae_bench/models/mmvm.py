@@ -42,7 +42,7 @@ class MMVM(PrivateLatents):
 
     def __init__(
         self, networks: Networks, *, beta: Beta = 1.0, bound: Literal["pairwise", "monte_carlo"] = "pairwise",
-        alone: Literal["nothing", "standard", "pseudo"] = "standard", pseudo: Positive = 128,
+        alone: Literal["nothing", "standard", "pseudo"] = "nothing", pseudo: Positive = 128,
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.bound, self.alone = bound, alone

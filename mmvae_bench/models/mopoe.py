@@ -1,6 +1,7 @@
 """MoPoE-VAE (Sutter et al., ICLR 2021): a mixture of the products over all subsets."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 
@@ -29,6 +30,8 @@ class MoPoE(MultimodalVAE):
         prior_expert: products that have N(0, I) as an expert: ``full`` (only that of all M, as in the authors' code),
             ``always`` or ``never``.
     """
+
+    authors: ClassVar[Mapping[str, str]] = {"beta": "2.5"}  # all of the released job scripts
 
     def __init__(
         self, networks: Networks, *, beta: Beta = 1.0, prior_expert: Literal["full", "always", "never"] = "full"

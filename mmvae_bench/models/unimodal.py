@@ -1,6 +1,6 @@
 """Unimodal VAEs (Kingma & Welling, 2014), side by side: the reference of generative quality."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -66,3 +66,12 @@ class Unimodal(PrivateLatents):
         present = torch.stack([batch.where(name) for name in here])
         log_p = torch.where(present, torch.stack([e.log_p for e in each]), 0.0).sum(0)
         return Estimate(log_p, torch.where(present, torch.stack([e.ess for e in each]), k).amin(0))
+
+    def log_conditional(
+        self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
+        generator: Generator | None = None, prior: Posterior | None = None,
+    ) -> Estimate:  # fmt: skip
+        """Estimate log p(x_t | x_A) = log p(x_t): nothing connects the two; with a given ``prior``, one latent does."""
+        if prior is not None:
+            return super().log_conditional(batch, given, target, k, generator, prior)
+        return self.log_likelihood(batch.given(target), k, generator)

@@ -40,16 +40,39 @@ PRIOR_SHARE = 0.1  # share of the prior in every proposal (protocol 18): it boun
 class Estimate(NamedTuple):
     """Estimated log-densities and their effective sample sizes."""
 
-    log_p: Float[Tensor, " B"]  # log of an unbiased estimate of p
+    log_p: Float[Tensor, " B"]  # log of an estimate of p
     ess: Float[Tensor, " B"]  # effective sample size (sum w)^2 / sum w^2, in [1, K]
+
+
+class Weighted(NamedTuple):
+    """K weighted draws a row: sum_k w_k f(z_k) / sum_k w_k estimates an expectation, (1/K) sum_k w_k its normaliser."""
+
+    z: Float[Tensor, "K B L"]
+    log_w: Float[Tensor, "K B"]
+
+    def evidence(self) -> Estimate:
+        """Return log (1/K) sum_k w_k: the log of an unbiased estimate of the integral of what w is proportional to."""
+        return Estimate(log_mean_exp(self.log_w), effective(self.log_w))
+
+    def predictive(self, log_p: Float[Tensor, "K B"]) -> Estimate:
+        """Return log sum_k w_k p(x_t | z_k) - log sum_k w_k, given log p(x_t | z_k): never above the largest of these.
+
+        Its effective sample size is the smaller one of the two sums.
+        """
+        joint = self.log_w + log_p
+        ess = torch.minimum(effective(joint), effective(self.log_w))
+        return Estimate(joint.logsumexp(0) - self.log_w.logsumexp(0), ess)
+
+
+def effective(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
+    """Return (sum_k w_k)^2 / sum_k w_k^2, in [1, K]."""
+    return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
 
 
 def importance_sample(
     q: Posterior, p: Posterior, log_px: Callable[[Tensor], Tensor], k: int, generator: Generator | None
-) -> Estimate:
-    """Estimate log of the integral of p(z) p(x | z) with the proposal r = 0.9 q + 0.1 p.
-
-    log (1/K) sum_k w_k, w_k = p(z_k) p(x | z_k) / r(z_k), z_k ~ r independently, row by row.
+) -> Weighted:
+    """Draw z_k from r = 0.9 q + 0.1 p, row by row, with weights w_k = p(z_k) p(x | z_k) / r(z_k).
 
     Args:
         q: posterior of B rows.
@@ -64,5 +87,4 @@ def importance_sample(
     z = torch.where((u < PRIOR_SHARE)[..., None], z_p, z_q)
     log_pz = p.log_prob(z)
     log_r = torch.logaddexp(math.log(1 - PRIOR_SHARE) + q.log_prob(z), math.log(PRIOR_SHARE) + log_pz)
-    log_w = log_pz + log_px(z) - log_r
-    return Estimate(log_mean_exp(log_w), (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp())
+    return Weighted(z, log_pz + log_px(z) - log_r)

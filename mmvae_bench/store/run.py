@@ -21,7 +21,7 @@ from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.spec import RunSpec, RunStatus, canonical_json
 
 SCHEMA = 2  # of run.json and of each row
-RECORD = "scores.jsonl"
+RECORD, OUTCOMES = "scores.jsonl", "outcomes.npz"
 NUMBERS = ("value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction")  # columns
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
 MOVE = "Move the folder elsewhere, or rerun the same command to retrain this run."
@@ -39,6 +39,7 @@ class RunResult:
     info: Mapping[str, Any] = field(default_factory=dict)  # environment and timings, for ``run.json``
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # the model's state as arrays
     artifacts: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # arrays that figures need
+    outcomes: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # score -> its outcome on each test row
     error: str = ""  # the message of a failed run, else empty
     log: str = ""  # one line per event of the run
 
@@ -53,10 +54,11 @@ def write_files(folder: Path, result: RunResult) -> None:
         files["log.txt"] = result.log.encode()
     if result.weights:
         files["model.safetensors"] = save(dict(result.weights))
-    if result.artifacts:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **dict(result.artifacts))  # type: ignore[arg-type]
-        files["artifacts.npz"] = buffer.getvalue()
+    for name, arrays in (("artifacts.npz", result.artifacts), (OUTCOMES, result.outcomes)):
+        if arrays:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
+            files[name] = buffer.getvalue()
     status = {"status": RunStatus.FAILED, "error": result.error} if result.error else {"status": RunStatus.DONE}
     manifest = {name: _facts(content) for name, content in sorted(files.items())}
     record = {"schema": SCHEMA, **status, "spec": result.spec.to_dict(), "files": manifest, **result.info}
@@ -185,7 +187,7 @@ class StoredRun:
         return self.file("log.txt").decode() if "log.txt" in self.record["files"] else ""
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Read the arrays of ``model.safetensors`` or ``artifacts.npz``; empty where there is no such file.
+        """Read the arrays of a ``.safetensors`` or ``.npz`` file; empty where there is no such file.
 
         Raises:
             BenchError: If the file is not what was written, or not of its format.
@@ -237,13 +239,14 @@ class StoredRun:
 
 
 def current(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with today's columns ``control`` and ``incomplete``.
+    """Return a row with today's columns.
 
-    Before there were such columns, the reason of a chance control began with these words, and a scheme whose incomplete
-    rows were dropped ended in ``,drop``.
+    Before there were ``control`` and ``incomplete``, the reason of a chance control began with these words, and a
+    scheme whose incomplete rows were dropped ended in ``,drop``.
     """
+    row = {"split": "test", "tier": "default", "rule": "", "bound": False, "sampled": "", **row}
     if "control" in row:
-        return dict(row)
+        return row
     remarks = str(row.get("reason") or "").split("; ")
     control = remarks[0].startswith("chance control")
     scheme, dropped, _ = str(row.get("missing_scheme") or "").partition(",drop")

@@ -1,9 +1,10 @@
 """Results on disk: one folder per run, present = finished; everything else is rebuilt from these folders.
 
 ``<root>/runs/<dataset>/<model>/<run_id>/`` holds ``run.json`` (spec, environment, timings, checksums of the other
-files and its own), ``scores.jsonl`` (the record: no NaN, no timings), ``history.csv``, ``log.txt``,
-``model.safetensors`` and ``artifacts.npz``. ``<root>/plans/<name>.json`` says which runs a suite consists of and what
-was skipped and why. ``<root>/work/`` holds what is under way (:mod:`mmvae_bench.store.work`).
+files and its own), ``scores.jsonl`` (the record: no NaN, no timings), ``outcomes.npz`` (of each test row),
+``history.csv``, ``log.txt``, ``model.safetensors`` and ``artifacts.npz``. ``<root>/plans/<name>.json`` says which runs
+a suite consists of and what was skipped and why. ``<root>/work/`` holds what is under way
+(:mod:`mmvae_bench.store.work`).
 """
 
 import json
@@ -23,8 +24,10 @@ from mmvae_bench.store.run import NUMBERS, SCHEMA, RunResult, StoredRun, run_sta
 
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
-    "missing_scheme", "missing_ratio", "incomplete", "complete_fraction", "seed", "metric", "metric_version", "variant",
+    "missing_scheme", "missing_ratio", "incomplete", "complete_fraction", "seed", "split", "tier", "rule", "metric",
+    "metric_version", "variant",
     "prior", "given", "target", "value", "se", "n", "chance", "ceiling", "higher_is_better", "status", "control",
+    "bound", "sampled",
     "reason", "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads",
     "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip

@@ -21,14 +21,14 @@ from mmvae_bench.engine.share import RandomState
 from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.errors import BenchError, Stopped
 from mmvae_bench.metrics.artifacts import artifacts
-from mmvae_bench.metrics.base import Evaluation
+from mmvae_bench.metrics.base import Evaluation, Score
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store.run import OWN, RunResult, StoredRun
+from mmvae_bench.store.run import OUTCOMES, OWN, RunResult, StoredRun
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.records import conditions, environment, pace, provenance, row, scored_by
 from mmvae_bench.types import Modality
@@ -41,7 +41,7 @@ class Material:
     dataset: Dataset
     data: Data
     train: Rows
-    test: Rows
+    test: Rows  # rows that are scored: of the test split, or of a trial the validation rows
     presence: Presence
     modalities: tuple[Modality, ...]
 
@@ -61,9 +61,10 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
     """
     dataset = datasets.make(spec.dataset.name, spec.dataset.options)
     data = load(dataset, spec.dataset.name, spec.dataset.options, data_dir, cache_dir)
-    kept, _ = validation_split(data.train, spec.dataset.name)
+    kept, validation = validation_split(data.train, spec.dataset.name)
     train_rows = data.train.take(np.sort(_first(kept, spec.limit_train, spec.dataset.name)))
-    test_rows = data.test.take(np.sort(_first(np.arange(len(data.test)), spec.limit_test, spec.dataset.name)))
+    scored = data.test if spec.split == "test" else data.train.take(validation)
+    test_rows = scored.take(np.sort(_first(np.arange(len(scored)), spec.limit_test, spec.dataset.name)))
     words = data.vocabularies
     modalities = tuple(
         replace(m, vocabulary=words.get(m.name, m.vocabulary), **spec.likelihoods[m.name])  # type: ignore[arg-type]
@@ -129,7 +130,8 @@ def run(
     history = train(model, feed, spec.train, report, mode=mode, random=random, keeper=keeper)
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    scores, pictures = evaluate(ev, metrics or None, partial(_begin, keeper)), artifacts(ev)
+    scores = evaluate(ev, metrics or None, partial(_begin, keeper))
+    pictures = artifacts(ev) if spec.split == "test" else {}
     seconds = {"load": loaded - started, "warm_up": history.warm_up, "train": history.seconds}
     seconds["evaluate"] = time.perf_counter() - trained
     engine = history.engine + " resumed" * (history.resumed > 0 and any(map(history.engine.__contains__, UNPROMISED)))
@@ -141,7 +143,13 @@ def run(
     info |= {**scored_by(metrics), "resumed": history.resumed}
     info["modalities"] = [asdict(modality) for modality in material.modalities]
     rows = [row(spec, facts, score) for score in scores]
-    return RunResult(spec, rows, history.epochs, info, weights, pictures)
+    return RunResult(spec, rows, history.epochs, info, weights, pictures, outcomes(scores))
+
+
+def outcomes(scores: Sequence[Score]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the outcomes of each score on the test rows, by the score's key: bits where they are 0 or 1."""
+    found = {score.key: score.outcomes for score in scores if score.outcomes is not None}
+    return {key: x.astype(bool) if np.isin(x, (0, 1)).all() else x.astype(np.float32) for key, x in found.items()}
 
 
 def _begin(keeper: Keeper, metric: str) -> None:
@@ -185,6 +193,9 @@ def evaluate_again(
     )  # fmt: skip
     old = [r for r in run.rows() if r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in OWN}
-    rows = [*old, *(row(spec, facts, score) for score in evaluate(ev, new, partial(_begin, keeper)))]
+    scores = evaluate(ev, new, partial(_begin, keeper))
+    rows = [*old, *(row(spec, facts, score) for score in scores)]
+    kept = {key: x for key, x in run.arrays(OUTCOMES).items() if key.partition("/")[0] not in new}
     info |= {key: {**record.get(key, {}), **own} for key, own in now.items()}
-    return RunResult(spec, rows, run.history(), info, weights, run.arrays("artifacts.npz"), log=run.log)
+    pictures = run.arrays("artifacts.npz")
+    return RunResult(spec, rows, run.history(), info, weights, pictures, {**kept, **outcomes(scores)}, log=run.log)

@@ -1,10 +1,11 @@
 """A plan: every run of a request, with its status in the store, and why some are skipped."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
-from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, TrainSpec
+from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, Tier, TrainSpec
 from mmvae_bench.store.run import StoredRun, run_checksum, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
+from mmvae_bench.sweep.search import SEED, Trial
 
 REPEATED: dict[Overwrite, set[RunStatus]] = {  # statuses that each value of --overwrite trains
     "never": {RunStatus.TO_RUN},
@@ -33,6 +35,50 @@ class PlannedRun:
     reason: str = ""  # text that says why it is skipped, failed or broken
     # Checksum of the stored result, taken before its status was read. Only that result may be replaced.
     checksum: str = ""
+    tiers: tuple[Tier, ...] = ()  # tiers that report it; none for a trial of a search
+    metrics: tuple[str, ...] = ()  # metrics of a trial; empty means those that were asked for
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The search of a model's settings on a data set."""
+
+    dataset: str  # label
+    model: str  # label
+    rule: str
+    trials: list[Trial]
+    specs: list[list[RunSpec]]  # runs of each trial
+    scores: list[float | None]  # of each trial; None until all its runs are stored
+
+    @property
+    def winner(self) -> int | None:
+        """Number of the best trial, the first of equals; None while a score is unknown, or if all failed."""
+        best = -math.inf if self.waits else max(score for score in self.scores if score is not None)
+        return self.scores.index(best) if math.isfinite(best) else None
+
+    @property
+    def waits(self) -> bool:
+        """Return whether a trial is not stored."""
+        return None in self.scores
+
+    def record(self) -> dict[str, Any]:
+        """Return what the plan's record keeps of it."""
+        trials = [
+            {
+                "options": dict(trial.options),
+                "learning_rate": own[0].train.learning_rate,
+                "score": score if score is not None and math.isfinite(score) else None,
+                "run_ids": [spec.run_id for spec in own],
+            }
+            for trial, own, score in zip(self.trials, self.specs, self.scores, strict=True)
+        ]
+        return {
+            "dataset": self.dataset,
+            "label": self.model,
+            "rule": self.rule,
+            "winner": self.winner,
+            "trials": trials,
+        }
 
 
 @dataclass(frozen=True)
@@ -43,6 +89,12 @@ class Plan:
     title: str
     command: str
     entries: list[PlannedRun]
+    searches: list[Searched] = field(default_factory=list)  # one per tuned model and data set
+
+    @property
+    def waiting(self) -> int:
+        """Number of searches whose trials are not all stored: the runs of their winners are not planned yet."""
+        return sum(search.waits for search in self.searches)
 
     @property
     def specs(self) -> list[RunSpec]:
@@ -105,6 +157,8 @@ class Plan:
             "run_ids": [spec.run_id for spec in self.specs],
             "titles": {spec.run_id: spec.title for spec in self.specs},  # for people, until a run is stored
             "skipped": skipped,
+            "tiers": {entry.spec.run_id: list(entry.tiers) for entry in self.entries},
+            "searches": [search.record() for search in self.searches],
         }
 
 
@@ -115,6 +169,12 @@ class _Model:
     component: Component
     factory: Any = None
     broken: str = ""
+    named: Named = field(default_factory=lambda: Named(""))  # as it was typed
+
+    def having(self, options: Mapping[str, str]) -> Component:
+        """Return the model with further options, which never replace one that was typed; its label stays."""
+        named = Named(self.named.name, {**options, **self.named.options})
+        return replace(component(named, self.factory), label=self.component.label)
 
 
 class _Data:
@@ -226,16 +286,56 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     chosen = _choose_models(request.models)
     data = [_Data(text, data_dir) for text in request.datasets]
     _check_modalities(request, data)
-    if (runs := len(chosen) * len(data) * len(request.holes) * len(request.seeds)) > MOST_RUNS:
+    most = len(request.holes) * len(request.seeds) * len(request.tiers)
+    most += request.search.trials * len(request.search.missing) * ("tuned" in request.tiers)
+    if (runs := len(chosen) * len(data) * most) > MOST_RUNS:
         raise BenchError(f"One command plans at most {MOST_RUNS:,} runs, not {runs:,}. Split it into several commands.")
     entries: dict[str, PlannedRun] = {}
+    searches: list[Searched] = []
+
+    def add(spec: RunSpec, *tiers: Tier, metrics: tuple[str, ...] = ()) -> None:
+        if spec.run_id not in entries:  # the same run under two labels or tiers is one run
+            entries[spec.run_id] = replace(_planned(spec, d, model, store), metrics=metrics)
+        entry = entries[spec.run_id]
+        entries[spec.run_id] = replace(entry, tiers=tuple(dict.fromkeys([*entry.tiers, *tiers])))
+
     for d, model in product(data, chosen):
         base = d.base(model.component, request)
-        for hole, seed in product(request.holes, request.seeds):
-            spec = replace(base, missing=hole, seed=seed)
-            if spec.run_id not in entries:  # the same run under two labels is one run
-                entries[spec.run_id] = _planned(spec, d, model, store)
-    return Plan(request.name, request.title, request.command, list(entries.values()))
+        for tier in request.tiers:
+            settings: RunSpec | None = base  # of a control also where others are tuned
+            if tier == "authors" and not model.broken:
+                settings = replace(base, model=model.having(model.factory.authors), tier=tier)
+            elif tier == "tuned" and not (model.broken or model.factory.cross_is_chance):  # whose score is no skill
+                search = _search(base, model, request, store)
+                searches.append(search)
+                for spec in chain.from_iterable(search.specs):
+                    add(spec, metrics=(request.search.metric,))
+                settings = _tuned(base, search)
+            for hole, seed in product(request.holes, request.seeds):
+                if settings:
+                    add(replace(settings, missing=hole, seed=seed), tier)
+    return Plan(request.name, request.title, request.command, list(entries.values()), searches)
+
+
+def _search(base: RunSpec, model: _Model, request: Request, store: Store) -> Searched:
+    """Return the search of a model's settings, with the scores of what is stored."""
+    search, specs = request.search, []
+    trials = search.draw(model.factory, model.named)
+    for trial in trials:
+        rate = trial.learning_rate or base.train.learning_rate
+        settings = replace(base, model=model.having(trial.options), train=replace(base.train, learning_rate=rate))
+        holes = search.holes(request.scheme[0], request.incomplete[0])
+        specs.append([replace(settings, missing=hole, seed=SEED, split="validation") for hole in holes])
+    scores = [search.score(own, store) for own in specs]
+    return Searched(base.dataset.label, model.component.label, search.rule, trials, specs, scores)
+
+
+def _tuned(base: RunSpec, search: Searched) -> RunSpec | None:
+    """Return the settings of a search's winner; None while there is none."""
+    if search.winner is None:
+        return None
+    won = search.specs[search.winner][0]
+    return replace(base, model=won.model, train=won.train, tier="tuned", rule=search.rule)
 
 
 def _choose_models(texts: Sequence[str]) -> list[_Model]:
@@ -247,7 +347,7 @@ def _choose_models(texts: Sequence[str]) -> list[_Model]:
             each = Named(name, named.options)
             try:
                 factory = models.registry.get(name)
-                chosen.append(_Model(component(each, factory), factory))
+                chosen.append(_Model(component(each, factory), factory, named=each))
             except BenchError as error:
                 if not everything:
                     raise

@@ -13,7 +13,8 @@ import platformdirs
 
 from mmvae_bench import metrics
 from mmvae_bench.errors import BenchError
-from mmvae_bench.spec import SCHEMES, Incomplete, Missing, Optimiser, check_precision
+from mmvae_bench.spec import SCHEMES, TIERS, Incomplete, Missing, Optimiser, Tier, check_precision
+from mmvae_bench.sweep.search import Search
 
 Overwrite = Literal["never", "failed", "always"]
 MOST = 10**9  # of whatever is counted; a larger number is a slip
@@ -50,9 +51,14 @@ class Request:
     limit_train: int | None = None  # number of training rows; None is all of them
     limit_test: int | None = None  # number of test rows; None is all of them
     precision: str = "fp32"  # precision of the networks in training
+    tiers: tuple[Tier, ...] = ("default",)  # settings that each model is run with
+    search: Search = field(default_factory=Search)  # of the tier ``tuned``
 
     def __post_init__(self) -> None:
-        for key in ("models", "datasets", "missing", "scheme", "incomplete"):
+        for tier in self.tiers:
+            if tier not in TIERS:
+                raise BenchError(f"No tier '{tier}'. Write one of {', '.join(TIERS)}.")
+        for key in ("models", "datasets", "missing", "scheme", "incomplete", "tiers"):
             if not getattr(self, key):
                 raise BenchError(f"No {key} are asked for. Name at least one.")
         if not self.seeds or min(self.seeds) < 0:

@@ -22,7 +22,7 @@ from mmvae_bench.store.work import UnderWay
 from mmvae_bench.sweep.backends import WorkerDied, cluster, results
 from mmvae_bench.sweep.environment import cores
 from mmvae_bench.sweep.estimate import estimate
-from mmvae_bench.sweep.plan import Plan
+from mmvae_bench.sweep.plan import Plan, PlannedRun
 from mmvae_bench.sweep.progress import Board
 from mmvae_bench.sweep.request import Settings
 from mmvae_bench.sweep.signals import Stops
@@ -160,17 +160,18 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     store.write_plan(plan.name, plan.record())
     if settings.overwrite != "always":  # there what is stored says nothing of what is under way
         _tidy(plan, store)
-    seen = {entry.spec.run_id: entry.checksum for entry in plan.entries}
+    planned = {entry.spec.run_id: entry for entry in plan.entries}
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
-        tasks = [Task(spec, True, seen[spec.run_id]) for spec in todo]
-        stored = plan.having({RunStatus.DONE}) if settings.overwrite == "failed" and not corrupt else []
+        tasks = [_task(planned[spec.run_id], settings, train=True) for spec in todo]
+        done = plan.having({RunStatus.DONE}) if settings.overwrite == "failed" and not corrupt else []
+        stored = [spec for spec in done if spec.split == "test"]  # a trial is scored once, by the rule's metric
         versions = _versions(settings) if stored else {}
         for spec in stored:
             run = steadily(store.folder(spec), StoredRun.read)
             if run and not versions.items() <= run.record.get("metrics", {}).items():  # it lacks a metric
-                tasks.append(Task(spec, False, seen[spec.run_id]))
+                tasks.append(_task(planned[spec.run_id], settings, train=False))
         sweep = Sweep(tasks, jobs, store, settings)
         sweep.run()
     if sweep.unwritable:
@@ -186,6 +187,10 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     if corrupt:
         return 2
     return 1 if sweep.failed else plan.exit_code(settings.overwrite)
+
+
+def _task(entry: PlannedRun, settings: Settings, *, train: bool) -> Task:
+    return Task(entry.spec, train, entry.checksum, entry.metrics or settings.metrics)
 
 
 def _tidy(plan: Plan, store: Store) -> None:

@@ -3,17 +3,19 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from mmvae_bench.errors import BenchError, near_hint
 from mmvae_bench.sweep.request import Request, seed_numbers
+from mmvae_bench.sweep.search import Search
 
 SUITES = files("mmvae_bench") / "suites"
 TEXTS, NUMBERS, COUNTS = "text or a list of texts", "a number or a list of numbers", "a whole number"
 TABLE = "a table of modalities and numbers"
+SEARCH = f"a table of {', '.join(field.name for field in fields(Search))}"
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "models": (TEXTS, (str,)),
     "datasets": (TEXTS, (str,)),
@@ -25,6 +27,8 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "nets": ("text", (str,)),
     "precision": ("text", (str,)),
     "optimiser": ("text", (str,)),
+    "tiers": (TEXTS, (str,)),
+    "search": (SEARCH, ()),
     "learning_rate": ("a number", (int, float)),
     **dict.fromkeys(("scales", "weights"), (TABLE, (int, float))),
     **dict.fromkeys(("seeds", "epochs", "batch_size", "latent_dim", "limit_train", "limit_test"), (COUNTS, (int,))),
@@ -83,6 +87,9 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
         if key not in KINDS:
             raise BenchError(f"Unknown key '{key}'; {near_hint(key, KINDS)}Known: {', '.join(KINDS)}.")
         kind, types = KINDS[key]
+        if kind == SEARCH:
+            plain[key] = _search(value)
+            continue
         if kind == TABLE:
             fits, items = isinstance(value, dict), list(value.values()) if isinstance(value, dict) else []
         else:
@@ -95,6 +102,21 @@ def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
         plain["seeds"] = seeds
     several = [key for key in plain if KINDS[key][0] in (TEXTS, NUMBERS)]
     return plain | {key: tuple(v) if isinstance(v := plain[key], list) else (v,) for key in several}
+
+
+def _search(value: Any) -> Search:
+    """Return a suite's ``[search]``.
+
+    Raises:
+        BenchError: If it has other keys, or values of other types.
+    """
+    known = {field.name: type(field.default) for field in fields(Search)}
+    if not isinstance(value, dict) or not value.keys() <= known.keys():
+        raise BenchError(f"'search' is {SEARCH}, not {value!r}.")
+    given: dict[str, Any] = {key: tuple(map(float, v)) if isinstance(v, list) else v for key, v in value.items()}
+    if wrong := [key for key, v in given.items() if type(v) is not known[key]]:
+        raise BenchError(f"'search' has a wrong type of value in {', '.join(wrong)}: {value!r}.")
+    return Search(**given)
 
 
 def _plain(value: Any) -> Any:

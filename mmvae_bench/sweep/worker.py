@@ -39,6 +39,7 @@ class Task:
     spec: RunSpec
     train: bool  # False scores it by the metrics registered since
     seen: str  # checksum of what was stored when the run was planned; any other result comes from another process
+    metrics: tuple[str, ...] = ()  # names of the metrics that are scored; empty means all
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,10 @@ def _result(
                 if task.train:
                     return execute.run(
                         spec, at.device, settings.threads, settings.data_dir, settings.cache_dir,
-                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled, metrics=settings.metrics,
+                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled, metrics=task.metrics,
                     )  # fmt: skip
                 return execute.evaluate_again(
-                    spec, store, at.device, settings.data_dir, settings.cache_dir, keeper, settings.metrics
+                    spec, store, at.device, settings.data_dir, settings.cache_dir, keeper, task.metrics
                 )
             except torch.OutOfMemoryError as error:
                 if not at.out_of_memory():
