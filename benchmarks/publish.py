@@ -85,10 +85,10 @@ def refuse_chance(summary: SummaryTable) -> None:
     """Refuse a data set on which no model's coherence, complete rows, is 5 points above the class prior."""
     _, table = summary.parts[0]  # cross-coherence, or its exact form
     gaps = [
-        (cell.score.mean - table.chance[column][1]) / table.ceiling.get(column, (1.0, 1.0))[1]
+        (cell.summary.mean - table.chance[column][1]) / table.ceiling.get(column, (1.0, 1.0))[1]
         for row in table.cells.values()
         for column, cell in row.items()
-        if cell.score and not cell.control and column.missing.ratio == 0 and column in table.chance
+        if cell.summary and not cell.control and column.missing.ratio == 0 and column in table.chance
     ]
     if not gaps or max(gaps) < MARGIN:
         best = f"{max(gaps):.3f} above chance (ceiling 1)" if gaps else "not scored"

@@ -10,6 +10,8 @@ PRIORS = {
     " of single training entries, so that coherence of them is cross-coherence by another name, and not ranked",
 }
 
+DEAD = 5  # standard errors by which the reconstruction gain of a branch that was trained exceeds 0
+
 
 @dataclass(frozen=True)
 class Description:

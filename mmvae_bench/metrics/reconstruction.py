@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.description import DEAD
 from mmvae_bench.metrics.relatedness import ROWS
-
-ERRORS = 5  # standard errors by which a branch that was trained exceeds 0
 
 
 @metric(
     Description(
         "Reconstruction gain",
         "Log-likelihood (nats) of a test entry decoded from its own posterior, less that decoded from another entry's: "
-        f"a branch is dead, and its run with it, where this is not above 0 by {ERRORS} standard errors.",
+        f"a branch is dead, and its run with it, where this is not above 0 by {DEAD} standard errors.",
         unranked=("",),
         drawn=(),
     )

@@ -34,7 +34,8 @@ def aggregate(tables: Sequence[Table]) -> pd.DataFrame:
         iqm: Interquartile mean; None below 20 cells.
         low, high: Ends of its 95 % interval, None where a task has fewer than 3 seeds.
         mean_rank: Mean rank over blocks, 1 the best, ties averaged; None below 2 blocks.
-        blocks: Number of blocks: data set x direction after training on complete data, averaged over seeds.
+        blocks: Number of blocks: data sets, after training on complete data, averaged over columns and seeds. Two
+            directions of one data set depend on each other and are no two blocks.
     """
     keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
     families = [[t for t in tables if (t.metric, t.variant, t.prior) == key] for key in keys]
@@ -47,8 +48,8 @@ def _aggregate(tables: Sequence[Table]) -> list[tuple[object, ...]]:
     models = list(dict.fromkeys(label for columns in scored.values() for row in columns.values() for label in row))
     strata = {stratum: x for stratum, columns in scored.items() if (x := _shared(columns, models)).size}
     tasks, cells = sum(x.shape[1] for x in strata.values()), sum(x[0].size for x in strata.values())
-    blocks = [x.mean(-1) for (_, missing), x in strata.items() if missing.ratio == 0]
-    ranks = mean_ranks(np.concatenate(blocks, axis=1)) if blocks else None
+    blocks = [x.mean((1, 2)) for (_, missing), x in strata.items() if missing.ratio == 0]
+    ranks = mean_ranks(np.stack(blocks, axis=1)) if blocks else None
     if len(models) < 2 or (cells < MIN_CELLS and ranks is None):
         return []
     first = tables[0]
@@ -57,7 +58,7 @@ def _aggregate(tables: Sequence[Table]) -> list[tuple[object, ...]]:
     found: list[tuple[object, ...]] = []
     for i, model in enumerate(models):
         iqm = interquartile_mean([x[i] for x in strata.values()]) if cells >= MIN_CELLS else (None, None, None)
-        rank = (None, None) if ranks is None else (float(ranks[i]), sum(x.shape[1] for x in blocks))
+        rank = (None, None) if ranks is None else (float(ranks[i]), len(blocks))
         found.append((*task, model, *counts, *iqm, *rank))
     return found
 
@@ -76,7 +77,9 @@ def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
     found: dict[Stratum, Columns] = defaultdict(dict)
     for table in tables:
         for c in (c for c in table.columns if c in table.comparable):
-            found[table.group, c.missing][c.text] = {name: x.by_seed for name, x in ranked(table.cells, c).items()}
+            found[table.group, c.missing][c.text] = {
+                n: dict(x.scores.by_seed) for n, x in ranked(table.cells, c).items()
+            }
     return found
 
 

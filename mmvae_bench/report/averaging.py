@@ -1,17 +1,18 @@
 """From rows to tables: averages over seeds and directions, marks, and refusals (protocol 16, 17, 25, 26)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics import Description
 from mmvae_bench.report.select import Selection
-from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.statistics import Scores, summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table, mark
 from mmvae_bench.spec import Missing
 
@@ -47,7 +48,7 @@ def whole_tables(selection: Selection, metric: str | None = None) -> list[Table]
     groups, order = list(ok["group"].unique()), [*ORDER, *ok["metric"].unique()]
     keys.sort(key=lambda key: (groups.index(key[0]), order.index(key[1]), key[2] != ""))  # the metric itself first
     families = dict(list(frame.groupby(["group", "metric"], sort=False)))  # few rows to search for each table
-    return [build_table(key, families[key[:2]], selection.labels, selection.metrics[key[1]]) for key in keys]
+    return [build_table(key, families[key[:2]], selection) for key in keys]
 
 
 def refuse_mixed(frame: pd.DataFrame) -> None:
@@ -64,21 +65,20 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             )
 
 
-def build_table(
-    key: Key, frame: pd.DataFrame, labels: Sequence[str], about: Description, *, coarse: bool = False
-) -> Table:
-    """Return one metric's table over all schemes, from its rows on a data set, with models in the order of ``labels``.
+def build_table(key: Key, frame: pd.DataFrame, selection: Selection, *, coarse: bool = False) -> Table:
+    """Return one metric's table over all schemes, from its rows on a data set, with models in the report's order.
 
     With ``coarse``, the summary's form, scores are averaged over modalities where there are more than two.
     """
-    _, _, variant, prior = key
+    _, metric, variant, prior = key
+    about = selection.metrics[metric]
     rows = frame[(frame["variant"] == variant) & (frame["prior"] == prior) & ~_is_skip(frame)]
     rows = _with_columns(rows, about, coarse=coarse)
     columns = _columns(rows)
-    cells = {label: dict.fromkeys(columns, Cell()) for label in labels if (frame["entrant"] == label).any()}
+    cells = {label: dict.fromkeys(columns, Cell()) for label in selection.labels if (frame["entrant"] == label).any()}
     ok = rows[rows["status"] == "ok"]  # the others know no direction
-    better = (1 if bool(ok["higher_is_better"].iloc[0]) else -1) if about.is_ranked(variant) else 0
-    _fill(cells, rows, better)
+    better = (1 if bool(ok["higher_is_better"].iloc[0]) else -1) if about.is_ranked(variant, prior) else 0
+    _fill(cells, rows, better, selection)
     _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])])
     comparable = _comparable(ok)
     marked = mark(cells, comparable, better)
@@ -103,7 +103,7 @@ def _note_skips(cells: Cells, skips: pd.DataFrame) -> None:
     """Write the reason into the empty cells of the runs concerned."""
     for label, missing, reason in zip(*(skips[n] for n in ("entrant", "missing", "reason")), strict=True):
         for column, cell in cells.get(label, {}).items():
-            if column.missing == missing and cell == Cell():
+            if column.missing == missing and not (cell.summary or cell.note):
                 cells[label][column] = Cell(note=reason)
 
 
@@ -128,7 +128,7 @@ def in_order(patterns: Iterable[Missing]) -> list[Missing]:
     return sorted(found, key=lambda m: (m.ratio > 0, schemes.index(m.pattern), m.ratio))
 
 
-def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
+def _fill(cells: Cells, rows: pd.DataFrame, better: int, selection: Selection) -> None:
     """Average the rows of each cell."""
     largest = rows[rows["status"] == "ok"].groupby("column")["value"].agg(lambda values: values.abs().max())
     needed = rows.drop_duplicates(["column", "given", "target"])["column"].value_counts().to_dict()
@@ -137,36 +137,52 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int) -> None:
     for row in records:
         parts[row.entrant, Column(row.column, row.missing)].append(row)
     for (label, column), part in parts.items():
-        cell = _cell(part, needed[column.text], better)
+        cell = _cell(part, needed[column.text], better, selection)
         cells[label][column] = replace(cell, decimals=1 if largest.get(column.text, 0) >= 10 else 3)
 
 
-def _cell(rows: Sequence[Any], needed: int, better: int) -> Cell:
+def _cell(rows: Sequence[Any], needed: int, better: int, selection: Selection) -> Cell:
     """Average one cell. A seed counts only if all directions of the column were scored."""
     by_seed: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         if row.status == "ok" and np.isfinite(row.value):
             by_seed[int(row.seed)].append(row)
     whole = {seed: part for seed, part in sorted(by_seed.items()) if len(part) == needed}
-    if whole:
-        means = {seed: float(np.mean([row.value for row in part])) for seed, part in whole.items()}
-        control = any(row.control for row in rows)
-        chance = _at_chance(list(whole.values()), better)
-        return Cell(summarise(list(means.values())), means, _remark(rows), control, chance)
-    reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
-    most = max(map(len, by_seed.values()), default=0)
-    return Cell(note=reason or f"only {most} of {needed} directions were scored")
+    if not whole:
+        reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
+        most = max(map(len, by_seed.values()), default=0)
+        return Cell(note=reason or f"only {most} of {needed} directions were scored")
+    scores, shown = _scores(whole, selection), [row for part in whole.values() for row in part]
+    dead = sum(bool(selection.dead(row.run_id) & _read(row)) for row in (part[0] for part in whole.values()))
+    summary, control, bound = summarise(scores), any(r.control for r in shown), any(r.bound is True for r in shown)
+    if dead:
+        summary = replace(summary, half_width=None, p=None)
+    return Cell(summary, scores, _remark(rows), control, bound, dead, _at_chance(whole, scores, better))
 
 
-def _at_chance(seeds: Sequence[Sequence[Any]], better: int) -> bool:
-    """Return whether the rows of some seeds are not above their chance levels; False where one has none.
+def _read(row: Any) -> set[str]:
+    """Return the modalities whose branches a score reads."""
+    return {name for side in (row.given, row.target) for name in side.split("+") if name}
 
-    A score may exceed chance by luck of the test rows or of the seeds. All seeds share the test rows, so more seeds do
-    not reduce that error.
-    """
-    gaps = summarise([float(np.mean([row.value - row.chance for row in part])) * better for part in seeds])
-    errors = [row.se for part in seeds for row in part if np.isfinite(row.se)]
-    return gaps.mean <= max(2 * float(np.mean(errors)) if errors else 0.0, gaps.half_width or 0.0)
+
+def _scores(whole: Mapping[int, Sequence[Any]], selection: Selection) -> Scores:
+    """Return the mean of each seed's rows, and of their outcomes on each test row where all directions have them."""
+    by_seed = {seed: float(np.mean([row.value for row in part])) for seed, part in whole.items()}
+    sampled = {row.sampled for part in whole.values() for row in part}
+    outcomes: dict[int, NDArray[np.float32]] = {}
+    for seed, part in whole.items() if sampled == {"rows"} else ():
+        known = [x for row in part if (x := selection.outcomes(row)) is not None]
+        if len(known) == len(part) and len({len(x) for x in known}) == 1:
+            outcomes[seed] = np.stack(known).mean(0, dtype=np.float32)
+    return Scores(by_seed, outcomes if len(outcomes) == len(by_seed) else {}, sampled == {"draws"})
+
+
+def _at_chance(whole: Mapping[int, Sequence[Any]], scores: Scores, better: int) -> bool:
+    """Return whether a mean is not above the mean of its rows' chance levels; False where one has none."""
+    above = {seed: better * float(np.mean([row.value - row.chance for row in part])) for seed, part in whole.items()}
+    errors = [row.se for part in whole.values() for row in part if np.isfinite(row.se)]
+    found = summarise(Scores(above, scores.rows))
+    return found.mean <= (found.half_width or (2 * float(np.mean(errors)) if errors else 0.0))
 
 
 def _remark(rows: Sequence[Any]) -> str:

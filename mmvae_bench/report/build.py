@@ -30,7 +30,7 @@ from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
     "data_set", "metric", "column", "missing_scheme", "missing_ratio", "incomplete", "better", "worse", "difference",
-    "half_width", "n", "p", "p_holm", "smallest_p", "claim",
+    "half_width", "n", "rows", "p", "p_holm", "smallest_p", "claim",
 )  # fmt: skip
 WRITTEN = ".report-files"  # list of the files of the last report, so that the next one can delete those out of date
 
@@ -117,7 +117,8 @@ def _table_texts(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
 
 def _comparison_row(c: Comparison) -> dict[str, object]:
     where = {"data_set": c.group, "metric": c.metric, "column": c.column.text, **hidden(c.column.missing)}
-    numbers = {**vars(c.difference), "difference": c.difference.mean, "p_holm": c.holm, "claim": int(c.claim)}
+    d = c.difference
+    numbers = {**vars(d), "difference": d.mean, "smallest_p": d.smallest_p, "p_holm": c.holm, "claim": int(c.claim)}
     return {**where, "better": c.better, "worse": c.worse, **numbers}
 
 
@@ -149,7 +150,8 @@ def render_page(
         **helpers,
         **values,
         embed=embed,
-        legend=render.LEGEND,
+        marks=render.MARKS,
+        dead_runs=render.DEAD_RUNS,
         directions=render.DIRECTIONS,
         published_notes=published_notes,
         plan=plan,
@@ -160,6 +162,8 @@ def render_page(
         setting=facts.setting(selection),
         warnings=facts.warnings(selection, skipped),
         costs=facts.costs(selection),
+        searches=facts.searches(selection),
+        trials=facts.trials(selection),
         undefined=facts.undefined(selection),
         not_done=facts.not_done(selection, skipped),
         provenance=facts.provenance(selection),

@@ -11,18 +11,23 @@ from rich.table import Table as Grid
 from mmvae_bench.errors import BenchError
 from mmvae_bench.registry import Registry
 from mmvae_bench.report.averaging import whole_tables
+from mmvae_bench.report.render import UNSURE
 from mmvae_bench.report.select import select
-from mmvae_bench.report.statistics import paired_difference
+from mmvae_bench.report.statistics import LEVEL
 from mmvae_bench.report.summary import WIDTH, summarise_groups
 from mmvae_bench.report.tables import Column, Table, compare_column
 from mmvae_bench.store.store import Store
 
 LEGEND = (
-    "A and B: means over the n seeds that both have. A - B: mean difference ± half width of its paired 95 % t-interval "
-    "(none below 3 seeds). p: paired t-test. Holm: p adjusted for all pairs of the plan's models in the table column "
-    "(one score, one missing pattern). least p: the smallest p that a sign-flip test on n pairs can reach."
+    "A and B: means over the n seeds that both have. A - B: mean difference ± half width of its 95 % interval over "
+    "seeds and, where their outcomes are stored, over test rows (none below 3 seeds, or where a run is dead). p: of no "
+    "difference. Holm: p adjusted for all pairs of the plan's models in the table column (one score, one missing "
+    "pattern)."
 )
-CLAIMED = "better: the model that may be called better: the interval excludes 0, and one of the two is above chance."
+CLAIMED = (
+    "better: the model that may be called better: the interval covers rows and excludes 0, and one of the two is above "
+    f"chance; with {UNSURE}, Holm's p is above 5 %."
+)
 
 
 def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | None = None) -> str:
@@ -56,7 +61,7 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
                 grids[table.group].add_row(*texts)
     if not any(grid.row_count for grid in grids.values()):
         for name in (a, b):
-            if not any(cell.score for _, table in tables for cell in table.cells.get(name, {}).values()):
+            if not any(cell.summary for _, table in tables for cell in table.cells.get(name, {}).values()):
                 raise BenchError(f"'{name}' has no such score. For the reason, see the tables of mmvae-bench report.")
         raise BenchError(
             f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
@@ -67,25 +72,25 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
 
 def _texts(score: str, table: Table, column: Column, a: str, b: str) -> list[str]:
     """Return the line of a table column; empty where the two models share no seed or may not be compared."""
-    x, y = (table.cells[label][column].by_seed if label in table.cells else {} for label in (a, b))
-    d = paired_difference(x, y) if column in table.comparable else None
-    if d is None:
-        return []
-    digits, shared = table.decimals(column), x.keys() & y.keys()
-    means = [sum(scores[seed] for seed in shared) / len(shared) for scores in (x, y)]
     pair = next((c for c in compare_column(table, column) if {c.better, c.worse} == {a, b}), None)
-    better = ("A" if pair.better == a else "B") if pair and pair.claim else "-"
-    difference = f"{d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
-    ps = ["-" if p is None else f"{p:.2g}" for p in (d.p, pair.holm if pair else None)]
-    where = [score, column.text, column.missing.text, str(d.n)]
-    return [*where, *(f"{mean:z.{digits}f}" for mean in means), difference, *ps, f"{d.smallest_p:.2g}", better]
+    if pair is None:
+        return []
+    x, y = (table.cells[label][column].scores.by_seed for label in (a, b))
+    digits, shared, d = table.decimals(column), x.keys() & y.keys(), pair.difference
+    means = [sum(scores[seed] for seed in shared) / len(shared) for scores in (x, y)]
+    better = ("A" if pair.better == a else "B") + UNSURE * ((pair.holm or 0) > 1 - LEVEL) if pair.claim else "-"
+    sign = 1 if pair.better == a else -1
+    difference = f"{sign * d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
+    ps = ["-" if p is None else f"{p:.2g}" for p in (d.p, pair.holm)]
+    where = [score, column.text, column.missing.text, str(d.n), str(d.rows or "-")]
+    return [*where, *(f"{mean:z.{digits}f}" for mean in means), difference, *ps, better]
 
 
 def _grid() -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in ("score", "what", "missing"):
         grid.add_column(name, overflow="fold")
-    for name in ("n", "A", "B", "A - B", "p", "Holm", "least p", "better"):
+    for name in ("n", "rows", "A", "B", "A - B", "p", "Holm", "better"):
         grid.add_column(name, justify="right", no_wrap=True)
     return grid
 

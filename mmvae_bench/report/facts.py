@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -9,12 +10,13 @@ import pandas as pd
 from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
-from mmvae_bench.spec import Component
+from mmvae_bench.spec import TIERS, Component
 
 
 def setting(selection: Selection) -> dict[str, str]:
     """Return the settings of the experiment: heading -> text."""
     runs, frame = selection.runs, selection.frame
+    tiers = list(dict.fromkeys(run.tier for run in runs))
     budget = _each(
         f"{train.epochs} epochs, batch {train.batch_size}, {train.optimiser} {train.learning_rate:g}"
         for train in (run.spec.train for run in runs)
@@ -24,6 +26,8 @@ def setting(selection: Selection) -> dict[str, str]:
         "Data sets": "; ".join(selection.groups),
         "Models": ", ".join(selection.labels),
         "Missing in training": _each(run.spec.missing.text for run in runs),
+        "Tiers": "; ".join(f"{tier}: {TIERS[tier]}" for tier in tiers) if len(tiers) > 1 else "",  # type: ignore[index]
+        "Chosen by": _each(str(search["rule"]) for search in selection.searches),
         "Seeds": _each(sorted({run.spec.seed for run in runs})),
         "Budget": budget + (f"; {steps} steps" if steps else ""),
         "Networks": _each(_component(run.spec.nets) for run in runs),
@@ -86,6 +90,48 @@ def costs(selection: Selection) -> list[dict[str, str]]:
                 "peak memory [MB]": _mean((run.record.get("peak_memory_mb") for run in runs), 0),
             })  # fmt: skip
     return rows
+
+
+def searches(selection: Selection) -> list[dict[str, str]]:
+    """Return what a search chose for each tuned model, and how much that matters: scores on validation rows."""
+    rows = []
+    for search in selection.searches:
+        scores = [trial["score"] for trial in search["trials"] if trial["score"] is not None]
+        if search["winner"] is None or not scores:
+            continue
+        won = search["trials"][search["winner"]]
+        rows.append({
+            "data set": search["dataset"],
+            "model": search["label"],
+            "chosen": trial_text(won),
+            "its score": f"{won['score']:.3f}",
+            "default settings": "-" if (first := search["trials"][0]["score"]) is None else f"{first:.3f}",
+            "second best": f"{sorted(scores)[-2]:.3f}" if len(scores) > 1 else "-",
+            "median": f"{median(scores):.3f}",
+            "worst": f"{min(scores):.3f}",
+        })  # fmt: skip
+    return rows
+
+
+def trials(selection: Selection) -> list[dict[str, str]]:
+    """Return every trial of the searches: settings and score on validation rows."""
+    return [
+        {
+            "data set": search["dataset"],
+            "model": search["label"],
+            "trial": str(number) + " (chosen)" * (number == search["winner"]),
+            "settings": trial_text(trial),
+            "score": "failed, or not scored" if trial["score"] is None else f"{trial['score']:.3f}",
+        }
+        for search in selection.searches
+        for number, trial in enumerate(search["trials"])
+    ]
+
+
+def trial_text(trial: Mapping[str, Any]) -> str:
+    """Return the settings of a trial: options that differ from the default ones, and the learning rate."""
+    options = [f"{name} {value}" for name, value in trial["options"].items()]
+    return ", ".join([*(options or ["default"]), f"rate {trial['learning_rate']:g}"])
 
 
 def not_done(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from mmvae_bench.report.render import csv_text, hidden
 from mmvae_bench.report.select import Run, Selection
-from mmvae_bench.report.statistics import Summary, summarise
+from mmvae_bench.report.statistics import Scores, Summary, summarise
 from mmvae_bench.spec import Missing
 
 TASK = ["metric", "variant", "prior", "given", "target"]
@@ -142,7 +142,7 @@ def _pairs(selection: Selection, runs: list[Run], numbers: list[Any]) -> Iterabl
                 column = about.column(p.given, p.target, len(run.spec.likelihoods))
                 where = f"{p.views} given" if p.views and not p.given else column
                 score = f"{about.title_of(p.variant, p.prior)}, {where}"
-                yield Beside(p, score, run, summarise(values), why_not(p, run))
+                yield Beside(p, score, run, summarise(Scores(dict(enumerate(values)))), why_not(p, run))
 
 
 def why_not(p: Any, run: Run) -> str:

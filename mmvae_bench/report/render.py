@@ -1,5 +1,6 @@
 """Tables as text: CSV, Markdown and LaTeX."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,20 +8,36 @@ from itertools import groupby
 
 import pandas as pd
 
-from mmvae_bench.report.statistics import MIN_SEEDS
+from mmvae_bench.metrics.description import DEAD
+from mmvae_bench.report.statistics import Summary
 from mmvae_bench.report.tables import Cell, Table, ranked, same_seeds
 from mmvae_bench.spec import Missing
 
 DAGGER = "†"
 ALMOST = "≈"  # cannot be distinguished from the best
+UNSURE = "~"  # worse than the best, but not after Holm's correction
+BOUND = "‡"
 TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", ALMOST: r"$^\approx$", "↔": r"$\leftrightarrow$",
+    "→": r"$\rightarrow$", "±": r"$\pm$", DAGGER: r"$^\dagger$", ALMOST: r"$^\approx$",
+    BOUND: r"$^\ddagger$", "↔": r"$\leftrightarrow$",
     "|": r"\textbar{}",
 }  # fmt: skip
-INTERVAL = "mean ± half width of the 95 % t-interval over seeds"
-LEGEND = "cannot be distinguished from the best: the paired 95 % t-interval of the difference contains 0"
+INTERVAL = "mean ± half width of the 95 % interval over seeds and test rows"
+SEEDS = "mean ± half width of the 95 % t-interval over seeds alone (no mean over rows: no order is claimed)"
+LEGEND = "cannot be distinguished from the best: the 95 % interval of their paired difference contains 0"
+MARKS = {
+    ALMOST: LEGEND,
+    UNSURE: "worse than the best by that interval, but not after Holm's correction for all pairs of the column",
+    BOUND: "a bound, not an estimate (effective sample size below 10): shown, never ranked",
+    DAGGER: "chance control: shown, never ranked",
+}
+DEAD_RUNS = (
+    f"Dead: a branch that is scored was never trained (its reconstruction gain is not above 0 by {DEAD} standard "
+    "errors); the mean includes such seeds, without an interval, and no order is claimed."
+)
+SUMMARY = ("mean", "sd", "half_width", "n", "rows")  # of a table's CSV
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
 
 
@@ -40,12 +57,17 @@ class Shown:
 
 def show(cell: Cell, table: Table) -> Shown:
     """Return the texts of a cell."""
-    if cell.score is None:
+    if cell.summary is None:
         return Shown("n/a" if cell.note else "-")
-    score, digits = cell.score, cell.decimals
+    score, digits = cell.summary, cell.decimals
     interval = "" if score.half_width is None else f"{score.half_width:.{digits}f}"
-    marks = ALMOST * cell.undecided + DAGGER * cell.control + (f" (n={score.n})" if table.seeds is None else "")
-    return Shown(f"{score.mean:z.{digits}f}", interval, marks)
+    counts = [f"n={score.n}"] * (table.seeds is None) + [f"{cell.dead} of {score.n} dead"] * bool(cell.dead)
+    return Shown(f"{score.mean:z.{digits}f}", interval, marks_of(cell) + (f" ({', '.join(counts)})" if counts else ""))
+
+
+def marks_of(cell: Cell) -> str:
+    """Return the marks of a cell, keys of :data:`MARKS`."""
+    return ALMOST * cell.undecided + UNSURE * cell.uncorrected + BOUND * cell.bound + DAGGER * cell.control
 
 
 def show_limits(ends: tuple[float, float] | None, decimals: int) -> str:
@@ -63,9 +85,10 @@ def limit_rows(table: Table) -> dict[str, list[str]]:
 
 def caption(table: Table) -> str:
     """Return the caption of a table: title, data set, direction, spread and number of seeds."""
-    scored = [cell.score for row in table.cells.values() for cell in row.values() if cell.score]
-    interval = any(score.half_width is not None for score in scored)
-    spread = INTERVAL if interval else "mean over seeds, without intervals (fewer than 3 seeds)"
+    scored = [cell.summary for row in table.cells.values() for cell in row.values() if cell.summary]
+    with_interval = [score for score in scored if score.half_width is not None]
+    spread = INTERVAL if any(score.covers for score in with_interval) else SEEDS
+    spread = spread if with_interval else "mean over seeds, without intervals (fewer than 3 seeds)"
     n = "number of seeds in brackets" if table.seeds is None else f"n = {table.seeds}"
     return f"{table.title} on {table.group}; {DIRECTIONS[table.better]}; {spread}, {n}."
 
@@ -73,16 +96,17 @@ def caption(table: Table) -> str:
 def notes(table: Table) -> list[str]:
     """Return the notes below a table: meaning of marks, reasons for empty cells, and remarks on scores."""
     cells = [(label, row[column]) for label, row in table.cells.items() for column in table.columns]
-    reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.score)
-    daggers = [f"{DAGGER} chance control: shown, never ranked."] if any(cell.control for _, cell in cells) else []
+    used = "".join(marks_of(cell) for _, cell in cells)
+    marks = [f"{mark} {meaning}." for mark, meaning in MARKS.items() if mark in used]
+    reasons = dict.fromkeys(f"n/a, {label}: {cell.note}" for label, cell in cells if cell.note and not cell.summary)
     mixed = table.better and not all(same_seeds(ranked(table.cells, column)) for column in table.columns)
     seeds = ["No best value is marked in a column whose models were run with different seeds."] if mixed else []
-    almost = [f"{ALMOST} {LEGEND} (from {MIN_SEEDS} shared seeds on)."] if any(c.undecided for _, c in cells) else []
-    scored = [(label, cell.note) for label, cell in cells if cell.score]
+    dead = [DEAD_RUNS] if any(cell.dead for _, cell in cells) else []
+    scored = [(label, cell.note) for label, cell in cells if cell.summary]
     remarks = {note: {label: None for label, own in scored if own == note} for _, note in scored if note}
     every = {label for label, _ in scored}
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
-    return [*almost, *seeds, *daggers, *reasons, *said]
+    return [*marks, *seeds, *dead, *reasons, *said]
 
 
 def hidden(missing: Missing) -> dict[str, str | float]:
@@ -100,8 +124,12 @@ def to_csv(table: Table) -> str:
     rows = []
     for label, row in table.cells.items():
         for column, cell in ((column, row[column]) for column in table.columns):
-            score = vars(cell.score) if cell.score else {"mean": None, "sd": None, "half_width": None, "n": 0}
-            marks = {"best": int(cell.best), "undecided": int(cell.undecided), "control": int(cell.control)}
+            score = vars(cell.summary or Summary(math.nan, None, None, 0))
+            score = {name: None if cell.summary is None and name == "mean" else score[name] for name in SUMMARY}
+            marks = {
+                name: int(getattr(cell, name))
+                for name in ("best", "undecided", "uncorrected", "control", "bound", "dead")
+            }
             where = {"model": label, "column": column.text, **hidden(column.missing)}
             rows.append({**where, **score, **marks, "note": cell.note})
     return pd.DataFrame(rows, dtype=object).to_csv(index=False)

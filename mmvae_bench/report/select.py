@@ -1,7 +1,7 @@
 """The runs and rows of a report, and their names."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError
 from mmvae_bench.metrics import UNDESCRIBED, Description
+from mmvae_bench.metrics.description import DEAD
 from mmvae_bench.models import registry as models
-from mmvae_bench.spec import canonical_json
-from mmvae_bench.store.run import NUMBERS, StoredRun
+from mmvae_bench.spec import TIERS, canonical_json
+from mmvae_bench.store.run import NUMBERS, OUTCOMES, StoredRun
 from mmvae_bench.store.store import Store
 
 
@@ -25,7 +27,8 @@ class Run(StoredRun):
 
     label: str  # label of the model; different configurations have different labels
     subset: str  # note of the data set on the rows used, empty if all official ones
-    group: str = ""  # title of the data set
+    group: str = ""  # title of the data set, and of the tier where there are several
+    tier: str = ""  # tier in which it is reported, empty where there is only one
 
     @property
     def train_seconds(self) -> float | None:
@@ -54,16 +57,16 @@ def file_name(text: str) -> str:
 
 
 def name_groups(runs: list[Run]) -> list[Run]:
-    """Title each data set by its name, the options that differ between data sets of that name, and its subset."""
+    """Title each data set by its name, tier, the options that differ between data sets of that name, and its subset."""
     differing = _differing([run.spec.dataset.name for run in runs], [_data(run) for run in runs])
     return [replace(run, group=_title(run, extra)) for run, extra in zip(runs, differing, strict=True)]
 
 
 def _title(run: Run, extra: list[str]) -> str:
-    """A data set's title: ``mnist_svhn (svhn 8000+2000)``."""
+    """A data set's title: ``mnist_svhn (tuned, svhn 8000+2000)``."""
     limits = {"train": run.spec.limit_train, "test": run.spec.limit_test}
     rows = [f"{n} {part} rows" for part, n in limits.items() if n is not None and not extra]
-    inside = ", ".join([*extra, *([run.subset] if run.subset else []), *rows])
+    inside = ", ".join(filter(None, [run.tier, *extra, run.subset, *rows]))
     return run.spec.dataset.name + (f" ({inside})" if inside else "")
 
 
@@ -116,6 +119,7 @@ class Selection:
     absent: list[str]  # planned run ids that are not stored
     labels: list[str]  # labels of all models, in the order of tables and colours
     metrics: Mapping[str, Description]  # description of every metric in ``frame``
+    searches: Sequence[Mapping[str, Any]] = ()  # the plan's record of how settings were chosen
     public: bool = False  # True leaves out pictures that may not be published
 
     @cached_property
@@ -123,6 +127,26 @@ class Selection:
         """Titles of data sets whose pictures are left out."""
         one_each = {run.group: run for run in self.runs} if self.public else {}
         return [group for group, run in one_each.items() if not run.may_be_shown]
+
+    @cached_property
+    def _outcomes(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Arrays of each run."""
+        return {run.run_id: run.arrays(OUTCOMES) for run in self.runs}
+
+    def outcomes(self, row: Any) -> NDArray[Any] | None:
+        """Return the outcomes on test rows of a row of ``frame``, or None where none are stored."""
+        key = "/".join((row.metric, row.variant, row.prior, row.given, row.target))
+        return self._outcomes[row.run_id].get(key)
+
+    @cached_property
+    def _dead(self) -> dict[str, set[str]]:
+        gain = self.frame[(self.frame["metric"] == "reconstruction_gain") & (self.frame["status"] == "ok")]
+        gain = gain[gain["value"] <= DEAD * gain["se"]]
+        return {str(run): set(names) for run, names in gain.groupby("run_id")["target"]}
+
+    def dead(self, run_id: str) -> set[str]:
+        """Return the modalities of a run whose branch was never trained: see the metric ``reconstruction_gain``."""
+        return self._dead.get(run_id, set())
 
     @property
     def groups(self) -> list[str]:
@@ -136,7 +160,8 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
     Raises:
         BenchError: If none is stored or a folder is broken.
     """
-    wanted = list(dict.fromkeys(plan.get("run_ids", [])))
+    tiers = {run_id: plan.get("tiers", {}).get(run_id, ["default"]) for run_id in plan.get("run_ids", [])}
+    wanted = [run_id for run_id, own in tiers.items() if own]  # trials of a search belong to none
     folders = {folder.name: folder for folder in store.folders()}
     place = {run_id: number for number, run_id in enumerate(wanted)}
     frame = _plain(store.scores(wanted))
@@ -148,13 +173,19 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
             f"None of the {len(wanted)} runs of '{plan.get('name', 'this plan')}' is stored under '{store.root}'. "
             "Run it first: mmvae-bench run."
         )
-    done = name_models(name_groups([run for run in found if run.done]))
+    several = len({tier for own in tiers.values() for tier in own}) > 1
+    order = [str(tier) for tier in TIERS]
+    shown = [replace(run, tier=tier) for run in found if run.done for tier in tiers[run.run_id]]
+    shown = sorted(shown, key=lambda run: order.index(run.tier)) if several else [replace(r, tier="") for r in shown]
+    done = name_models(name_groups(shown))
     failed = [run for run in found if not run.done]
     absent = [run_id for run_id in wanted if run_id not in folders]
     labels = _ordered({run.label: run for run in done})
-    rows = _annotate(frame, done)
-    described = {name: _described(name, done) for name in rows["metric"].unique()}
-    return Selection(frame, rows, done, failed, absent, labels, described, public)
+    searches = plan.get("searches", [])
+    rows = _annotate(frame, done, {str(search["rule"]) for search in searches})
+    scored = rows[(rows["metric"] != "") & (rows["group"] != "")]
+    described = {name: _described(name, done) for name in scored["metric"].unique()}
+    return Selection(rows, scored, done, failed, absent, labels, described, searches, public)
 
 
 def _described(metric: str, runs: list[Run]) -> Description:
@@ -180,10 +211,14 @@ def _run(folder: Path, label: str, subset: str) -> Run:
     return Run(folder, stored.record, stored.checksum, str(label) or stored.spec.model.name, str(subset))
 
 
-def _annotate(frame: pd.DataFrame, runs: list[Run]) -> pd.DataFrame:
-    names = [(run.run_id, run.group, run.label, run.spec.missing) for run in runs]
-    added = pd.DataFrame(names, columns=["run_id", "group", "entrant", "missing"], dtype=object)
-    return frame[frame["metric"] != ""].merge(added, on="run_id")
+def _annotate(frame: pd.DataFrame, runs: list[Run], rules: set[str]) -> pd.DataFrame:
+    """Add ``group``, ``entrant`` and ``missing``, and a copy of its rows for each further tier of a run."""
+    names = [(run.run_id, run.group, run.label, run.spec.missing, run.tier or "default") for run in runs]
+    added = pd.DataFrame(names, columns=["run_id", "group", "entrant", "missing", "tier"], dtype=object)
+    added["rule"] = [" ".join(sorted(rules)) if tier == "tuned" else "" for tier in added["tier"]]
+    rows = frame.drop(columns=["tier", "rule"]).merge(added, on="run_id", how="left")
+    text = ["group", "entrant", "tier", "rule"]
+    return rows.assign(**{name: rows[name].fillna("") for name in text})
 
 
 def _ordered(by_label: dict[str, Run]) -> list[str]:

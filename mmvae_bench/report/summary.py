@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmvae_bench.report.averaging import build_table, in_order
-from mmvae_bench.report.render import ALMOST, DAGGER, LEGEND, show, show_limits
+from mmvae_bench.report.render import DEAD_RUNS, MARKS, marks_of, show, show_limits
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.tables import Cell, Column, Comparison, Table, compare_column
 from mmvae_bench.spec import Missing
@@ -87,8 +87,8 @@ def _first(line: Sequence[Part], selection: Selection, frame: pd.DataFrame) -> t
         rows = frame[frame["metric"] == metric]
         if ((rows["variant"] == variant) & (rows["prior"] == prior) & (rows["status"] == "ok")).any():
             key = (str(rows["group"].iloc[0]), metric, variant, prior)
-            table = build_table(key, rows, selection.labels, selection.metrics[metric], coarse=True)
-            texts = {column.text for row in table.cells.values() for column, cell in row.items() if cell.score}
+            table = build_table(key, rows, selection, coarse=True)
+            texts = {column.text for row in table.cells.values() for column, cell in row.items() if cell.summary}
             if columns := [column for column in table.columns if column.text in texts]:
                 return name, replace(table, columns=columns)
     return None
@@ -104,10 +104,12 @@ def compare_summary(table: SummaryTable) -> Iterator[Comparison]:
 def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
     """Return plain text of at most 120 columns. ``*`` marks the best, ``≈`` what cannot be distinguished from it."""
     blocks = [f"{table.group}\n{_text(table)}" for table in tables]
-    legend = "* best among the models above chance   † chance control, not ranked   n/a not defined   - not run"
     rows = [row for table in tables for _, part in table.parts for row in part.cells.values()]
-    undecided = any(cell.undecided for row in rows for cell in row.values())
-    legends = [legend, *([f"{ALMOST} {LEGEND}"] if undecided else [])]
+    used = "".join(marks_of(cell) for row in rows for cell in row.values())
+    legends = ["* best among the models above chance   n/a not defined   - not run"]
+    legends += [fill(f"{mark} {meaning}", WIDTH) for mark, meaning in MARKS.items() if mark in used]
+    if any(cell.dead for row in rows for cell in row.values()):
+        legends.append(fill(f"+1: one seed is dead. {DEAD_RUNS}", WIDTH))
     notes = [wrapped for text in warnings for wrapped in fill(f"Note: {text}", WIDTH).splitlines()]
     return "\n\n".join([*blocks, "\n".join([*(legends if blocks else []), *notes])]).strip("\n")
 
@@ -126,4 +128,4 @@ def _text(table: SummaryTable) -> str:
 
 def _mean(table: Table, cell: Cell) -> str:
     shown = show(cell, table)
-    return shown.mean + ("*" if cell.best else ALMOST if cell.undecided else DAGGER if cell.control else " ")
+    return shown.mean + f"+{cell.dead}" * bool(cell.dead) + ("*" if cell.best else marks_of(cell) or " ")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from mmvae_bench.metrics import UNDESCRIBED, Description
-from mmvae_bench.report.statistics import MIN_SEEDS, PairedDifference, Summary, holm, paired_difference
+from mmvae_bench.report.statistics import LEVEL, Scores, Summary, holm, paired_difference
 from mmvae_bench.spec import Missing
 
 
@@ -20,35 +20,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A model in a column.
+    """A model in a column."""
 
-    Attributes:
-        score: Summary over seeds; None if nothing was scored.
-        by_seed: Score of each seed.
-        note: Remark on the score, or the reason why there is none (empty if the model was not run).
-        control: True for a chance control, which is never best.
-        at_chance: True if the score does not exceed its chance level by two standard errors of its test rows and, from
-            3 seeds on, by its t-interval. Such a cell is never best.
-        best: True for the best of the column, and for its equals at the precision shown that cannot be distinguished
-            from it.
-        undecided: True if the cell is not best, but cannot be distinguished from the best: the paired 95 % interval of
-            their difference contains 0. Never with fewer than 3 seeds, for a control, or at chance.
-        decimals: Number of digits after the point, the same for all cells of a column.
-    """
-
-    score: Summary | None = None
-    by_seed: dict[int, float] = field(default_factory=dict)
-    note: str = ""
-    control: bool = False
+    summary: Summary | None = None  # over seeds; None if nothing was scored
+    scores: Scores = field(default_factory=Scores)  # of each seed, with their outcomes on test rows
+    note: str = ""  # remark on the score, or the reason why there is none (empty if the model was not run)
+    control: bool = False  # a chance control, which is never ranked
+    bound: bool = False  # a bound and not an estimate, which is never ranked
+    dead: int = 0  # number of seeds in which a branch that is scored was never trained: no interval and no claim then
+    # The score does not exceed its chance level by its interval, or by two standard errors below 3 seeds; never best
     at_chance: bool = False
-    best: bool = False
-    undecided: bool = False
-    decimals: int = 3
+    best: bool = False  # the best of the column, or its equal at the precision shown that is not distinguished from it
+    undecided: bool = (
+        False  # not best, but not distinguished from the best: the interval of their difference contains 0
+    )
+    uncorrected: bool = False  # worse than the best by that interval, but not after Holm's correction over the column
+    decimals: int = 3  # digits after the point, the same for all cells of a column
 
     @property
     def mean(self) -> float:
         """The score; NaN where there is none."""
-        return self.score.mean if self.score else math.nan
+        return self.summary.mean if self.summary else math.nan
 
 
 Cells = dict[str, dict[Column, Cell]]  # model label -> column -> cell
@@ -84,12 +76,12 @@ class Table:
 
     def decimals(self, column: Column) -> int:
         """Return the number of digits after the point in a column."""
-        return min((row[column].decimals for row in self.cells.values() if row[column].score), default=3)
+        return min((row[column].decimals for row in self.cells.values() if row[column].summary), default=3)
 
     @property
     def seeds(self) -> int | None:
         """Number of seeds of every cell, or None if cells differ."""
-        counts = {cell.score.n for row in self.cells.values() for cell in row.values() if cell.score}
+        counts = {cell.summary.n for row in self.cells.values() for cell in row.values() if cell.summary}
         return counts.pop() if len(counts) == 1 else None
 
 
@@ -104,57 +96,81 @@ def mark(cells: Cells, columns: Sequence[Column], better: int) -> Cells:
         shown = ranked(cells, column)
         fit = {label: cell for label, cell in shown.items() if not cell.at_chance}
         if fit and len(shown) > 1 and same_seeds(shown):
-            first = max(fit.values(), key=lambda cell: better * cell.mean)
+            first = max(fit, key=lambda label: better * fit[label].mean)
+            pairs = {(c.better, c.worse): c for c in compare_cells(shown, better)}
             for label, cell in fit.items():
-                marked[label][column] = _beside(first, cell)
+                beside = pairs.get((first, label)) or pairs.get((label, first))
+                marked[label][column] = (
+                    replace(cell, best=True) if label == first else _beside(fit[first], cell, beside)
+                )
     return marked
 
 
 def ranked(cells: Cells, column: Column) -> dict[str, Cell]:
-    """Return the scored cells of a column by model, without chance controls."""
-    return {label: row[column] for label, row in cells.items() if row[column].score and not row[column].control}
+    """Return the scored cells of a column by model, without chance controls and bounds."""
+    own = {label: row[column] for label, row in cells.items()}
+    return {label: cell for label, cell in own.items() if cell.summary and not (cell.control or cell.bound)}
 
 
 def same_seeds(shown: Mapping[str, Cell]) -> bool:
     """Return whether all cells are means over the same seeds."""
-    return len({frozenset(cell.by_seed) for cell in shown.values()}) <= 1
+    return len({frozenset(cell.scores.by_seed) for cell in shown.values()}) <= 1
 
 
-def _beside(first: Cell, cell: Cell) -> Cell:
+def _beside(first: Cell, cell: Cell, pair: "Pair | None") -> Cell:
     """Mark a cell next to the best one. A significant difference leaves it unmarked, even if rounding hides it."""
-    difference = paired_difference(first.by_seed, cell.by_seed)
-    if difference is None or difference.excludes_zero:
+    if pair is None:
         return cell
+    if pair.difference.excludes_zero:
+        return replace(cell, uncorrected=pair.holm is None or pair.holm > 1 - LEVEL)
     best = round(cell.mean, cell.decimals) == round(first.mean, cell.decimals)
-    return replace(cell, best=best, undecided=not best and difference.n >= MIN_SEEDS)
+    return replace(cell, best=best, undecided=not best and pair.difference.half_width is not None)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two models on one column."""
+class Pair:
+    """Two models in one column."""
 
-    group: str
-    metric: str
-    column: Column
     better: str
     worse: str
-    difference: PairedDifference  # ``better`` - ``worse``
-    claim: bool  # True if an order may be claimed: the interval excludes 0 and one of the two is above chance
-    # p of the paired t-test after Holm's adjustment for all pairs of the column, None below 3 shared seeds
+    difference: Summary  # ``better`` - ``worse``
+    # True if an order may be claimed: the interval covers seeds and test rows and excludes 0, and one of the two is
+    # above chance
+    claim: bool
+    # p of the difference after Holm's adjustment for all pairs of the column, None without an interval
     holm: float | None = None
 
 
-def compare_column(table: Table, column: Column) -> list[Comparison]:
-    """Return all pairs of ranked models that share a seed, the better mean first; none if they may not be compared.
+@dataclass(frozen=True)
+class Comparison(Pair):
+    """Two models in a named column."""
 
-    Without a direction (``table.better`` 0) pairs are in the table's order, and no order is claimed.
+    group: str = ""
+    metric: str = ""
+    column: Column = Column("", Missing())
+
+
+def compare_cells(shown: Mapping[str, Cell], better: int) -> list[Pair]:
+    """Return all pairs of models that share a seed, the better mean first.
+
+    Without a direction (``better`` 0) pairs are in the given order, and no order is claimed.
     """
     found = []
-    for (a, x), (b, y) in combinations(ranked(table.cells, column).items(), 2) if column in table.comparable else ():
-        if d := paired_difference(x.by_seed, y.by_seed):
-            claim = bool(table.better) and d.excludes_zero and not (x.at_chance and y.at_chance)
-            swap = d.mean * table.better < 0
-            better, worse, d = (b, a, replace(d, mean=-d.mean)) if swap else (a, b, d)
-            found.append(Comparison(table.group, table.title, column, better, worse, d, claim))
-    adjusted = holm([c.difference.p for c in found])
-    return [replace(c, holm=p) for c, p in zip(found, adjusted, strict=True)]
+    for (a, x), (b, y) in combinations(shown.items(), 2):
+        if d := paired_difference(x.scores, y.scores):
+            if x.dead or y.dead:
+                d = replace(d, half_width=None, p=None)
+            claim = bool(better) and d.covers and d.excludes_zero and not (x.at_chance and y.at_chance)
+            swap = d.mean * better < 0
+            found.append(Pair(b, a, replace(d, mean=-d.mean), claim) if swap else Pair(a, b, d, claim))
+    adjusted = holm([pair.difference.p for pair in found])
+    return [replace(pair, holm=p) for pair, p in zip(found, adjusted, strict=True)]
+
+
+def compare_column(table: Table, column: Column) -> list[Comparison]:
+    """Return all pairs of ranked models of a column; none if they may not be compared."""
+    shown = ranked(table.cells, column) if column in table.comparable else {}
+    return [
+        Comparison(**vars(pair), group=table.group, metric=table.title, column=column)
+        for pair in compare_cells(shown, table.better)
+    ]

@@ -7,11 +7,14 @@ from typing import Any
 
 from mmvae_bench.disk import read_json
 from mmvae_bench.errors import BenchError
+from mmvae_bench.spec import TIERS
 from mmvae_bench.store.run import SCHEMA
 
 WAY_OUT = "Delete it and run the suite again: stored runs are not repeated."
-PLAN = {"title": str, "command": str, "run_ids": list, "titles": dict, "skipped": list}
+PLAN = {"title": str, "command": str, "run_ids": list, "titles": dict, "skipped": list, "tiers": dict, "searches": list}
 SKIPPED = {"dataset": str, "label": str, "missing": str, "seed": int, "reason": str}
+SEARCH = {"dataset": str, "label": str, "rule": str, "winner": int | None, "trials": list}
+TRIAL = {"options": dict, "learning_rate": float, "score": float | None, "run_ids": list}
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -28,17 +31,24 @@ def read_plan(path: Path) -> dict[str, Any]:
         and _has(plan, PLAN)
         and all(
             isinstance(run_id, str) and re.fullmatch(r"[0-9a-f]{16}", run_id)
-            for run_id in [*plan["run_ids"], *plan["titles"]]
+            for run_id in [*plan["run_ids"], *plan["titles"], *plan["tiers"]]
         )
         and all(isinstance(title, str) for title in plan["titles"].values())
         and all(isinstance(entry, dict) and _has(entry, SKIPPED) for entry in plan["skipped"])
+        and all(isinstance(own, list) and set(own) <= TIERS.keys() for own in plan["tiers"].values())
+        and all(isinstance(search, dict) and _is_search(search) for search in plan["searches"])
     )
     if not good:
         raise BenchError(f"'{path}' is not a plan that this version knows. {WAY_OUT}")
     return plan
 
 
-def _has(record: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+def _is_search(record: Mapping[str, Any]) -> bool:
+    trials = record.get("trials", [])
+    return _has(record, SEARCH) and all(isinstance(trial, dict) and _has(trial, TRIAL) for trial in trials)
+
+
+def _has(record: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
     return all(isinstance(record.get(key), kind) for key, kind in kinds.items())
 
 
@@ -52,4 +62,12 @@ def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     skipped = [*ours["skipped"], *(entry for entry in theirs["skipped"] if entry not in ours["skipped"])]
     known = "{label} on {dataset}, {missing}, seed {seed}"
     left = [entry for entry in skipped if known.format(**entry) not in titles.values()]
-    return {**ours, "run_ids": run_ids, "titles": titles, "skipped": left}
+    tiers = {
+        run_id: list(dict.fromkeys([*ours["tiers"].get(run_id, []), *theirs["tiers"].get(run_id, [])]))
+        for run_id in [*ours["tiers"], *theirs["tiers"]]
+    }
+    known_searches = {
+        (search["dataset"], search["label"]): search for search in [*theirs["searches"], *ours["searches"]]
+    }
+    searches = list(known_searches.values())
+    return {**ours, "run_ids": run_ids, "titles": titles, "skipped": left, "tiers": tiers, "searches": searches}

@@ -78,7 +78,7 @@ def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
 def _rows(ax: Axes, table: Table, columns: list[Column], looks: Mapping[str, Look]) -> None:
     """Draw a row per model with a mark per missing ratio, and the intervals as far as these fit the axis."""
     for column, (colour, marker) in zip(columns, cycle(MARKS), strict=False):
-        shown = [(i, row[column].score) for i, row in enumerate(table.cells.values())]
+        shown = [(i, row[column].summary) for i, row in enumerate(table.cells.values())]
         y, scores = [i for i, score in shown if score], [score for _, score in shown if score]
         means = [score.mean for score in scores]
         ax.plot(means, y, marker, color=colour, markersize=4, zorder=3)
@@ -97,7 +97,7 @@ def _curve(ax: Axes, table: Table, columns: list[Column], looks: Mapping[str, Lo
     columns = sorted(columns, key=lambda column: column.missing.ratio)
     ratios = sorted({c.missing.ratio for c in columns})
     for number, (label, row) in enumerate(table.cells.items()):
-        points = [(c.missing.ratio if len(ratios) > 1 else number, row[c]) for c in columns if row[c].score]
+        points = [(c.missing.ratio if len(ratios) > 1 else number, row[c]) for c in columns if row[c].summary]
         _line(ax, points, looks[label])
     draw_chance(ax, columns, table.chance)
     if table.about.ceiling:
@@ -121,7 +121,7 @@ def _squeeze(step: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
-    scored = [(ratio, cell, cell.score) for ratio, cell in points if cell.score]
+    scored = [(ratio, cell, cell.summary) for ratio, cell in points if cell.summary]
     if not scored:
         return
     x, mean = [r for r, _, _ in scored], np.array([s.mean for _, _, s in scored])
@@ -134,7 +134,12 @@ def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
         ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
     else:
         ax.errorbar(x, mean, half, color=look.colour, linewidth=1)
-    dots = [(ratio, value) for ratio, cell, _ in scored if len(cell.by_seed) > 1 for value in cell.by_seed.values()]
+    dots = [
+        (ratio, value)
+        for ratio, cell, _ in scored
+        if len(cell.scores.by_seed) > 1
+        for value in cell.scores.by_seed.values()
+    ]
     if dots:
         ax.plot(*zip(*dots, strict=True), ".", color=look.colour, markersize=2.5, alpha=0.6, zorder=2)
 
@@ -153,7 +158,7 @@ def draw_chance(
 def _models(table: Table, looks: Mapping[str, Look]) -> Iterator[Line2D]:
     """Yield the legend of lines: the models with scores."""
     for label, row in table.cells.items():
-        if any(cell.score for cell in row.values()):
+        if any(cell.summary for cell in row.values()):
             control = any(cell.control for cell in row.values())
             name, dash = (f"{label}\n(chance control)", (0, (1, 1.2))) if control else (label, "-")
             yield handle(name, color=looks[label].colour, marker=looks[label].marker, linestyle=dash)
@@ -178,13 +183,13 @@ def _limits(tables: Sequence[Table]) -> list[Line2D]:
 def _caption(tables: Sequence[Table]) -> str:
     table = tables[0]
     cells = [cell for t in tables for row in t.cells.values() for cell in row.values()]
-    banded = any(cell.score and cell.score.half_width is not None for cell in cells)
-    many = any(len(cell.by_seed) > 1 for cell in cells)
+    banded = any(cell.summary and cell.summary.half_width is not None for cell in cells)
+    many = any(len(cell.scores.by_seed) > 1 for cell in cells)
     crowded = _crowded(tables)
     seeds = " Means over seeds" + (", dots: seeds" if many and not crowded else "")
     interval = "bars" if crowded or not _swept(table) else "bands"
     interval += ", cut at the axes" * (crowded or _swept(table))
-    seeds += f", {interval}: 95 % t-intervals (3 seeds or more)." if banded else ". Too few seeds for intervals."
+    seeds += f", {interval}: 95 % intervals (3 seeds or more)." if banded else ". Too few seeds for intervals."
     moved = any(low != high for low, high in table.chance.values())
     chance = " Chance depends on the run; its mid-range is dashed." if moved else ""
     axis = AXIS if _swept(table) and not crowded else ""
@@ -226,7 +231,7 @@ def _draw_times(
     figure = new_figure(1.6 + 2.7 * len(texts), 2.7)
     axes = dict(zip(texts, figure.subplots(1, len(texts), squeeze=False, sharey=True)[0], strict=True))
     for (column, label), cell in cells.items():
-        if cell.score and (time := seconds.get((label, column.missing))) is not None:
+        if cell.summary and (time := seconds.get((label, column.missing))) is not None:
             look, fill = looks[label], fills[column.missing.text]
             axes[column.text].plot(time, cell.mean, look.marker, color=look.colour, fillstyle=fill, markersize=6)
     for text, ax in axes.items():
