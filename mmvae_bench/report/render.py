@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from mmvae_bench.metrics.description import DEAD
+from mmvae_bench.metrics import DEAD
 from mmvae_bench.report.statistics import Summary
 from mmvae_bench.report.tables import Cell, Table, ranked, same_seeds
 from mmvae_bench.spec import Missing

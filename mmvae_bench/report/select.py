@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError
-from mmvae_bench.metrics import UNDESCRIBED, Description
-from mmvae_bench.metrics.description import DEAD
+from mmvae_bench.metrics import DEAD, UNDESCRIBED, Description
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import TIERS, canonical_json
 from mmvae_bench.store.run import NUMBERS, OUTCOMES, StoredRun
