@@ -15,7 +15,7 @@ from mmvae_bench import metrics
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import SCHEMES, Incomplete, Missing, Optimiser, check_precision
 
-Overwrite = Literal["never", "failed", "always"]
+Overwrite = Literal["never", "failed", "changed", "always"]
 MOST = 10**9  # of whatever is counted; a larger number is a slip
 MOST_RUNS = 20_000  # of one command
 
@@ -94,7 +94,8 @@ class Settings:
     data_dir: Path = Path("data")
     cache_dir: Path = Path("cache")
     results_dir: Path = Path("results")
-    # ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all
+    # ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``changed`` also those that were made by
+    # different code, ``always`` repeats all
     overwrite: Overwrite = "failed"
     compiled: bool = False  # True if steps go through ``torch.compile``
     checkpoint_seconds: float = 60.0  # seconds between two checkpoints of a run
