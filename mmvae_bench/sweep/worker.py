@@ -133,12 +133,8 @@ def _result(
     from mmvae_bench.engine.share import place
     from mmvae_bench.sweep import execute
 
-    spec, epochs = task.spec, task.spec.train.epochs
-    folders, metrics, changed = (
-        (settings.data_dir, settings.cache_dir),
-        settings.metrics,
-        settings.overwrite == "changed",
-    )
+    spec, epochs, metrics = task.spec, task.spec.train.epochs, settings.metrics
+    folders, changed = (settings.data_dir, settings.cache_dir), settings.overwrite == "changed"
     prepare(settings.threads, spec.precision)
     keeper = Keeper(under_way.checkpoint, settings.checkpoint_seconds, halt, under_way.say)
     while True:
