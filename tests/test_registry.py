@@ -171,9 +171,9 @@ if __name__ == "__main__":
 """
 
 
-def of_script(text: str, file: str | None, monkeypatch: pytest.MonkeyPatch, things: Registry) -> str:
-    """The code of ``mine`` after a script or a cell has run."""
-    main = ModuleType("__main__")
+def of_script(text: str, file: str | None, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry after a script or a cell has run, which registers ``mine``."""
+    main, things = ModuleType("__main__"), Registry("thing", {})
     vars(main).update({"things": things} | ({"__file__": file} if file else {}))
     monkeypatch.setitem(sys.modules, "__main__", main)
     name = file or "/tmp/ipykernel_1/2.py"
@@ -182,23 +182,23 @@ def of_script(text: str, file: str | None, monkeypatch: pytest.MonkeyPatch, thin
     else:
         monkeypatch.setitem(linecache.cache, name, (len(text), None, text.splitlines(keepends=True), name))
     exec(compile(text.partition("scores =")[0].replace("from mmvae_bench import run", ""), name, "exec"), vars(main))
-    return things.code("mine")
+    return things
 
 
 @pytest.mark.parametrize("where", ["script", "cell"])
 def test_of_a_script_and_a_cell_counts_what_the_definition_uses(tmp_path, monkeypatch, where):
-    file, things = str(tmp_path / "mine.py") if where == "script" else None, Registry("thing", {})
-    before = of_script(SCRIPT, file, monkeypatch, things)
+    file = str(tmp_path / "mine.py") if where == "script" else None
+    before = of_script(SCRIPT, file, monkeypatch).code("mine")
     for same in (("epochs=1", "epochs=9"), ("epochs=2", "epochs=9"), ("width = 64", "width = 32")):
-        assert of_script(SCRIPT.replace(*same), file, monkeypatch, things) == before
+        assert of_script(SCRIPT.replace(*same), file, monkeypatch).code("mine") == before
     edits = ("HALF = 0.5", "HALF = 0.4"), ("return HALF", "return 2 * HALF"), ("return share()", "return 1")
-    codes = {of_script(SCRIPT.replace(*edit), file, monkeypatch, things) for edit in edits}
+    codes = {of_script(SCRIPT.replace(*edit), file, monkeypatch).code("mine") for edit in edits}
     assert len(codes - {before, ""}) == 3
 
 
 def test_another_process_is_told_the_code_of_a_users_own_entries(tmp_path, monkeypatch):
-    here, there = Registry("thing", {}), Registry("thing", {})
-    code = of_script(SCRIPT, str(tmp_path / "mine.py"), monkeypatch, here)
+    here, there = of_script(SCRIPT, str(tmp_path / "mine.py"), monkeypatch), Registry("thing", {})
+    code = here.code("mine")
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))  # a worker has a script of its own
     there.adopt(here.own())
     assert there.code("mine") == code and there.get("mine") is here.get("mine")

@@ -228,8 +228,8 @@ from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 class Edited(LinearGaussian):
     rows: int = 120
 
-    def _draw(self, split, n):
-        return super()._draw(split, n)
+    def _rows(self, split, n):
+        return super()._rows(split, n)
 """
 
 
@@ -269,8 +269,8 @@ def test_a_model_whose_code_was_edited_is_named_and_trained_again_where_that_is_
 
 
 def test_a_metric_whose_code_was_edited_scores_again_where_that_is_asked_for(settings, plug_in, monkeypatch):
-    settings = replace(settings, metrics=("edited", "log_likelihood"))
     plug_in(metrics.registry, METRIC)
+    settings = replace(settings, metrics=("edited", "log_likelihood"))
     _, store = run(settings, models=("mvae",))
     before = store.scores()
     codes = json.loads((store.folders()[0] / "run.json").read_text())["code"]
