@@ -112,6 +112,8 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
     for (status, reason), count in reasons.items():
         where = number[status, reason].strip()
         click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
+    for sentence in plan.changes:
+        click.echo(sentence, err=True)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
     todo = plan.todo(settings.overwrite)
     jobs = min(count_jobs(settings), len(todo))

@@ -10,15 +10,20 @@ registry's group: they are listed from package metadata, and imported when they 
 """
 
 import ast
+import hashlib
+import linecache
 import re
+import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mmvae_bench.errors import BenchError, BenchWarning, in_a_line, near_hint
 
@@ -39,6 +44,7 @@ class Registry(Generic[T]):
         self.group = group
         self._lazy = dict(builtin)
         self._loaded: dict[str, T] = {}
+        self._code: dict[str, str] = {}  # code of what was imported, as it was then: a later edit is not in use here
 
     @cached_property
     def _plugins(self) -> dict[str, EntryPoint]:
@@ -70,6 +76,7 @@ class Registry(Generic[T]):
             if taken is not None and taken != origin:
                 raise BenchError(f"The {self.kind} name '{name}' is taken by {taken}. Choose another for {origin}.")
             self._loaded[name] = item
+            self._code[name] = self._read_code(name)
             return item
 
         return enter
@@ -87,13 +94,33 @@ class Registry(Generic[T]):
         """Return True for an entry of this package, False for plug-ins and for entries of a user's own code."""
         return name in self._lazy
 
-    def own(self) -> dict[str, T]:
-        """The entries that a user's script or notebook registered: other processes must be told of them."""
-        return {name: item for name, item in self._loaded.items() if name not in {*self._lazy, *self._plugins}}
+    def own(self) -> dict[str, tuple[T, str]]:
+        """Entries that a user's script or notebook registered, and their code: other processes must be told of them."""
+        names = self._loaded.keys() - {*self._lazy, *self._plugins}
+        return {name: (self._loaded[name], self.code(name)) for name in names}
 
-    def adopt(self, entries: Mapping[str, T]) -> None:
+    def adopt(self, entries: Mapping[str, tuple[T, str]]) -> None:
         """Take over the :meth:`own` entries of another process."""
-        self._loaded |= entries
+        for name, (item, code) in entries.items():
+            if self._loaded.get(name) is not item:  # else the process is this one
+                self._loaded[name], self._code[name] = item, code
+
+    def code(self, name: str) -> str:
+        """Return 16 hex digits of the SHA-256 of the code that defines an entry; empty where it cannot be read.
+
+        It is the code of an in-tree entry's module, of a plug-in's package, or of a module that registers itself; in a
+        script or notebook cell, the definition and what it uses there. Comments, docstrings and layout do not count.
+        Nothing is imported. What this process has imported is as it was then.
+        """
+        return self._code[name] if name in self._code else self._read_code(name)
+
+    def _read_code(self, name: str) -> str:
+        """Return :meth:`code` as it is on disk."""
+        if name in self._lazy:
+            return _hash(_module(self._lazy[name].partition(":")[0]))
+        if name in self._plugins:
+            return _hash(_package(self._plugins[name].value.partition(":")[0]))
+        return _hash_own(self._loaded[name]) if name in self._loaded else ""
 
     def summary(self, name: str) -> str:
         """Return one sentence about an entry, from source text or package metadata; imports nothing.
@@ -139,6 +166,7 @@ class Registry(Generic[T]):
                 raise BenchError(
                     f"The {self.kind} '{name}' cannot be imported from {where}: {in_a_line(error)}."
                 ) from error
+            self._code[name] = self._read_code(name)
         return self._loaded[name]
 
 
@@ -161,3 +189,91 @@ def _summary(target: str) -> str:
         return first_sentence(ast.get_docstring(node))
     stated = re.search(r'^    summary\b.* = "(.*)"$', ast.get_source_segment(source, node) or "", re.MULTILINE)
     return stated[1] if stated else first_sentence(ast.get_docstring(tree))
+
+
+def _module(name: str) -> dict[str, bytes]:
+    """Source of a module, under an empty path; nothing where there is none."""
+    with suppress(ImportError, ValueError, OSError):
+        found = find_spec(name)
+        return {"": Path(found.origin).read_bytes()} if found and found.has_location and found.origin else {}
+    return {}
+
+
+def _package(module: str) -> dict[str, bytes]:
+    """Sources of all modules beside a plug-in's, by path: those of the first package above it with an ``__init__.py``.
+
+    Several distributions may share a package without one.
+    """
+    for name in accumulate(module.split("."), "{}.{}".format):
+        with suppress(ImportError, ValueError, OSError):
+            found = find_spec(name)
+            if found and found.origin and found.submodule_search_locations:
+                root = Path(found.origin).parent
+                return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+    return _module(module)
+
+
+def _hash_own(item: Any) -> str:
+    """Hash the file or notebook cell in which a class, a function or a metric of a user is defined."""
+    item = item if hasattr(item, "__qualname__") else getattr(item, "compute", None)  # a metric has a function
+    name, module = getattr(item, "__qualname__", "").partition(".")[0], getattr(item, "__module__", None)
+    file = getattr(sys.modules.get(module or ""), "__file__", None)
+    if file:
+        with suppress(OSError):
+            return _hash({"": Path(file).read_bytes()}, name if module == "__main__" else "")
+    functions = [item, *getattr(item, "__dict__", {}).values()]
+    cells = (linecache.getlines(each.__code__.co_filename) for each in functions if hasattr(each, "__code__"))
+    cell = "".join(next(filter(None, cells), []))
+    return _hash({"": cell.encode()} if cell else {}, name)
+
+
+def _hash(sources: Mapping[str, bytes], name: str = "") -> str:
+    """Hash the code of sources, empty where there are none; with a ``name`` only what its definition uses."""
+    digest = hashlib.sha256()
+    for path, source in sources.items():
+        try:
+            body = ast.parse(source).body
+            code = _dump(_used(body, name) if name else body).encode()
+        except (SyntaxError, ValueError, RecursionError):
+            code = source
+        digest.update(f"{path} {len(code)} ".encode() + code)
+    return digest.hexdigest()[:16] if sources else ""
+
+
+def _dump(node: Any) -> str:
+    """Write a syntax tree without positions, empty fields and statements that do nothing, as docstrings are.
+
+    The tree is hashed and not the text, because no comment and no formatter changes a number. Every version of Python
+    must write the same: ``ast.unparse`` and ``ast.dump`` do not, and results of several machines are merged.
+    """
+    if isinstance(node, list):
+        return f"[{', '.join(_dump(each) for each in node if not _does_nothing(each))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [f"{key}={_dump(value)}" for key, value in ast.iter_fields(node) if value not in (None, [])]
+    return f"{type(node).__name__}({', '.join(fields)})"
+
+
+def _does_nothing(statement: Any) -> bool:
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
+
+
+def _used(body: Sequence[ast.stmt], name: str) -> list[ast.stmt]:
+    """Return the definition of ``name`` and those that it uses: a script's other statements only run the benchmark."""
+    wanted, kept = {name}, list[ast.stmt]()
+    while found := [each for each in body if each not in kept and wanted & _bound(each)]:
+        kept += found
+        wanted |= {node.id for each in found for node in ast.walk(each) if isinstance(node, ast.Name)}
+    return [each for each in body if each in kept] or list(body)
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """Names that a definition or an assignment at the top of a file binds; blocks and imports do not count."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        return {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return set()

@@ -1,14 +1,17 @@
 """Settings for tiny runs, and commands as a user types them."""
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from mmvae_bench.registry import Registry
 from mmvae_bench.sweep.request import Settings
 
 
@@ -50,3 +53,29 @@ def start(tmp_path: Path, cache: Path) -> Iterator:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Registry, str], None]]:
+    """Installs ``Edited`` of a module's text as the plug-in ``edited``; once more is an edit and a new process."""
+    folder, used = tmp_path / "plug_in", []
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two edits within a second have one time
+
+    def forget() -> None:
+        for registry, module in used:
+            for known in (registry._loaded, registry._code):
+                known.pop("edited", None)
+            sys.modules.pop(module, None)
+
+    def install(registry: Registry, text: str) -> None:
+        module = f"edited_{registry.kind.replace(' ', '_')}"
+        (folder / f"{module}.py").write_text(text)
+        monkeypatch.setitem(registry._plugins, "edited", EntryPoint("edited", f"{module}:Edited", registry.group))
+        used.append((registry, module))
+        forget()
+        importlib.invalidate_caches()
+
+    yield install
+    forget()

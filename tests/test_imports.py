@@ -18,7 +18,7 @@ LAYERS = [  # a module imports from its own layer or from those above it in this
     {"presence", "probability"},
     {"nets", "datasets", "store"},
     {"models"},
-    {"engine", "metrics"},
+    {"engine", "metrics", "code"},
     {"sweep", "report"},
     {"api", "trained"},
     {"testing"},

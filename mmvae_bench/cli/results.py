@@ -50,10 +50,11 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
 
     Repairs nothing and writes nothing. The exit code is 1 if there is a fault.
     """
+    from mmvae_bench.code import describe
     from mmvae_bench.store.check import check_results as check
 
     found = check(results_dir)
-    for line in found.notes:
+    for line in [*found.notes, *describe(found.parts.elements())]:
         click.echo(f"note: {line}")
     for line in found.faults:
         click.echo(f"fault: {line}")

@@ -56,8 +56,8 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 @results_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and its estimated time, and stop.")
 @click.option(
-    "--overwrite", type=click.Choice(["never", "failed", "always"]), default="failed", show_default=True,
-    help="Which stored runs to repeat.",
+    "--overwrite", type=click.Choice(["never", "failed", "changed", "always"]), default="failed", show_default=True,
+    help="Which stored runs to repeat; changed: failed ones and those made by different code.",
 )  # fmt: skip
 @click.pass_context
 def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmvae_bench.datasets import registry
 from mmvae_bench.datasets.base import Built, Dataset, Entries, Repeated, Rows
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.disk import built_once
@@ -32,7 +33,7 @@ class Data(Built):
 
 
 def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: Path, cache_dir: Path) -> Data:
-    """Return the arrays of ``dataset``, built on first use and whenever the content of a source file has changed.
+    """Return the arrays of ``dataset``, built on first use and when its code or a source file's content has changed.
 
     ``options`` are all its options, resolved. The arrays are in ``datasets/<name>-<key>/`` below ``cache_dir``.
 
@@ -40,7 +41,8 @@ def load(dataset: Dataset, name: str, options: Mapping[str, Scalar], data_dir: P
         DataError: If source files are absent or corrupt.
         BenchError: If the cache cannot be written.
     """
-    identity = {"layout": LAYOUT, "name": name, "version": dataset.version, "options": dict(options)}
+    code = registry.code(name)
+    identity = {"layout": LAYOUT, "name": name, "version": dataset.version, "code": code, "options": dict(options)}
     content = []  # nothing else of a file counts: a moved one is the same
     for path in dataset.sources(data_dir):
         if path.is_dir():  # reading thousands of files before every run would be slow: names, sizes and times instead

@@ -1,12 +1,13 @@
 """Facts for the page, read from the runs' records: settings, costs, skipped and failed runs, provenance."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from statistics import median
 from typing import Any
 
 import pandas as pd
 
+from mmvae_bench.code import describe
 from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
@@ -40,12 +41,13 @@ def setting(selection: Selection) -> dict[str, str]:
 
 
 def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the sentences above the numbers: subsets of data, differences between runs, few seeds, absent runs."""
+    """Return the sentences above the numbers: subsets of data, changed code, differences, few seeds, absent runs."""
     found = [
         f"{run.spec.dataset.name} is not the official data, or not known to be: {run.subset}."
         for run in selection.runs
         if run.subset
     ]
+    found += describe(chain.from_iterable(run.parts for run in selection.runs))
     found += [f"Pictures of {group} may not be published and are left out." for group in selection.hidden]
     for column in ("precision", "engine", "package_version", "device"):
         found += _differ("Runs", column, selection.frame)

@@ -1,5 +1,6 @@
 """Check a results folder for what is broken, edited, left over or out of date. Writes nothing."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.plans import read_plan
-from mmvae_bench.store.run import StoredRun, run_status
+from mmvae_bench.store.run import Part, StoredRun, run_status
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 
@@ -61,6 +62,7 @@ class Findings:
     rows: int = 0  # number of rows in all of them
     faults: list[str] = field(default_factory=list)  # one sentence per fault, with a path and what to do
     notes: list[str] = field(default_factory=list)  # sentences that are not faults
+    parts: Counter[Part] = field(default_factory=Counter)  # number of runs that each part made
 
 
 def check_results(root: Path) -> Findings:
@@ -84,6 +86,7 @@ def check_results(root: Path) -> Findings:
         if run:
             findings.failed += not run.done
             findings.rows += len(run.rows())
+            findings.parts.update(run.parts)
     sound = not findings.faults
     findings.faults += _leftovers(store)
     stored = {folder.name for folder in store.folders()}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -68,6 +68,14 @@ def write_files(folder: Path, result: RunResult) -> None:
         (folder / name).write_bytes(content)
         sync(folder / name)
     sync(folder)
+
+
+class Part(NamedTuple):
+    """A part of a run and the code that defined it."""
+
+    kind: str  # ``model``, ``nets``, ``dataset`` or ``metric``
+    name: str  # registered name
+    code: str  # hash of its code; empty where that was not known
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,14 @@ class StoredRun:
     def error(self) -> str:
         """The message of a failed run, else empty."""
         return str(self.record.get("error", ""))
+
+    @property
+    def parts(self) -> list[Part]:
+        """Model, nets, data set and metrics with their code; empty for a run that was stored before it was recorded."""
+        code = dict(self.record.get("code", {}))
+        scored = code.pop("metrics", {}).items()
+        made = [Part(kind, self.record["spec"][kind]["name"], value) for kind, value in code.items()]
+        return [*made, *(Part("metric", name, value) for name, value in scored)]
 
     @property
     def seconds(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mmvae_bench import datasets, models, nets
+from mmvae_bench.code import code_of, metric_codes
 from mmvae_bench.datasets.base import Dataset, Judge, Rows, validation_split
 from mmvae_bench.datasets.cache import Data, load
 from mmvae_bench.engine.checkpoint import UNPROMISED, Keeper
@@ -30,7 +31,7 @@ from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import OUTCOMES, OWN, RunResult, StoredRun
 from mmvae_bench.store.store import Store
-from mmvae_bench.sweep.records import conditions, environment, pace, provenance, row, scored_by
+from mmvae_bench.sweep.records import conditions, environment, pace, provenance, row, scored_by, unscored
 from mmvae_bench.types import Modality
 
 
@@ -140,7 +141,8 @@ def run(
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info |= {**scored_by(metrics), "resumed": history.resumed}
+    info |= {**(known := scored_by(metrics)), "resumed": history.resumed}
+    info["code"] = {**code_of(spec), "metrics": metric_codes(known["metrics"])}
     info["modalities"] = [asdict(modality) for modality in material.modalities]
     rows = [row(spec, facts, score) for score in scores]
     return RunResult(spec, rows, history.epochs, info, weights, pictures, outcomes(scores))
@@ -173,9 +175,9 @@ def evaluation(
 
 def evaluate_again(
     spec: RunSpec, store: Store, device: torch.device, data_dir: Path, cache_dir: Path, keeper: Keeper,
-    metrics: Sequence[str] = (),
+    metrics: Sequence[str] = (), *, changed: bool = False,
 ) -> RunResult:  # fmt: skip
-    """Score a stored run by the ``metrics`` (or all) that it lacks, from its weights; keep its other rows."""
+    """Score a stored run by those ``metrics`` (or all) that are :func:`unscored`, from its weights; keep other rows."""
     run = StoredRun.read(store.folder(spec))
     record = run.record
     material = open_material(spec, data_dir, cache_dir)
@@ -184,7 +186,7 @@ def evaluate_again(
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     now = scored_by(metrics)
-    new = [name for name, version in now["metrics"].items() if record["metrics"].get(name) != version]
+    new = unscored(record, now["metrics"], changed=changed)
     if record["dataset_hash"] != material.data.hash[:16]:
         raise BenchError("The data differ from those that the run was trained on. Retrain it with --overwrite always.")
     facts = provenance(
@@ -197,5 +199,7 @@ def evaluate_again(
     rows = [*old, *(row(spec, facts, score) for score in scores)]
     kept = {key: x for key, x in run.arrays(OUTCOMES).items() if key.partition("/")[0] not in new}
     info |= {key: {**record.get(key, {}), **own} for key, own in now.items()}
+    code = record.get("code", {})
+    info["code"] = {**code, "metrics": {**code.get("metrics", {}), **metric_codes(new)}}
     pictures = run.arrays("artifacts.npz")
     return RunResult(spec, rows, run.history(), info, weights, pictures, {**kept, **outcomes(scores)}, log=run.log)

@@ -4,17 +4,18 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from mmvae_bench import datasets, models, nets
+from mmvae_bench.code import describe, differs
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, Tier, TrainSpec
-from mmvae_bench.store.run import StoredRun, run_checksum, steadily
+from mmvae_bench.store.run import Part, StoredRun, run_checksum, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
 from mmvae_bench.sweep.search import SEED, Trial
@@ -22,6 +23,7 @@ from mmvae_bench.sweep.search import SEED, Trial
 REPEATED: dict[Overwrite, set[RunStatus]] = {  # statuses that each value of --overwrite trains
     "never": {RunStatus.TO_RUN},
     "failed": {RunStatus.TO_RUN, RunStatus.FAILED, RunStatus.BROKEN},
+    "changed": {RunStatus.TO_RUN, RunStatus.FAILED, RunStatus.BROKEN},  # and what is outdated
     "always": {RunStatus.TO_RUN, RunStatus.FAILED, RunStatus.BROKEN, RunStatus.DONE},
 }
 
@@ -37,6 +39,12 @@ class PlannedRun:
     checksum: str = ""
     tiers: tuple[Tier, ...] = ()  # tiers that report it; none for a trial of a search
     metrics: tuple[str, ...] = ()  # metrics of a trial; empty means those that were asked for
+    changed: tuple[Part, ...] = ()  # parts of a stored run whose code is different now
+
+    @property
+    def outdated(self) -> bool:
+        """True if a stored run was trained by different code; a metric is scored again without training."""
+        return any(part.kind != "metric" for part in self.changed)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,8 @@ class Plan:
 
     def todo(self, overwrite: Overwrite = "failed") -> list[RunSpec]:
         """Return the specs of the runs to train now; ``overwrite`` says which stored, failed or broken ones."""
-        return self.having(REPEATED[overwrite])
+        changed = overwrite == "changed"
+        return [e.spec for e in self.entries if e.status in REPEATED[overwrite] or (changed and e.outdated)]
 
     def having(self, statuses: Collection[RunStatus]) -> list[RunSpec]:
         """Return the specs of the runs with one of the statuses."""
@@ -122,7 +131,7 @@ class Plan:
         entries = [
             entry
             if entry.status == RunStatus.SKIPPED or int(entry.spec.run_id, 16) % count == number - 1
-            else replace(entry, status=RunStatus.OTHER_SHARD, reason="")
+            else replace(entry, status=RunStatus.OTHER_SHARD, reason="", changed=())
             for entry in self.entries
         ]
         return replace(self, entries=entries)
@@ -131,6 +140,11 @@ class Plan:
     def counts(self) -> Counter[RunStatus]:
         """Number of runs with each status."""
         return Counter(entry.status for entry in self.entries)
+
+    @property
+    def changes(self) -> list[str]:
+        """A sentence for each thing whose code is different from that of stored runs."""
+        return describe(chain.from_iterable(entry.changed for entry in self.entries))
 
     def exit_code(self, overwrite: Overwrite = "failed") -> int:
         """Return the exit code if no run fails: 0, 1 (failed runs are left as they are) or 2 (nothing can run)."""
@@ -292,10 +306,11 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
         raise BenchError(f"One command plans at most {MOST_RUNS:,} runs, not {runs:,}. Split it into several commands.")
     entries: dict[str, PlannedRun] = {}
     searches: list[Searched] = []
+    changed = cache(differs)  # runs share their parts
 
     def add(spec: RunSpec, *tiers: Tier, metrics: tuple[str, ...] = ()) -> None:
         if spec.run_id not in entries:  # the same run under two labels or tiers is one run
-            entries[spec.run_id] = replace(_planned(spec, d, model, store), metrics=metrics)
+            entries[spec.run_id] = replace(_planned(spec, d, model, store, changed), metrics=metrics)
         entry = entries[spec.run_id]
         entries[spec.run_id] = replace(entry, tiers=tuple(dict.fromkeys([*entry.tiers, *tiers])))
 
@@ -366,9 +381,11 @@ def _check_modalities(request: Request, data: Sequence[_Data]) -> None:
             raise BenchError(f"{what} names no modality of the data. {have}.")
 
 
-def _planned(spec: RunSpec, data: _Data, model: _Model, store: Store) -> PlannedRun:
+def _planned(
+    spec: RunSpec, data: _Data, model: _Model, store: Store, changed: Callable[[Part], bool]
+) -> PlannedRun:  # fmt: skip
     """Return a run with its status in the store, and why it is skipped, failed or broken."""
-    folder = store.folder(spec)
+    folder, run = store.folder(spec), None
     checksum = run_checksum(folder)  # first: only the result seen here may be replaced
     try:
         run = steadily(folder, StoredRun.read) if folder.exists() else None
@@ -379,4 +396,5 @@ def _planned(spec: RunSpec, data: _Data, model: _Model, store: Store) -> Planned
         status, reason = RunStatus.BROKEN, str(error)
     if status != RunStatus.DONE and (obstacle := data.obstacle(model, spec)):
         status, reason = RunStatus.SKIPPED, obstacle
-    return PlannedRun(spec, status, reason, checksum)
+    parts = run.parts if run and status == RunStatus.DONE else ()
+    return PlannedRun(spec, status, reason, checksum, changed=tuple(filter(changed, parts)))

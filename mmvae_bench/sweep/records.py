@@ -1,18 +1,17 @@
 """The record of a run: its tidy rows, their provenance, and how long the run took."""
 
 import hashlib
-import inspect
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmvae_bench import __version__, datasets, metrics, models, nets
+from mmvae_bench import __version__, metrics
+from mmvae_bench.code import code_of, differs
 from mmvae_bench.datasets.cache import Data
 from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.train import History
@@ -20,7 +19,7 @@ from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import RunSpec, canonical_json
-from mmvae_bench.store.run import SCHEMA, RunResult
+from mmvae_bench.store.run import SCHEMA, Part, RunResult
 from mmvae_bench.sweep.environment import NUMERIC, processor, versions
 
 # Variables that change how libraries round.
@@ -40,6 +39,22 @@ def scored_by(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     known = {name: metric for name in names or metrics.registry.names() if (metric := known_metric(name))}
     versions = {name: metric.version for name, metric in known.items()}
     return {"metrics": versions, "descriptions": {name: asdict(metric.about) for name, metric in known.items()}}
+
+
+def unscored(record: Mapping[str, Any], versions: Mapping[str, int], *, changed: bool) -> list[str]:
+    """Return which metrics a stored run lacks or has in a different version.
+
+    Args:
+        record: the run's record.
+        versions: metric -> its version now.
+        changed: True adds metrics whose code is different now.
+    """
+    stored, code = record.get("metrics", {}), record.get("code", {}).get("metrics", {})
+    return [
+        name
+        for name, version in versions.items()
+        if stored.get(name) != version or (changed and differs(Part("metric", name, code.get(name, ""))))
+    ]
 
 
 def known_metric(name: str) -> Metric | None:
@@ -124,17 +139,9 @@ def conditions(spec: RunSpec, data: Data, device: torch.device, threads: int) ->
 
 
 def _code(spec: RunSpec) -> str:
-    """Return a hash of this package's sources and of the files that define a plug-in's model, nets and data set."""
-    files = set(PACKAGE.rglob("*.py"))
-    for registry, part in (
-        (models.registry, spec.model),
-        (nets.registry, spec.nets),
-        (datasets.registry, spec.dataset),
-    ):
-        with suppress(TypeError, OSError):  # defined in a terminal, or not a class
-            files.add(Path(inspect.getfile(registry.get(part.name))))
-    digest = hashlib.sha256()
-    for path in sorted(files):
+    """Return a hash of this package's sources and of the code of a plug-in's model, nets and data set."""
+    digest = hashlib.sha256(canonical_json(code_of(spec)).encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

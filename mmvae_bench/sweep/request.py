@@ -16,7 +16,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import SCHEMES, TIERS, Incomplete, Missing, Optimiser, Tier, check_precision
 from mmvae_bench.sweep.search import Search
 
-Overwrite = Literal["never", "failed", "always"]
+Overwrite = Literal["never", "failed", "changed", "always"]
 MOST = 10**9  # of whatever is counted; a larger number is a slip
 MOST_RUNS = 20_000  # of one command
 
@@ -100,7 +100,8 @@ class Settings:
     data_dir: Path = Path("data")
     cache_dir: Path = Path("cache")
     results_dir: Path = Path("results")
-    # ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``always`` repeats all
+    # ``never`` leaves whatever is stored, ``failed`` repeats failed runs, ``changed`` also those that were made by
+    # different code, ``always`` repeats all
     overwrite: Overwrite = "failed"
     compiled: bool = False  # True if steps go through ``torch.compile``
     checkpoint_seconds: float = 60.0  # seconds between two checkpoints of a run

@@ -6,6 +6,7 @@ goes on to the next and comes back.
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
@@ -158,20 +159,14 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 
 def _run(plan: Plan, settings: Settings, store: Store) -> int:
     store.write_plan(plan.name, plan.record())
-    if settings.overwrite != "always":  # there what is stored says nothing of what is under way
-        _tidy(plan, store)
+    _tidy(plan, store, settings)
     planned = {entry.spec.run_id: entry for entry in plan.entries}
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
         todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
         tasks = [_task(planned[spec.run_id], settings, train=True) for spec in todo]
-        done = plan.having({RunStatus.DONE}) if settings.overwrite == "failed" and not corrupt else []
-        stored = [spec for spec in done if spec.split == "test"]  # a trial is scored once, by the rule's metric
-        versions = _versions(settings) if stored else {}
-        for spec in stored:
-            run = steadily(store.folder(spec), StoredRun.read)
-            if run and not versions.items() <= run.record.get("metrics", {}).items():  # it lacks a metric
-                tasks.append(_task(planned[spec.run_id], settings, train=False))
+        for spec in [] if corrupt else _unscored(plan, store, settings):
+            tasks.append(_task(planned[spec.run_id], settings, train=False))
         sweep = Sweep(tasks, jobs, store, settings)
         sweep.run()
     if sweep.unwritable:
@@ -193,10 +188,10 @@ def _task(entry: PlannedRun, settings: Settings, *, train: bool) -> Task:
     return Task(entry.spec, train, entry.checksum, entry.metrics or settings.metrics)
 
 
-def _tidy(plan: Plan, store: Store) -> None:
+def _tidy(plan: Plan, store: Store, settings: Settings) -> None:
     """Remove the work on stored runs, left by processes that died after they had published them."""
     left = {path.stem for path in (store.root / "work").glob("*")}
-    for spec in plan.having({RunStatus.DONE}):
+    for spec in _kept(plan, settings):  # of one that is trained again, what is stored says nothing of the work
         if spec.run_id in left:
             under_way = UnderWay(store.root, spec.run_id)
             with under_way.locked() as ours:
@@ -242,10 +237,26 @@ def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
     return group, ""
 
 
-def _versions(settings: Settings) -> dict[str, int]:
-    from mmvae_bench.sweep.records import scored_by  # which imports every metric
+def _kept(plan: Plan, settings: Settings) -> list[RunSpec]:
+    """Return the specs of stored runs that are not trained again."""
+    again = {spec.run_id for spec in plan.todo(settings.overwrite)}
+    return [spec for spec in plan.having({RunStatus.DONE}) if spec.run_id not in again]
 
-    return scored_by(settings.metrics)["metrics"]
+
+def _unscored(plan: Plan, store: Store, settings: Settings) -> Iterator[RunSpec]:
+    """Yield the specs of stored runs that lack a metric or, where that is asked for, have it from different code."""
+    kept = _kept(plan, settings)
+    if settings.overwrite == "never" or not kept:
+        return
+    from mmvae_bench.sweep.records import scored_by, unscored  # which imports every metric
+
+    versions, changed = scored_by(settings.metrics)["metrics"], settings.overwrite == "changed"
+    for spec in kept:
+        if spec.split == "validation":  # a trial is scored once, by the rule's metric
+            continue
+        run = steadily(store.folder(spec), StoredRun.read)
+        if run and unscored(run.record, versions, changed=changed):
+            yield spec
 
 
 def count_jobs(settings: Settings) -> int:

@@ -37,7 +37,7 @@ class Task:
     """A run to be done."""
 
     spec: RunSpec
-    train: bool  # False scores it by the metrics registered since
+    train: bool  # False scores it by the metrics registered, or changed, since
     seen: str  # checksum of what was stored when the run was planned; any other result comes from another process
     metrics: tuple[str, ...] = ()  # names of the metrics that are scored; empty means all
 
@@ -134,7 +134,8 @@ def _result(
     from mmvae_bench.engine.share import place
     from mmvae_bench.sweep import execute
 
-    spec, epochs = task.spec, task.spec.train.epochs
+    spec, epochs, metrics = task.spec, task.spec.train.epochs, task.metrics
+    folders, changed = (settings.data_dir, settings.cache_dir), settings.overwrite == "changed"
     prepare(settings.threads, spec.precision)
     keeper = Keeper(under_way.checkpoint, settings.checkpoint_seconds, halt, under_way.say)
     while True:
@@ -149,12 +150,10 @@ def _result(
             try:
                 if task.train:
                     return execute.run(
-                        spec, at.device, settings.threads, settings.data_dir, settings.cache_dir,
-                        lambda p: note(p.epoch, p.loss), keeper, compiled=settings.compiled, metrics=task.metrics,
+                        spec, at.device, settings.threads, *folders, lambda p: note(p.epoch, p.loss), keeper,
+                        compiled=settings.compiled, metrics=metrics,
                     )  # fmt: skip
-                return execute.evaluate_again(
-                    spec, store, at.device, settings.data_dir, settings.cache_dir, keeper, task.metrics
-                )
+                return execute.evaluate_again(spec, store, at.device, *folders, keeper, metrics, changed=changed)
             except torch.OutOfMemoryError as error:
                 if not at.out_of_memory():
                     why = str(error).splitlines()[0]

@@ -19,7 +19,7 @@ from mmvae_bench.errors import DataError
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import Settings
 from tests.helpers import invoke
-from tests.sweep.test_plan import Absent, Pairs
+from tests.sweep.test_plan import Absent, Pairs, plan_of, publish
 
 FLAGS = ("--models", "--missing")
 
@@ -131,6 +131,18 @@ def test_settings_reach_the_runner_and_the_environment_sets_folders(ran, monkeyp
     run("--datasets", "present", "--data-dir", "e")
     assert ran.settings == Settings(data_dir=Path("e"), cache_dir=Path("c"))
     assert {spec.precision for spec in ran.plan.specs} == {"fp32"}
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_the_plan_says_which_stored_runs_were_made_by_different_code(ran, flags):
+    flags = ("--models", "mvae", "--datasets", "present", *flags)
+    run(*flags)
+    store = Store(Path("results"))
+    publish(store, ran.plan or plan_of(store, datasets=("present",)), info={"code": {"model": "0" * 16}})
+    said = "1 stored run was made by different code of the model 'mvae'; --overwrite changed trains it again."
+    assert said in run(*flags).stderr.splitlines()
+    assert "1 run: 1 done; nothing to run\n" in run(*flags).stdout
+    assert "1 run: 1 done; about" in run(*flags, "--overwrite", "changed").stdout
 
 
 def test_a_dry_run_prints_every_run_and_touches_nothing(ran, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmvae_bench.datasets import registry
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows, validation_split
 from mmvae_bench.datasets.cache import load
 from mmvae_bench.datasets.check import check
@@ -82,6 +83,15 @@ def test_options_version_and_content_are_in_the_key_but_places_and_times_are_not
     monkeypatch.setattr(Toy, "version", 2)
     get(toy, tmp_path)
     assert n_builds(toy) == len(folders(tmp_path)) == 4
+
+
+def test_the_code_is_in_the_key_and_its_comments_are_not(tmp_path, plug_in):
+    text = "from tests.datasets.test_cache import Toy\n\n\nclass Edited(Toy):\n    pass\n"
+    for edited in (text, text + "# a comment\n", text.replace("    pass", "    note = 'with other code'")):
+        plug_in(registry, edited)
+        toy = registry.get("edited")(tmp_path / "builds")
+        load(toy, "edited", {}, tmp_path, tmp_path / "cache")
+    assert n_builds(toy) == len(folders(tmp_path)) == 2
 
 
 DAMAGE = {

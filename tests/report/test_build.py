@@ -1,6 +1,7 @@
 import csv
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmvae_bench import datasets
 from mmvae_bench.report.build import ReportResult, _plots, build_report
 from mmvae_bench.report.figures.style import palette
 from mmvae_bench.report.select import select
+from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
 from tests.report.test_escaping import TAGS, Page
 
@@ -57,6 +59,16 @@ def test_scores_csv_is_the_selected_rows(report: ReportResult, made: Any) -> Non
         assert [row["run_id"] for row in csv.DictReader(file)] == sorted(
             (run_id for run_id in made.store.scores()["run_id"] if run_id in ids), key=ids.index
         )
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_runs_of_different_code_are_named_on_the_page_and_in_the_summary(factory: Any, tmp_path: Path) -> None:
+    store, run = Store(tmp_path / "results"), factory.spec("mvae")
+    store.publish(RunResult(run, factory.scores(run), info={"code": {"model": "0" * 16}}))
+    built = build_report(store, factory.make_plan([run]), tmp_path / "reports")
+    said = "1 stored run was made by different code of the model '{}'; --overwrite changed trains it again."
+    assert said.format("mvae") in " ".join(built.summary.split())
+    assert escape(said.format("mvae")).replace("&#x27;", "&#39;") in built.page.read_text()
 
 
 @pytest.mark.usefixtures("no_figures")

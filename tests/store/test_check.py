@@ -71,6 +71,24 @@ def test_a_file_that_is_missing_cut_or_changed_is_named(store, name):
     assert f"Cannot use the results in '{folder}': {name} is cut off or missing. Move" in fault()
 
 
+def test_runs_of_different_code_are_a_note(store):
+    code = {"model": "0" * 16, "dataset": "0" * 16, "metrics": {"linear_probe": "0" * 16, "gone": "0" * 16}}
+    for run in (RUN, OTHER):  # of a data set that is not registered here
+        publish(store, run, info={"code": code})
+    store.collate()
+    result = check()
+    assert (result.exit_code, result.stdout.splitlines()) == (
+        0,
+        [
+            "note: 2 stored runs were made by different code of the model 'mvae'; --overwrite changed trains them "
+            "again.",
+            "note: 2 stored runs were scored by different code of the metric 'linear_probe'; --overwrite changed "
+            "scores them again.",
+            "2 runs, 6 rows, 0 faults",
+        ],
+    )
+
+
 def test_each_changed_file_has_a_line_and_the_table_is_not_compared(store):
     damage(store.folder(RUN), "model.safetensors")
     damage(store.folder(RUN), "history.csv")

@@ -3,7 +3,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from mmvae_bench import datasets, models
+from mmvae_bench import datasets, models, nets
 from mmvae_bench.datasets.base import Built, Dataset, Protocol
 from mmvae_bench.errors import BenchError, DataError, Unsupported
 from mmvae_bench.models.base import MultimodalVAE
@@ -227,6 +227,38 @@ def test_stored_results_do_not_need_the_data(store, monkeypatch):
     publish(store, plan)
     monkeypatch.setattr(Pairs, "sources", Absent.sources)
     assert plan_of(store).entries[0].status == "done"
+
+
+def made_by(**code) -> dict:
+    """Record that a run was made by the code there is, but for some."""
+    known = {"model": models.registry.code("mvae"), "nets": nets.registry.code("mlp"), "dataset": ""}
+    return {"info": {"code": known | code}}
+
+
+def test_stored_runs_of_different_code_stay_done_and_the_plan_says_of_what(store):
+    asked = {"seeds": (0, 1, 2, 3, 4)}
+    before, old, both = plan_of(store, **asked), "0" * 16, {"linear_probe": "0" * 16, "gone": "0" * 16}
+    for seed, made in enumerate(({"model": old}, {"model": "1" * 16, "nets": old}, {"metrics": both}, {})):
+        publish(store, before, seed, **made_by(**made))
+    publish(store, before, 4)  # by a version that recorded no code
+    plan = plan_of(store, **asked)
+    assert set(plan.counts) == {"done"}
+    assert plan.changes == [
+        "2 stored runs were made by different code of the model 'mvae'; --overwrite changed trains them again.",
+        "1 stored run was made by different code of the nets preset 'mlp'; --overwrite changed trains it again.",
+        "1 stored run was scored by different code of the metric 'linear_probe'; --overwrite changed scores it again.",
+    ]
+    assert [s.seed for s in plan.todo("changed")] == [0, 1]
+    assert plan.todo() == plan.todo("never") == []
+    assert plan.exit_code("changed") == 0
+    shards = [plan.shard(number, 2) for number in (1, 2)]
+    assert sum(len(shard.todo("changed")) for shard in shards) == 2
+
+
+def test_a_failed_run_is_repeated_whatever_made_it(store):
+    publish(store, plan_of(store), error="broke", **made_by(model="0" * 16))
+    plan = plan_of(store)
+    assert plan.changes == [] and len(plan.todo("changed")) == 1
 
 
 PACE = {"rate": 100.0, "steps": 250, "seconds": {"evaluate": 3.0}}  # 250 steps of 16 in 10 epochs: 400 rows

@@ -204,6 +204,110 @@ def test_holes_that_leave_nothing_are_a_sentence(settings, capsys):
     assert "Lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
 
 
+MODEL = '''"""A plug-in."""
+
+from mmvae_bench.models.mvae import MVAE
+
+
+class Edited(MVAE):
+    """Its code is edited."""
+
+    def __init__(self, networks):
+        super().__init__(networks, beta=1.0)
+'''
+METRIC = """from mmvae_bench import Score, metric
+
+Edited = metric()(lambda ev: [Score(1.0)])
+"""
+DATA_SET = """from dataclasses import dataclass
+
+from mmvae_bench.datasets.linear_gaussian import LinearGaussian
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edited(LinearGaussian):
+    rows: int = 120
+
+    def _rows(self, split, n):
+        return super()._rows(split, n)
+"""
+
+
+def contents(store: Store) -> dict[Path, bytes]:
+    """The files of all runs."""
+    return {path: path.read_bytes() for path in store.root.glob("runs/*/*/*/*")}
+
+
+def changes(settings: Settings, **request) -> list[str]:
+    """What a plan says of code."""
+    asked = Request(**{"models": ("mvae",), "datasets": (DATA,), "epochs": 1, **request})
+    return make_plan(asked, Store(settings.results_dir), settings.data_dir).changes
+
+
+def test_a_model_whose_code_was_edited_is_named_and_trained_again_where_that_is_asked_for(settings, plug_in):
+    mine, changed = {"models": ("edited", "mvae")}, replace(settings, overwrite="changed")
+    plug_in(models.registry, MODEL)
+    _, store = run(settings, **mine)
+    before = contents(store)
+    for same in (MODEL.replace("Its code is edited", "It has another docstring"), MODEL + "\n# a comment\n"):
+        plug_in(models.registry, same)
+        assert changes(settings, **mine) == []
+    plug_in(models.registry, MODEL.replace("1.0", "4.0"))
+    assert changes(settings, **mine) == [
+        "1 stored run was made by different code of the model 'edited'; --overwrite changed trains it again."
+    ]
+    for overwrite in ("failed", "never"):
+        assert run(replace(settings, overwrite=overwrite), **mine)[0] == 0
+        assert contents(store) == before
+    assert run(changed, **mine)[0] == 0
+    after = contents(store)
+    assert {path.parts[-3] for path in after if after[path] != before[path]} == {"edited"}
+    assert any(path.name == "model.safetensors" and after[path] != before[path] for path in after)
+    assert changes(settings, **mine) == []
+    assert run(changed, **mine)[0] == 0
+    assert contents(store) == after
+
+
+def test_a_metric_whose_code_was_edited_scores_again_where_that_is_asked_for(settings, plug_in, monkeypatch):
+    plug_in(metrics.registry, METRIC)
+    settings = replace(settings, metrics=("edited", "log_likelihood"))
+    _, store = run(settings, models=("mvae",))
+    before = store.scores()
+    codes = json.loads((store.folders()[0] / "run.json").read_text())["code"]
+    plug_in(metrics.registry, METRIC.replace("1.0", "2.0"))
+    monkeypatch.setattr("mmvae_bench.sweep.execute.train", lambda *_: pytest.fail("trained again"))
+    assert changes(settings) == [
+        "1 stored run was scored by different code of the metric 'edited'; --overwrite changed scores it again."
+    ]
+    changed = replace(settings, overwrite="changed")
+    for other in (settings, replace(changed, metrics=("log_likelihood",))):
+        run(other, models=("mvae",))
+        pd.testing.assert_frame_equal(store.scores(), before)
+    assert run(changed, models=("mvae",))[0] == 0
+    after = store.scores()
+    assert list(after[after.metric == "edited"].value) == [2.0]
+    rest = [scores[scores.metric != "edited"].reset_index(drop=True) for scores in (before, after)]
+    pd.testing.assert_frame_equal(*rest, check_dtype=False)
+    now = json.loads((store.folders()[0] / "run.json").read_text())["code"]
+    assert now["metrics"].pop("edited") != codes["metrics"].pop("edited")
+    assert now == codes and set(codes) == {"model", "nets", "dataset", "metrics"} and all(codes.values())
+    assert changes(settings) == []
+
+
+def test_a_data_set_whose_code_was_edited_is_built_again(settings, plug_in, tmp_path):
+    settings, mine = replace(settings, cache_dir=tmp_path / "cache"), {"models": ("mvae",), "datasets": ("edited",)}
+    plug_in(datasets.registry, DATA_SET)
+    _, store = run(settings, **mine)
+    (before,) = store.scores().dataset_hash.unique()
+    plug_in(datasets.registry, DATA_SET.replace("(split, n)\n", "(split + 'again', n)\n"))
+    assert changes(settings, **mine) == [
+        "1 stored run was made by different code of the data set 'edited'; --overwrite changed trains it again."
+    ]
+    assert run(replace(settings, overwrite="changed"), **mine)[0] == 0
+    (after,) = store.scores().dataset_hash.unique()
+    assert after != before
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_run_on_cuda(settings):
     code, store = run(replace(settings, device="cuda"), missing=(0.5,), models=("all",))
