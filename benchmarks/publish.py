@@ -2,31 +2,37 @@
 
     .venv/bin/python benchmarks/publish.py mnist_street polymnist-small [--results-dir results]
 
-All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv`` and ``environment.json`` (what it was computed
-with), ``reports/<suite>/`` a page in Markdown, tables and figures, without pictures of data that may not be published;
-the command that makes each table is printed under it. A data set on which no model is clearly above chance is refused:
+All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv.xz``, ``outcomes.npz`` (of each test row, of the
+scores of the summary) and ``environment.json`` (what it was computed with), ``reports/<suite>/`` a page in Markdown,
+tables and key figures, without pictures of data that may not be published; the command that makes each table is printed
+under it. A data set on which no model is clearly above chance is refused:
 the best model on complete rows must exceed the class prior by 5 points (for a score with a ceiling, such as CCA, by 5
 hundredths of the ceiling).
 """
 
 import json
+import lzma
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from mmvae_bench.cli.options import results_option
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.build import ReportResult, build_report
-from mmvae_bench.report.facts import setting
+from mmvae_bench.report.facts import searches, setting, trials
 from mmvae_bench.report.published import Beside
+from mmvae_bench.report.render import markdown
 from mmvae_bench.report.select import Selection, select
-from mmvae_bench.report.summary import SummaryTable, summarise_groups
-from mmvae_bench.store.store import Store
+from mmvae_bench.report.summary import PARTS, SummaryTable, summarise_groups
+from mmvae_bench.store.store import PUBLISHED, Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
 
@@ -57,20 +63,48 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         results.mkdir(parents=True)
         made = built.page.parent
-        shutil.copy(made / "scores.csv", results)
-        kept = [p for p in built.files if p.suffix in (".png", ".md") or p.name in ("comparisons.csv", "published.csv")]
+        (results / PUBLISHED).write_bytes(lzma.compress((made / "scores.csv").read_bytes()))
+        np.savez_compressed(results / "outcomes.npz", **outcomes(selection))  # type: ignore[arg-type]
+        figures = {picture.png for picture in built.pictures if picture.key}
+        tables = {p for p in built.files if p.suffix == ".md" or p.name in ("comparisons.csv", "published.csv")}
+        kept = [p for p in built.files if p in figures | tables]
         for path in kept:
             target = report / path.relative_to(made)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
+            if path.suffix == ".png":
+                shrink(target)
             if path.suffix == ".md":
                 target.write_text(f"{path.read_text(encoding='utf-8')}\nMade by {command}\n", encoding="utf-8")
     text = json.dumps(environment(selection), indent=1, sort_keys=True)
     (results / "environment.json").write_text(text + "\n", encoding="utf-8")
-    tables = sorted(path.name for path in kept if path.suffix == ".md")
-    lines = page(plan, selection, built, command, tables)
+    names = sorted(path.name for path in kept if path.suffix == ".md")
+    lines = page(plan, selection, built, command, names)
     (report / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [results, report]
+
+
+def outcomes(selection: Selection) -> dict[str, NDArray[Any]]:
+    """Return the outcomes on test rows [runs, N] of each score of the summary, by data set and score, and the runs."""
+    parts = {(part.metric, part.variant, part.prior) for line in PARTS for part in line}
+    frame = selection.frame.drop_duplicates(["run_id", "metric", "variant", "prior", "given", "target"])
+    frame = frame[[key in parts for key in zip(frame["metric"], frame["variant"], frame["prior"], strict=True)]]
+    arrays: dict[str, NDArray[Any]] = {}
+    where = ["dataset", "metric", "variant", "prior", "given", "target"]
+    for key, rows in frame.groupby(where, sort=False):
+        known = [(row.run_id, x) for row in rows.itertuples() if (x := selection.outcomes(row)) is not None]
+        if known and len({len(x) for _, x in known}) == 1:
+            name = "/".join(map(str, key))
+            arrays[name] = np.stack([x for _, x in known])
+            arrays[f"{name}/run_id"] = np.array([run_id for run_id, _ in known])
+    return arrays
+
+
+def shrink(path: Path) -> None:
+    """Reduce a figure to a palette of 256 colours, a third of the size."""
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 def refuse_other_runs(plan: dict[str, Any], suite: str, store: Store) -> None:
@@ -116,17 +150,30 @@ def page(
     """Yield the lines of the report's Markdown."""
     yield f"# {plan['title'] or plan['name']}\n"
     yield f"Made by {command}"
-    yield f"All scores: `results/{plan['name']}/scores.csv`, computed with `environment.json` beside them.\n"
+    yield f"All scores: `results/{plan['name']}/{PUBLISHED}`, computed with `environment.json` beside them.\n"
     yield from (f"- {what}: {text}" for what, text in setting(selection).items() if what != "Versions")
     for subset in sorted({run.subset for run in selection.runs} - {""}):
         yield f"- Files: {subset}, not the official set, with which the same command gives another table"
     yield f"\n## Main scores\n\n```\n{built.summary}\n```\n\nMade by {command}\n"
+    if tuned := searches(selection):
+        yield "## How settings were tuned\n\nScores of trials are of validation rows.\n"
+        yield from markdown_table(tuned)
+        yield "\n### All trials\n"
+        yield from markdown_table(trials(selection))
+        yield f"\nMade by {command}\n"
     yield from published_beside([one for section in built.published for one in section.beside], command)
     yield "## Figures\n"
-    for picture in sorted(built.pictures, key=lambda picture: not picture.key):
+    for picture in (picture for picture in built.pictures if picture.key):
         yield f"### {picture.title}\n\n![{picture.title}](figures/{quote(picture.png.name)})\n\n{picture.caption}\n"
     yield "## Tables\n"
     yield from (f"- [{name.removesuffix('.md')}](tables/{quote(name)})" for name in tables)
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield the lines of a table of texts."""
+    yield f"| {' | '.join(rows[0])} |"
+    yield f"| {' | '.join('---' for _ in rows[0])} |"
+    yield from (f"| {' | '.join(map(markdown, row.values()))} |" for row in rows)
 
 
 def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
@@ -134,7 +181,7 @@ def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
     if not shown:
         return
     reasons = list(dict.fromkeys(one.why for one in shown if one.why))
-    yield "## Published values beside ours\n\nMean and half width of the 95 % t-interval; the paper's own spread.\n"
+    yield "## Published values beside ours\n\nMean and half width of the 95 % t-interval over seeds; the paper's spread.\n"
     yield "| model | missing | score | ours | published | source | confidence | difference |"
     yield "| --- | --- | --- | ---: | ---: | --- | --- | --- |"
     for one in shown:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmvae_bench.errors import BenchError
-from mmvae_bench.store.store import Store
+from mmvae_bench.store.store import PUBLISHED, Store, read_published
 from mmvae_bench.sweep.environment import check_device
 from mmvae_bench.sweep.request import Request, Settings, cache_folder, data_folder, shard_numbers
 from mmvae_bench.sweep.suites import KINDS, make_request
@@ -30,10 +30,10 @@ def run(
     epochs: int | None = None, batch_size: int | None = None, learning_rate: float | None = None,
     optimiser: str | None = None, latent_dim: int | None = None, scales: Mapping[str, float] | None = None,
     weights: Mapping[str, float] | None = None, limit_train: int | None = None, limit_test: int | None = None,
-    precision: str | None = None, overwrite: str = "failed", device: str = "auto", jobs: int | str = "auto",
-    threads: int = 1, compiled: bool = False, checkpoint_seconds: float = 60.0, backend: str = "loky",
-    address: str = "", shard: str = "", results_dir: str | Path = "results", data_dir: str | Path | None = None,
-    cache_dir: str | Path | None = None,
+    precision: str | None = None, tiers: Several = None, overwrite: str = "failed", device: str = "auto",
+    jobs: int | str = "auto", threads: int = 1, compiled: bool = False, checkpoint_seconds: float = 60.0,
+    backend: str = "loky", address: str = "", shard: str = "", results_dir: str | Path = "results",
+    data_dir: str | Path | None = None, cache_dir: str | Path | None = None,
 ) -> "pd.DataFrame":  # fmt: skip
     """Train and score every model of a grid, or of a suite, as ``mmvae-bench run`` does; return the scores.
 
@@ -126,10 +126,14 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
 def load_scores(results_dir: str | Path = "results", suite: str | None = None) -> "pd.DataFrame":
     """Return the scores of all stored runs, or of the plan called ``suite``, a row each.
 
+    A folder with published scores (``scores.csv.xz``) and without runs is read as well.
+
     Raises:
         BenchError: If nothing is stored, or a run's folder was edited.
     """
-    store = Store(Path(results_dir))
+    store, published = Store(Path(results_dir)), Path(results_dir) / PUBLISHED
+    if suite is None and published.is_file() and not store.folders():
+        return read_published(published)
     return store.scores(store.read_plan(suite)["run_ids"] if suite or not store.folders() else None)
 
 

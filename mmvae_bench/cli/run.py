@@ -36,6 +36,7 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS
 @click.option("--limit-train", type=int, metavar="N", help="Number of training rows. Default: all.")
 @click.option("--limit-test", type=int, metavar="N", help="Number of test rows. Default: all.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Precision of networks in training. Default: fp32.")
+@click.option("--tiers", multiple=True, metavar="TIER...", help="Settings: default, authors, tuned. Default: default.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: minutes at first, then faster.")
 @click.option(
     "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda (all GPUs) or cuda:i."

@@ -8,6 +8,7 @@ a suite consists of and what was skipped and why. ``<root>/work/`` holds what is
 """
 
 import json
+import lzma
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.plans import read_plan
 from mmvae_bench.store.publish import place
-from mmvae_bench.store.run import NUMBERS, SCHEMA, RunResult, StoredRun, run_status, steadily, write_files
+from mmvae_bench.store.run import NUMBERS, SCHEMA, RunResult, StoredRun, current, run_status, steadily, write_files
 
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
@@ -31,6 +32,23 @@ COLUMNS = [
     "reason", "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads",
     "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip
+TEXTS = ("variant", "prior", "given", "target", "reason", "subset", "label", "embedding_hash", "oracle_hash")
+PUBLISHED = "scores.csv.xz"  # scores without runs, as ``benchmarks/publish.py`` writes them
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Return published scores with the columns and types of :meth:`Store.scores`.
+
+    Raises:
+        BenchError: If the file is not such a table.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
+        records: list[Any] = frame.assign(**frame[list(TEXTS)].fillna("")).to_dict("records")
+    except (OSError, ValueError, KeyError, EOFError, lzma.LZMAError) as error:
+        raise BenchError(f"'{path}' is not a table of published scores ({error}). Get the file again.") from error
+    rows = [current(row) for row in records]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
 
 
 class Store:

@@ -60,7 +60,9 @@ def test_a_grid_becomes_tidy_rows(settings):
     )
     record = json.loads((store.folders()[0] / "run.json").read_text())
     assert record["seconds"]["train"] > 0 and record["rate"] > 0 and record["peak_memory_mb"] > 0
-    assert {"model.safetensors", "artifacts.npz", "history.csv", "log.txt", "scores.jsonl"} == set(record["files"])
+    assert {"model.safetensors", "artifacts.npz", "outcomes.npz", "history.csv", "log.txt", "scores.jsonl"} == set(
+        record["files"]
+    )
 
 
 def test_what_is_stored_is_not_run_again_and_an_interrupted_sweep_goes_on(settings, monkeypatch):
