@@ -101,8 +101,8 @@ class PseudoInputs(nn.ParameterDict):
             u.data.copy_(networks.embed(name, draw(name, len(u))))
 
     def encoded(self, by: Densities) -> Diagonal:
-        """Return q(z | u_mi), batch shape [M, U]."""
-        return by.expert(torch.stack([by.networks.encode(name, u) for name, u in self.items()]))
+        """Return q(z | u_mi), batch shape [M, U], in the modalities' order: a ParameterDict's own is the alphabet's."""
+        return by.expert(torch.stack([by.networks.encode(name, self[name]) for name in by.names]))
 
     @staticmethod
     def others(encoded: Diagonal, m: int) -> Mixture:

@@ -107,6 +107,7 @@ def test_a_product_prior_has_a_closed_kl():
 
 
 def test_pseudo_inputs_of_captions_start_as_embedded_captions_and_learn_there():
+    torch.manual_seed(0)
     caption = Modality("caption", (8,), "categorical", dtype="int16", vocabulary=VOCABULARY)
     networks = mlp((Modality("image", (1, 4, 4)), caption), 3, hidden=8)
     made = MEME(networks, k=2, pseudo=4)
