@@ -298,6 +298,7 @@ CCA = {
         "correlation analysis of the true training pairs.",
         CCA,
         bounds=(-1.0, 1.0),
+        unranked=("aggregate",),
         drawn=("mean",),
         key=True,
         ceiling="true pairs",

@@ -160,7 +160,7 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
         "Share of draws from the prior whose modalities the oracles put into one class.",
         {"entropy": "entropy of the predicted classes / log C: near 0 means always the same class"},
         bounds=(0.0, 1.0),
-        unranked=("entropy",),
+        unranked=("entropy", "aggregate"),
     ),
     version=2,
 )

@@ -57,7 +57,8 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     words = {m.name for m in ev.model.modalities if m.likelihood == "categorical"}
     for prior in PRIORS:
         for given, target in quantities(ev.names):
-            control = ev.model.cross_is_chance and bool(given) and prior == "model"
+            met = prior == "model" and not given  # else one latent stands for several modalities, or none for the given
+            control = ev.model.cross_is_chance and not met and len(given + target) > 1
             row = Score(None, f"iw{SAMPLES}", prior, "+".join(given), "+".join(target), control=control)
             try:
                 log_p, ess = (x.numpy().astype(np.float64) for x in estimate(ev, given, target, prior))

@@ -45,9 +45,9 @@ def auroc(cost: Floats, related: NDArray[np.bool_]) -> Floats:
 
     With V_p of a related pair p the share of unrelated pairs that are further, and W_u of an unrelated pair u the share
     of related ones that are nearer, AUROC = mean of V = mean of W (DeLong et al. 1988). Item i has row and column i of
-    ``cost`` [n, n]; its value is what a jackknife that leaves it out has to first order:
+    ``cost`` [n, n], its own pair counting once; its value is what a jackknife that leaves it out has to first order:
 
-        AUROC + n [ sum over its p of (V_p - AUROC) / P + sum over its u of (W_u - AUROC) / U ]
+        AUROC + n [ sum over its p of (V_p - AUROC) / P + sum over its u of (W_u - AUROC) / U ], centred
     """
     total, r = cost.size, int(related.sum())
     rank = rankdata(cost).reshape(cost.shape)  # average ranks
@@ -56,7 +56,8 @@ def auroc(cost: Floats, related: NDArray[np.bool_]) -> Floats:
     nearer = (rank - within) / np.where(related, total - r, r)  # share of the other kind that is nearer, ties half
     value = float(nearer[~related].mean())
     gap = np.where(related, (1 - nearer - value) / r, (nearer - value) / (total - r))
-    return np.asarray(value + len(cost) * (gap.sum(0) + gap.sum(1)))
+    of_item = gap.sum(0) + gap.sum(1) - np.diag(gap)
+    return np.asarray(value + len(cost) * (of_item - of_item.mean()))
 
 
 def contrast(cost: Floats, related: NDArray[np.bool_]) -> float:

@@ -7,7 +7,8 @@ from sklearn.decomposition import PCA
 from mmvae_bench.datasets.base import Repeated
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import cca
-from mmvae_bench.metrics.cca import agreement, fit_cca, moments, ratio
+from mmvae_bench.metrics.base import mean_and_error
+from mmvae_bench.metrics.cca import Agreement, agreement, fit_cca, moments, ratio
 
 
 def views(n=400, p=6, q=4, shared=3, seed=0):
@@ -89,14 +90,40 @@ def test_agreement_is_the_mean_over_all_own_and_all_shuffled_pairs():
     assert agreement(left, left).exceeds_shuffled and not found.exceeds_shuffled
 
 
+def of(own, others):
+    """Cosines of 100 pairs with these means."""
+    spread = np.linspace(-0.1, 0.1, 100)
+    return Agreement(own + spread, others + spread[::-1] / 9)
+
+
+@pytest.mark.parametrize(
+    ("own", "chance", "expected"), [(0.2, 0.2, 0), (0.7, 0.3, 1), (0.45, 0.25, 0.5), (0.1, 0.2, -0.25)]
+)
+def test_a_ratio_is_corrected_for_chance(own, chance, expected):
+    for paired in (True, False):
+        values, _ = ratio(of(own, chance), of(0.7, 0.3), paired=paired)
+        assert values.mean() == pytest.approx(expected, abs=1e-9)
+
+
+def test_correction_for_chance_reverses_an_order():
+    """Of MVAE and MEME (before: .579 and .557, by chance .563 and .377) the second knows more."""
+    truth = of(1.0, 0.0)
+    mvae, meme = (ratio(of(*both), truth, paired=True)[0].mean() for both in ((0.579, 0.563), (0.557, 0.377)))
+    assert (mvae, meme) == pytest.approx((0.016, 0.180))
+
+
 def test_the_standard_error_of_a_ratio_is_the_spread_of_its_draws():
     rng = np.random.default_rng(0)
     for paired in (True, False):
         drawn = []
         for _ in range(1500):
-            truth = rng.normal(0.5, 0.3, 80)
-            value = 0.6 * truth + rng.normal(0, 0.1, 80) if paired else rng.normal(0.3, 0.3, 40)
-            drawn.append(ratio(value, truth, paired=paired))
-        quotient, se = np.array(drawn).T
+            own, others = rng.normal(0.6, 0.3, 80), rng.normal(0.1, 0.05, 80)
+            made = Agreement(0.6 * own + rng.normal(0, 0.1, 80), 0.6 * others)
+            if not paired:
+                made = Agreement(rng.normal(0.4, 0.3, 40), rng.normal(0.1, 0.05, 40))
+            values, se = ratio(made, Agreement(own, others), paired=paired)
+            drawn.append((values.mean(), se, mean_and_error(values)[1]))
+        quotient, se, of_rows = np.array(drawn).T
         assert quotient.mean() == pytest.approx(0.6, abs=0.02)
         assert se.mean() == pytest.approx(quotient.std(), rel=0.1)
+        assert (of_rows == pytest.approx(se)) is paired  # the truth has an error of its own where rows are not shared

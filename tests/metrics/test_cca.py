@@ -34,9 +34,11 @@ def test_a_model_that_knows_agrees_as_true_pairs_do(cache_dir):
     for name in ("cca", "cca_ratio"):
         assert [(s.variant, s.prior, s.given, s.target) for s in scores[name]] == expected
         assert [s.n for s in scores[name]] == [100, 100, 1000, 1000] * len(VARIANTS)
+    truths = {truth.variant: truth for truth in scores["cca_ground_truth"]}
     for score, part in zip(scores["cca"], scores["cca_ratio"], strict=True):
-        assert part.value == pytest.approx(score.value / score.ceiling)
-        assert part.chance == pytest.approx(score.chance / score.ceiling)
+        truth = truths[score.variant]
+        assert part.value == pytest.approx((score.value - score.chance) / (truth.value - truth.chance))
+        assert (part.chance, part.ceiling) == (0, 1) and (part.se > 0 or score.given == "picture")
         if score.given == "picture":
             assert part.value == pytest.approx(1, abs=1e-6)  # the same words: their order is not in the vectors
         assert part.value > 0.7  # generated pictures have no noise, so they may exceed true ones

@@ -4,14 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.base import mean_and_error
 from mmvae_bench.metrics.classes import (
-    accuracy,
     agreement_by_chance,
     joint_agreement,
     macro_accuracy,
@@ -30,10 +29,9 @@ def scores(ev, name):
 
 @settings(max_examples=50, deadline=None)
 @given(label=classes, data=st.data())
-def test_accuracies_are_scikit_learns_and_do_not_depend_on_the_order(label, data):
+def test_the_macro_accuracy_is_scikit_learns_and_does_not_depend_on_the_order(label, data):
     predicted = data.draw(arrays(np.int64, len(label), elements=st.integers(0, 5)))
     order = data.draw(st.permutations(range(len(label))))
-    assert accuracy(predicted, label)[0] == pytest.approx(accuracy_score(label, predicted))
     if np.isin(predicted, label).all() and len(np.unique(label)) > 1:  # of anything else scikit-learn warns
         assert macro_accuracy(predicted, label)[0] == pytest.approx(balanced_accuracy_score(label, predicted))
     assert macro_accuracy(predicted, label) == pytest.approx(macro_accuracy(predicted[order], label[order]))
@@ -64,14 +62,15 @@ def test_entropy_is_scipys_in_units_of_log_c(predicted):
 
 
 def test_agreement_at_its_ends():
-    assert joint_agreement(np.array([[1, 2, 3, 3], [1, 2, 0, 3], [1, 0, 3, 3]]))[0] == 0.5
+    each = joint_agreement(np.array([[1, 2, 3, 3], [1, 2, 0, 3], [1, 0, 3, 3]]))
+    assert each.dtype == bool and each.tolist() == [True, False, False, True]
     assert agreement_by_chance(np.ones((3, 5), np.int64), 2) == 1
 
 
 def test_agreement_by_chance_is_that_of_shuffled_predictions():
     rng = np.random.default_rng(1)
     predicted = rng.choice(4, size=(2, 300), p=[0.1, 0.2, 0.3, 0.4])
-    shuffled = [joint_agreement(np.stack([predicted[0], rng.permutation(predicted[1])]))[0] for _ in range(1000)]
+    shuffled = [joint_agreement(np.stack([predicted[0], rng.permutation(predicted[1])])).mean() for _ in range(1000)]
     assert agreement_by_chance(predicted, 4) == pytest.approx(np.mean(shuffled), abs=5 * np.std(shuffled) / 1000**0.5)
 
 
@@ -122,13 +121,35 @@ def test_agreement_compares_with_what_the_oracle_sees_in_the_source(world):
 
 def test_joint_coherence_of_a_shared_latent_is_one_under_both_priors(world):
     found = scores(world("copy"), "joint_coherence")
-    assert [(s.prior, s.variant) for s in found] == [(p, v) for p in ("model", "aggregate") for v in ("", "entropy")]
-    for agreement, spread in (found[:2], found[2:]):
+    rows = (("", "a+b"), ("entropy", "a"), ("entropy", "b"))
+    assert [(s.prior, s.variant, s.target) for s in found] == [(p, *r) for p in ("model", "aggregate") for r in rows]
+    for agreement, *spread in (found[:3], found[3:]):
         assert agreement.value == 1
         assert agreement.n == PRIOR_SAMPLES
         assert agreement.chance == pytest.approx(0.1, abs=0.01)
         assert agreement.ceiling == 1
-        assert spread.value > 0.99
+        assert agreement.sampled == "draws" and agreement.outcomes is None
+        assert all(s.value > 0.99 for s in spread)
+
+
+def test_each_modality_has_the_entropy_of_its_own_classes(world):
+    class Blind:  # sees one class in everything
+        accuracy, hash = 0.1, "blind"
+
+        def predict(self, x):
+            return np.zeros(len(x), np.int64)
+
+    ev = world("copy", modalities=3)
+    ev.oracles = {**ev.oracles, "b": Blind()}
+    spread = {s.target: s.value for s in scores(ev, "joint_coherence") if (s.variant, s.prior) == ("entropy", "model")}
+    assert spread["a"] > 0.99 and spread["b"] == 0 and spread["c"] > 0.99
+
+
+@pytest.mark.parametrize("name", ["joint_coherence", "attributes_strict", "attributes_features", "cca", "cca_ratio"])
+def test_draws_that_are_encodings_are_never_ranked(name):
+    about = registry.get(name).about
+    assert about.is_ranked("", "model") and not about.is_ranked("", "aggregate")
+    assert "not ranked" in about.definition_of("", "aggregate")
 
 
 @pytest.mark.parametrize("name", ["cross_coherence", "self_coherence", "joint_coherence", "oracle_accuracy"])

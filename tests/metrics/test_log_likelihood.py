@@ -5,14 +5,18 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal, norm
 
+from mmvae_bench import models
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.metrics import log_likelihood as module
+from mmvae_bench.metrics.base import mean_and_error
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.metrics.log_likelihood import estimate, mean_and_error, quantities
+from mmvae_bench.metrics.log_likelihood import estimate, quantities
 from mmvae_bench.metrics.priors import aggregate_prior
+from mmvae_bench.nets.mlp import mlp
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import DiagonalNormal
 from mmvae_bench.types import Modality
+from tests.metrics.captioned_world import Knowing, captioned
 
 S, D = 0.5, 2
 COV = np.array([[1 + S**2, 1.0], [1.0, 1 + S**2]])  # of (x_a, x_b), for each of D dimensions
@@ -61,13 +65,16 @@ def test_joint_and_marginals_are_unbiased_estimates_of_the_exact_density(exact, 
     assert ess.max() <= module.SAMPLES * (1 + 1e-5)
 
 
-def test_a_conditional_is_joint_less_marginal_and_shares_their_estimates(exact):
+def test_a_conditional_is_the_exact_one_by_self_normalised_weights_of_the_given(exact):
     log_p, ess = estimate(exact, ("a",), ("b",), "model")
     expected = log_density(exact, "ab") - log_density(exact, "a")
-    assert log_p.mean().item() == pytest.approx(expected.mean(), abs=0.05)
-    joint, marginal = estimate(exact, (), ("a", "b"), "model"), estimate(exact, (), ("a",), "model")
-    assert torch.equal(log_p, joint.log_p - marginal.log_p)
-    assert torch.equal(ess, torch.minimum(joint.ess, marginal.ess))
+    ratio = np.exp(log_p.numpy() - expected)
+    assert abs(ratio.mean() - 1) < 5 * ratio.std() / len(ratio) ** 0.5 + 2 / ess.mean()
+    seeded, batch = torch.Generator().manual_seed, exact.batch(exact.test)
+    draws = exact.model.weighted(batch.given("a"), 100, seeded(5))
+    found = exact.model.log_conditional(batch, ["a"], "b", 100, seeded(5))
+    log_px = exact.model.log_px_of("b", draws.z, batch, weighted=False)
+    assert torch.equal(found.log_p, (draws.log_w + log_px).logsumexp(0) - draws.log_w.logsumexp(0))
 
 
 def test_under_the_aggregate_prior_it_is_the_mean_over_components(exact):
@@ -105,10 +112,49 @@ def test_rows_of_the_result(exact):
         for pair in (("", "a+b"), ("", "a"), ("", "b"), ("a", "b"), ("b", "a"))
     }
     joint = next(s for s in found if (s.prior, s.variant, s.target) == ("model", "iw100", "a+b"))
-    log_p = estimate(exact, (), ("a", "b"), "model").log_p.double()
+    log_p = estimate(exact, (), ("a", "b"), "model").log_p.double().numpy()
     assert (joint.value, joint.se) == mean_and_error(log_p)
-    assert joint.se == pytest.approx(log_p.numpy().std(ddof=1) / 16)
+    assert joint.se == pytest.approx(log_p.std(ddof=1) / 16)
     assert joint.n == 256
+
+
+def answering(model, log_p=-3.0, ess=50.0):
+    """A plug-in that answers these to every conditional."""
+
+    class Own(type(model)):
+        def log_conditional(self, batch, given, target, k, generator=None, prior=None):
+            return Estimate(torch.full((batch.size,), log_p), torch.full((batch.size,), ess))
+
+    model.__class__ = Own
+    return model
+
+
+@pytest.mark.parametrize(("ess", "bound"), [(9.5, True), (10.5, False)])
+def test_an_estimate_of_few_effective_samples_is_a_bound(exact, ess, bound):
+    exact.test = exact.test.take(np.arange(16))
+    answering(exact.model, ess=ess)
+    for s in evaluate(exact, ["log_likelihood"]):
+        assert s.bound == (bound and s.given != "" and s.variant == "iw100")
+
+
+def test_a_narrow_posterior_far_away_makes_a_bound(exact):
+    exact.test = exact.test.take(np.arange(16))
+    exact.model.posterior = lambda batch: DiagonalNormal(
+        torch.full((batch.size, D), 9.0), torch.full((batch.size, D), 0.1)
+    )
+    rows = [s for s in evaluate(exact, ["log_likelihood"]) if s.prior == "model"]
+    assert all(s.bound for s in rows if s.variant == "iw100" and s.target == "a+b")
+    assert all(s.value < 10 for s in rows if s.variant == "ess100" and s.target == "a+b")
+
+
+@pytest.mark.parametrize(("log_p", "refused"), [(5.0, True), (0.5e-3, False), (-2.0, False)])
+def test_a_probability_of_words_above_one_is_refused_and_a_density_is_not(world, log_p, refused):
+    model = models.registry.get("mvae")(mlp(Knowing.modalities, 3, hidden=8, layers=1))
+    ev = captioned(answering(model, log_p))
+    ev.test = ev.test.take(np.arange(8))
+    found = [s for s in evaluate(ev, ["log_likelihood"]) if s.given and not s.variant.startswith("ess")]
+    assert [(s.target, s.value is None) for s in found] == [("caption", refused), ("picture", False)] * 2
+    assert all(s.value is not None or "+5.0 nats" in s.reason for s in found)
 
 
 def test_conditionals_are_all_pairs_up_to_three_modalities_then_all_but_one():

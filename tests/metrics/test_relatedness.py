@@ -4,6 +4,7 @@ import pytest
 from scipy import integrate, stats
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import mannwhitneyu
+from sklearn.metrics import roc_auc_score
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.metrics.base import one_each
@@ -52,11 +53,30 @@ def test_w2_is_the_integral_over_quantiles_in_both_families(family):
     assert value == pytest.approx(integral(0) + integral(1), rel=1e-6)
 
 
-def test_auroc_is_mann_whitneys_u():
+def test_the_mean_of_auroc_is_scikit_learns_and_mann_whitneys_u_with_ties():
     rng = np.random.default_rng(0)
-    cost, related = rng.integers(0, 5, size=(8, 8)).astype(float), rng.random((8, 8)) < 0.3
-    u = mannwhitneyu(cost[~related], cost[related]).statistic
-    assert auroc(cost, related) == pytest.approx(u / (related.sum() * (~related).sum()))
+    for values in (3, 5, 10**9):
+        cost, related = rng.integers(0, values, size=(8, 8)).astype(float), rng.random((8, 8)) < 0.3
+        u = mannwhitneyu(cost[~related], cost[related]).statistic
+        found = auroc(cost, related)
+        assert found.shape == (8,)
+        assert found.mean() == pytest.approx(u / (related.sum() * (~related).sum()))
+        assert found.mean() == pytest.approx(roc_auc_score(related.ravel(), -cost.ravel()))
+
+
+@pytest.mark.parametrize("classes", [5, 0])
+def test_the_variance_of_aurocs_values_is_the_spread_over_test_sets(classes):
+    """Items are drawn anew for each test set, of random classes or (0) of none: then the own pair alone is related."""
+    rng, n, drawn = np.random.default_rng(0), 100, []
+    for _ in range(600):
+        label = rng.integers(0, classes, n) if classes else np.arange(n)
+        centre = np.eye(classes)[label] if classes else rng.normal(size=(n, 3))
+        a, b = (centre + rng.normal(0, 0.6, centre.shape) for _ in "ab")
+        values = auroc(w2_squared(a, 0 * a, b, 0 * b), label[:, None] == label[None, :])
+        drawn.append((values.mean(), values.var(ddof=1) / n))
+    value, variance = np.array(drawn).T
+    assert 0.6 < value.mean() < 0.95
+    assert variance.mean() == pytest.approx(value.var(ddof=1), rel=0.2)
 
 
 def test_contrast_reads_as_its_formula():
@@ -80,7 +100,8 @@ def test_posteriors_alike_within_a_class_and_apart_between_classes_are_fully_rel
     eye = np.eye(10, dtype=np.float32)[ev.test.label]
     ev.test = Rows({"a": eye, "b": eye}, ev.test.label)
     values = {s.metric: s for s in evaluate(ev, RELATEDNESS)}
-    assert values["relatedness_auroc"].value == 1
+    assert values["relatedness_auroc"].value == pytest.approx(1)
+    assert [values[name].se for name in RELATEDNESS] == [pytest.approx(0), None, None]  # one plan matches all rows
     assert values["relatedness_contrast"].value == pytest.approx(1, abs=1e-3)
     assert values["relatedness_transport"].value == pytest.approx(1)
     assert values["relatedness_transport"].chance == pytest.approx(0.1)
@@ -93,7 +114,7 @@ def test_random_posteriors_score_by_chance():
     found = []
     for seed in range(40):
         cost = w2_squared(*normals(100, 4, seed), *normals(100, 4, 1000 + seed))
-        found.append((auroc(cost, related), contrast(cost, related), transport_match(cost, label, label)[0]))
+        found.append((auroc(cost, related).mean(), contrast(cost, related), transport_match(cost, label, label)[0]))
     mean, se = np.mean(found, 0), np.std(found, 0, ddof=1) / np.sqrt(len(found))
     assert np.all(np.abs(mean - [0.5, 0, 0.1]) < 5 * se)
 

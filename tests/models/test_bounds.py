@@ -130,13 +130,56 @@ def test_mmvms_monte_carlo_kl_never_exceeds_log_of_the_number_present_and_is_bou
     assert (draws.mean(0) - 5 * draws.std(0) / 300**0.5 <= bound + 1e-9)[present].all()
 
 
-@pytest.mark.parametrize(("alone", "vanishes"), [("standard_normal", False), ("nothing", True)])
-def test_mmvms_kl_of_a_lonely_row_vanishes_only_by_option(alone, vanishes):
-    made = model("mmvm", alone=alone)
-    data = batch(made, 2, present=torch.tensor([[1, 1], [0, 0]], dtype=torch.bool))
-    divergence = made.loss(data).terms["kl"]
-    expected = torch.stack([kl_divergence(expert(made, data, 0, b), N01).sum() for b in range(2)]).mean()
-    torch.testing.assert_close(divergence, torch.zeros_like(divergence) if vanishes else expected)
+def alone(made, data: MultimodalBatch, m: int, b: int, z: Tensor) -> Tensor:
+    """The divergence of a row with x_m alone."""
+    q = expert(made, data, m, b)
+    if made.alone != "pseudo":
+        return kl_divergence(q, N01).sum() * (made.alone == "standard")
+    others = [(name, u) for name in made.names if name != made.names[m] for u in made.pseudo[name]]
+    raw = [made.networks.encoders[name](u[None])[0].chunk(2) for name, u in others]
+    each = [Normal(loc, torch.nn.functional.softplus(scale) + 1e-4).log_prob(z).sum() for loc, scale in raw]
+    p_u = torch.stack(each).logsumexp(0) - math.log(len(each))
+    return (1 - 1 / len(made.names)) * (q.log_prob(z).sum() - p_u)
+
+
+@pytest.mark.parametrize("option", ["nothing", "standard", "pseudo"])
+@pytest.mark.parametrize("kinds", [modalities(2), modalities(2)[::-1], modalities(3)], ids=["ab", "ba", "abc"])
+def test_mmvms_lonely_rows_are_what_alone_says(option, kinds):
+    made = model("mmvm", kinds=kinds, alone=option, pseudo=4, beta=1.3)
+    present = torch.eye(len(kinds), dtype=torch.bool).repeat(1, 2)
+    data = batch(made, 2 * len(kinds), present=present)
+    torch.manual_seed(3)
+    loss = made.loss(data)
+    torch.manual_seed(3)
+    noise = torch.randn(len(kinds), 2 * len(kinds), 3, dtype=torch.float64)
+    reconstructed, divergence = 0.0, 0.0
+    for m, b in present.nonzero().tolist():
+        q = expert(made, data, m, b)
+        z = q.loc + q.scale * noise[m, b]
+        reconstructed += log_px(made.networks, made.names[m], z, data, b) / data.size
+        divergence += alone(made, data, m, b, z) / data.size
+    torch.testing.assert_close(loss.terms["kl"], torch.as_tensor(divergence, dtype=torch.float64))
+    torch.testing.assert_close(loss.total, 1.3 * divergence - reconstructed)
+
+
+def test_mmvms_pseudo_inputs_learn_from_rows_that_lack_their_modality():
+    made = model("mmvm", alone="pseudo", pseudo=4)
+    data = batch(made)
+    for given, learns in (("a", {"b"}), ("b", {"a"}), (("a", "b"), set())):
+        made.zero_grad()
+        made.loss(data.given(*given)).total.backward()
+        assert {name for name, u in made.pseudo.items() if u.grad is not None and u.grad.any()} == learns
+
+
+def test_mmvms_complete_rows_do_not_depend_on_alone():
+    losses = []
+    for option in ("nothing", "standard", "pseudo"):
+        made = model("mmvm", alone=option, pseudo=4)
+        torch.manual_seed(3)
+        loss = made.loss(batch(made)).total
+        losses.append([loss, *torch.autograd.grad(loss, list(made.networks.parameters()))])
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(losses[2], losses[0])
 
 
 @pytest.mark.parametrize("name", ["mmvm", "unimodal"])

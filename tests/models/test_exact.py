@@ -92,6 +92,30 @@ def test_importance_sampling_is_unbiased_with_wrong_experts(name, m):
 
 @torch.no_grad()
 @pytest.mark.parametrize("m", [2, 3])
+@pytest.mark.parametrize("name", [*WITH_PRIOR, "unimodal"])
+def test_a_conditional_converges_with_wrong_experts(name, m):
+    """mean(estimate / p) over noises within 5 standard errors of 1, and the bias of a quotient, at most 2 / ESS."""
+    noises, k = 20, 500
+    made, exact, data = linear(name, m, shift=1.0, widen=(1.5, 3.0))
+    generator, compared = torch.Generator().manual_seed(0), 0
+    x = {n: v.numpy() for n, v in data.x.items()}
+    for given in subsets(made.names):
+        for target in (n for n in made.names if n not in given):
+            rest = [] if name == "unimodal" else given  # of which the target knows nothing
+            true = exact.log_likelihood({n: x[n] for n in (*rest, target)})
+            if rest:
+                true = true - exact.log_likelihood({n: x[n] for n in rest})
+            found = [made.log_conditional(data, given, target, k, generator) for _ in range(noises)]
+            ratio = (torch.stack([e.log_p for e in found]) - torch.from_numpy(true)).exp()
+            ess = torch.stack([e.ess for e in found]).mean(0)
+            off = (ratio.mean(0) - 1).abs() - 5 * ratio.std(0) / noises**0.5 - 2 / ess
+            assert (off <= 0)[ess >= 50].all(), (given, target)
+            compared += int((ess >= 50).sum())
+    assert compared >= 3 * m, "too few rows count: the test would show nothing"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("m", [2, 3])
 def test_memes_conditional_is_unbiased_for_every_source(m):
     """q(z | x_A) is the conditional prior: a mixture of wrong Gaussians, whose log p(x_t | x_A) has a closed form."""
     k = 20_000
@@ -156,7 +180,7 @@ def test_mmvaes_bound_rises_with_k_and_stays_below_log_p(looser):
     for k in (1, 4, 16):
         made, exact, data = linear("mmvae", shift=1.0, widen=(1.5, 3.0), k=k, looser=looser, estimator="iwae")
         torch.manual_seed(k)
-        draws = torch.stack([made.loss(data).terms["bound"] for _ in range(400)])
+        draws = torch.stack([-made.loss(data).total for _ in range(400)])
         bounds.append(draws.mean())
         errors.append(draws.std() / 20)
     log_p = exact.log_likelihood({k: v.numpy() for k, v in data.x.items()}).mean()
