@@ -20,7 +20,7 @@ KINDS = {
     "mlp": modalities(2),
     "conv": [
         Modality("image", (3, 32, 32)),
-        Modality("caption", (8,), "categorical", "int16", vocabulary=tuple("abcdef")),
+        Modality("caption", (8,), "categorical", dtype="int16", vocabulary=tuple("abcdef")),
     ],
 }
 
