@@ -171,8 +171,13 @@ def finite(case: Case) -> None:
                 must((found.log_p <= most).all(), f"log p(x) {of} exceeds {most:.1f}, the most that p(x | z) can give")
     for source, target in zip(batch.names, reversed(batch.names), strict=True):
         if source != target:
-            ask = partial(model.log_conditional, given=[source], target=target, k=SAMPLES)
-            _estimate(ask, batch.given(source, target), f"of {target} given {source}: {case.where}")
+            ask, of = (
+                partial(model.log_conditional, given=[source], target=target, k=SAMPLES),
+                f"{target} given {source}",
+            )
+            most, found = mode[target] + SLACK, _estimate(ask, batch.given(source, target), f"of {of}: {case.where}")
+            possible = found is None or (found.log_p <= most).all()
+            must(possible, f"log p(x) of {of} exceeds {most:.1f}, the most that p(x | z) can give: {case.where}")
 
 
 def _estimate(ask: Callable[[MultimodalBatch], Estimate], shown: MultimodalBatch, of: str) -> Estimate | None:

@@ -94,3 +94,30 @@ def test_classes_are_judged_on_one_row_of_each_item(world):
         assert score.n == 30
     assert np.array_equal(ev.judged.item, np.arange(30))
     assert ev.generated(("a",), "b").shape[0] == 30
+
+
+def test_a_mean_over_rows_keeps_its_outcomes_and_a_mean_of_draws_does_not():
+    outcomes = np.array([True, False, True, True])
+    rows = Score(None, "micro", given="a", target="b", chance=0.5).mean(outcomes)
+    draws = Score(None, prior="model", target="a+b").mean_of_draws(outcomes)
+    for score in (rows, draws):
+        assert (score.value, score.n) == (0.75, 4)
+        assert score.se == pytest.approx(np.sqrt(0.75 * 0.25 / 3))
+    assert (rows.sampled, draws.sampled, rows.variant, rows.chance) == ("rows", "draws", "micro", 0.5)
+    assert rows.outcomes is outcomes and draws.outcomes is None
+    assert Score(1.0, "micro", "model", "a", "b", metric="probe").key == "probe/micro/model/a/b"
+    assert Score(None).mean(np.array([2.0])).se is None
+
+
+def test_each_outcome_of_a_registered_metric_is_of_one_row_and_their_mean_is_the_score(world):
+    found = [s for s in evaluate(world(n_test=60)) if s.value is not None]
+    assert len({s.key for s in found}) == len(found)
+    assert {s.metric for s in found if s.sampled == "rows"} >= {
+        "cross_coherence", "self_coherence", "oracle_accuracy", "linear_probe", "relatedness_auroc", "log_likelihood",
+        "reconstruction_gain",
+    }  # fmt: skip
+    for score in found:
+        assert (score.outcomes is not None) == (score.sampled == "rows"), score.key
+        if score.outcomes is not None:
+            assert score.outcomes.shape == (score.n,)
+            assert score.value == pytest.approx(score.outcomes.astype(np.float64).mean())

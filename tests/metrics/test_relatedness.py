@@ -67,7 +67,7 @@ def test_the_mean_of_auroc_is_scikit_learns_and_mann_whitneys_u_with_ties():
 @pytest.mark.parametrize("classes", [5, 0])
 def test_the_variance_of_aurocs_values_is_the_spread_over_test_sets(classes):
     """Items are drawn anew for each test set, of random classes or (0) of none: then the own pair alone is related."""
-    rng, n, drawn = np.random.default_rng(0), 100, []
+    rng, n, drawn = np.random.default_rng(0), 60, []
     for _ in range(600):
         label = rng.integers(0, classes, n) if classes else np.arange(n)
         centre = np.eye(classes)[label] if classes else rng.normal(size=(n, 3))

@@ -195,13 +195,27 @@ def proposal_of_all(self, batch, k, generator=None, prior=None):
     def log_px(z):
         return self.log_px(z, batch, weighted=False).sum(0)
 
-    return importance_sample(self.posterior(of_all(batch)), prior or self.prior(), log_px, k, generator)
+    return importance_sample(self.posterior(of_all(batch)), prior or self.prior(), log_px, k, generator).evidence()
 
 
 def conditional_of_all(self, batch, given, target, k, generator, prior):
     z = self.posterior(of_all(batch)).rsample(k, generator)
     log_w = self.log_px_of(target, z, batch, weighted=False)
     return Estimate(log_mean_exp(log_w), torch.ones(batch.size))
+
+
+def conditional_without_weights(self, batch, given, target, k, generator, prior):
+    z = self.posterior(batch.given(*given)).rsample(k, generator)
+    return Estimate(log_mean_exp(self.log_px_of(target, z, batch, weighted=False)), torch.ones(batch.size))
+
+
+def joint_as_conditional(self, batch, given, target, k, generator, prior):
+    return self.log_likelihood(batch.given(*given, target), k, generator, prior)
+
+
+def impossible(self, batch, given, target, k, generator, prior):
+    found = MVAE.log_conditional(self, batch, given, target, k, generator, prior)
+    return found if prior else Estimate(found.log_p + 600, found.ess)
 
 
 def bound_of_the_own_prior(self, batch, k, generator=None, prior=None):
@@ -298,6 +312,11 @@ BROKEN = {  # model, the check that fails first, a part of its sentence
         "log-likelihood", "a hidden value reached log p(x) of a under a given prior",
     ),
     "conditional of all": (OF_ALL, "exact likelihood", f"log p(x) of b given a, {LINEAR}"),
+    "conditional without weights": (
+        conditional(conditional_without_weights), "exact likelihood", f"log p(x) of b given a, {LINEAR}"
+    ),
+    "joint as conditional": (conditional(joint_as_conditional), "exact likelihood", f"log p(x) of b given a, {LINEAR}"),
+    "impossible conditional": (conditional(impossible), "log-likelihood", "log p(x) of b given a exceeds"),
     "own prior shifted": (
         scored(lambda self, log_p, k, prior: log_p if prior else log_p - 5),
         "exact likelihood", "under its own prior, is 5.00 nats from that where it is given",
