@@ -113,10 +113,10 @@ def test_names_need_no_alphabetical_order():
     check_formulas(2, kinds=modalities(2)[::-1])
 
 
-def test_defaults_are_the_papers_and_the_authors_code_is_declared():
+def test_the_default_weight_is_the_papers_and_the_authors_code_is_declared():
     made = model("meme")
-    assert (made.supervision, made.sampled, made.k) == (1.0, True, 10)
-    assert (MEME.authors["supervision"], MEME.authors["divergence"]) == ("10", "closed")
+    assert (made.supervision, made.sampled, made.k) == (1.0, False, 10)
+    assert MEME.authors["supervision"] == "10"
 
 
 # --- one dimension, where quadrature gives Eq. 6 ---------------------------------------------------------------------
