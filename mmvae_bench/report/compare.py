@@ -63,6 +63,16 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
         for name in (a, b):
             if not any(cell.summary for _, table in tables for cell in table.cells.get(name, {}).values()):
                 raise BenchError(f"'{name}' has no such score. For the reason, see the tables of mmvae-bench report.")
+        own = [
+            [t.cells[name][c].scores.by_seed for name in (a, b) if name in t.cells]
+            for _, t in tables
+            for c in t.columns
+        ]
+        if any(len(both) == 2 and both[0].keys() & both[1].keys() for both in own):
+            raise BenchError(
+                f"'{a}' and '{b}' are ranked together in no column: wherever both have a score, one is a chance control "
+                "or a bound, or they were scored on different data. Both scores stand in the tables of mmvae-bench report."
+            )
         raise BenchError(
             f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
             "mmvae-bench run --models A B --seeds 3."
