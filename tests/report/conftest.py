@@ -244,7 +244,9 @@ def make_tuned(root: Path) -> Made:
     Of each model's three trials one failed; no other run is a trial.
     """
     store, runs = Store(root), [spec(model, seed=seed) for model in ("mvae", "mmvae") for seed in range(3)]
-    tuned = [spec("mmvae", seed=seed, options={"beta": 0.3}, label="mmvae", tier="tuned", rule=RULE) for seed in range(3)]
+    tuned = [
+        spec("mmvae", seed=seed, options={"beta": 0.3}, label="mmvae", tier="tuned", rule=RULE) for seed in range(3)
+    ]
     searches, trials = [], []
     for model, winner, levels in (("mvae", 0, (0.5, None, 0.4)), ("mmvae", 2, (0.5, None, 0.625))):
         tried = [spec(model, seed=1000, split="validation", options=o) for o in ({}, {"beta": 3.0}, {"beta": 0.3})]

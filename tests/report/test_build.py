@@ -47,7 +47,7 @@ def test_page_is_one_file_with_everything_in_it(report: ReportResult) -> None:
 def test_page_says_what_was_run_and_how_to_repeat_it(report: ReportResult, made: Any) -> None:
     text = report.page.read_text()
     for words in ("Demo &amp; more", "20 epochs, batch 16", "torch 2.11.0", "split 0.5", made.plan["command"],
-                  "d" * 16, "780 steps", "higher is better", "smallest attainable p"):  # fmt: skip
+                  "d" * 16, "780 steps", "higher is better", "rows: test rows that the interval covers"):  # fmt: skip
         assert words in text
 
 
