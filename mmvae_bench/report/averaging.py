@@ -153,7 +153,7 @@ def _cell(rows: Sequence[Any], needed: int, better: int, selection: Selection) -
         most = max(map(len, by_seed.values()), default=0)
         return Cell(note=reason or f"only {most} of {needed} directions were scored")
     scores, shown = _scores(whole, selection), [row for part in whole.values() for row in part]
-    dead = sum(bool(selection.dead(row.run_id) & _read(row)) for row in (part[0] for part in whole.values()))
+    dead = sum(any(selection.dead(row.run_id) & _read(row) for row in part) for part in whole.values())
     summary, control, bound = summarise(scores), any(r.control for r in shown), any(r.bound is True for r in shown)
     if dead:
         summary = replace(summary, half_width=None, p=None)

@@ -70,8 +70,9 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
         ]
         if any(len(both) == 2 and both[0].keys() & both[1].keys() for both in own):
             raise BenchError(
-                f"'{a}' and '{b}' are ranked together in no column: wherever both have a score, one is a chance control "
-                "or a bound, or they were scored on different data. Both scores stand in the tables of mmvae-bench report."
+                f"'{a}' and '{b}' are ranked together in no column: wherever both have a score, one is a chance "
+                "control or a bound, or they were scored on different data. Both stand in the tables of mmvae-bench "
+                "report."
             )
         raise BenchError(
             f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
