@@ -43,7 +43,8 @@ def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: An
         "config_id": run.config_id, "dataset_options": {}, "subset": "", "model_options": dict(run.model.options),
         "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio, "incomplete": run.missing.incomplete,
         "complete_fraction": 1 - run.missing.ratio, "metric_version": 1, "given": "", "target": "", "n": 1000,
-        "higher_is_better": True, "control": False, "bound": False, "sampled": "", "reason": "", "oracle_hash": "o" * 16, "n_params": 1234567,
+        "higher_is_better": True, "control": False, "bound": False, "sampled": "", "reason": "",
+        "oracle_hash": "o" * 16, "n_params": 1234567,
         "steps": 780,
     }  # fmt: skip
     return stored.row(run, metric, value, **{**known, **fields})
@@ -83,14 +84,15 @@ def class_scores(run: RunSpec) -> list[dict[str, Any]]:
             rows.append(row(run, "joint_coherence", None, prior=prior, target=both, **why))
             continue
         rows.append(row(run, "joint_coherence", near(0.5 * skill + 0.1), prior=prior, target=both, chance=near(0.12),
-                        sampled="draws"))  # fmt: skip
+                        sampled="draws", control=control))  # fmt: skip
         rows.append(row(run, "joint_coherence", near(0.9), prior=prior, variant="entropy", target=names[0]))
         rows.append(
             row(run, "log_likelihood", -1500 + 900 * skill + 5 * near(0), variant="iw100", prior=prior, target=both)
         )
         rows.append(row(run, "log_likelihood", 20 + 30 * near(0.5), variant="ess100", prior=prior, target=both))
-    rows.append(row(run, "relatedness_auroc", near(0.5 + 0.4 * skill), given=names[0], target=names[1], chance=0.5))
-    rows.append(row(run, "relatedness_contrast", near(skill), given=names[0], target=names[1]))
+    pair = {"given": names[0], "target": names[1], "control": control}
+    rows.append(row(run, "relatedness_auroc", near(0.5 + 0.4 * skill), chance=0.5, **pair))
+    rows.append(row(run, "relatedness_contrast", near(skill), **pair))
     return rows
 
 
@@ -104,10 +106,11 @@ def attribute_scores(run: RunSpec) -> list[dict[str, Any]]:
             rows.append(row(run, metric, value, given=given, target=target, chance=chance, control=control,
                             sampled="rows"))  # fmt: skip
             rows.append(row(run, metric, 0.9, variant="self", given=target, target=target, chance=chance))
-        rows.append(row(run, metric, 0.5 * skill, prior="aggregate", target=f"{a}+{b}", chance=chance))
+        both = {"target": f"{a}+{b}", "chance": chance, "control": control}
+        rows.append(row(run, metric, 0.5 * skill, prior="aggregate", **both))
         why = {"status": "skipped", "reason": "it has no such prior"} if run.model.name == "meme" else {}
         value = None if why else 0.4 * skill
-        rows.append(row(run, metric, value, prior="model", target=f"{a}+{b}", chance=chance, **why))
+        rows.append(row(run, metric, value, prior="model", **both, **why))
     return rows
 
 
@@ -135,7 +138,7 @@ def caption_scores(run: RunSpec) -> list[dict[str, Any]]:
                         higher_is_better=False, control=control))  # fmt: skip
     for variant, value in (("bleu", 0.1), ("chrf", 0.3)):
         rows.append(row(run, "caption_quality", value + 0.1 * skill, variant=variant, given=a, target=b, chance=0.1))
-    rows.append(row(run, "relatedness_auroc", 0.5 + 0.4 * skill, given=a, target=b, chance=0.5))
+    rows.append(row(run, "relatedness_auroc", 0.5 + 0.4 * skill, given=a, target=b, chance=0.5, control=control))
     return rows
 
 
