@@ -174,7 +174,8 @@ def _scores(whole: Mapping[int, Sequence[Any]], selection: Selection) -> Scores:
         known = [x for row in part if (x := selection.outcomes(row)) is not None]
         if len(known) == len(part) and len({len(x) for x in known}) == 1:
             outcomes[seed] = np.stack(known).mean(0, dtype=np.float32)
-    return Scores(by_seed, outcomes if len(outcomes) == len(by_seed) else {}, sampled == {"draws"})
+    whole_rows = len(outcomes) == len(by_seed) and len({len(x) for x in outcomes.values()}) == 1
+    return Scores(by_seed, outcomes if whole_rows else {}, sampled == {"draws"})
 
 
 def _at_chance(whole: Mapping[int, Sequence[Any]], scores: Scores, better: int) -> bool:
