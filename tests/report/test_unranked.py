@@ -154,3 +154,15 @@ def test_a_control_is_in_no_pair_of_the_summary(made: Any) -> None:
     assert {c.metric for c in pairs if "unimodal" in (c.better, c.worse)} == {"Linear probe (mean)"}
     assert {"Relatedness, AUROC", "Joint coherence (model prior)"} < {c.metric for c in pairs}
     assert "†" in to_terminal(summaries, [])
+
+
+def test_rows_of_different_number_are_left_out_of_the_interval(factory: Any, tmp_path: Path) -> None:
+    runs, store = [factory.spec("mvae", seed=seed) for seed in range(3)], Store(tmp_path)
+    for run in runs:
+        row = factory.row(run, "linear_probe", 0.5 + 0.1 * run.seed, variant="mean", given="mnist", sampled="rows")
+        cut = {key: x[: 200 - run.seed] for key, x in factory.outcomes([row]).items()}
+        factory.publish(store, run, [row], outcomes=cut)
+    table = table_of(select(store, factory.make_plan(runs)), "linear_probe", "mean")
+    summary = table.cells["mvae"][SELF].summary
+    assert (summary.rows, summary.covers) == (0, False)
+    assert summary.half_width == pytest.approx(4.302652729749464 * 0.1 / 3**0.5)
