@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mmvae_bench.errors import BenchError
+from mmvae_bench.report.select import select
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
@@ -58,6 +59,12 @@ def test_results_their_environment_and_tables_with_the_command_are_written(scrip
     assert tables
     for table in tables:
         assert "`mmvae-bench run --suite toy && mmvae-bench report --suite toy`" in table.read_text()
+
+
+def test_the_hours_of_a_run_of_two_tiers_are_counted_once(script, tuned) -> None:
+    found = script.environment(select(tuned.store, tuned.plan))
+    seconds = {"mvae": 82.0, "mmvae": 94.0}
+    assert (found["runs"], found["hours"]) == (9, round((3 * seconds["mvae"] + 6 * seconds["mmvae"]) / 3600, 2))
 
 
 def test_what_is_within_5_points_of_chance_is_no_comparison(script, factory, tmp_path) -> None:

@@ -92,3 +92,7 @@ def test_a_search_that_is_not_done_has_chosen_nothing(tuned: Any) -> None:
     assert facts.searches(selection) == []
     assert {one["score"] for one in facts.trials(selection)} == {"failed, or not scored"}
     assert "(chosen)" not in str(facts.trials(selection))
+
+
+def test_a_run_of_two_tiers_is_counted_once(page: Any) -> None:
+    assert "9 runs" in page[0]
