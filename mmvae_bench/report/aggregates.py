@@ -5,7 +5,8 @@ cosines everywhere, and only tasks, and seeds of them, that all models of the me
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,19 @@ from mmvae_bench.spec import Missing
 
 MIN_CELLS = 20  # task x seed cells, for an interquartile mean
 RESAMPLES = 5000
-COLUMNS = ["metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks"]
+COLUMNS = [
+    "tier", "metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks",
+]  # fmt: skip
 Stratum = tuple[str, Missing]  # data set, missing pattern
 Columns = dict[str, dict[str, dict[int, float]]]  # column -> model -> seed -> score
 
 
-def aggregate(tables: Sequence[Table]) -> pd.DataFrame:
+def aggregate(tables: Sequence[Table], tiers: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Aggregate each of the summary's scores for which two models have enough cells or blocks: a row per model.
+
+    Args:
+        tables: All tables of a report.
+        tiers: Tier of each of their groups: tiers are aggregated apart, since they share data sets, and runs.
 
     Columns that do not explain themselves:
         tasks: Number of tasks that all models share.
@@ -38,8 +45,11 @@ def aggregate(tables: Sequence[Table]) -> pd.DataFrame:
             directions of one data set depend on each other and are no two blocks.
     """
     keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
-    families = [[t for t in tables if (t.metric, t.variant, t.prior) == key] for key in keys]
-    rows = [row for family in families if family for row in _aggregate(family)]
+    tier_of = {table.group: (tiers or {}).get(table.group, "") for table in tables}
+    rows = []
+    for tier, key in product(dict.fromkeys(tier_of.values()), keys):
+        family = [t for t in tables if tier_of[t.group] == tier and (t.metric, t.variant, t.prior) == key]
+        rows += [(score, tier, *rest) for score, *rest in (_aggregate(family) if family else [])]
     return pd.DataFrame(rows, columns=["score", *COLUMNS], dtype=object)
 
 
@@ -119,6 +129,7 @@ def shown(aggregates: pd.DataFrame) -> list[dict[str, str]]:
     return [
         {
             "score": a.score,
+            **({"tier": a.tier} if a.tier else {}),
             "model": a.model,
             "interquartile mean": "-"
             if a.iqm is None
