@@ -43,9 +43,8 @@ def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: An
         "config_id": run.config_id, "dataset_options": {}, "subset": "", "model_options": dict(run.model.options),
         "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio, "incomplete": run.missing.incomplete,
         "complete_fraction": 1 - run.missing.ratio, "metric_version": 1, "given": "", "target": "", "n": 1000,
-        "higher_is_better": True, "control": False, "bound": False, "sampled": "", "reason": "",
-        "oracle_hash": "o" * 16, "n_params": 1234567,
-        "steps": 780,
+        "split": run.split, "tier": run.tier, "rule": run.rule, "higher_is_better": True, "control": False,
+        "bound": False, "sampled": "", "reason": "", "oracle_hash": "o" * 16, "n_params": 1234567, "steps": 780,
     }  # fmt: skip
     return stored.row(run, metric, value, **{**known, **fields})
 

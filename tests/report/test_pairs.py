@@ -16,6 +16,7 @@ from mmvae_bench.report.render import (
     caption,
     notes,
     show,
+    show_rows,
     to_csv,
     to_latex,
     to_markdown,
@@ -30,12 +31,14 @@ SAME = (0.85, 0.84, 0.80, 0.90)  # of mean .8475; its differences from the best 
 WORSE = (0.70, 0.61, 0.64, 0.69)
 
 
-def made(scores: Mapping[str, Sequence[float]], better: int = 1, rows: int = 0, **cells: Mapping[str, Any]) -> Table:
+def made(
+    scores: Mapping[str, Sequence[float]], better: int = 1, rows: int = 0, *, draws: bool = False, **cells: Any
+) -> Table:
     """A table of one column, marked; with ``rows``, each score is the outcome of all its test rows."""
 
     def cell(name: str, x: Sequence[float]) -> Cell:
         outcomes = {seed: np.full(rows, value, np.float32) for seed, value in enumerate(x)} if rows else {}
-        own = Scores(dict(enumerate(x)), outcomes)
+        own = Scores(dict(enumerate(x)), outcomes, draws)
         return Cell(summarise(own), own, **cells.get(name, {}))
 
     marked = mark({name: {COLUMN: cell(name, x)} for name, x in scores.items()}, [COLUMN], better)
@@ -163,6 +166,15 @@ def test_without_outcomes_of_rows_no_order_is_claimed_and_the_caption_says_so() 
     assert "seeds alone (no mean over rows: no order is claimed)" in caption(alone)
     assert "over seeds and test rows" in caption(covered)
     assert [row["rows"] for row in csv.DictReader(to_csv(covered).splitlines())] == ["9", "9"]
+
+
+def test_of_draws_that_are_new_for_each_seed_an_order_is_claimed_and_no_rows_are_said() -> None:
+    table = made({"mvae": WORSE, "mmvae": BEST}, draws=True)
+    (found,) = compare_column(table, COLUMN)
+    assert (found.claim, found.difference.rows, show_rows(found.difference)) == (True, 0, "draws")
+    assert found.difference.p == pytest.approx(stats.ttest_rel(WORSE, BEST).pvalue)
+    assert "over seeds, each with draws of its own" in caption(table)
+    assert "rows" not in caption(table)
 
 
 @pytest.mark.parametrize("dead", ["mvae", "mmvae"])

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from mmvae_bench.report import facts
+from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.build import build_report
 from mmvae_bench.report.select import select
 from mmvae_bench.report.summary import summarise_groups
+from mmvae_bench.store.store import Store
 from tests.report.test_escaping import Page
 
 DEFAULT, TUNED = "mnist_street (default)", "mnist_street (tuned)"
@@ -96,3 +98,29 @@ def test_a_search_that_is_not_done_has_chosen_nothing(tuned: Any) -> None:
 
 def test_a_run_of_two_tiers_is_counted_once(page: Any) -> None:
     assert "9 runs" in page[0]
+
+
+def test_tiers_of_one_data_set_are_no_two_data_sets(tuned: Any) -> None:
+    selection = select(tuned.store, tuned.plan)
+    tables = build_tables(selection)
+    tiers = {run.group: run.tier for run in selection.runs}
+    assert aggregate(tables, tiers).empty  # 6 cells and one block each
+
+
+def test_each_tier_has_its_aggregates(factory: Any, tmp_path: Path) -> None:
+    store, data = Store(tmp_path), ("mnist_street", "captioned_shapes")
+    runs = {
+        tier: [
+            factory.publish(store, factory.spec(model, name, seed=seed, tier=tier, latent_dim=size))
+            for name, model, seed in product(data, ("mvae", "mmvae"), range(3))
+        ]
+        for tier, size in (("default", 2), ("tuned", 3))
+    }
+    tiers = {run.run_id: [tier] for tier, own in runs.items() for run in own}
+    selection = select(store, factory.make_plan([run for own in runs.values() for run in own], tiers=tiers))
+    found = aggregate(build_tables(selection), {run.group: run.tier for run in selection.runs})
+    own = found[found["metric"] == "cross_coherence"]
+    assert [(a.tier, a.model, a.mean_rank, a.blocks, a.cells) for a in own.itertuples()] == [
+        (tier, model, rank, 2, 12) for tier in ("default", "tuned") for model, rank in (("mvae", 2.0), ("mmvae", 1.0))
+    ]
+    assert [row["tier"] for row in shown(own)] == ["default", "default", "tuned", "tuned"]
