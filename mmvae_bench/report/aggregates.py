@@ -21,7 +21,8 @@ from mmvae_bench.spec import Missing
 MIN_CELLS = 20  # task x seed cells, for an interquartile mean
 RESAMPLES = 5000
 COLUMNS = [
-    "tier", "metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks",
+    "tier", "metric", "variant", "prior", "model", "tasks", "of", "cells", "dead", "iqm", "low", "high", "mean_rank",
+    "blocks",
 ]  # fmt: skip
 Stratum = tuple[str, Missing]  # data set, missing pattern
 Columns = dict[str, dict[str, dict[int, float]]]  # column -> model -> seed -> score
@@ -38,6 +39,7 @@ def aggregate(tables: Sequence[Table], tiers: Mapping[str, str] | None = None) -
         tasks: Number of tasks that all models share.
         of: Number of tasks that any model has.
         cells: Number of task x seed cells, the same for each model.
+        dead: Number of them in which a branch that is scored was never trained; they are averaged with the others.
         iqm: Interquartile mean; None below 20 cells.
         low, high: Ends of its 95 % interval, None where a task has fewer than 3 seeds.
         mean_rank: Mean rank over blocks, 1 the best, ties averaged; None below 2 blocks.
@@ -65,11 +67,13 @@ def _aggregate(tables: Sequence[Table]) -> list[tuple[object, ...]]:
     first = tables[0]
     task = (first.title, first.metric, first.variant, first.prior)
     counts = (tasks, sum(map(len, scored.values())), cells)
+    rows = [ranked(table.cells, column) for table in tables for column in table.columns if column in table.comparable]
+    dead = {model: sum(row[model].dead for row in rows if row.keys() == set(models)) for model in models}
     found: list[tuple[object, ...]] = []
     for i, model in enumerate(models):
         iqm = interquartile_mean([x[i] for x in strata.values()]) if cells >= MIN_CELLS else (None, None, None)
         rank = (None, None) if ranks is None else (float(ranks[i]), len(blocks))
-        found.append((*task, model, *counts, *iqm, *rank))
+        found.append((*task, model, *counts, dead[model], *iqm, *rank))
     return found
 
 
@@ -135,7 +139,7 @@ def shown(aggregates: pd.DataFrame) -> list[dict[str, str]]:
             if a.iqm is None
             else f"{a.iqm:.3f}" + (f" [{a.low:.3f}, {a.high:.3f}]" if a.low is not None else ""),
             "tasks": f"{a.tasks} of {a.of}",
-            "task x seed cells": str(a.cells),
+            "task x seed cells": str(a.cells) + (f" ({a.dead} dead)" if a.dead else ""),
             "mean rank": "-" if a.mean_rank is None else f"{a.mean_rank:.2f}",
             "blocks": str(a.blocks or "-"),
         }
