@@ -102,6 +102,15 @@ def test_columns_that_may_not_be_compared_and_controls_are_left_out() -> None:
     assert {model: a.tasks for model, a in found.items()} == {"mmvae": 8, "mopoe": 8}
 
 
+def test_dead_seeds_are_averaged_and_counted() -> None:
+    parts = tables(5, mvae={"dead": 1})
+    found = aggregate(parts)
+    assert dict(zip(found["model"], found["dead"], strict=True)) == {"mvae": 10, "mmvae": 0, "mopoe": 0}
+    assert [row["task x seed cells"] for row in shown(found)] == ["30 (10 dead)", "30", "30"]
+    parts[0].cells["mmvae"][parts[0].columns[0]] = Cell(note="not run")  # a task that is not shared
+    assert by_model(parts)["mvae"].dead == 9
+
+
 def test_controls_alone_have_no_aggregate() -> None:
     parts = tables(5, **{name: {"control": True} for name in ("mvae", "mmvae", "mopoe")})
     assert aggregate(parts).empty
