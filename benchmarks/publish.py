@@ -131,7 +131,7 @@ def refuse_chance(summary: SummaryTable) -> None:
 
 def environment(selection: Selection) -> dict[str, Any]:
     """Return versions, machines and settings of the runs (each value that occurs), and the hours of all of them."""
-    records = [run.record for run in selection.runs]
+    records = [run.record for run in {run.run_id: run for run in selection.runs}.values()]  # some are of two tiers
     plain = ("device", "hardware", "platform", "engine", "threads", "package_version", "dataset_hash", "oracle_hash")
     found: dict[str, Any] = {name: sorted({str(record.get(name, "")) for record in records}) for name in plain}
     found["versions"] = {

@@ -5,7 +5,8 @@ cosines everywhere, and only tasks, and seeds of them, that all models of the me
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,26 @@ from mmvae_bench.spec import Missing
 
 MIN_CELLS = 20  # task x seed cells, for an interquartile mean
 RESAMPLES = 5000
-COLUMNS = ["metric", "variant", "prior", "model", "tasks", "of", "cells", "iqm", "low", "high", "mean_rank", "blocks"]
+COLUMNS = [
+    "tier", "metric", "variant", "prior", "model", "tasks", "of", "cells", "dead", "iqm", "low", "high", "mean_rank",
+    "blocks",
+]  # fmt: skip
 Stratum = tuple[str, Missing]  # data set, missing pattern
 Columns = dict[str, dict[str, dict[int, float]]]  # column -> model -> seed -> score
 
 
-def aggregate(tables: Sequence[Table]) -> pd.DataFrame:
+def aggregate(tables: Sequence[Table], tiers: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Aggregate each of the summary's scores for which two models have enough cells or blocks: a row per model.
+
+    Args:
+        tables: All tables of a report.
+        tiers: Tier of each of their groups: tiers are aggregated apart, since they share data sets, and runs.
 
     Columns that do not explain themselves:
         tasks: Number of tasks that all models share.
         of: Number of tasks that any model has.
         cells: Number of task x seed cells, the same for each model.
+        dead: Number of them in which a branch that is scored was never trained; they are averaged with the others.
         iqm: Interquartile mean; None below 20 cells.
         low, high: Ends of its 95 % interval, None where a task has fewer than 3 seeds.
         mean_rank: Mean rank over blocks, 1 the best, ties averaged; None below 2 blocks.
@@ -38,8 +47,11 @@ def aggregate(tables: Sequence[Table]) -> pd.DataFrame:
             directions of one data set depend on each other and are no two blocks.
     """
     keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
-    families = [[t for t in tables if (t.metric, t.variant, t.prior) == key] for key in keys]
-    rows = [row for family in families if family for row in _aggregate(family)]
+    tier_of = {table.group: (tiers or {}).get(table.group, "") for table in tables}
+    rows = []
+    for tier, key in product(dict.fromkeys(tier_of.values()), keys):
+        family = [t for t in tables if tier_of[t.group] == tier and (t.metric, t.variant, t.prior) == key]
+        rows += [(score, tier, *rest) for score, *rest in (_aggregate(family) if family else [])]
     return pd.DataFrame(rows, columns=["score", *COLUMNS], dtype=object)
 
 
@@ -55,11 +67,13 @@ def _aggregate(tables: Sequence[Table]) -> list[tuple[object, ...]]:
     first = tables[0]
     task = (first.title, first.metric, first.variant, first.prior)
     counts = (tasks, sum(map(len, scored.values())), cells)
+    rows = [ranked(table.cells, column) for table in tables for column in table.columns if column in table.comparable]
+    dead = {model: sum(row[model].dead for row in rows if row.keys() == set(models)) for model in models}
     found: list[tuple[object, ...]] = []
     for i, model in enumerate(models):
         iqm = interquartile_mean([x[i] for x in strata.values()]) if cells >= MIN_CELLS else (None, None, None)
         rank = (None, None) if ranks is None else (float(ranks[i]), len(blocks))
-        found.append((*task, model, *counts, *iqm, *rank))
+        found.append((*task, model, *counts, dead[model], *iqm, *rank))
     return found
 
 
@@ -119,12 +133,13 @@ def shown(aggregates: pd.DataFrame) -> list[dict[str, str]]:
     return [
         {
             "score": a.score,
+            **({"tier": a.tier} if a.tier else {}),
             "model": a.model,
             "interquartile mean": "-"
             if a.iqm is None
             else f"{a.iqm:.3f}" + (f" [{a.low:.3f}, {a.high:.3f}]" if a.low is not None else ""),
             "tasks": f"{a.tasks} of {a.of}",
-            "task x seed cells": str(a.cells),
+            "task x seed cells": str(a.cells) + (f" ({a.dead} dead)" if a.dead else ""),
             "mean rank": "-" if a.mean_rank is None else f"{a.mean_rank:.2f}",
             "blocks": str(a.blocks or "-"),
         }

@@ -153,7 +153,7 @@ def _cell(rows: Sequence[Any], needed: int, better: int, selection: Selection) -
         most = max(map(len, by_seed.values()), default=0)
         return Cell(note=reason or f"only {most} of {needed} directions were scored")
     scores, shown = _scores(whole, selection), [row for part in whole.values() for row in part]
-    dead = sum(bool(selection.dead(row.run_id) & _read(row)) for row in (part[0] for part in whole.values()))
+    dead = sum(any(selection.dead(row.run_id) & _read(row) for row in part) for part in whole.values())
     summary, control, bound = summarise(scores), any(r.control for r in shown), any(r.bound is True for r in shown)
     if dead:
         summary = replace(summary, half_width=None, p=None)
@@ -174,7 +174,8 @@ def _scores(whole: Mapping[int, Sequence[Any]], selection: Selection) -> Scores:
         known = [x for row in part if (x := selection.outcomes(row)) is not None]
         if len(known) == len(part) and len({len(x) for x in known}) == 1:
             outcomes[seed] = np.stack(known).mean(0, dtype=np.float32)
-    return Scores(by_seed, outcomes if len(outcomes) == len(by_seed) else {}, sampled == {"draws"})
+    whole_rows = len(outcomes) == len(by_seed) and len({len(x) for x in outcomes.values()}) == 1
+    return Scores(by_seed, outcomes if whole_rows else {}, sampled == {"draws"})
 
 
 def _at_chance(whole: Mapping[int, Sequence[Any]], scores: Scores, better: int) -> bool:

@@ -58,7 +58,8 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     tables = build_tables(selection)
     summaries = summarise_groups(selection)
     comparisons = [comparison for summary in summaries for comparison in compare_summary(summary)]
-    aggregates, sections = aggregate(tables), beside(selection)
+    aggregates = aggregate(tables, {run.group: run.tier for run in selection.runs})
+    sections = beside(selection)
     folder = Path(out) / slug(str(plan.get("name") or "report"))
     _clear(folder)
     pictures = save_all(list(_plots(selection, tables)), folder / "figures")
@@ -145,7 +146,7 @@ def render_page(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
     skipped = list(plan.get("skipped", []))
-    helpers = {name: getattr(render, name) for name in ("show", "caption", "notes", "limit_rows")}
+    helpers = {name: getattr(render, name) for name in ("show", "show_rows", "caption", "notes", "limit_rows")}
     return template.render(
         **helpers,
         **values,

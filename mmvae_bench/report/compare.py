@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from mmvae_bench.errors import BenchError
 from mmvae_bench.registry import Registry
 from mmvae_bench.report.averaging import whole_tables
-from mmvae_bench.report.render import UNSURE
+from mmvae_bench.report.render import UNSURE, show_rows
 from mmvae_bench.report.select import select
 from mmvae_bench.report.statistics import LEVEL
 from mmvae_bench.report.summary import WIDTH, summarise_groups
@@ -20,13 +20,14 @@ from mmvae_bench.store.store import Store
 
 LEGEND = (
     "A and B: means over the n seeds that both have. A - B: mean difference ± half width of its 95 % interval over "
-    "seeds and, where their outcomes are stored, over test rows (none below 3 seeds, or where a run is dead). p: of no "
+    "seeds and, where their outcomes are stored, over test rows (none below 3 seeds, or where a run is dead). rows: "
+    "test rows that it covers (draws: each seed has draws of its own; -: neither, and no order is claimed). p: of no "
     "difference. Holm: p adjusted for all pairs of the plan's models in the table column (one score, one missing "
     "pattern)."
 )
 CLAIMED = (
-    "better: the model that may be called better: the interval covers rows and excludes 0, and one of the two is above "
-    f"chance; with {UNSURE}, Holm's p is above 5 %."
+    "better: the model that may be called better: the interval covers rows or draws and excludes 0, and one of the two "
+    f"is above chance; with {UNSURE}, Holm's p is above 5 %."
 )
 
 
@@ -63,6 +64,17 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
         for name in (a, b):
             if not any(cell.summary for _, table in tables for cell in table.cells.get(name, {}).values()):
                 raise BenchError(f"'{name}' has no such score. For the reason, see the tables of mmvae-bench report.")
+        own = [
+            [t.cells[name][c].scores.by_seed for name in (a, b) if name in t.cells]
+            for _, t in tables
+            for c in t.columns
+        ]
+        if any(len(both) == 2 and both[0].keys() & both[1].keys() for both in own):
+            raise BenchError(
+                f"'{a}' and '{b}' are ranked together in no column: wherever both have a score, one is a chance "
+                "control or a bound, or they were scored on different data. Both stand in the tables of mmvae-bench "
+                "report."
+            )
         raise BenchError(
             f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
             "mmvae-bench run --models A B --seeds 3."
@@ -82,7 +94,7 @@ def _texts(score: str, table: Table, column: Column, a: str, b: str) -> list[str
     sign = 1 if pair.better == a else -1
     difference = f"{sign * d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
     ps = ["-" if p is None else f"{p:.2g}" for p in (d.p, pair.holm)]
-    where = [score, column.text, column.missing.text, str(d.n), str(d.rows or "-")]
+    where = [score, column.text, column.missing.text, str(d.n), show_rows(d)]
     return [*where, *(f"{mean:z.{digits}f}" for mean in means), difference, *ps, better]
 
 

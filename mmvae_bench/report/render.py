@@ -25,6 +25,7 @@ TEX = {
     "|": r"\textbar{}",
 }  # fmt: skip
 INTERVAL = "mean ± half width of the 95 % interval over seeds and test rows"
+DRAWS = "mean ± half width of the 95 % t-interval over seeds, each with draws of its own"
 SEEDS = "mean ± half width of the 95 % t-interval over seeds alone (no mean over rows: no order is claimed)"
 LEGEND = "cannot be distinguished from the best: the 95 % interval of their paired difference contains 0"
 MARKS = {
@@ -76,6 +77,11 @@ def show_limits(ends: tuple[float, float] | None, decimals: int) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def show_rows(difference: Summary) -> str:
+    """Return what the interval of a difference covers beside seeds: a number of test rows, draws, or ``-``."""
+    return str(difference.rows) if difference.rows else "draws" if difference.covers else "-"
+
+
 def limit_rows(table: Table) -> dict[str, list[str]]:
     """Return the rows ``chance`` and ``ceiling`` below a table, where there are any."""
     rows = {"chance": table.chance, "ceiling": table.ceiling}
@@ -87,7 +93,8 @@ def caption(table: Table) -> str:
     """Return the caption of a table: title, data set, direction, spread and number of seeds."""
     scored = [cell.summary for row in table.cells.values() for cell in row.values() if cell.summary]
     with_interval = [score for score in scored if score.half_width is not None]
-    spread = INTERVAL if any(score.covers for score in with_interval) else SEEDS
+    covered = [score for score in with_interval if score.covers]
+    spread = INTERVAL if any(score.rows for score in covered) else DRAWS if covered else SEEDS
     spread = spread if with_interval else "mean over seeds, without intervals (fewer than 3 seeds)"
     n = "number of seeds in brackets" if table.seeds is None else f"n = {table.seeds}"
     return f"{table.title} on {table.group}; {DIRECTIONS[table.better]}; {spread}, {n}."

@@ -215,9 +215,10 @@ def _annotate(frame: pd.DataFrame, runs: list[Run], rules: set[str]) -> pd.DataF
     names = [(run.run_id, run.group, run.label, run.spec.missing, run.tier or "default") for run in runs]
     added = pd.DataFrame(names, columns=["run_id", "group", "entrant", "missing", "tier"], dtype=object)
     added["rule"] = [" ".join(sorted(rules)) if tier == "tuned" else "" for tier in added["tier"]]
-    rows = frame.drop(columns=["tier", "rule"]).merge(added, on="run_id", how="left")
-    text = ["group", "entrant", "tier", "rule"]
-    return rows.assign(**{name: rows[name].fillna("") for name in text})
+    rows = frame.merge(added, on="run_id", how="left", suffixes=("_stored", ""))
+    known = {name: rows[name].fillna(rows[f"{name}_stored"]) for name in ("tier", "rule")}  # failed runs are not added
+    known |= {name: rows[name].fillna("") for name in ("group", "entrant")}
+    return rows.assign(**known).drop(columns=["tier_stored", "rule_stored"])
 
 
 def _ordered(by_label: dict[str, Run]) -> list[str]:

@@ -35,7 +35,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         )
         and all(isinstance(title, str) for title in plan["titles"].values())
         and all(isinstance(entry, dict) and _has(entry, SKIPPED) for entry in plan["skipped"])
-        and all(isinstance(own, list) and set(own) <= TIERS.keys() for own in plan["tiers"].values())
+        and all(isinstance(own, list) and all(t in [*TIERS] for t in own) for own in plan["tiers"].values())
         and all(isinstance(search, dict) and _is_search(search) for search in plan["searches"])
     )
     if not good:
@@ -44,8 +44,10 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def _is_search(record: Mapping[str, Any]) -> bool:
-    trials = record.get("trials", [])
-    return _has(record, SEARCH) and all(isinstance(trial, dict) and _has(trial, TRIAL) for trial in trials)
+    if not (_has(record, SEARCH) and all(isinstance(trial, dict) and _has(trial, TRIAL) for trial in record["trials"])):
+        return False
+    scored = [number for number, trial in enumerate(record["trials"]) if trial["score"] is not None]
+    return record["winner"] is None or record["winner"] in scored
 
 
 def _has(record: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
@@ -55,19 +57,33 @@ def _has(record: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
 def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """Join two plans: the runs of both, ours first; title and command are ours.
 
-    A run that only one of the two had to skip (it lacked the data, say) is not skipped in the union.
+    A run that only one of the two had to skip (it lacked the data, say) is not skipped in the union. Of two records of
+    a search, ours is kept unless only theirs has a winner. A run of a plan without tiers is one of the default tier.
     """
     titles = {**theirs["titles"], **ours["titles"]}
     run_ids = list(dict.fromkeys([*ours["run_ids"], *theirs["run_ids"]]))
     skipped = [*ours["skipped"], *(entry for entry in theirs["skipped"] if entry not in ours["skipped"])]
     known = "{label} on {dataset}, {missing}, seed {seed}"
-    left = [entry for entry in skipped if known.format(**entry) not in titles.values()]
+    done = {re.sub(r"(, seed \d+) \([a-z ]+\)$", r"\1", title) for title in titles.values()}  # without the tier
+    left = [entry for entry in skipped if known.format(**entry) not in done]
     tiers = {
-        run_id: list(dict.fromkeys([*ours["tiers"].get(run_id, []), *theirs["tiers"].get(run_id, [])]))
+        run_id: list(dict.fromkeys(tier for plan in (ours, theirs) for tier in _tiers(plan, run_id)))
         for run_id in [*ours["tiers"], *theirs["tiers"]]
     }
-    known_searches = {
-        (search["dataset"], search["label"]): search for search in [*theirs["searches"], *ours["searches"]]
+    searches = {(search["dataset"], search["label"]): search for search in ours["searches"]}
+    for search in theirs["searches"]:
+        key = search["dataset"], search["label"]
+        if key not in searches or searches[key]["winner"] is None:
+            searches[key] = search
+    return {
+        **ours,
+        "run_ids": run_ids,
+        "titles": titles,
+        "skipped": left,
+        "tiers": tiers,
+        "searches": [*searches.values()],
     }
-    searches = list(known_searches.values())
-    return {**ours, "run_ids": run_ids, "titles": titles, "skipped": left, "tiers": tiers, "searches": searches}
+
+
+def _tiers(plan: Mapping[str, Any], run_id: str) -> list[str]:
+    return list(plan["tiers"].get(run_id, ["default"] if run_id in plan["run_ids"] else []))

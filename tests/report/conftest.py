@@ -19,6 +19,7 @@ MODELS = ("meme", "mvae", "mmvae", "unimodal")
 DATA = {"mnist_street": ("mnist", "street"), "captioned_shapes": ("image", "caption"), "cub": ("image", "caption")}
 SKILL = {"meme": 0.6, "mvae": 0.25, "mmvae": 0.55, "mopoe": 0.5, "mmvm": 0.58, "unimodal": 0.1}
 CLASSES = 10
+ROWS = 200  # test rows of scores that are means over them
 
 
 def spec(model: str, dataset: str = "mnist_street", ratio: float = 0.0, seed: int = 0, **changes: Any) -> RunSpec:
@@ -42,8 +43,8 @@ def row(run: RunSpec, metric: str = "", value: float | None = None, **fields: An
         "config_id": run.config_id, "dataset_options": {}, "subset": "", "model_options": dict(run.model.options),
         "missing_scheme": run.missing.scheme, "missing_ratio": run.missing.ratio, "incomplete": run.missing.incomplete,
         "complete_fraction": 1 - run.missing.ratio, "metric_version": 1, "given": "", "target": "", "n": 1000,
-        "higher_is_better": True, "control": False, "reason": "", "oracle_hash": "o" * 16, "n_params": 1234567,
-        "steps": 780,
+        "split": run.split, "tier": run.tier, "rule": run.rule, "higher_is_better": True, "control": False,
+        "bound": False, "sampled": "", "reason": "", "oracle_hash": "o" * 16, "n_params": 1234567, "steps": 780,
     }  # fmt: skip
     return stored.row(run, metric, value, **{**known, **fields})
 
@@ -69,7 +70,7 @@ def class_scores(run: RunSpec) -> list[dict[str, Any]]:
     for (a, b), variant in product([names, names[::-1]], ("micro", "macro")):
         level = near(0.1 if control else 0.2 + skill * (1.1 if a == names[-1] else 0.8))
         rows.append(row(run, "cross_coherence", level, variant=variant, given=a, target=b, chance=0.113, ceiling=0.97,
-                        control=control))  # fmt: skip
+                        control=control, sampled="rows" if variant == "micro" else ""))  # fmt: skip
         rows.append(row(run, "self_coherence", near(0.9), variant=variant, given=a, target=a, chance=0.113))
     for name in names:
         rows.append(row(run, "oracle_accuracy", 0.97, target=name, chance=0.113))
@@ -81,14 +82,16 @@ def class_scores(run: RunSpec) -> list[dict[str, Any]]:
             why = {"status": "skipped", "reason": "MEME's prior depends on the row"}
             rows.append(row(run, "joint_coherence", None, prior=prior, target=both, **why))
             continue
-        rows.append(row(run, "joint_coherence", near(0.5 * skill + 0.1), prior=prior, target=both, chance=near(0.12)))
+        rows.append(row(run, "joint_coherence", near(0.5 * skill + 0.1), prior=prior, target=both, chance=near(0.12),
+                        sampled="draws", control=control))  # fmt: skip
         rows.append(row(run, "joint_coherence", near(0.9), prior=prior, variant="entropy", target=names[0]))
         rows.append(
             row(run, "log_likelihood", -1500 + 900 * skill + 5 * near(0), variant="iw100", prior=prior, target=both)
         )
         rows.append(row(run, "log_likelihood", 20 + 30 * near(0.5), variant="ess100", prior=prior, target=both))
-    rows.append(row(run, "relatedness_auroc", near(0.5 + 0.4 * skill), given=names[0], target=names[1], chance=0.5))
-    rows.append(row(run, "relatedness_contrast", near(skill), given=names[0], target=names[1]))
+    pair = {"given": names[0], "target": names[1], "control": control}
+    rows.append(row(run, "relatedness_auroc", near(0.5 + 0.4 * skill), chance=0.5, **pair))
+    rows.append(row(run, "relatedness_contrast", near(skill), **pair))
     return rows
 
 
@@ -99,12 +102,14 @@ def attribute_scores(run: RunSpec) -> list[dict[str, Any]]:
     for metric, chance in (("attributes_strict", 0.011), ("attributes_features", 0.33)):
         for given, target, level in ((a, b, 0.7), (b, a, 0.9)):
             value = chance if control else chance + level * skill * (1 - chance) + 0.001 * run.seed
-            rows.append(row(run, metric, value, given=given, target=target, chance=chance, control=control))
+            rows.append(row(run, metric, value, given=given, target=target, chance=chance, control=control,
+                            sampled="rows"))  # fmt: skip
             rows.append(row(run, metric, 0.9, variant="self", given=target, target=target, chance=chance))
-        rows.append(row(run, metric, 0.5 * skill, prior="aggregate", target=f"{a}+{b}", chance=chance))
+        both = {"target": f"{a}+{b}", "chance": chance, "control": control}
+        rows.append(row(run, metric, 0.5 * skill, prior="aggregate", **both))
         why = {"status": "skipped", "reason": "it has no such prior"} if run.model.name == "meme" else {}
         value = None if why else 0.4 * skill
-        rows.append(row(run, metric, value, prior="model", target=f"{a}+{b}", chance=chance, **why))
+        rows.append(row(run, metric, value, prior="model", **both, **why))
     return rows
 
 
@@ -132,8 +137,25 @@ def caption_scores(run: RunSpec) -> list[dict[str, Any]]:
                         higher_is_better=False, control=control))  # fmt: skip
     for variant, value in (("bleu", 0.1), ("chrf", 0.3)):
         rows.append(row(run, "caption_quality", value + 0.1 * skill, variant=variant, given=a, target=b, chance=0.1))
-    rows.append(row(run, "relatedness_auroc", 0.5 + 0.4 * skill, given=a, target=b, chance=0.5))
+    rows.append(row(run, "relatedness_auroc", 0.5 + 0.4 * skill, given=a, target=b, chance=0.5, control=control))
     return rows
+
+
+def gain(run: RunSpec, name: str, value: float) -> dict[str, Any]:
+    """What passes through a modality's branch, at a standard error of 0.1: dead up to 0.5."""
+    return row(run, "reconstruction_gain", value, given=name, target=name, se=0.1, chance=0.0)
+
+
+def outcomes(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Outcomes on test rows whose means are the scores: in part the same for all runs of a direction."""
+    found = {}
+    for one in rows:
+        if one["sampled"] == "rows" and one["status"] == "ok":
+            key = "/".join(one[name] or "" for name in ("metric", "variant", "prior", "given", "target"))
+            shared, own = (np.random.default_rng([len(key), n]).normal(0, 0.3, ROWS) for n in (0, one["seed"] + 1))
+            x = shared + own
+            found[key] = (one["value"] + x - x.mean()).astype(np.float32)
+    return found
 
 
 def caption(rng: np.random.Generator, label: int) -> str:
@@ -194,7 +216,9 @@ def publish(store: Store, run: RunSpec, rows: list[dict[str, Any]] | None = None
         "steps": 780, "seconds": {"train": 60 + 40 * SKILL.get(run.model.name, 0.3), "evaluate": 12.0},
         "descriptions": scored_by()["descriptions"],
     }  # fmt: skip
-    store.publish(RunResult(run, scores(run) if rows is None else rows, info=info, **more))
+    rows = scores(run) if rows is None else rows
+    more = {"outcomes": outcomes(rows), **more}
+    store.publish(RunResult(run, rows, info=info, **more))
     return run
 
 
@@ -213,6 +237,46 @@ def make(root: Path, seeds: int = 3, models: tuple[str, ...] = MODELS, data: tup
     return Made(store, make_plan(runs), runs)
 
 
+RULE = "best of 4 trials (default settings and random ones) by mean cross_coherence micro on validation rows"
+
+SEARCHED: tuple[dict[str, float], ...] = ({}, {"beta": 3.0}, {"beta": 0.3}, {"beta": 1.5})
+
+
+def make_tuned(root: Path) -> Made:
+    """Publish two models in two tiers: a search left MVAE's settings as they are, and chose MMVAE's beta.
+
+    Of each model's four trials one failed; no other run is a trial.
+    """
+    store, runs = Store(root), [spec(model, seed=seed) for model in ("mvae", "mmvae") for seed in range(3)]
+    tuned = [
+        spec("mmvae", seed=seed, options={"beta": 0.3}, label="mmvae", tier="tuned", rule=RULE) for seed in range(3)
+    ]
+    searches, trials = [], []
+    for model, winner, levels in (("mvae", 0, (0.5, None, 0.4, 0.25)), ("mmvae", 2, (0.5, None, 0.625, 0.25))):
+        tried = [spec(model, seed=1000, split="validation", options=o) for o in SEARCHED]
+        trials += tried
+        for trial, level in zip(tried, levels, strict=True):
+            if level is None:
+                publish(store, trial, [row(trial, status="failed", reason="diverged")], error="diverged")
+            else:
+                where = {"given": "mnist", "target": "street", "variant": "micro", "split": "validation"}
+                publish(store, trial, [row(trial, "cross_coherence", level, **where)])
+        searches.append({
+            "dataset": "mnist_street", "label": model, "rule": RULE, "winner": winner,
+            "trials": [
+                {"options": {k: str(v) for k, v in trial.model.options.items()}, "learning_rate": 1e-3, "score": level,
+                 "run_ids": [trial.run_id]}
+                for trial, level in zip(tried, levels, strict=True)
+            ],
+        })  # fmt: skip
+    for run in [*runs, *tuned]:
+        publish(store, run)
+    tiers = {run.run_id: ["default", "tuned"] if run.model.name == "mvae" else ["default"] for run in runs}
+    tiers |= {run.run_id: ["tuned"] for run in tuned} | {run.run_id: [] for run in trials}
+    plan = make_plan([*trials, *runs, *tuned], tiers=tiers, searches=searches)
+    return Made(store, plan, [*trials, *runs, *tuned])
+
+
 @pytest.fixture(scope="session")
 def factory() -> Any:
     """This module, for tests that make their own runs."""
@@ -222,6 +286,11 @@ def factory() -> Any:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_tuned(tmp_path_factory.mktemp("tuned"))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Interquartile means and mean ranks against scipy, tables in the papers, and arithmetic."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -10,7 +11,7 @@ from scipy import stats
 from mmvae_bench.report.aggregates import aggregate, interquartile_mean, mean_ranks, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.select import select
-from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.statistics import Scores, summarise
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
 
@@ -23,8 +24,8 @@ def tables(groups: int, seeds: int = 3, ratios: tuple[float, ...] = (0.0,), **ce
     columns = [Column(text, Missing(r)) for text, r in product(("a → b", "b → a"), ratios)]
 
     def cell(skill: float, model: str) -> Cell:
-        x = skill + 0.02 * rng.random(seeds)
-        return Cell(summarise(x), dict(enumerate(x)), **cells.get(model, {}))
+        own = Scores(dict(enumerate(skill + 0.02 * rng.random(seeds))))
+        return Cell(summarise(own), own, **cells.get(model, {}))
 
     return [
         Table(f"data {g}", "cross_coherence", "micro", "", "split", columns,
@@ -39,7 +40,7 @@ def by_model(parts: list[Table]) -> dict[str, Any]:
 
 
 def scores(parts: list[Table], model: str) -> list[float]:
-    return [x for t in parts for cell in t.cells[model].values() for x in cell.by_seed.values()]
+    return [x for t in parts for cell in t.cells[model].values() for x in cell.scores.by_seed.values()]
 
 
 def test_the_bootstrap_is_scipys_where_strata_have_one_direction() -> None:
@@ -85,12 +86,13 @@ def test_only_what_all_models_have_counts() -> None:
     parts = tables(5)
     first, second = parts[0].columns
     parts[0].cells["mvae"][first] = Cell(note="not run")
-    del parts[1].cells["mmvae"][first].by_seed[2]  # a run holds both directions: its other one goes too
+    cell = parts[1].cells["mmvae"][first]  # a run holds both directions: its other one goes too
+    parts[1].cells["mmvae"][first] = replace(cell, scores=Scores({0: 0.3, 1: 0.3}))
     found = by_model(parts)["mopoe"]
     assert (found.tasks, found.of) == (9, 10)
     assert found.cells == 9 * 3 - 2
-    kept = [*parts[0].cells["mopoe"][second].by_seed.values(), *scores(parts[2:], "mopoe")]
-    kept += [x for c in (first, second) for s, x in parts[1].cells["mopoe"][c].by_seed.items() if s != 2]
+    kept = [*parts[0].cells["mopoe"][second].scores.by_seed.values(), *scores(parts[2:], "mopoe")]
+    kept += [x for c in (first, second) for s, x in parts[1].cells["mopoe"][c].scores.by_seed.items() if s != 2]
     assert found.iqm == pytest.approx(stats.trim_mean(kept, 0.25))
 
 
@@ -98,6 +100,15 @@ def test_columns_that_may_not_be_compared_and_controls_are_left_out() -> None:
     parts = tables(5, mvae={"control": True})
     found = by_model([Table(**{**vars(parts[0]), "comparable": frozenset()}), *parts[1:]])
     assert {model: a.tasks for model, a in found.items()} == {"mmvae": 8, "mopoe": 8}
+
+
+def test_dead_seeds_are_averaged_and_counted() -> None:
+    parts = tables(5, mvae={"dead": 1})
+    found = aggregate(parts)
+    assert dict(zip(found["model"], found["dead"], strict=True)) == {"mvae": 10, "mmvae": 0, "mopoe": 0}
+    assert [row["task x seed cells"] for row in shown(found)] == ["30 (10 dead)", "30", "30"]
+    parts[0].cells["mmvae"][parts[0].columns[0]] = Cell(note="not run")  # a task that is not shared
+    assert by_model(parts)["mvae"].dead == 9
 
 
 def test_controls_alone_have_no_aggregate() -> None:
@@ -108,12 +119,30 @@ def test_controls_alone_have_no_aggregate() -> None:
 def test_ranks_are_of_complete_data_with_ties_averaged() -> None:
     found = by_model(tables(2, ratios=(0.0, 0.5)))
     assert {model: (a.mean_rank, a.blocks) for model, a in found.items()} == {
-        "mvae": (3.0, 4), "mmvae": (2.0, 4), "mopoe": (1.0, 4)
+        "mvae": (3.0, 2), "mmvae": (2.0, 2), "mopoe": (1.0, 2)
     }  # fmt: skip
     tied = mean_ranks(np.array([[0.9, 0.9, 0.1], [0.5, 0.4, 0.3]]).T)
     assert tied is not None
     assert tied.tolist() == [1.25, 1.75, 3.0]
     assert mean_ranks(np.array([[0.9, 0.9, 0.1]]).T) is None
+
+
+def test_two_directions_of_one_data_set_are_no_two_blocks() -> None:
+    assert aggregate(tables(1, seeds=9)).empty  # 18 cells, one block
+    ranked = by_model(tables(1, seeds=10))
+    assert {(a.mean_rank, a.blocks) for a in ranked.values()} == {(None, None)}
+
+
+def test_a_block_is_ranked_by_the_mean_of_its_directions() -> None:
+    parts = tables(2)
+    for part in parts:
+        a, b = part.columns
+        for model, (first, second) in {"mvae": (0.75, 0.25), "mmvae": (0.75, 0.5), "mopoe": (0.5, 0.5)}.items():
+            for column, value in ((a, first), (b, second)):
+                own = Scores(dict.fromkeys(range(3), value))
+                part.cells[model][column] = Cell(summarise(own), own)
+    found = by_model(parts)
+    assert {m: a.mean_rank for m, a in found.items()} == {"mvae": 2.5, "mmvae": 1.0, "mopoe": 2.5}
 
 
 def test_a_store_is_aggregated(made: Any) -> None:
@@ -125,7 +154,7 @@ def test_a_store_is_aggregated(made: Any) -> None:
         row, values = read["cross_coherence", model], own.loc[own["label"] == model, "value"]
         assert row.iqm == pytest.approx(stats.trim_mean(values, 0.25))
         assert row.low < row.iqm < row.high
-        assert (row.cells, row.blocks) == (len(values), 4)
+        assert (row.cells, row.blocks) == (len(values), 2)
     assert ("cross_coherence", "unimodal") not in read  # a chance control
     assert read["joint_coherence", "mvae"].iqm is None  # 12 cells
     assert len(shown(found)) == len(read)

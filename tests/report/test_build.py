@@ -49,7 +49,7 @@ def test_page_is_one_file_with_everything_in_it(report: ReportResult) -> None:
 def test_page_says_what_was_run_and_how_to_repeat_it(report: ReportResult, made: Any) -> None:
     text = report.page.read_text()
     for words in ("Demo &amp; more", "20 epochs, batch 16", "torch 2.11.0", "split 0.5", made.plan["command"],
-                  "d" * 16, "780 steps", "higher is better", "smallest attainable p"):  # fmt: skip
+                  "d" * 16, "780 steps", "higher is better", "rows: test rows that the interval covers"):  # fmt: skip
         assert words in text
 
 
@@ -89,7 +89,9 @@ def test_what_has_no_scores_is_listed_with_its_reason(factory: Any, tmp_path: Pa
                   "mnist_street is not the official data, or not known to be: svhn 8000+2000"):  # fmt: skip
         assert words in text
     assert "Planned runs without scores: 1 failed, 2 skipped, 1 not done" in built.summary
-    assert "loss is NaN" in (built.page.parent / "scores.csv").read_text()
+    with (built.page.parent / "scores.csv").open() as file:
+        (failed,) = [row for row in csv.DictReader(file) if row["status"] == "failed"]
+    assert (failed["reason"], failed["tier"]) == ("loss is NaN", "default")
 
 
 def test_a_second_report_takes_away_what_is_out_of_date_and_nothing_else(factory: Any, tmp_path: Path) -> None:

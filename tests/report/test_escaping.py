@@ -82,6 +82,9 @@ def folder(factory: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = factory.make_plan(runs, title=evil("plan title"), command=evil("command"), name="../../" + evil("plan name"))
     plan["skipped"] = [skipped]
     plan["run_ids"].append(evil("run id"))
+    trial = {"options": {evil("tried"): evil("setting")}, "learning_rate": 1e-3, "score": 0.5, "run_ids": []}
+    search = {key: evil(f"search {key}") for key in ("dataset", "label", "rule")}
+    plan["searches"] = [{**search, "winner": 0, "trials": [trial]}]
     return build_report(store, plan, root / "reports").page.parent
 
 
@@ -100,7 +103,8 @@ def test_a_page_has_no_tag_and_no_attribute_from_outside(page: Page) -> None:
     "place",
     ["mvae", "mmvae", "failed", "error", "modality", "option", "value", "metric", "variant", "given", "target",
      "remark", "undefined", "subset", "hash", "precision", "device", "hardware", "package", "version", "plan title",
-     "plan name", "command", "run id", *(f"skipped {k}" for k in ("dataset", "label", "missing", "seed", "reason"))],
+     "plan name", "command", "run id", *(f"skipped {k}" for k in ("dataset", "label", "missing", "seed", "reason")),
+     "tried", "setting", *(f"search {k}" for k in ("dataset", "label", "rule"))],
 )  # fmt: skip
 def test_each_text_from_outside_is_shown_as_it_is(place: str, page: Page) -> None:
     assert evil(place).casefold() in page.shown.casefold()  # a metric without words of its own gets a capital letter

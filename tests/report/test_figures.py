@@ -17,7 +17,7 @@ from mmvae_bench.report.figures.exemplars import Exemplar
 from mmvae_bench.report.figures.relatedness import class_matrices, histograms
 from mmvae_bench.report.figures.samples import grids
 from mmvae_bench.report.figures.style import Look, palette, save, save_all
-from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.statistics import Scores, summarise
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
 
@@ -84,9 +84,9 @@ def test_many_classes_have_no_labels() -> None:
 def test_a_band_does_not_set_the_axis() -> None:
     ax = figures.new_figure(3, 3).subplots()
     seeds = {0: 0.1, 1: 0.5, 2: 0.9}
-    score = summarise(list(seeds.values()))
+    score = summarise(Scores(seeds))
     assert score.half_width > 0.9
-    _line(ax, [(ratio, Cell(score, by_seed=seeds)) for ratio in (0.0, 0.5)], Look("black", "o"))
+    _line(ax, [(ratio, Cell(score, Scores(seeds))) for ratio in (0.0, 0.5)], Look("black", "o"))
     low, high = ax.get_ylim()
     assert 0 < low < 0.1 < 0.9 < high < 1
 
@@ -96,9 +96,10 @@ def many(count: int, *texts: str) -> Table:
     columns = [c for text in texts or ["a → b"] for c in (Column(text, Missing()), Column(text, Missing(0.5)))]
     cells = {
         f"model {i}": {
-            c: Cell(summarise(x), dict(enumerate(x)))
+            c: Cell(summarise(x), x)
             for c in columns
-            for x in [[0.01 * (i + spread) * (1 + (c.missing.ratio > 0)) for spread in (-30, 0, 30)]]
+            for spreads in [enumerate((-30, 0, 30))]
+            for x in [Scores({s: 0.01 * (i + spread) * (1 + (c.missing.ratio > 0)) for s, spread in spreads})]
         }
         for i in range(count)
     }
@@ -121,7 +122,7 @@ def test_many_entrants_have_a_row_each_and_few_a_line() -> None:
     assert np.allclose(split.get_xdata(), np.arange(25) / 50)
     assert ax.get_xlim()[1] < 0.6  # no interval sets the axis
     assert [text.get_text() for text in plot.figure.legends[0].get_texts()] == ["complete", "split 0.5", "chance"]
-    assert "bars, cut at the axes: 95 % t-intervals" in plot.caption
+    assert "bars, cut at the axes: 95 % intervals" in plot.caption
 
 
 @pytest.mark.parametrize("entrants", [2, 25])

@@ -4,11 +4,24 @@ import csv
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from mmvae_bench.report.render import ALMOST, LEGEND, notes, show, to_csv, to_latex, to_markdown
-from mmvae_bench.report.statistics import summarise
+from mmvae_bench.report.render import (
+    ALMOST,
+    LEGEND,
+    MARKS,
+    UNSURE,
+    caption,
+    notes,
+    show,
+    show_rows,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+from mmvae_bench.report.statistics import Scores, summarise
 from mmvae_bench.report.tables import Cell, Column, Table, compare_column, mark
 from mmvae_bench.spec import Missing
 
@@ -18,10 +31,17 @@ SAME = (0.85, 0.84, 0.80, 0.90)  # of mean .8475; its differences from the best 
 WORSE = (0.70, 0.61, 0.64, 0.69)
 
 
-def made(scores: Mapping[str, Sequence[float]], better: int = 1, **cells: Mapping[str, Any]) -> Table:
-    """A table of one column, marked."""
-    row = {name: {COLUMN: Cell(summarise(x), dict(enumerate(x)), **cells.get(name, {}))} for name, x in scores.items()}
-    marked = mark(row, [COLUMN], better)
+def made(
+    scores: Mapping[str, Sequence[float]], better: int = 1, rows: int = 0, *, draws: bool = False, **cells: Any
+) -> Table:
+    """A table of one column, marked; with ``rows``, each score is the outcome of all its test rows."""
+
+    def cell(name: str, x: Sequence[float]) -> Cell:
+        outcomes = {seed: np.full(rows, value, np.float32) for seed, value in enumerate(x)} if rows else {}
+        own = Scores(dict(enumerate(x)), outcomes, draws)
+        return Cell(summarise(own), own, **cells.get(name, {}))
+
+    marked = mark({name: {COLUMN: cell(name, x)} for name, x in scores.items()}, [COLUMN], better)
     return Table("data", "strange", "", "", "none", [COLUMN], marked, {}, {}, better, frozenset([COLUMN]))
 
 
@@ -59,8 +79,8 @@ def test_rounding_makes_no_rival_of_what_is_told_apart() -> None:
     assert marks(made({"mvae": near[:2], "mmvae": BEST[:2]})) == {"mvae": "best", "mmvae": "best"}
 
 
-@pytest.mark.parametrize("kind", ["control", "at_chance"])
-def test_neither_controls_nor_cells_at_chance_are_marked(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["control", "bound", "at_chance"])
+def test_neither_controls_nor_bounds_nor_cells_at_chance_are_marked(kind: str) -> None:
     table = made({"mvae": SAME, "mmvae": BEST, "mopoe": WORSE}, mvae={kind: True})
     assert marks(table) == {"mvae": "", "mmvae": "best", "mopoe": ""}
 
@@ -81,12 +101,13 @@ def test_every_form_of_a_table_has_the_mark_and_its_legend() -> None:
     assert ALMOST not in to_markdown(made({"mvae": WORSE, "mmvae": BEST}))
 
 
-def test_holm_adjusts_for_all_pairs_of_the_column() -> None:
-    scores = {"mvae": SAME, "mmvae": BEST, "mopoe": WORSE, "unimodal": (0.1, 0.2, 0.3, 0.1)}
-    found = compare_column(made(scores, unimodal={"control": True}), COLUMN)
+@pytest.mark.parametrize("kind", ["control", "bound"])
+def test_holm_adjusts_for_all_pairs_of_the_column(kind: str) -> None:
+    scores = {"mvae": SAME, "mmvae": BEST, "mopoe": WORSE, "unimodal": (0.99, 0.98, 0.97, 0.99)}
+    found = compare_column(made(scores, unimodal={kind: True}), COLUMN)
     assert {frozenset((c.better, c.worse)) for c in found} == {
         frozenset(pair) for pair in (("mvae", "mmvae"), ("mvae", "mopoe"), ("mmvae", "mopoe"))
-    }  # the control is in no pair
+    }  # the control, or bound, is in no pair
     ps = [stats.ttest_rel(scores[c.better], scores[c.worse]).pvalue for c in found]
     assert [c.difference.p for c in found] == pytest.approx(ps)
     first, second, third = sorted(range(3), key=ps.__getitem__)
@@ -107,11 +128,56 @@ def test_pairs_of_few_seeds_are_not_of_the_family() -> None:
 @pytest.mark.parametrize("better", [1, -1])
 def test_an_order_is_claimed_if_one_of_the_two_is_beyond_chance(better: int, at_chance: tuple[str, ...]) -> None:
     scores = {"mvae": [better * v for v in WORSE], "mmvae": [better * v for v in BEST]}
-    (found,) = compare_column(made(scores, better, **{name: {"at_chance": True} for name in at_chance}), COLUMN)
+    cells = {name: {"at_chance": True} for name in at_chance}
+    (found,) = compare_column(made(scores, better, rows=9, **cells), COLUMN)
     assert (found.better, found.claim) == ("mmvae", len(at_chance) < 2)
 
 
 def test_without_a_direction_no_order_is_claimed() -> None:
-    (found,) = compare_column(made({"mvae": WORSE, "mmvae": BEST}, 0), COLUMN)
+    (found,) = compare_column(made({"mvae": WORSE, "mmvae": BEST}, 0, rows=9), COLUMN)
     assert found.difference.excludes_zero
     assert (found.better, found.claim) == ("mvae", False)
+
+
+def test_what_is_worse_by_its_interval_but_not_after_holm_is_marked() -> None:
+    near = (0.85, 0.79, 0.83, 0.85)
+    table = made({"mvae": SAME, "mmvae": BEST, "mopoe": WORSE, "mmvm": near}, rows=9)
+    found = {c.worse: c for c in compare_column(table, COLUMN) if c.better == "mmvae"}
+    assert found["mmvm"].difference.p == pytest.approx(stats.ttest_rel(BEST, near).pvalue, rel=1e-5)
+    assert found["mmvm"].difference.p < 0.05 < found["mmvm"].holm  # type: ignore[operator]
+    assert found["mmvm"].claim  # of the interval: the mark stands beside it
+    texts = [show(table.cells[name][COLUMN], table).marks for name in ("mvae", "mmvae", "mopoe", "mmvm")]
+    assert texts == [ALMOST, "", "", UNSURE]
+    for text, sign in ((to_markdown(table), UNSURE), (to_latex(table), r"\textasciitilde{}")):
+        assert text.count(sign) == 2  # the cell and the legend
+    flags = {row["model"]: row["uncorrected"] for row in csv.DictReader(to_csv(table).splitlines())}
+    assert flags == {"mvae": "0", "mmvae": "0", "mopoe": "0", "mmvm": "1"}
+    assert f"{UNSURE} {MARKS[UNSURE]}." in notes(table)
+
+
+def test_without_outcomes_of_rows_no_order_is_claimed_and_the_caption_says_so() -> None:
+    alone, covered = (made({"mvae": WORSE, "mmvae": BEST}, rows=n) for n in (0, 9))
+    assert [(c.claim, c.difference.rows) for t in (alone, covered) for c in compare_column(t, COLUMN)] == [
+        (False, 0), (True, 9)
+    ]  # fmt: skip
+    half = stats.t.ppf(0.975, 3) * np.std(BEST, ddof=1) / 2
+    for table in (alone, covered):  # rows without spread add nothing
+        assert table.cells["mmvae"][COLUMN].summary.half_width == pytest.approx(half)  # type: ignore[union-attr]
+    assert "seeds alone (no mean over rows: no order is claimed)" in caption(alone)
+    assert "over seeds and test rows" in caption(covered)
+    assert [row["rows"] for row in csv.DictReader(to_csv(covered).splitlines())] == ["9", "9"]
+
+
+def test_of_draws_that_are_new_for_each_seed_an_order_is_claimed_and_no_rows_are_said() -> None:
+    table = made({"mvae": WORSE, "mmvae": BEST}, draws=True)
+    (found,) = compare_column(table, COLUMN)
+    assert (found.claim, found.difference.rows, show_rows(found.difference)) == (True, 0, "draws")
+    assert found.difference.p == pytest.approx(stats.ttest_rel(WORSE, BEST).pvalue)
+    assert "over seeds, each with draws of its own" in caption(table)
+    assert "rows" not in caption(table)
+
+
+@pytest.mark.parametrize("dead", ["mvae", "mmvae"])
+def test_of_a_dead_run_no_order_is_claimed(dead: str) -> None:
+    (found,) = compare_column(made({"mvae": WORSE, "mmvae": BEST}, rows=9, **{dead: {"dead": 1}}), COLUMN)
+    assert (found.claim, found.holm, found.difference.half_width, found.difference.p) == (False, None, None, None)

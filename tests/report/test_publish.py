@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mmvae_bench.errors import BenchError
+from mmvae_bench.report.select import select
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
@@ -60,6 +61,12 @@ def test_results_their_environment_and_tables_with_the_command_are_written(scrip
         assert "`mmvae-bench run --suite toy && mmvae-bench report --suite toy`" in table.read_text()
 
 
+def test_the_hours_of_a_run_of_two_tiers_are_counted_once(script, tuned) -> None:
+    found = script.environment(select(tuned.store, tuned.plan))
+    seconds = {"mvae": 82.0, "mmvae": 94.0}
+    assert (found["runs"], found["hours"]) == (9, round((3 * seconds["mvae"] + 6 * seconds["mmvae"]) / 3600, 2))
+
+
 def test_what_is_within_5_points_of_chance_is_no_comparison(script, factory, tmp_path) -> None:
     with pytest.raises(BenchError, match=r"0\.041 above chance \(ceiling 1\), too close to chance"):
         script.publish(stored(factory, tmp_path / "r", 0.14), "toy", tmp_path)
@@ -108,7 +115,7 @@ def test_published_values_stand_beside_ours_with_the_reason_why_not(script, fact
     store.write_plan("toy", factory.make_plan(runs, name="toy"))
     page = (script.publish(store, "toy", tmp_path)[1] / "README.md").read_text()
     (line,) = [line for line in page.splitlines() if "| 0.625 ± 0.007 |" in line]
-    assert line.startswith("| meme | complete | Cross-coherence (agreement), mnist → svhn | 0.500 ± 0.000 |")
+    assert line.startswith("| meme | complete | Cross-coherence (agreement), mnist → svhn | 0.500 |")
     assert line.endswith("| Joy et al. 2022 (MEME), Table 3 | A | none: (1) |")
     assert "\n1. " in page
     assert "nets mlp instead of conv" in page

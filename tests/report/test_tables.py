@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mmvae_bench import metrics
 from mmvae_bench.errors import BenchError
@@ -13,7 +14,7 @@ from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
 from mmvae_bench.report.tables import Table
 from mmvae_bench.spec import RunSpec
-from mmvae_bench.store.run import current
+from mmvae_bench.store.run import OUTCOMES, current
 from mmvae_bench.store.store import RunResult, Store
 
 Factory = Any
@@ -46,20 +47,28 @@ def one(tables: list[Table], metric: str, variant: str = "", prior: str = "", gr
     )
 
 
-def test_cells_equal_pandas_by_hand(made: Any) -> None:
+@pytest.mark.parametrize(("variant", "rows"), [("micro", 200), ("macro", 0)])
+def test_cells_equal_pandas_by_hand(made: Any, variant: str, rows: int) -> None:
     selection = select(made.store, made.plan)
-    table = one(build_tables(selection), "cross_coherence", "micro", group="mnist_street")
-    rows = made.store.scores()
-    rows = rows[
-        (rows["metric"] == "cross_coherence") & (rows["variant"] == "micro") & (rows["dataset"] == "mnist_street")
-    ]
-    for (model, given, ratio), part in rows.groupby(["label", "given", "missing_ratio"]):
+    table = one(build_tables(selection), "cross_coherence", variant, group="mnist_street")
+    own = made.store.scores()
+    own = own[(own["metric"] == "cross_coherence") & (own["variant"] == variant) & (own["dataset"] == "mnist_street")]
+    arrays = {run.run_id: run.arrays(OUTCOMES) for run in selection.runs}
+    for (model, given, ratio), part in own.groupby(["label", "given", "missing_ratio"]):
         (column,) = (c for c in table.columns if c.text.startswith(f"{given} →") and c.missing.ratio == ratio)
-        score = table.cells[model][column].score
+        score = table.cells[model][column].summary
         assert score.mean == pytest.approx(part["value"].mean())
         assert score.sd == pytest.approx(part["value"].std())
-        assert score.half_width == pytest.approx(4.302652729749464 * part["value"].std() / np.sqrt(3))
-        assert score.n == 3
+        assert (score.n, score.rows, score.covers) == (3, rows, rows > 0)
+        v_seeds, v_rows = part["value"].var() / 3, 0.0
+        if rows:
+            (target,) = set(part["target"])
+            x = [arrays[run_id][f"cross_coherence/{variant}//{given}/{target}"] for run_id in part["run_id"]]
+            v_rows = np.cov(x)[np.triu_indices(3, 1)].mean() / rows
+            assert v_rows > 1e-4
+        t, normal = stats.t(2).sf, stats.norm.sf
+        d, share = score.half_width / np.sqrt(v_seeds + v_rows), v_seeds / (v_seeds + v_rows)
+        assert 2 * (share * t(d) + (1 - share) * normal(d)) == pytest.approx(0.05, rel=1e-4)
 
 
 @pytest.mark.parametrize("higher", [True, False])
@@ -96,7 +105,7 @@ def test_each_column_has_its_own_digits_and_no_zero_has_a_sign(factory: Factory,
     rows = [[factory.row(r, "strange", v[r.seed], target=name) for name, v in values.items()] for r in runs]
     table = one(build_tables(stored(*zip(runs, rows, strict=True))), "strange")
     assert [show(table.cells["mvae"][column], table).plain for column in table.columns] == [
-        "-590.3 ± 0.0",
+        "-590.3",  # three equal seeds do not show that there is no spread
         "0.000 ± 0.000",
     ]
 
@@ -182,7 +191,9 @@ def test_results_from_before_there_were_embeddings_are_read(factory: Factory, st
 )
 def test_rows_from_before_the_columns_control_and_incomplete_are_read(reason: str, scheme: str, now: Any) -> None:
     row = {"run_id": "x", "value": 0.5, "reason": reason, "missing_scheme": scheme}
-    assert current(row) == {**row, **dict(zip(("reason", "missing_scheme", "incomplete", "control"), now, strict=True))}
+    later = {"split": "test", "tier": "default", "rule": "", "bound": False, "sampled": ""}
+    known = dict(zip(("reason", "missing_scheme", "incomplete", "control"), now, strict=True))
+    assert current(row) == {**row, **known, **later}
     assert current(current(row)) == current(row)
 
 
@@ -240,7 +251,7 @@ def test_three_modalities_are_averaged_over_directions_by_size(factory: Factory,
     table = one(tables, "cross_coherence", "micro")
     assert [t.variant for t in tables] == ["micro"]
     assert [c.text for c in table.columns] == ["1 given", "2 given"]
-    assert [table.cells["mmvae"][c].score.mean for c in table.columns] == pytest.approx([0.35, 0.8])
+    assert [table.cells["mmvae"][c].mean for c in table.columns] == pytest.approx([0.35, 0.8])
     assert table.cells["mvae"][table.columns[0]].note == "only 1 of 6 directions were scored"
 
 
@@ -266,11 +277,11 @@ def test_chance_and_ceiling_are_lines(factory: Factory, stored: Any) -> None:
 
 def test_latex_is_escaped_and_balanced(factory: Factory, stored: Any) -> None:
     runs = [factory.spec("mvae", label="my_model & 50% #1 {x}", seed=s) for s in range(3)]
-    rows = [[factory.row(r, "strange_score", 0.5, given="image_a", target="text")] for r in runs]
+    rows = [[factory.row(r, "strange_score", 0.5 + 0.1 * (r.seed - 1), given="image_a", target="text")] for r in runs]
     text = to_latex(one(build_tables(stored(*zip(runs, rows, strict=True))), "strange_score"))
     assert r"my\_model \& 50\% \#1 \{x\}" in text
     assert r"image\_a $\rightarrow$ text" in text
-    assert r"0.500 $\pm$ 0.000" in text
+    assert r"0.500 $\pm$ 0.248" in text
     bare = text.replace(r"\_", "").replace(r"\&", "")
     assert "_" not in bare
     body = [line for line in bare.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
@@ -287,7 +298,7 @@ def test_summary_fits_a_terminal_and_marks_the_best(made: Any) -> None:
     assert "captioned_shapes" in text
     line = next(line for line in text.splitlines() if line.startswith("meme"))
     first = tables[0].parts[0][1]
-    assert f"{first.cells['meme'][first.columns[0]].score.mean:.3f}" in line
+    assert f"{first.cells['meme'][first.columns[0]].mean:.3f}" in line
     assert "*" in text
     assert "†" in text
 
@@ -335,7 +346,8 @@ def test_a_remark_on_some_models_names_them(factory: Factory, stored: Any) -> No
         ("retrieval_recall", "1", "Recall@1", "k = 1."),
         ("cca", "sif resnet101", "CCA (sif resnet101)", "(SIF); pictures as ResNet-101 features."),
         ("attributes_strict", "self", "Attributes, strict (self)", "among the given."),
-        ("log_likelihood", "ess100", "Log-likelihood (ess100)", "loose lower bound."),
+        ("log_likelihood", "ess100", "Log-likelihood (ess100)", "importance weights, mean over test rows."),
+        ("log_likelihood", "iw100", "Log-likelihood (iw100)", "(table ess) is below 10."),
         ("strange", "x", "Strange (x)", "plug-in that defines it."),
     ],
 )

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -331,9 +332,67 @@ def test_plans_of_one_name_are_joined_ours_first(here, there):
     assert joined["titles"][third.run_id] == third.title
 
 
+def search(label: str, winner: int | None = 0, *scores: float | None) -> dict[str, object]:
+    """The record of a search whose trials have these scores."""
+    trials = [{"options": {}, "learning_rate": 1e-3, "score": one, "run_ids": [RUN.run_id]} for one in scores or (0.5,)]
+    return {"dataset": "pairs", "label": label, "rule": "the best", "winner": winner, "trials": trials}
+
+
+def test_tiers_and_searches_of_plans_of_one_name_are_joined(here, there):
+    third = spec(2)
+    publish(there, RUN)
+    ours = {OTHER.run_id: ["default"], RUN.run_id: ["default"]}
+    theirs = {RUN.run_id: ["tuned", "default"], third.run_id: []}
+    plan(here, OTHER, RUN, tiers=ours, searches=[search("mvae"), search("meme", None, None)])
+    plan(there, RUN, third, tiers=theirs, searches=[search("mmvae"), search("mvae", None, None), search("meme")])
+    assert merge("there").exit_code == 0
+    joined = here.read_plan("custom")
+    assert joined["tiers"] == {OTHER.run_id: ["default"], RUN.run_id: ["default", "tuned"], third.run_id: []}
+    found = {one["label"]: one for one in joined["searches"]}
+    assert len(joined["searches"]) == 3
+    assert found == {"mvae": search("mvae"), "mmvae": search("mmvae"), "meme": search("meme")}  # what is done
+
+
+def test_a_run_of_a_plan_without_tiers_stays_one_of_the_default_tier(here, there):
+    publish(there, RUN)
+    plan(here, OTHER, RUN)
+    plan(there, RUN, tiers={RUN.run_id: ["tuned"]})
+    assert merge("there").exit_code == 0
+    assert here.read_plan("custom")["tiers"][RUN.run_id] == ["default", "tuned"]
+
+
+def test_a_trial_that_one_skipped_and_the_other_ran_is_not_skipped(here, there):
+    trial, tuned = replace(spec(1000), split="validation"), replace(spec(7), tier="tuned")
+    publish(there, RUN)
+    skipped = {"dataset": "pairs", "label": "mvae[k=1]", "missing": "complete", "reason": "no data"}
+    plan(here, RUN, skipped=[{**skipped, "seed": seed} for seed in (1000, 7, 70)])
+    plan(there, trial, tuned)
+    assert merge("there").exit_code == 0
+    assert [entry["seed"] for entry in here.read_plan("custom")["skipped"]] == [70]
+
+
+TRIAL = {"options": {}, "learning_rate": 1e-3, "score": 0.5, "run_ids": [RUN.run_id]}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        *(
+            {"tiers": tiers}
+            for tiers in (
+                [],
+                {"../x": []},
+                {RUN.run_id: "tuned"},
+                {RUN.run_id: ["best"]},
+                {RUN.run_id: [["tuned"]]},
+                {RUN.run_id: [{}]},
+            )
+        ),
+        *({"searches": value} for value in ({}, [7], [{}], [search("mvae") | {"rule": None}])),
+        *({"searches": [search("mvae") | {"trials": trials}]} for trials in ([7], [{}], [TRIAL | {"score": "high"}])),
+        *({"searches": [search("mvae") | {"trials": [TRIAL | {key: 0}]}]} for key in ("options", "run_ids")),
+        *({"searches": [search("mvae") | {"winner": winner}]} for winner in (1, -2, "0", 0.0)),
+        {"searches": [search("mvae", 0, None)]},
         {"run_ids": ["../../elsewhere"]},
         {"run_ids": "0123456789abcdef"},
         {"run_ids": [7]},
