@@ -121,10 +121,11 @@ def _beside(first: Cell, cell: Cell, pair: "Pair | None") -> Cell:
     """Mark a cell next to the best one. A significant difference leaves it unmarked, even if rounding hides it."""
     if pair is None:
         return cell
-    if pair.difference.excludes_zero:
-        return replace(cell, uncorrected=pair.holm is None or pair.holm > 1 - LEVEL)
+    difference = pair.difference
+    if difference.excludes_zero:
+        return replace(cell, uncorrected=difference.covers and (pair.holm is None or pair.holm > 1 - LEVEL))
     best = round(cell.mean, cell.decimals) == round(first.mean, cell.decimals)
-    return replace(cell, best=best, undecided=not best and pair.difference.half_width is not None)
+    return replace(cell, best=best, undecided=not best and difference.covers and difference.half_width is not None)
 
 
 @dataclass(frozen=True)
