@@ -97,6 +97,7 @@ def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False)
         if dry_run or code > 1 or plan.waiting in (0, waited):  # else trials were stored, and winners may be known
             return plan, code
         waited = plan.waiting
+        settings = replace(settings, overwrite="failed" if settings.overwrite == "always" else settings.overwrite)
 
 
 def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> None:

@@ -189,7 +189,7 @@ class RunSpec:
     @property
     def title(self) -> str:
         """A text for people: ``mopoe on mnist_street, split 0.5, seed 0``."""
-        tier = "a trial" if self.split == "validation" else self.tier
+        tier = f"trial, rate {self.train.learning_rate:g}" if self.split == "validation" else self.tier
         return f"{self.model.label} on {self.dataset.label}, {self.missing.text}, seed {self.seed}" + (
             f" ({tier})" if tier != "default" else ""
         )

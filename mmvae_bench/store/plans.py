@@ -64,7 +64,7 @@ def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     run_ids = list(dict.fromkeys([*ours["run_ids"], *theirs["run_ids"]]))
     skipped = [*ours["skipped"], *(entry for entry in theirs["skipped"] if entry not in ours["skipped"])]
     known = "{label} on {dataset}, {missing}, seed {seed}"
-    done = {re.sub(r"(, seed \d+) \([a-z ]+\)$", r"\1", title) for title in titles.values()}  # without the tier
+    done = {re.sub(r"(, seed \d+) \([^()]+\)$", r"\1", title) for title in titles.values()}  # without the tier
     left = [entry for entry in skipped if known.format(**entry) not in done]
     tiers = {
         run_id: list(dict.fromkeys(tier for plan in (ours, theirs) for tier in _tiers(plan, run_id)))

@@ -1,6 +1,5 @@
 """A plan: every run of a request, with its status in the store, and why some are skipped."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, Tier, Train
 from mmvae_bench.store.run import Part, StoredRun, run_checksum, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
-from mmvae_bench.sweep.search import SEED, Trial
+from mmvae_bench.sweep.search import SEED, Searched
 
 REPEATED: dict[Overwrite, set[RunStatus]] = {  # statuses that each value of --overwrite trains
     "never": {RunStatus.TO_RUN},
@@ -45,48 +44,6 @@ class PlannedRun:
     def outdated(self) -> bool:
         """True if a stored run was trained by different code; a metric is scored again without training."""
         return any(part.kind != "metric" for part in self.changed)
-
-
-@dataclass(frozen=True)
-class Searched:
-    """The search of a model's settings on a data set."""
-
-    dataset: str  # label
-    model: str  # label
-    rule: str
-    trials: list[Trial]
-    specs: list[list[RunSpec]]  # runs of each trial
-    scores: list[float | None]  # of each trial; None until all its runs are stored
-
-    @property
-    def winner(self) -> int | None:
-        """Number of the best trial, the first of equals; None while a score is unknown, or if all failed."""
-        best = -math.inf if self.waits else max(score for score in self.scores if score is not None)
-        return self.scores.index(best) if math.isfinite(best) else None
-
-    @property
-    def waits(self) -> bool:
-        """Return whether a trial is not stored."""
-        return None in self.scores
-
-    def record(self) -> dict[str, Any]:
-        """Return what the plan's record keeps of it."""
-        trials = [
-            {
-                "options": dict(trial.options),
-                "learning_rate": own[0].train.learning_rate,
-                "score": score if score is not None and math.isfinite(score) else None,
-                "run_ids": [spec.run_id for spec in own],
-            }
-            for trial, own, score in zip(self.trials, self.specs, self.scores, strict=True)
-        ]
-        return {
-            "dataset": self.dataset,
-            "label": self.model,
-            "rule": self.rule,
-            "winner": self.winner,
-            "trials": trials,
-        }
 
 
 @dataclass(frozen=True)
@@ -186,9 +143,8 @@ class _Model:
     named: Named = field(default_factory=lambda: Named(""))  # as it was typed
 
     def having(self, options: Mapping[str, str]) -> Component:
-        """Return the model with further options, which never replace one that was typed; its label stays."""
-        named = Named(self.named.name, {**options, **self.named.options})
-        return replace(component(named, self.factory), label=self.component.label)
+        """Return the model with further options, which never replace one that was typed."""
+        return component(Named(self.named.name, {**options, **self.named.options}), self.factory)
 
 
 class _Data:
@@ -319,7 +275,8 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
         for tier in request.tiers:
             settings: RunSpec | None = base  # of a control also where others are tuned
             if tier == "authors" and not model.broken:
-                settings = replace(base, model=model.having(model.factory.authors), tier=tier)
+                authors = replace(model.having(model.factory.authors), label=model.component.label)
+                settings = replace(base, model=authors, tier=tier)
             elif tier == "tuned" and not (model.broken or model.factory.cross_is_chance):  # whose score is no skill
                 search = _search(base, model, request, store)
                 searches.append(search)
@@ -350,7 +307,8 @@ def _tuned(base: RunSpec, search: Searched) -> RunSpec | None:
     if search.winner is None:
         return None
     won = search.specs[search.winner][0]
-    return replace(base, model=won.model, train=won.train, tier="tuned", rule=search.rule)
+    model = replace(won.model, label=base.model.label)
+    return replace(base, model=model, train=won.train, tier="tuned", rule=search.rule)
 
 
 def _choose_models(texts: Sequence[str]) -> list[_Model]:

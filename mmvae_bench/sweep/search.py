@@ -1,5 +1,6 @@
 """The tier ``tuned``: a random search of equal size for every model, chosen on validation rows by one stated rule."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -93,6 +94,48 @@ class Search:
             if (row["metric"], row["variant"], row["prior"], row["status"]) == (self.metric, self.variant, "", "ok")
         ]
         return float(np.mean(own)) if own else -np.inf
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The search of a model's settings on a data set."""
+
+    dataset: str  # label
+    model: str  # label
+    rule: str
+    trials: list[Trial]
+    specs: list[list[RunSpec]]  # runs of each trial
+    scores: list[float | None]  # of each trial; None until all its runs are stored
+
+    @property
+    def winner(self) -> int | None:
+        """Number of the best trial, the first of equals; None while a score is unknown, or if all failed."""
+        best = -math.inf if self.waits else max(score for score in self.scores if score is not None)
+        return self.scores.index(best) if math.isfinite(best) else None
+
+    @property
+    def waits(self) -> bool:
+        """Return whether a trial is not stored."""
+        return None in self.scores
+
+    def record(self) -> dict[str, Any]:
+        """Return what the plan's record keeps of it."""
+        trials = [
+            {
+                "options": dict(trial.options),
+                "learning_rate": own[0].train.learning_rate,
+                "score": score if score is not None and math.isfinite(score) else None,
+                "run_ids": [spec.run_id for spec in own],
+            }
+            for trial, own, score in zip(self.trials, self.specs, self.scores, strict=True)
+        ]
+        return {
+            "dataset": self.dataset,
+            "label": self.model,
+            "rule": self.rule,
+            "winner": self.winner,
+            "trials": trials,
+        }
 
 
 def _draw(name: str, number: int, span: Range) -> float:
