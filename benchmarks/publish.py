@@ -11,7 +11,6 @@ hundredths of the ceiling).
 """
 
 import json
-import lzma
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from mmvae_bench.report.published import Beside
 from mmvae_bench.report.render import markdown
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import PARTS, SummaryTable, summarise_groups
-from mmvae_bench.store.store import PUBLISHED, Store
+from mmvae_bench.store.store import COLUMNS, PUBLISHED, Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
 
@@ -63,7 +62,7 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         results.mkdir(parents=True)
         made = built.page.parent
-        (results / PUBLISHED).write_bytes(lzma.compress((made / "scores.csv").read_bytes()))
+        selection.rows[list(COLUMNS)].to_csv(results / PUBLISHED, index=False)
         np.savez_compressed(results / "outcomes.npz", **outcomes(selection))  # type: ignore[arg-type]
         figures = {picture.png for picture in built.pictures if picture.key}
         tables = {p for p in built.files if p.suffix == ".md" or p.name in ("comparisons.csv", "published.csv")}

@@ -33,7 +33,7 @@ def make_spec(**changes) -> RunSpec:
 def test_the_identity_is_what_it_was():
     """A change here makes every stored result a stranger: bump PROTOCOL and say so in the CHANGELOG."""
     assert make_spec().run_id == "7213e2a58a746aa1"
-    assert make_spec().config_id == "4a611b54e328ae2c"
+    assert make_spec().config_id == "5d7e71020465acf5"
 
 
 def test_labels_and_types_of_numbers_do_not_enter_the_identity():
@@ -69,7 +69,9 @@ def test_why_it_has_its_settings_does_not_enter_the_identity():
     tuned = make_spec(tier="tuned", rule="the best of 8 trials")
     assert (tuned, tuned.run_id) == (make_spec(), make_spec().run_id)
     assert not {"tier", "rule"} & set(tuned.to_dict())
-    assert tuned.title.endswith("seed 0 (tuned)") and make_spec(split="validation").title.endswith("(a trial)")
+    assert tuned.title.endswith("seed 0 (tuned)") and make_spec(split="validation").title.endswith(
+        "(trial, rate 0.001)"
+    )
 
 
 def test_the_configuration_is_the_identity_without_the_seed():

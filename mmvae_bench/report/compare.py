@@ -1,7 +1,7 @@
 """``mmvae-bench compare``: two models side by side in every table column (protocol 26)."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -15,7 +15,7 @@ from mmvae_bench.report.render import UNSURE, show_rows
 from mmvae_bench.report.select import select
 from mmvae_bench.report.statistics import LEVEL
 from mmvae_bench.report.summary import WIDTH, summarise_groups
-from mmvae_bench.report.tables import Column, Table, compare_column
+from mmvae_bench.report.tables import Cell, Column, Table, compare_column
 from mmvae_bench.store.store import Store
 
 LEGEND = (
@@ -61,25 +61,29 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
             if texts := _texts(score, table, column, a, b):
                 grids[table.group].add_row(*texts)
     if not any(grid.row_count for grid in grids.values()):
-        for name in (a, b):
-            if not any(cell.summary for _, table in tables for cell in table.cells.get(name, {}).values()):
-                raise BenchError(f"'{name}' has no such score. For the reason, see the tables of mmvae-bench report.")
-        own = [
-            [t.cells[name][c].scores.by_seed for name in (a, b) if name in t.cells]
-            for _, t in tables
-            for c in t.columns
-        ]
-        if any(len(both) == 2 and both[0].keys() & both[1].keys() for both in own):
-            raise BenchError(
-                f"'{a}' and '{b}' are ranked together in no column: wherever both have a score, one is a chance "
-                "control or a bound, or they were scored on different data. Both stand in the tables of mmvae-bench "
-                "report."
-            )
-        raise BenchError(
-            f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
-            "mmvae-bench run --models A B --seeds 3."
-        )
+        raise BenchError(_why_not(tables, a, b))
     return _text(grids, a, b)
+
+
+def _why_not(tables: Sequence[tuple[str, Table]], a: str, b: str) -> str:
+    """Return why two models can be compared in no column."""
+    rows = [
+        [table.cells.get(name, {}).get(column, Cell()) for name in (a, b)]
+        for _, table in tables
+        for column in table.columns
+    ]
+    for name, cells in zip((a, b), zip(*rows, strict=True), strict=True):
+        if not any(cell.summary for cell in cells):
+            return f"'{name}' has no such score. For the reason, see the tables of mmvae-bench report."
+    if any(x.scores.by_seed.keys() & y.scores.by_seed.keys() for x, y in rows):
+        return (
+            f"'{a}' and '{b}' are ranked together in no column: wherever both have a score, one is a chance control or "
+            "a bound, or they were scored on different data. Both stand in the tables of mmvae-bench report."
+        )
+    return (
+        f"'{a}' and '{b}' share no seed in any column that may be compared. Run both with the same seeds: "
+        "mmvae-bench run --models A B --seeds 3."
+    )
 
 
 def _texts(score: str, table: Table, column: Column, a: str, b: str) -> list[str]:

@@ -8,7 +8,6 @@ a suite consists of and what was skipped and why. ``<root>/work/`` holds what is
 """
 
 import json
-import lzma
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,7 +31,9 @@ COLUMNS = [
     "reason", "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads",
     "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip
-TEXTS = ("variant", "prior", "given", "target", "reason", "subset", "label", "embedding_hash", "oracle_hash")
+TEXTS = (
+    "variant", "prior", "given", "target", "reason", "rule", "sampled", "subset", "label", "embedding_hash", "oracle_hash",
+)  # fmt: skip
 PUBLISHED = "scores.csv.xz"  # scores without runs, as ``benchmarks/publish.py`` writes them
 
 
@@ -45,7 +46,7 @@ def read_published(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
         records: list[Any] = frame.assign(**frame[list(TEXTS)].fillna("")).to_dict("records")
-    except (OSError, ValueError, KeyError, EOFError, lzma.LZMAError) as error:
+    except Exception as error:  # of pandas, or of a decompressor
         raise BenchError(f"'{path}' is not a table of published scores ({error}). Get the file again.") from error
     rows = [current(row) for row in records]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))

@@ -16,8 +16,8 @@ from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, Tier, TrainSpec
 from mmvae_bench.store.run import Part, StoredRun, run_checksum, steadily
 from mmvae_bench.store.store import Store
-from mmvae_bench.sweep.request import MOST_RUNS, Overwrite, Request
-from mmvae_bench.sweep.search import SEED, Searched
+from mmvae_bench.sweep.request import MOST_RUNS, SEARCH_SEED, Overwrite, Request
+from mmvae_bench.sweep.search import Searched, draw, score
 
 REPEATED: dict[Overwrite, set[RunStatus]] = {  # statuses that each value of --overwrite trains
     "never": {RunStatus.TO_RUN},
@@ -292,13 +292,13 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
 def _search(base: RunSpec, model: _Model, request: Request, store: Store) -> Searched:
     """Return the search of a model's settings, with the scores of what is stored."""
     search, specs = request.search, []
-    trials = search.draw(model.factory, model.named)
+    trials = draw(search, model.factory, model.named)
     for trial in trials:
         rate = trial.learning_rate or base.train.learning_rate
         settings = replace(base, model=model.having(trial.options), train=replace(base.train, learning_rate=rate))
         holes = search.holes(request.scheme[0], request.incomplete[0])
-        specs.append([replace(settings, missing=hole, seed=SEED, split="validation") for hole in holes])
-    scores = [search.score(own, store) for own in specs]
+        specs.append([replace(settings, missing=hole, seed=SEARCH_SEED, split="validation") for hole in holes])
+    scores = [score(search, own, store) for own in specs]
     return Searched(base.dataset.label, model.component.label, search.rule, trials, specs, scores)
 
 

@@ -14,11 +14,50 @@ import platformdirs
 from mmvae_bench import metrics
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import SCHEMES, TIERS, Incomplete, Missing, Optimiser, Tier, check_precision
-from mmvae_bench.sweep.search import Search
 
 Overwrite = Literal["never", "failed", "changed", "always"]
 MOST = 10**9  # of whatever is counted; a larger number is a slip
 MOST_RUNS = 20_000  # of one command
+
+
+SEARCH_SEED = 1000  # of all trials; the seeds of a comparison are others
+
+
+@dataclass(frozen=True)
+class Search:
+    """A suite's ``[search]``.
+
+    Raises:
+        BenchError: If a value cannot be meant.
+    """
+
+    trials: int = 8  # per model and data set: the default settings, then random ones
+    metric: str = "cross_coherence"  # the score that the rule maximises: mean over given sets and targets
+    variant: str = "micro"
+    missing: tuple[float, ...] = (0.0,)  # ratios that are trained, of the suite's first scheme
+    learning_rate: tuple[float, ...] = ()  # least and greatest, or empty to leave it as it is
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.trials <= 1000:
+            raise BenchError(f"A search has from 1 to 1,000 trials, not {self.trials}.")
+        metrics.registry.check(self.metric)
+        ends = self.learning_rate
+        if ends and not (len(ends) == 2 and 0 < ends[0] < ends[1]):
+            raise BenchError("The learning rates of a search are its least and its greatest, such as [1e-4, 1e-2].")
+
+    @property
+    def rule(self) -> str:
+        """The rule by which settings are chosen, for people."""
+        score = " ".join(filter(None, (self.metric, self.variant)))
+        ratios = ", ".join(f"{ratio:g}" for ratio in self.missing)
+        return (
+            f"best of {self.trials} trials (default settings and random ones) by mean {score} on validation rows, "
+            f"missing {ratios}, seed {SEARCH_SEED}"
+        )
+
+    def holes(self, scheme: str, incomplete: Incomplete) -> list[Missing]:
+        """Return the missing patterns of each trial."""
+        return list(dict.fromkeys(Missing(ratio, scheme, incomplete) for ratio in self.missing))
 
 
 @dataclass(frozen=True)

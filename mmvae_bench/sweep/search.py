@@ -7,15 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmvae_bench import metrics
-from mmvae_bench.errors import BenchError
 from mmvae_bench.options import Named, Range, ranges
 from mmvae_bench.seeds import seed_for
-from mmvae_bench.spec import Incomplete, Missing, RunSpec
+from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import StoredRun, steadily
 from mmvae_bench.store.store import Store
+from mmvae_bench.sweep.request import Search
 
-SEED = 1000  # of all trials; the seeds of a comparison are others
 DIGITS = 3  # of a drawn value
 
 
@@ -26,74 +24,40 @@ class Trial(NamedTuple):
     learning_rate: float | None
 
 
-@dataclass(frozen=True)
-class Search:
-    """A suite's ``[search]``.
+def draw(search: Search, factory: Callable[..., Any], named: Named) -> list[Trial]:
+    """Return the trials of a model: first nothing, then log-uniform draws of all options that declare a range.
 
-    Raises:
-        BenchError: If a value cannot be meant.
+    An option that was typed stays as it is. A draw depends on the option's name and the trial's number alone:
+    models share the draws of what they have in common.
     """
+    known = {name: span for name, span in ranges(factory, named.name).items() if name not in named.options}
+    found = [Trial({}, None)]
+    for number in range(1, search.trials):
+        options = {name: f"{_draw(name, number, span):g}" for name, span in known.items()}
+        rate = _draw("learning rate", number, Range(*search.learning_rate)) if search.learning_rate else None
+        found.append(Trial(options, rate))
+    return found
 
-    trials: int = 8  # per model and data set: the default settings, then random ones
-    metric: str = "cross_coherence"  # the score that the rule maximises: mean over given sets and targets
-    variant: str = "micro"
-    missing: tuple[float, ...] = (0.0,)  # ratios that are trained, of the suite's first scheme
-    learning_rate: tuple[float, ...] = ()  # least and greatest, or empty to leave it as it is
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.trials <= 1000:
-            raise BenchError(f"A search has from 1 to 1,000 trials, not {self.trials}.")
-        metrics.registry.check(self.metric)
-        ends = self.learning_rate
-        if ends and not (len(ends) == 2 and 0 < ends[0] < ends[1]):
-            raise BenchError("The learning rates of a search are its least and its greatest, such as [1e-4, 1e-2].")
+def score(search: Search, specs: Sequence[RunSpec], store: Store) -> float | None:
+    """Return the score of a trial's runs, -inf where one failed or has no such score; None if one is not stored."""
+    values = []
+    for spec in specs:
+        run = steadily(store.folder(spec), StoredRun.read) if store.folder(spec).exists() else None
+        if run is None:
+            return None
+        values.append(_mean(search, run.rows()))
+    return float(np.mean(values))
 
-    @property
-    def rule(self) -> str:
-        """The rule by which settings are chosen, for people."""
-        score = " ".join(filter(None, (self.metric, self.variant)))
-        ratios = ", ".join(f"{ratio:g}" for ratio in self.missing)
-        return (
-            f"best of {self.trials} trials (default settings and random ones) by mean {score} on validation rows, "
-            f"missing {ratios}, seed {SEED}"
-        )
 
-    def draw(self, factory: Callable[..., Any], named: Named) -> list[Trial]:
-        """Return the trials of a model: first nothing, then log-uniform draws of all options that declare a range.
-
-        An option that was typed stays as it is. A draw depends on the option's name and the trial's number alone:
-        models share the draws of what they have in common.
-        """
-        known = {name: span for name, span in ranges(factory, named.name).items() if name not in named.options}
-        found = [Trial({}, None)]
-        for number in range(1, self.trials):
-            options = {name: f"{_draw(name, number, span):g}" for name, span in known.items()}
-            rate = _draw("learning rate", number, Range(*self.learning_rate)) if self.learning_rate else None
-            found.append(Trial(options, rate))
-        return found
-
-    def holes(self, scheme: str, incomplete: Incomplete) -> list[Missing]:
-        """Return the missing patterns of each trial."""
-        return list(dict.fromkeys(Missing(ratio, scheme, incomplete) for ratio in self.missing))
-
-    def score(self, specs: Sequence[RunSpec], store: Store) -> float | None:
-        """Return the score of a trial's runs, -inf where one failed or has no such score; None if one is not stored."""
-        values = []
-        for spec in specs:
-            run = steadily(store.folder(spec), StoredRun.read) if store.folder(spec).exists() else None
-            if run is None:
-                return None
-            values.append(self.mean(run.rows()))
-        return float(np.mean(values))
-
-    def mean(self, rows: Sequence[Mapping[str, Any]]) -> float:
-        """Return the mean of the rule's scores in a run's rows, over given sets and targets; -inf if there is none."""
-        own = [
-            row["value"]
-            for row in rows
-            if (row["metric"], row["variant"], row["prior"], row["status"]) == (self.metric, self.variant, "", "ok")
-        ]
-        return float(np.mean(own)) if own else -np.inf
+def _mean(search: Search, rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the mean of the rule's scores in a run's rows, over given sets and targets; -inf if there is none."""
+    own = [
+        row["value"]
+        for row in rows
+        if (row["metric"], row["variant"], row["prior"], row["status"]) == (search.metric, search.variant, "", "ok")
+    ]
+    return float(np.mean(own)) if own else -np.inf
 
 
 @dataclass(frozen=True)

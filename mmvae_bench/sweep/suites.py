@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench.errors import BenchError, near_hint
-from mmvae_bench.sweep.request import Request, seed_numbers
-from mmvae_bench.sweep.search import Search
+from mmvae_bench.sweep.request import Request, Search, seed_numbers
 
 SUITES = files("mmvae_bench") / "suites"
 TEXTS, NUMBERS, COUNTS = "text or a list of texts", "a number or a list of numbers", "a whole number"

@@ -5,14 +5,18 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from mmvae_bench import load_scores
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.select import select
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
 from tests.helpers import benchmark
+
+READ = ["run_id", "seed", "metric", "variant", "given", "target", "value", "se", "n", "chance", "tier", "rule", "split"]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def stored(
 
 def test_results_their_environment_and_tables_with_the_command_are_written(script, factory, tmp_path) -> None:
     results, report = script.publish(stored(factory, tmp_path / "r", 0.5), "toy", tmp_path)
-    assert sorted(path.name for path in results.iterdir()) == ["environment.json", "scores.csv"]
+    assert sorted(path.name for path in results.iterdir()) == ["environment.json", "outcomes.npz", "scores.csv.xz"]
     assert json.loads((results / "environment.json").read_text())["runs"] == 6
     page = (report / "README.md").read_text()
     assert page.startswith("# A toy") and "0.501" in page
@@ -65,6 +69,18 @@ def test_the_hours_of_a_run_of_two_tiers_are_counted_once(script, tuned) -> None
     found = script.environment(select(tuned.store, tuned.plan))
     seconds = {"mvae": 82.0, "mmvae": 94.0}
     assert (found["runs"], found["hours"]) == (9, round((3 * seconds["mvae"] + 6 * seconds["mmvae"]) / 3600, 2))
+
+
+def test_published_scores_are_read_as_stored_ones(script, factory, tmp_path) -> None:
+    store = stored(factory, tmp_path / "r", 0.5)
+    results, _ = script.publish(store, "toy", tmp_path)
+    ours, theirs = (
+        f.sort_values(["run_id", "metric"], ignore_index=True) for f in (store.scores(), load_scores(results))
+    )
+    pd.testing.assert_frame_equal(ours[READ], theirs[READ])
+    (results / "scores.csv.xz").write_bytes(b"cut off")
+    with pytest.raises(BenchError, match="is not a table of published scores"):
+        load_scores(results)
 
 
 def test_what_is_within_5_points_of_chance_is_no_comparison(script, factory, tmp_path) -> None:

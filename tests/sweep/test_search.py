@@ -12,8 +12,8 @@ from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.plan import make_plan
-from mmvae_bench.sweep.request import Request
-from mmvae_bench.sweep.search import SEED, Search
+from mmvae_bench.sweep.request import SEARCH_SEED, Request, Search
+from mmvae_bench.sweep.search import draw
 from mmvae_bench.sweep.suites import load_suite
 from tests.stored import row
 
@@ -41,17 +41,17 @@ def store(tmp_path) -> Store:
 
 
 def test_models_share_the_draws_of_what_they_have_in_common_and_keep_what_was_typed():
-    meme, mopoe = SEARCH.draw(MEME, parse_named("meme")), SEARCH.draw(MoPoE, parse_named("mopoe"))
+    meme, mopoe = draw(SEARCH, MEME, parse_named("meme")), draw(SEARCH, MoPoE, parse_named("mopoe"))
     assert len(meme) == len(mopoe) == 4
     assert [dict(trial.options) for trial in (meme[0], mopoe[0])] == [{}, {}]
     assert [trial.options["beta"] for trial in meme[1:]] == [trial.options["beta"] for trial in mopoe[1:]]
     assert [trial.learning_rate for trial in meme] == [trial.learning_rate for trial in mopoe]
     assert all(trial.options.keys() == {"beta", "supervision"} for trial in meme[1:])
-    assert all("beta" not in trial.options for trial in SEARCH.draw(MoPoE, parse_named("mopoe[beta=2]")))
+    assert all("beta" not in trial.options for trial in draw(SEARCH, MoPoE, parse_named("mopoe[beta=2]")))
 
 
 def test_draws_are_log_uniform_in_the_declared_range():
-    trials = Search(trials=1000).draw(MoPoE, parse_named("mopoe"))[1:]
+    trials = draw(Search(trials=1000), MoPoE, parse_named("mopoe"))[1:]
     x = np.log([float(trial.options["beta"]) for trial in trials])
     low, high = np.log([0.05, 5.0])
     assert low <= x.min() and x.max() <= high
@@ -62,7 +62,7 @@ def test_trials_are_ordinary_runs_on_validation_rows_and_winners_wait_for_them(s
     found = plan(store)
     trials = [entry for entry in found.entries if entry.spec.split == "validation"]
     assert len(trials) == 2 * 4 * 2  # two models, four trials, two patterns
-    assert {entry.spec.seed for entry in trials} == {SEED} and {entry.metrics for entry in trials} == {
+    assert {entry.spec.seed for entry in trials} == {SEARCH_SEED} and {entry.metrics for entry in trials} == {
         ("cross_coherence",)
     }
     assert not any(entry.tiers for entry in trials)
@@ -83,7 +83,7 @@ def test_the_best_mean_over_patterns_wins_and_is_trained_over_the_seeds(store):
     assert found.searches[0].scores == pytest.approx([0.25, 0.25, 0.55, 0.25])
     tuned = [entry for entry in found.entries if entry.tiers == ("tuned",)]
     assert [entry.spec.seed for entry in tuned] == [0, 1]
-    won = SEARCH.draw(models.registry.get("mvae"), parse_named("mvae"))[2]
+    won = draw(SEARCH, models.registry.get("mvae"), parse_named("mvae"))[2]
     assert {f"{entry.spec.model.options['beta']:g}" for entry in tuned} == {won.options["beta"]}
     assert {entry.spec.train.learning_rate for entry in tuned} == {won.learning_rate}
     assert {entry.spec.rule for entry in tuned} == {SEARCH.rule}
