@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mmvae_bench.nets.base import Networks as Networks
     from mmvae_bench.options import Count as Count
     from mmvae_bench.options import Positive as Positive
+    from mmvae_bench.options import Range as Range
     from mmvae_bench.options import Weight as Weight
     from mmvae_bench.probability.bounds import log_mean_exp as log_mean_exp
     from mmvae_bench.probability.bounds import row_mean as row_mean
@@ -57,7 +58,7 @@ _MODULES = {
     "nets.base": ("Networks",),
     "datasets.base": ("Dataset", "Rows", "Built", "Protocol", "Repeated"),
     "metrics.base": ("metric", "Description", "Score", "Evaluation"),
-    "options": ("Positive", "Count", "Weight"),
+    "options": ("Positive", "Count", "Weight", "Range"),
     "seeds": ("seed_for",),
     "errors": ("Undefined", "Unsupported", "DataError", "BenchError"),
 }

@@ -19,7 +19,6 @@ from mmvae_bench.errors import BenchError, in_a_line
 Scalar = bool | int | float | str | None
 Count = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
-Weight = Annotated[float, Ge(0.0)]
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class Range:
     high: float
 
 
-Beta = Annotated[Weight, Range(0.05, 5.0)]  # the factor of a KL term
+Weight = Annotated[float, Ge(0.0), Range(0.05, 5.0)]
+Beta = Weight  # the factor of a KL term
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ COLUMNS = [
     "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip
 TEXTS = (
-    "variant", "prior", "given", "target", "reason", "rule", "sampled", "subset", "label", "embedding_hash", "oracle_hash",
+    "variant", "prior", "given", "target", "reason", "rule", "sampled", "subset", "label", "embedding_hash",
+    "oracle_hash",
 )  # fmt: skip
 PUBLISHED = "scores.csv.xz"  # scores without runs, as ``benchmarks/publish.py`` writes them
 

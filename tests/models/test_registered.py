@@ -1,12 +1,13 @@
 """What all registered models share: where their nets start, and the ranges that a search of their options covers."""
 
 from dataclasses import replace
+from typing import Annotated
 
 import pytest
 import torch
 
 from mmvae_bench import models
-from mmvae_bench.options import Beta, Range, Weight, ranges
+from mmvae_bench.options import Range, Weight, ranges
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.sweep.execute import build_model
 from mmvae_bench.types import Modality
@@ -47,8 +48,8 @@ def test_every_model_declares_the_same_range_of_beta_and_meme_one_of_its_supervi
     assert all(declared[name].keys() == {"beta"} for name in set(NAMES) - {"meme"})
 
 
-def test_a_range_is_read_from_an_options_annotation_and_from_nothing_else():
+def test_a_range_is_read_from_an_options_annotation_the_last_one_if_there_are_several():
     class Thing:
-        def __init__(self, *, beta: Beta = 1.0, weight: Weight = 1.0, k: int = 2, plain=0): ...
+        def __init__(self, *, weight: Weight = 1.0, own: Annotated[Weight, Range(1, 30)] = 1, k: int = 2, plain=0): ...
 
-    assert ranges(Thing, "thing") == {"beta": Range(0.05, 5.0)}
+    assert ranges(Thing, "thing") == {"weight": Range(0.05, 5.0), "own": Range(1, 30)}
