@@ -10,7 +10,7 @@ PRIORS = {
     " of single training entries, so that coherence of them is cross-coherence by another name, and not ranked",
 }
 
-DEAD = 5  # standard errors by which the reconstruction gain of a branch that was trained exceeds 0
+DEAD = 5  # standard errors by which some reconstruction gain of an encoder, or decoder, that was trained exceeds 0
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Description:
     unranked: Sequence[str] = ()
     drawn: Sequence[str] = ("",)  # beginnings of the variants that have a figure; ``""`` is the variant without a name
     key: bool = False  # True if that figure is one of the first on the page
+    encodes_target: bool = False  # True if the target's posterior is scored, not what its decoder makes
     ceiling: str = ""  # name of the ceiling in that figure; empty to leave it out
     # A table's columns: by direction (``a → b``), by ``pair`` (``a ↔ b``), as a ``density`` (``p(b | a)``), or by
     # ``size`` of the given set where there are more than two modalities (``2 given``)

@@ -125,7 +125,9 @@ def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
     return Pairs(w2_squared(q.mean[rows], q.sd[rows], p.mean[rows], p.sd[rows]), label)
 
 
-_of_pairs = partial(Description, bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs")
+_of_pairs = partial(
+    Description, bounds=(0.0, 1.0), drawn=(), columns="pair", coarse="mean of pairs", encodes_target=True
+)
 
 
 def _each_pair(ev: Evaluation) -> Iterator[tuple[Score, Pairs]]:
@@ -251,6 +253,7 @@ def _ranks(ev: Evaluation) -> Iterator[tuple[Score, Ranks]]:
         bounds=(0.0, 1.0),
         drawn=("10",),
         key=True,
+        encodes_target=True,
     ),
 )
 def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
@@ -272,6 +275,7 @@ def retrieval_recall(ev: Evaluation) -> Iterator[Score]:
         higher_is_better=False,
         bounds=(1.0, None),
         drawn=(),
+        encodes_target=True,
     ),
 )
 def retrieval_median_rank(ev: Evaluation) -> Iterator[Score]:

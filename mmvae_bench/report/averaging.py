@@ -153,16 +153,11 @@ def _cell(rows: Sequence[Any], needed: int, better: int, selection: Selection) -
         most = max(map(len, by_seed.values()), default=0)
         return Cell(note=reason or f"only {most} of {needed} directions were scored")
     scores, shown = _scores(whole, selection), [row for part in whole.values() for row in part]
-    dead = sum(any(selection.dead(row.run_id) & _read(row) for row in part) for part in whole.values())
+    dead = sum(any(map(selection.dead, part)) for part in whole.values())
     summary, control, bound = summarise(scores), any(r.control for r in shown), any(r.bound is True for r in shown)
     if dead:
         summary = replace(summary, half_width=None, p=None)
     return Cell(summary, scores, _remark(rows), control, bound, dead, _at_chance(whole, scores, better))
-
-
-def _read(row: Any) -> set[str]:
-    """Return the modalities whose branches a score reads."""
-    return {name for side in (row.given, row.target) for name in side.split("+") if name}
 
 
 def _scores(whole: Mapping[int, Sequence[Any]], selection: Selection) -> Scores:

@@ -35,8 +35,8 @@ MARKS = {
     DAGGER: "chance control: shown, never ranked",
 }
 DEAD_RUNS = (
-    f"Dead: a branch that is scored was never trained (its reconstruction gain is not above 0 by {DEAD} standard "
-    "errors); the mean includes such seeds, without an interval, and no order is claimed."
+    "Dead: an encoder or decoder that is scored was never trained (none of its reconstruction gains is above 0 by "
+    f"{DEAD} standard errors); the mean includes such seeds, without an interval, and no order is claimed."
 )
 SUMMARY = ("mean", "sd", "half_width", "n", "rows")  # of a table's CSV
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}

@@ -138,14 +138,26 @@ class Selection:
         return self._outcomes[row.run_id].get(key)
 
     @cached_property
-    def _dead(self) -> dict[str, set[str]]:
-        gain = self.frame[(self.frame["metric"] == "reconstruction_gain") & (self.frame["status"] == "ok")]
-        gain = gain[gain["value"] <= DEAD * gain["se"]]
-        return {str(run): set(names) for run, names in gain.groupby("run_id")["target"]}
+    def _dead(self) -> dict[str, dict[str, set[str]]]:
+        """Modalities of each run whose encoders (``given``) and decoders (``target``) were never trained."""
+        gains = self.frame[(self.frame["metric"] == "reconstruction_gain") & (self.frame["status"] == "ok")]
+        gains = gains.assign(alive=gains["value"] > DEAD * gains["se"])
+        found: dict[str, dict[str, set[str]]] = {}
+        for side in ("given", "target"):
+            alive = gains.groupby(["run_id", side])["alive"].any()
+            for run_id, name in alive.index[~alive]:
+                found.setdefault(run_id, {}).setdefault(side, set()).add(name)
+        return found
 
-    def dead(self, run_id: str) -> set[str]:
-        """Return the modalities of a run whose branch was never trained: see the metric ``reconstruction_gain``."""
-        return self._dead.get(run_id, set())
+    def dead(self, row: Any) -> bool:
+        """Return whether a row of ``frame`` is a score of an encoder or decoder that was never trained.
+
+        See the metric ``reconstruction_gain``.
+        """
+        of_run = self._dead.get(row.run_id, {})
+        sides = ("given", "given" if self.metrics[row.metric].encodes_target else "target")
+        names = [set(text.split("+")) for text in (row.given, row.target)]
+        return any(own & of_run.get(side, set()) for own, side in zip(names, sides, strict=True))
 
     @property
     def groups(self) -> list[str]:

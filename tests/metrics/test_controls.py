@@ -28,7 +28,7 @@ def of_several(score):
     if score.metric == "log_likelihood":
         return score.given != "" or (score.prior == "aggregate" and "+" in score.target)
     return score.metric in RELATEDNESS or score.metric == "cross_coherence" or (
-        score.metric == "frechet" and score.given not in ("", score.target)
+        score.metric in ("frechet", "reconstruction_gain") and score.given not in ("", score.target)
     )  # fmt: skip
 
 

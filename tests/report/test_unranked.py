@@ -72,6 +72,22 @@ def test_a_branch_is_alive_above_five_standard_errors(factory: Any, tmp_path: Pa
     assert table.cells["mmvae"][CROSS].dead == count
 
 
+@pytest.mark.parametrize(("metric", "dead"), [("cross_coherence", (1, 0)), ("relatedness_auroc", (1, 1))])
+def test_a_dead_encoder_leaves_alone_what_its_living_decoder_makes(
+    factory: Any, tmp_path: Path, metric: str, dead: tuple[int, int]
+) -> None:
+    """b's encoder passes nothing on; b is still decoded from a. A posterior of b that is scored is dead, too."""
+    store, runs = Store(tmp_path), [factory.spec("mmvae", names=("a", "b"), seed=seed) for seed in range(3)]
+    for run in runs:
+        scores = [factory.row(run, metric, 0.5 + 0.01 * run.seed, given=g, target=t) for g, t in ("ba", "ab")]
+        gains = [factory.gain(run, t, 50.0) | {"given": "a"} for t in "ab"]
+        gains += [factory.gain(run, t, 50.0 if run.seed else 0.0) | {"given": "b"} for t in "ab"]
+        factory.publish(store, run, [*scores, *gains])
+    selection = select(store, factory.make_plan(runs))
+    rows = [row for row in selection.frame.itertuples() if row.metric == metric and row.seed == 0]
+    assert tuple(map(selection.dead, rows)) == tuple(map(bool, dead))
+
+
 def test_each_direction_of_an_average_is_asked_for_its_dead_branches(factory: Any, tmp_path: Path) -> None:
     names, store = ("a", "b", "c"), Store(tmp_path)
     runs = [factory.spec("mmvae", names=names, seed=seed) for seed in range(3)]
