@@ -55,15 +55,14 @@ def run(
 
 def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request]:
     """Return from the flags of ``run`` those that change no number, and those that are keys of a suite's file."""
-    known = {field.name: flags[field.name] for field in fields(Settings)}
-    metrics = flags["metrics"] or ()
-    known["metrics"] = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    known["results_dir"] = Path(flags["results_dir"])
-    known |= {"data_dir": data_folder(flags["data_dir"]), "cache_dir": cache_folder(flags["cache_dir"])}
-    grid = {key: flags.get(key) for key in KINDS if key != "title"}
+    grid = {key: flags.get(key) or None if key == "metrics" else flags.get(key) for key in KINDS if key != "title"}
     if not isinstance(grid["seeds"], int | None):
         grid["seeds"], grid["seed_list"] = None, grid["seeds"]
-    return Settings(**known), replace(make_request(grid, flags["suite"], flags["name"]), command=command)
+    request = replace(make_request(grid, flags["suite"], flags["name"]), command=command)
+    known = {field.name: flags[field.name] for field in fields(Settings)}
+    known |= {"metrics": request.metrics, "results_dir": Path(flags["results_dir"])}
+    known |= {"data_dir": data_folder(flags["data_dir"]), "cache_dir": cache_folder(flags["cache_dir"])}
+    return Settings(**known), request
 
 
 def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False) -> "tuple[Plan, int]":

@@ -90,10 +90,13 @@ class Request:
     limit_train: int | None = None  # number of training rows; None is all of them
     limit_test: int | None = None  # number of test rows; None is all of them
     precision: str = "fp32"  # precision of the networks in training
+    metrics: tuple[str, ...] = ()  # names of the metrics that are scored now; empty means all
     tiers: tuple[Tier, ...] = ("default",)  # settings that each model is run with
     search: Search = field(default_factory=Search)  # of the tier ``tuned``
 
     def __post_init__(self) -> None:
+        for name in self.metrics:
+            metrics.registry.check(name)
         for tier in self.tiers:
             if tier not in TIERS:
                 raise BenchError(f"No tier '{tier}'. Write one of {', '.join(TIERS)}.")
@@ -146,11 +149,9 @@ class Settings:
     checkpoint_seconds: float = 60.0  # seconds between two checkpoints of a run
     backend: Literal["loky", "dask"] = "loky"  # joblib's ``loky`` processes here, or a ``dask`` cluster
     address: str = ""  # address of the cluster; empty starts one here
-    metrics: tuple[str, ...] = ()  # names of the metrics that are scored now; empty means all
+    metrics: tuple[str, ...] = ()  # those of the request
 
     def __post_init__(self) -> None:
-        for name in self.metrics:
-            metrics.registry.check(name)
         if not 0 <= self.checkpoint_seconds < math.inf:
             raise BenchError(f"--checkpoint-seconds is a number from 0 up, not {self.checkpoint_seconds}.")
         if self.address and self.backend == "loky":

@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "precision": ("text", (str,)),
     "optimiser": ("text", (str,)),
     "tiers": (TEXTS, (str,)),
+    "metrics": (TEXTS, (str,)),
     "search": (SEARCH, ()),
     "learning_rate": ("a number", (int, float)),
     **dict.fromkeys(("scales", "weights"), (TABLE, (int, float))),
