@@ -117,7 +117,7 @@ def call(*args: str) -> None:
     result = invoke(*args)
     assert result.exit_code in (0, 1, 2)
     assert "Traceback" not in result.output
-    if result.exit_code == 2:
+    if result.exit_code == 2 and not (args[:2] == ("data", "check") and ": incomplete\n" in result.stdout):
         assert result.stderr.count("Error: ") == 1, result.stderr
 
 
