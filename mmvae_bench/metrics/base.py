@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed
-from mmvae_bench.metrics.description import UNDESCRIBED, Description
+from mmvae_bench.metrics.description import UNDESCRIBED, Description, score_key
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
@@ -51,14 +51,13 @@ class Score:
     reason: str = ""  # why a row is skipped, or a remark on a value
     embedding_hash: str = ""  # of the word vectors and picture features: different ones are never averaged
     metric: str = ""  # registered name, filled in by :func:`mmvae_bench.metrics.evaluate.evaluate`
-    outcomes: NDArray[Any] | None = field(
-        default=None, compare=False, repr=False
-    )  # of each row, if ``sampled`` of rows
+    # Outcome of each test row, if ``sampled`` is rows
+    outcomes: NDArray[Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:
         """Name of the score among those of a run: its metric, variant, prior, given and target."""
-        return "/".join((self.metric, self.variant, self.prior, self.given, self.target))
+        return score_key(self)
 
     def mean(self, outcomes: NDArray[Any]) -> "Score":
         """Return the score whose value is the mean of one outcome per test row: 0 or 1, or any number, [n]."""

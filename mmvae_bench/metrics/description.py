@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 PRIORS = {
     "model": "drawn from the model's own prior",
@@ -11,6 +11,11 @@ PRIORS = {
 }
 
 DEAD = 5  # standard errors by which some reconstruction gain of an encoder, or decoder, that was trained exceeds 0
+
+
+def score_key(score: Any) -> str:
+    """Return the name of a score, or of a row, among the outcomes of its run."""
+    return "/".join((score.metric, score.variant, score.prior, score.given, score.target))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How much of an entry passes through a latent: the rule that tells encoders and decoders that were never trained."""
+"""Gain of a reconstruction over that of another entry; it shows encoders and decoders that were never trained."""
 
 from collections.abc import Iterator
 from dataclasses import replace

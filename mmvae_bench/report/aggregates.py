@@ -44,7 +44,7 @@ def aggregate(tables: Sequence[Table], tiers: Mapping[str, str] | None = None) -
         low, high: Ends of its 95 % interval, None where a task has fewer than 3 seeds.
         mean_rank: Mean rank over blocks, 1 the best, ties averaged; None below 2 blocks.
         blocks: Number of blocks: data sets, after training on complete data, averaged over columns and seeds. Two
-            directions of one data set depend on each other and are no two blocks.
+            directions of one data set depend on each other, so they are in one block.
     """
     keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
     tier_of = {table.group: (tiers or {}).get(table.group, "") for table in tables}

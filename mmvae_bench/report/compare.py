@@ -13,7 +13,6 @@ from mmvae_bench.registry import Registry
 from mmvae_bench.report.averaging import whole_tables
 from mmvae_bench.report.render import UNSURE, show_rows
 from mmvae_bench.report.select import select
-from mmvae_bench.report.statistics import LEVEL
 from mmvae_bench.report.summary import WIDTH, summarise_groups
 from mmvae_bench.report.tables import Cell, Column, Table, compare_column
 from mmvae_bench.store.store import Store
@@ -94,7 +93,7 @@ def _texts(score: str, table: Table, column: Column, a: str, b: str) -> list[str
     x, y = (table.cells[label][column].scores.by_seed for label in (a, b))
     digits, shared, d = table.decimals(column), x.keys() & y.keys(), pair.difference
     means = [sum(scores[seed] for seed in shared) / len(shared) for scores in (x, y)]
-    better = ("A" if pair.better == a else "B") + UNSURE * ((pair.holm or 0) > 1 - LEVEL) if pair.claim else "-"
+    better = ("A" if pair.better == a else "B") + UNSURE * (not pair.survives) if pair.claim else "-"
     sign = 1 if pair.better == a else -1
     difference = f"{sign * d.mean:+z.{digits}f}" + ("" if d.half_width is None else f" ± {d.half_width:.{digits}f}")
     ps = ["-" if p is None else f"{p:.2g}" for p in (d.p, pair.holm)]

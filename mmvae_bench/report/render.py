@@ -1,6 +1,5 @@
 """Tables as text: CSV, Markdown and LaTeX."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ DEAD_RUNS = (
     "Dead: an encoder or decoder that is scored was never trained (none of its reconstruction gains is above 0 by "
     f"{DEAD} standard errors); the mean includes such seeds, without an interval, and no order is claimed."
 )
-SUMMARY = ("mean", "sd", "half_width", "n", "rows")  # of a table's CSV
+SUMMARY = {"mean": None, "sd": None, "half_width": None, "n": 0, "rows": 0}  # columns of a CSV, and their empty values
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
 
 
@@ -131,8 +130,7 @@ def to_csv(table: Table) -> str:
     rows = []
     for label, row in table.cells.items():
         for column, cell in ((column, row[column]) for column in table.columns):
-            score = vars(cell.summary or Summary(math.nan, None, None, 0))
-            score = {name: None if cell.summary is None and name == "mean" else score[name] for name in SUMMARY}
+            score = {name: getattr(cell.summary, name, empty) for name, empty in SUMMARY.items()}
             marks = {
                 name: int(getattr(cell, name))
                 for name in ("best", "undecided", "uncorrected", "control", "bound", "dead")

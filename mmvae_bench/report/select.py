@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError
-from mmvae_bench.metrics import DEAD, UNDESCRIBED, Description
+from mmvae_bench.metrics import DEAD, UNDESCRIBED, Description, score_key
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import TIERS, canonical_json
 from mmvae_bench.store.run import NUMBERS, OUTCOMES, StoredRun
@@ -134,8 +134,7 @@ class Selection:
 
     def outcomes(self, row: Any) -> NDArray[Any] | None:
         """Return the outcomes on test rows of a row of ``frame``, or None where none are stored."""
-        key = "/".join((row.metric, row.variant, row.prior, row.given, row.target))
-        return self._outcomes[row.run_id].get(key)
+        return self._outcomes[row.run_id].get(score_key(row))
 
     @cached_property
     def _dead(self) -> dict[str, dict[str, set[str]]]:

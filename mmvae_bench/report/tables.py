@@ -31,9 +31,8 @@ class Cell:
     # The score does not exceed its chance level by its interval, or by two standard errors below 3 seeds; never best
     at_chance: bool = False
     best: bool = False  # the best of the column, or its equal at the precision shown that is not distinguished from it
-    undecided: bool = (
-        False  # not best, but not distinguished from the best: the interval of their difference contains 0
-    )
+    # Not best, but not distinguished from the best: the interval of their difference contains 0
+    undecided: bool = False
     uncorrected: bool = False  # worse than the best by that interval, but not after Holm's correction over the column
     decimals: int = 3  # digits after the point, the same for all cells of a column
 
@@ -123,7 +122,7 @@ def _beside(first: Cell, cell: Cell, pair: "Pair | None") -> Cell:
         return cell
     difference = pair.difference
     if difference.excludes_zero:
-        return replace(cell, uncorrected=difference.covers and (pair.holm is None or pair.holm > 1 - LEVEL))
+        return replace(cell, uncorrected=difference.covers and not pair.survives)
     best = round(cell.mean, cell.decimals) == round(first.mean, cell.decimals)
     return replace(cell, best=best, undecided=not best and difference.covers and difference.half_width is not None)
 
@@ -140,6 +139,11 @@ class Pair:
     claim: bool
     # p of the difference after Holm's adjustment for all pairs of the column, None without an interval
     holm: float | None = None
+
+    @property
+    def survives(self) -> bool:
+        """True if the difference is significant after Holm's correction, too."""
+        return self.holm is not None and self.holm <= 1 - LEVEL
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,9 @@ from mmvae_bench.store.run import NUMBERS, SCHEMA, RunResult, StoredRun, current
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
     "missing_scheme", "missing_ratio", "incomplete", "complete_fraction", "seed", "split", "tier", "rule", "metric",
-    "metric_version", "variant",
-    "prior", "given", "target", "value", "se", "n", "chance", "ceiling", "higher_is_better", "status", "control",
-    "bound", "sampled",
-    "reason", "dataset_hash", "oracle_hash", "embedding_hash", "device", "precision", "engine", "threads",
-    "package_version", "n_params", "epochs", "steps",
+    "metric_version", "variant", "prior", "given", "target", "value", "se", "n", "chance", "ceiling",
+    "higher_is_better", "status", "control", "bound", "sampled", "reason", "dataset_hash", "oracle_hash",
+    "embedding_hash", "device", "precision", "engine", "threads", "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip
 TEXTS = (
     "variant", "prior", "given", "target", "reason", "rule", "sampled", "subset", "label", "embedding_hash",

@@ -277,7 +277,7 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
             if tier == "authors" and not model.broken:
                 authors = replace(model.having(model.factory.authors), label=model.component.label)
                 settings = replace(base, model=authors, tier=tier)
-            elif tier == "tuned" and not (model.broken or model.factory.cross_is_chance):  # whose score is no skill
+            elif tier == "tuned" and not (model.broken or model.factory.cross_is_chance):  # a control is not tuned
                 search = _search(base, model, request, store)
                 searches.append(search)
                 for spec in chain.from_iterable(search.specs):

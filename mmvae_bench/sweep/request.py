@@ -18,8 +18,6 @@ from mmvae_bench.spec import SCHEMES, TIERS, Incomplete, Missing, Optimiser, Tie
 Overwrite = Literal["never", "failed", "changed", "always"]
 MOST = 10**9  # of whatever is counted; a larger number is a slip
 MOST_RUNS = 20_000  # of one command
-
-
 SEARCH_SEED = 1000  # of all trials; the seeds of a comparison are others
 
 
