@@ -181,7 +181,7 @@ def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
         return
     reasons = list(dict.fromkeys(one.why for one in shown if one.why))
     yield "## Published values beside ours\n"
-    yield "Ours: mean ± half width of the 95 % interval over seeds. Theirs: as printed.\n"
+    yield "Ours: mean ± half width of the 95 % interval over seeds and test rows, none where a seed is dead. Theirs: as printed.\n"
     yield "| model | missing | score | ours | published | source | confidence | difference |"
     yield "| --- | --- | --- | ---: | ---: | --- | --- | --- |"
     for one in shown:

@@ -137,12 +137,12 @@ def _fill(cells: Cells, rows: pd.DataFrame, better: int, selection: Selection) -
     for row in records:
         parts[row.entrant, Column(row.column, row.missing)].append(row)
     for (label, column), part in parts.items():
-        cell = _cell(part, needed[column.text], better, selection)
+        cell = average(part, needed[column.text], better, selection)
         cells[label][column] = replace(cell, decimals=1 if largest.get(column.text, 0) >= 10 else 3)
 
 
-def _cell(rows: Sequence[Any], needed: int, better: int, selection: Selection) -> Cell:
-    """Average one cell. A seed counts only if all directions of the column were scored."""
+def average(rows: Sequence[Any], needed: int, better: int, selection: Selection) -> Cell:
+    """Average the rows of one cell. A seed counts only if all ``needed`` directions were scored."""
     by_seed: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         if row.status == "ok" and np.isfinite(row.value):

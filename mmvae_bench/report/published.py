@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mmvae_bench.report.averaging import average
 from mmvae_bench.report.render import csv_text, hidden
 from mmvae_bench.report.select import Run, Selection
-from mmvae_bench.report.statistics import Scores, Summary, summarise
+from mmvae_bench.report.statistics import Summary
 from mmvae_bench.spec import Missing
 
 TASK = ["metric", "variant", "prior", "given", "target"]
@@ -132,17 +133,20 @@ def beside(selection: Selection) -> list[Section]:
 
 def _pairs(selection: Selection, runs: list[Run], numbers: list[Any]) -> Iterable[Beside]:
     frame = selection.frame[(selection.frame["status"] == "ok") & (selection.frame["group"] == runs[0].group)]
-    scores = {key: list(part) for key, part in frame.groupby(["entrant", "missing", *TASK], sort=False)["value"]}
+    scores = dict(list(frame.groupby(["entrant", "missing", *TASK], sort=False)))
     cells = {(run.label, run.spec.missing): run for run in runs}
     for p in numbers:
         for (label, missing), run in cells.items():
-            values = scores.get((label, missing, *p.place))
-            if values and (p.model, p.missing) == (run.spec.model.name, missing):
+            rows = scores.get((label, missing, *p.place))
+            if rows is not None and (p.model, p.missing) == (run.spec.model.name, missing):
+                cell = average(list(rows.itertuples()), 1, 0, selection)
+                dead = f"{cell.dead} of {len(rows)} seeds dead here" if cell.dead else ""
                 about = selection.metrics[p.metric]
                 column = about.column(p.given, p.target, len(run.spec.likelihoods))
                 where = f"{p.views} given" if p.views and not p.given else column
                 score = f"{about.title_of(p.variant, p.prior)}, {where}"
-                yield Beside(p, score, run, summarise(Scores(dict(enumerate(values)))), why_not(p, run))
+                if cell.summary:
+                    yield Beside(p, score, run, cell.summary, "; ".join(filter(None, [dead, why_not(p, run)])))
 
 
 def why_not(p: Any, run: Run) -> str:

@@ -23,9 +23,6 @@ TEX = {
     BOUND: r"$^\ddagger$", "↔": r"$\leftrightarrow$",
     "|": r"\textbar{}",
 }  # fmt: skip
-INTERVAL = "mean ± half width of the 95 % interval over seeds and test rows"
-DRAWS = "mean ± half width of the 95 % t-interval over seeds, each with draws of its own"
-SEEDS = "mean ± half width of the 95 % t-interval over seeds alone (no mean over rows: no order is claimed)"
 LEGEND = "cannot be distinguished from the best: the 95 % interval of their paired difference contains 0"
 MARKS = {
     ALMOST: LEGEND,
@@ -90,13 +87,21 @@ def limit_rows(table: Table) -> dict[str, list[str]]:
 
 def caption(table: Table) -> str:
     """Return the caption of a table: title, data set, direction, spread and number of seeds."""
-    scored = [cell.summary for row in table.cells.values() for cell in row.values() if cell.summary]
-    with_interval = [score for score in scored if score.half_width is not None]
-    covered = [score for score in with_interval if score.covers]
-    spread = INTERVAL if any(score.rows for score in covered) else DRAWS if covered else SEEDS
-    spread = spread if with_interval else "mean over seeds, without intervals (fewer than 3 seeds)"
+    over = covered(table)
+    spread = f"mean ± half width of the 95 % interval {over}" if over else "mean over seeds, without intervals"
     n = "number of seeds in brackets" if table.seeds is None else f"n = {table.seeds}"
     return f"{table.title} on {table.group}; {DIRECTIONS[table.better]}; {spread}, {n}."
+
+
+def covered(table: Table) -> str:
+    """Return what a table's intervals are over; empty where it has none."""
+    scored = [cell.summary for row in table.cells.values() for cell in row.values() if cell.summary]
+    with_interval = [score for score in scored if score.half_width is not None]
+    if any(score.rows for score in with_interval):
+        return "over seeds and test rows"
+    if any(score.covers for score in with_interval):
+        return "over seeds, each with draws of its own"
+    return "over seeds alone (no mean over rows: no order is claimed)" if with_interval else ""
 
 
 def notes(table: Table) -> list[str]:

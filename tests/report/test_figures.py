@@ -122,7 +122,7 @@ def test_many_entrants_have_a_row_each_and_few_a_line() -> None:
     assert np.allclose(split.get_xdata(), np.arange(25) / 50)
     assert ax.get_xlim()[1] < 0.6  # no interval sets the axis
     assert [text.get_text() for text in plot.figure.legends[0].get_texts()] == ["complete", "split 0.5", "chance"]
-    assert "bars, cut at the axes: 95 % intervals" in plot.caption
+    assert "bars, cut at the axes: 95 % intervals over seeds alone" in plot.caption
 
 
 @pytest.mark.parametrize("entrants", [2, 25])

@@ -150,6 +150,17 @@ def test_a_run_under_the_papers_settings_is_subtracted(factory: Any, tmp_path: P
     assert one.difference == pytest.approx(0.61 - 0.625)
 
 
+def test_a_dead_seed_is_a_reason_and_leaves_no_interval(factory: Any, tmp_path: Path) -> None:
+    store, runs = Store(tmp_path), [meme_run(factory, seed=seed) for seed in range(3)]
+    for run in runs:
+        gains = [factory.gain(run, name, 0.0 if run.seed else 3.0) for name in ("mnist", "svhn")]
+        factory.publish(store, run, [*rows(factory, run), *gains])
+    (section,) = beside(select(store, factory.make_plan(runs)))
+    for one in section.beside:
+        assert one.why.startswith("2 of 3 seeds dead here")
+        assert (one.difference, one.ours.half_width, one.ours.n) == (None, None, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from mmvae_bench.report.figures.style import MARKS, Look, Plot, handle, legend_below, legend_right, new_figure
+from mmvae_bench.report.render import covered
 from mmvae_bench.report.select import Run, slug
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Cell, Column, Table
@@ -183,13 +184,13 @@ def _limits(tables: Sequence[Table]) -> list[Line2D]:
 def _caption(tables: Sequence[Table]) -> str:
     table = tables[0]
     cells = [cell for t in tables for row in t.cells.values() for cell in row.values()]
-    banded = any(cell.summary and cell.summary.half_width is not None for cell in cells)
     many = any(len(cell.scores.by_seed) > 1 for cell in cells)
     crowded = _crowded(tables)
     seeds = " Means over seeds" + (", dots: seeds" if many and not crowded else "")
     interval = "bars" if crowded or not _swept(table) else "bands"
     interval += ", cut at the axes" * (crowded or _swept(table))
-    seeds += f", {interval}: 95 % intervals (3 seeds or more)." if banded else ". Too few seeds for intervals."
+    over = next(filter(None, map(covered, tables)), "")
+    seeds += f", {interval}: 95 % intervals {over}." if over else ". Too few seeds for intervals."
     moved = any(low != high for low, high in table.chance.values())
     chance = " Chance depends on the run; its mid-range is dashed." if moved else ""
     axis = AXIS if _swept(table) and not crowded else ""
