@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from mmvae_bench.errors import BenchError, TrainingFailed, Undefined, in_a_line
 from mmvae_bench.metrics import registry
@@ -17,7 +18,8 @@ def evaluate(
     """Return the scores of the named metrics, or of all registered ones (None), in order.
 
     Where the model or the data do not define a metric, a skipped row with the reason ends its scores. ``begin`` is
-    called with the name of each metric before it is computed.
+    called with the name of each metric before it is computed. BLAS and OpenMP get as many threads as PyTorch has, in
+    this process for good.
 
     Raises:
         BenchError: If a name is unknown.
@@ -28,7 +30,9 @@ def evaluate(
         begin(name)
         registry.check(name)
         try:
-            for score in registry.get(name).compute(ev):
+            metric = registry.get(name)  # imports BLAS and OpenMP libraries, which can be limited only then
+            threadpool_limits(torch.get_num_threads())  # their results depend on the number of threads, as PyTorch's
+            for score in metric.compute(ev):
                 for number in (score.value, score.se):
                     if number is not None and not math.isfinite(number):
                         where = " ".join(filter(None, (score.variant, score.prior, score.given, "->", score.target)))

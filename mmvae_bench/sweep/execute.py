@@ -72,10 +72,19 @@ def open_material(spec: RunSpec, data_dir: Path, cache_dir: Path) -> Material:
         for m in dataset.modalities
     )
     names = tuple(m.name for m in modalities)
-    presence = Presence(spec.missing, names, len(train_rows), spec.dataset.name, spec.seed, train_rows.item)
+    return Material(dataset, data, train_rows, test_rows, draw_presence(spec, train_rows, names), modalities)
+
+
+def draw_presence(spec: RunSpec, rows: Rows, names: tuple[str, ...]) -> Presence:
+    """Draw which entries of a run's training rows are present.
+
+    Raises:
+        BenchError: If some modality is present in none of them.
+    """
+    presence = Presence(spec.missing, names, len(rows), spec.dataset.name, spec.seed, rows.item)
     if not len(presence.trained()) or not presence.ever().any(1).all():
         raise BenchError("Some modality is present in no training row. Lower --missing or raise --limit-train.")
-    return Material(dataset, data, train_rows, test_rows, presence, modalities)
+    return presence
 
 
 def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: str) -> Any:

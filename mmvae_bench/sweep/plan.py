@@ -93,6 +93,14 @@ class Plan:
         ]
         return replace(self, entries=entries)
 
+    def skipping(self, reasons: Mapping[str, str]) -> "Plan":
+        """Return the same plan in which the runs of those ids are skipped, each for its reason."""
+        entries = [
+            replace(entry, status=RunStatus.SKIPPED, reason=why) if (why := reasons.get(entry.spec.run_id)) else entry
+            for entry in self.entries
+        ]
+        return replace(self, entries=entries)
+
     @property
     def counts(self) -> Counter[RunStatus]:
         """Number of runs with each status."""

@@ -6,8 +6,10 @@ goes on to the next and comes back.
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 
@@ -15,7 +17,7 @@ import click
 
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError, described
-from mmvae_bench.spec import RunSpec, RunStatus
+from mmvae_bench.spec import Missing, RunSpec, RunStatus
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import StoredRun, steadily
 from mmvae_bench.store.store import Store
@@ -163,7 +165,10 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     planned = {entry.spec.run_id: entry for entry in plan.entries}
     with cluster(settings) as capacity:
         jobs = capacity or count_jobs(settings)
-        todo, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
+        todo, impossible, corrupt = _prepare(plan.todo(settings.overwrite), jobs, settings)
+        if impossible:
+            plan = plan.skipping(impossible)
+            store.write_plan(plan.name, plan.record())
         tasks = [_task(planned[spec.run_id], settings, train=True) for spec in todo]
         for spec in [] if corrupt else _unscored(plan, store, settings):
             tasks.append(_task(planned[spec.run_id], settings, train=False))
@@ -200,41 +205,63 @@ def _tidy(plan: Plan, store: Store, settings: Settings) -> None:
                     under_way.clear()
 
 
-def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[RunSpec], bool]:
-    """Build each data set's cache and train its oracles once, side by side; drop the runs of corrupt data."""
+def _prepare(
+    specs: list[RunSpec], jobs: int, settings: Settings
+) -> tuple[list[RunSpec], dict[str, str], bool]:  # fmt: skip
+    """Build each data set's cache and train its oracles once, side by side.
+
+    Returns:
+        The runs that can be trained, why others are impossible (by id), and whether some data set is corrupt.
+    """
     if not specs:
-        return [], False
+        return [], {}, False
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault(f"{spec.dataset.name} {sorted(spec.dataset.options.items())}", []).append(spec)
+        groups.setdefault(_group(spec), []).append(spec)
     names = ", ".join(own[0].dataset.name for own in groups.values())
     click.echo(
         f"Preparing {names}: the data, and the classifiers that judge them (once; then from the cache)", err=True
     )
-    calls = (partial(_prepared, group, own[0], settings) for group, own in groups.items())
-    sentences: dict[str, str] = {}
+    calls = (partial(_prepared, own, settings) for own in groups.values())
+    corrupt: dict[str, str] = {}
+    impossible: dict[str, str] = {}
     try:
-        sentences.update(results(calls, min(jobs, len(groups)), settings, processes=True))
+        for name, sentence, reasons in results(calls, min(jobs, len(groups)), settings, processes=True):
+            corrupt |= {name: sentence} if sentence else {}
+            impossible |= reasons
     except WorkerDied as death:
         raise BenchError(f"A process died while it prepared {names} ({death}). Is there too little memory?") from death
-    good: list[RunSpec] = []
-    for group, own in groups.items():
-        if sentences[group]:
-            click.echo(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}", err=True)
-        else:
-            good += own
-    return good, any(sentences.values())
+    why = {spec.run_id: corrupt.get(_group(spec), impossible.get(spec.run_id, "")) for spec in specs}
+    for sentence, count in Counter(filter(None, why.values())).items():
+        click.echo(f"{count} {'run is' if count == 1 else 'runs are'} left out: {sentence}", err=True)
+    return [spec for spec in specs if not why[spec.run_id]], impossible, bool(corrupt)
 
 
-def _prepared(group: str, spec: RunSpec, settings: Settings) -> tuple[str, str]:
-    """Why a data set cannot be used, or empty: its cache is built and its oracles are trained."""
-    from mmvae_bench.sweep.execute import open_material
+def _group(spec: RunSpec) -> str:
+    """Name the data set of a run with its options."""
+    return f"{spec.dataset.name} {sorted(spec.dataset.options.items())}"
 
+
+def _prepared(specs: list[RunSpec], settings: Settings) -> tuple[str, str, dict[str, str]]:
+    """Build the cache and train the oracles of a data set, and draw the presence of each of its runs.
+
+    Returns:
+        The group, why its data cannot be used (or empty), and by id why runs are impossible.
+    """
+    from mmvae_bench.sweep.execute import draw_presence, open_material
+
+    first, impossible = specs[0], dict[str, str]()
     try:
-        open_material(spec, settings.data_dir, settings.cache_dir).judges(spec.dataset.name, settings.cache_dir)
+        material = open_material(replace(first, missing=Missing()), settings.data_dir, settings.cache_dir)
+        material.judges(first.dataset.name, settings.cache_dir)
+        for spec in specs:
+            try:
+                draw_presence(spec, material.train, tuple(m.name for m in material.modalities))
+            except BenchError as error:
+                impossible[spec.run_id] = str(error)
     except Exception as error:  # a plug-in may raise anything
-        return group, described(error)
-    return group, ""
+        return _group(first), described(error), {}
+    return _group(first), "", impossible
 
 
 def _kept(plan: Plan, settings: Settings) -> list[RunSpec]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
@@ -72,6 +73,18 @@ def test_a_plugins_metric_that_fails_costs_its_own_row_and_ours_the_run(world, m
     with_metric(monkeypatch, Score(1.0), fault)
     with pytest.raises((TrainingFailed, ZeroDivisionError)):
         evaluate(world())
+
+
+def test_every_library_computes_with_the_threads_of_pytorch(world, monkeypatch):
+    """The last bits of a sum depend on the number of threads, so it must not depend on the process."""
+    seen = []
+    monkeypatch.setattr(
+        registry, "get", lambda name: metric()(lambda ev: seen.extend(threadpool_info()) or [Score(1.0)])
+    )
+    with threadpool_limits(torch.get_num_threads() + 1, "blas"):
+        evaluate(world(), ["linear_probe"])
+    assert "blas" in {pool["user_api"] for pool in seen}
+    assert {pool["num_threads"] for pool in seen} == {torch.get_num_threads()}
 
 
 def test_a_lack_of_memory_is_never_a_metrics_fault(world, monkeypatch):

@@ -200,10 +200,14 @@ def test_one_latent_dimension_and_one_test_row_are_scored(settings):
     assert set(store.scores().status) == {"ok", "skipped"}
 
 
-def test_holes_that_leave_nothing_are_a_sentence(settings, capsys):
-    code, _ = run(settings, models=("mvae",), missing=(0.99,), scheme=("only:x0",), limit_train=20)
-    assert code == 2
-    assert "Lower --missing or raise --limit-train" in " ".join(capsys.readouterr().err.split())
+@pytest.mark.parametrize(("ratios", "stored"), [((0.99,), 0), ((0.99, 0.0), 1), ((0.0, 0.99), 1)])
+def test_an_impossible_pattern_is_a_skip_of_its_own(settings, capsys, ratios, stored):
+    """Whatever stands first in the plan: only the data determine what is impossible."""
+    code, store = run(settings, models=("mvae",), missing=ratios, scheme=("only:x0",), limit_train=20)
+    assert code == (0 if stored else 2) and len(store.folders()) == stored
+    assert "1 run is left out: Some modality is present in no training row" in " ".join(capsys.readouterr().err.split())
+    (skipped,) = store.read_plan("custom")["skipped"]
+    assert (skipped["missing"], skipped["reason"][-39:]) == ("only:x0 0.99", "Lower --missing or raise --limit-train.")
 
 
 MODEL = '''"""A plug-in."""
