@@ -1,7 +1,9 @@
 """Errors whose messages say what failed, why, and what to do. The command line prints them and exits with code 2."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+MOST = 3  # names of a fault that a message lists
 
 
 class BenchError(Exception):
@@ -14,6 +16,10 @@ class NewerSchema(BenchError):
 
 class DataError(BenchError):
     """The files of a data set are absent, truncated or different from what is expected."""
+
+
+class Broken(AssertionError):
+    """A rule of the conformance suite does not hold. The message says which one, and where."""
 
 
 class BenchWarning(UserWarning):
@@ -36,6 +42,12 @@ class Stopped(Exception):
     """A run was asked to stop before its end; its checkpoint is kept. The message names who asked."""
 
 
+def must(holds: object, sentence: str) -> None:
+    """Raise :class:`Broken` with the sentence unless the condition holds, also under ``python -O``."""
+    if not holds:
+        raise Broken(sentence)
+
+
 def described(error: Exception) -> str:
     """Return the message of a :class:`BenchError` as it is, and type and message of any other exception."""
     name, text = type(error).__name__, str(error)
@@ -47,6 +59,16 @@ def described(error: Exception) -> str:
 def in_a_line(error: Exception) -> str:
     """Return :func:`described` in one line without its full stop, for the middle of a sentence."""
     return " ".join(described(error).split()).rstrip(".")
+
+
+def listed(names: Sequence[str], spare: Collection[str] = ()) -> str:
+    """Return the first names of what is faulty and the number of the others, each with the nearest ``spare`` name."""
+    shown = []
+    for name in names[:MOST]:
+        near = difflib.get_close_matches(name, spare, n=1)
+        shown.append(f"{name!a} (is it {near[0]!a}?)" if near else f"{name!a}")
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def near_hint(name: str, known: Collection[str]) -> str:

@@ -56,6 +56,7 @@ class Repeated:
 
 
 Entries = Stored | Repeated
+FACTS = ("label", "item", "attributes")  # arrays of rows besides their entries
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets import registry
-from mmvae_bench.datasets.base import Built, Dataset, Entries, Repeated, Rows
+from mmvae_bench.datasets.base import FACTS, Built, Dataset, Entries, Repeated, Rows
 from mmvae_bench.datasets.download import sha256
 from mmvae_bench.disk import built_once
 from mmvae_bench.options import Scalar
 from mmvae_bench.spec import canonical_json
 
 LAYOUT = 2  # version of the cache folder's layout, part of the key
-FACTS = ("label", "item", "attributes")  # arrays of rows besides their entries
 
 
 @dataclass(frozen=True)

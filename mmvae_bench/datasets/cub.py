@@ -26,7 +26,7 @@ from mmvae_bench.datasets.download import UNVERIFIED, Pinned, disk_errors, downl
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, WHENCE, features, is_resnet101, weights_file
 from mmvae_bench.datasets.words import encode, tokenise, vocabulary
 from mmvae_bench.disk import sync
-from mmvae_bench.errors import BenchWarning, DataError
+from mmvae_bench.errors import BenchWarning, DataError, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -237,22 +237,28 @@ def read_official(pictures: Path, captions: Path, convert: Convert) -> Birds:
     lines = _read_captions(captions)
     names: list[str] = []
     tables: dict[str, Mapping[str, str]] = {}
-    images = list(convert(_decoded(pictures, names, tables)))
+    broken: list[str] = []
+    images = list(convert(_decoded(pictures, names, tables, broken)))
+    if broken:
+        raise DataError(
+            f"{pictures} has {len(broken):,} pictures that are truncated or not JPEG: {listed(broken)}. {AGAIN}"
+        )
     if not names or len(set(names)) < len(names):
         what = "some images/<class>/<name>.jpg twice" if names else "no images/<class>/<name>.jpg"
         raise DataError(f"{pictures} contains {what}. Move it away and get the official CUB_200_2011.")
     number = {name.removesuffix(".jpg"): i for i, name in tables.get("images.txt", {}).items()}
     split = tables.get("train_test_split.txt", {})
-    for name in names:
-        if split.get(number.get(name, "")) not in ("0", "1"):
-            raise DataError(
-                f"{pictures} contains {f'images/{name}.jpg'!a}, which images.txt or train_test_split.txt lacks. {AGAIN}"
-            )
-        if name not in lines:
-            raise DataError(
-                f"{captions} has no captions {f'text_c10/{name}.txt'!a} of a picture in {pictures}. "
-                "Move both away and get them again."
-            )
+    if unknown := [f"images/{name}.jpg" for name in names if split.get(number.get(name, "")) not in ("0", "1")]:
+        raise DataError(
+            f"{pictures} has {len(unknown):,} of {len(names):,} pictures which images.txt or train_test_split.txt "
+            f"lacks: {listed(unknown)}. {AGAIN}"
+        )
+    if silent := [name for name in names if name not in lines]:
+        raise DataError(
+            f"{captions} lacks the captions text_c10/*.txt of {len(silent):,} of {len(names):,} pictures: "
+            f"{listed(silent, lines.keys() - set(names))}. Rename those files, or get the captions again; the pictures "
+            f"in {pictures} can stay."
+        )
     ids = np.array([int(number[name]) for name in names])
     test = np.array([split[number[name]] == "0" for name in names])
     return _sorted(names, images, ids, test, [lines[name] for name in names])
@@ -282,8 +288,13 @@ def read_partial(path: Path, convert: Convert) -> Birds:
     return _sorted(names, images, np.arange(1, n + 1), test, captions.tolist())
 
 
-def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]]) -> Iterator["Image"]:
-    """Yield the pictures in the archive's order; add their names and the tables to ``names`` and ``tables``."""
+def _decoded(
+    path: Path, names: list[str], tables: dict[str, Mapping[str, str]], broken: list[str]
+) -> Iterator["Image"]:  # fmt: skip
+    """Yield the pictures in the archive's order, up to the first that cannot be read.
+
+    Adds their names to ``names``, those of all that cannot be read to ``broken``, and the tables to ``tables``.
+    """
     from PIL import Image
 
     for name, content in members(path, lambda name: PICTURE.fullmatch(name) or TABLE.fullmatch(name)):
@@ -293,26 +304,28 @@ def _decoded(path: Path, names: list[str], tables: dict[str, Mapping[str, str]])
             try:
                 # JPEG alone: without ``formats`` Pillow would start Ghostscript on an EPS
                 picture = Image.open(io.BytesIO(content), formats=("JPEG",)).convert("RGB")
-            except Exception as error:  # readers raise many exceptions on damaged files
-                raise DataError(
-                    f"{path} contains {name!a}, which is truncated or not a JPEG picture. {AGAIN}"
-                ) from error
-            names.append(match[1])
-            yield picture
+            except Exception:  # readers raise many exceptions on damaged files
+                broken.append(name)
+            if not broken:
+                names.append(match[1])
+                yield picture
 
 
 def _read_captions(path: Path) -> Mapping[str, list[str]]:
     """Return name -> ten captions, a line each; MMVAE's split into sentences assigns lines to wrong pictures."""
     found: dict[str, list[str]] = {}
+    wrong: list[str] = []
     for name, content in members(path, CAPTION.fullmatch):
         # A few bytes of Reed's captions are not UTF-8; only \n ends a line
         lines = [line for line in content.decode("utf-8", "replace").split("\n") if line.strip()]
         if len(lines) != PER_PICTURE:
-            raise DataError(f"{path} contains {name!a} with {len(lines)} captions, not {PER_PICTURE}. {AGAIN}")
+            wrong.append(f"{name} ({len(lines)})")
         picture = "/".join(name.removesuffix(".txt").split("/")[-2:])
         if picture in found:
             raise DataError(f"{path} contains the captions of {picture!a} twice. {AGAIN}")
         found[picture] = lines
+    if wrong:
+        raise DataError(f"{path} has {len(wrong):,} files without {PER_PICTURE} captions: {listed(wrong)}. {AGAIN}")
     return found
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from mmvae_bench.datasets import digits as mnist
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Rows
 from mmvae_bench.datasets.digits import Images, digits_file, packaged_file
-from mmvae_bench.errors import BenchError, BenchWarning, DataError
+from mmvae_bench.errors import BenchError, BenchWarning, DataError, listed
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -270,11 +270,21 @@ def read_views(folders: Sequence[Path]) -> Rows:
     found.sort(key=lambda match: (int(match[1]), int(match[2]), match[0]))
     names, label = [match[0] for match in found], np.array([int(match[2]) for match in found], np.int64)
     views = {folder.name: np.empty((len(names), 3, SIDE, SIDE), np.uint8) for folder in folders}
+    wrong: list[str] = []
     for folder, (i, name) in product(folders, enumerate(names)):
-        picture = _read(folder / name, ("PNG",))
-        if picture.shape[:2] != (SIDE, SIDE):
-            raise DataError(f"{folder / name} is not a picture of {SIDE}x{SIDE} pixels. Unpack the archive again.")
-        views[folder.name][i] = picture.transpose(2, 0, 1)
+        try:
+            picture = _read(folder / name, ("PNG",))
+        except DataError:
+            picture = np.empty((0, 0, 3), np.uint8)
+        if picture.shape[:2] == (SIDE, SIDE):
+            views[folder.name][i] = picture.transpose(2, 0, 1)
+        else:
+            wrong.append(f"{folder.name}/{name}")
+    if wrong:
+        raise DataError(
+            f"{folders[0].parent} has {len(wrong):,} pictures that are absent, truncated, or not PNG of {SIDE}x{SIDE} "
+            f"pixels: {listed(wrong)}. Unpack the archive again."
+        )
     return Rows(views, label)
 
 

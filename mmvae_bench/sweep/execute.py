@@ -14,13 +14,14 @@ from mmvae_bench import datasets, models, nets
 from mmvae_bench.code import code_of, metric_codes
 from mmvae_bench.datasets.base import Dataset, Judge, Rows, validation_split
 from mmvae_bench.datasets.cache import Data, load
+from mmvae_bench.datasets.rules import check_labels, check_modalities, check_rows, check_singles
 from mmvae_bench.engine.checkpoint import UNPROMISED, Keeper
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.layers import speed_up
 from mmvae_bench.engine.mode import choose_mode
 from mmvae_bench.engine.share import RandomState
 from mmvae_bench.engine.train import Progress, train
-from mmvae_bench.errors import BenchError, Stopped
+from mmvae_bench.errors import BenchError, Broken, Stopped
 from mmvae_bench.metrics.artifacts import artifacts
 from mmvae_bench.metrics.base import Evaluation, Score
 from mmvae_bench.metrics.evaluate import evaluate
@@ -28,7 +29,7 @@ from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.seeds import seed_for
-from mmvae_bench.spec import RunSpec
+from mmvae_bench.spec import Missing, RunSpec
 from mmvae_bench.store.run import OUTCOMES, OWN, RunResult, StoredRun
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.records import conditions, environment, pace, provenance, row, scored_by, unscored
@@ -85,6 +86,33 @@ def draw_presence(spec: RunSpec, rows: Rows, names: tuple[str, ...]) -> Presence
     if not len(presence.trained()) or not presence.ever().any(1).all():
         raise BenchError("Some modality is present in no training row. Lower --missing or raise --limit-train.")
     return presence
+
+
+def prepare_data(specs: Sequence[RunSpec], data_dir: Path, cache_dir: Path) -> dict[str, str]:
+    """Build the cache of a data set, check its rules and train its oracles, once for all runs on it.
+
+    Returns:
+        By id, why runs are impossible.
+
+    Raises:
+        BenchError: If its files are absent or damaged, or it is not what it declares.
+    """
+    first, impossible = specs[0], dict[str, str]()
+    dataset, name = datasets.make(first.dataset.name, first.dataset.options), first.dataset.name
+    try:
+        check_modalities(dataset)  # whose names are names of the cache's files
+        material = open_material(replace(first, missing=Missing()), data_dir, cache_dir)
+        for check in (check_rows, check_labels, check_singles):
+            check(dataset, material.data)
+    except Broken as rule:
+        raise BenchError(f"'{name}' breaks a rule: {rule}. To check all rules: mmvae-bench check {name}") from rule
+    material.judges(name, cache_dir)
+    for spec in specs:
+        try:
+            draw_presence(spec, material.train, tuple(m.name for m in material.modalities))
+        except BenchError as error:
+            impossible[spec.run_id] = str(error)
+    return impossible
 
 
 def _first(rows: np.ndarray[Any, np.dtype[np.intp]], limit: int | None, name: str) -> Any:

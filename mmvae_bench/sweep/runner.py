@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 
@@ -17,7 +16,7 @@ import click
 
 from mmvae_bench.disk import nonce
 from mmvae_bench.errors import BenchError, described
-from mmvae_bench.spec import Missing, RunSpec, RunStatus
+from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import StoredRun, steadily
 from mmvae_bench.store.store import Store
@@ -243,25 +242,13 @@ def _group(spec: RunSpec) -> str:
 
 
 def _prepared(specs: list[RunSpec], settings: Settings) -> tuple[str, str, dict[str, str]]:
-    """Build the cache and train the oracles of a data set, and draw the presence of each of its runs.
+    """Prepare the data set of some runs; return its group, why it cannot be used (or empty), and impossible runs."""
+    from mmvae_bench.sweep.execute import prepare_data
 
-    Returns:
-        The group, why its data cannot be used (or empty), and by id why runs are impossible.
-    """
-    from mmvae_bench.sweep.execute import draw_presence, open_material
-
-    first, impossible = specs[0], dict[str, str]()
     try:
-        material = open_material(replace(first, missing=Missing()), settings.data_dir, settings.cache_dir)
-        material.judges(first.dataset.name, settings.cache_dir)
-        for spec in specs:
-            try:
-                draw_presence(spec, material.train, tuple(m.name for m in material.modalities))
-            except BenchError as error:
-                impossible[spec.run_id] = str(error)
+        return _group(specs[0]), "", prepare_data(specs, settings.data_dir, settings.cache_dir)
     except Exception as error:  # a plug-in may raise anything
-        return _group(first), described(error), {}
-    return _group(first), "", impossible
+        return _group(specs[0]), described(error), {}
 
 
 def _kept(plan: Plan, settings: Settings) -> list[RunSpec]:

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from mmvae_bench.datasets.base import Dataset
+from mmvae_bench.errors import Broken
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.testing.datasets import dataset_checks
 from mmvae_bench.testing.examples import KINDS, LATENT, Factory
 from mmvae_bench.testing.models import model_checks
-from mmvae_bench.testing.rules import Broken, Check, declared_checks
+from mmvae_bench.testing.rules import Check, declared_checks
 
 __all__ = ["KINDS", "Broken", "Check", "check_dataset", "check_model", "dataset_checks", "declared_checks",
            "model_checks"]  # fmt: skip

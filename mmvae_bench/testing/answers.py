@@ -9,11 +9,10 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal
 
-from mmvae_bench.errors import Undefined
+from mmvae_bench.errors import Broken, Undefined, must
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, standard
 from mmvae_bench.testing.examples import Case, accepts, example_batch, example_modalities, spoiled, undefined
-from mmvae_bench.testing.rules import Broken, must
 from mmvae_bench.types import Modality, MultimodalBatch
 
 DRAWS = 4000  # of z

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -15,18 +14,17 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
-import numpy as np
 import torch
 
 from mmvae_bench import nets
-from mmvae_bench.datasets.base import Built, Dataset, Repeated, Rows, Stored
-from mmvae_bench.datasets.cache import FACTS, array_hash
-from mmvae_bench.datasets.words import SPECIALS
+from mmvae_bench.datasets.base import FACTS, Built, Dataset, Repeated, Rows, Stored
+from mmvae_bench.datasets.cache import array_hash
+from mmvae_bench.datasets.rules import check_labels, check_modalities, check_rows, check_singles
+from mmvae_bench.errors import must
 from mmvae_bench.metrics.oracle import to_device
 from mmvae_bench.options import parse_named, resolve
-from mmvae_bench.probability.distributions import likelihoods
 from mmvae_bench.spec import TrainSpec
-from mmvae_bench.testing.rules import Check, must
+from mmvae_bench.testing.rules import Check
 from mmvae_bench.types import Modality
 
 
@@ -93,67 +91,21 @@ def fingerprints(built: Built) -> dict[str, str]:
     return found | {f"the vocabulary of {name}": repr(words) for name, words in built.vocabularies.items()}
 
 
+def _modalities(trial: Trial) -> None:
+    check_modalities(trial.dataset)
+
+
 def _rows(trial: Trial) -> None:
-    words = [m.name for m in trial.dataset.modalities if m.is_text]
-    for name in trial.built.vocabularies:
-        must(name in words, f"a vocabulary is given for {name!r}, which is not a modality of word ids")
-    for split, rows in trial.splits.items():
-        must(isinstance(rows, Rows), f"{split} is a {type(rows).__name__}, not Rows")
-        must(list(rows.x) == [m.name for m in trial.modalities], f"{split} lists its modalities in another order")
-        for name, x in (*rows.x.items(), *((fact, getattr(rows, fact)) for fact in FACTS)):
-            if name in rows.x or x is not None:
-                proper = isinstance(x, np.ndarray | Repeated)
-                must(proper, f"{split} {name} is a {type(x).__name__}, not a NumPy array")
-        must(len(rows) > 0, f"{split} has no rows")
-        for m in trial.modalities:
-            _entries(m, rows.x[m.name], len(rows), f"{split} {m.name}")
-
-
-def _entries(m: Modality, x: Stored | Repeated, n: int, what: str) -> None:
-    must(x.shape == (n, *m.shape), f"{what} has shape {x.shape}, not {(n, *m.shape)}")
-    must(x.dtype == np.dtype(m.dtype), f"{what} is {x.dtype}, not {m.dtype}")
-    values = x.entries if isinstance(x, Repeated) else x
-    if m.dtype == "float32":
-        must(np.isfinite(values).all(), f"{what} has values that are not finite")
-        fits = m.likelihood != "bernoulli" or (values.min() >= 0 and values.max() <= 1)  # pixels are divided by 255
-        must(fits, f"{what} has values outside [0, 1], which bernoulli takes: scale them, or store uint8 pixels")
-    if m.is_text:
-        must(m.vocabulary[:1] == SPECIALS[:1], f"{what}: word 0 is padding, {SPECIALS[0]}, not {m.vocabulary[:1]}")
-        fits = values.min() >= 0 and values.max() < len(m.vocabulary)
-        must(fits, f"{what} has word ids outside its {len(m.vocabulary)} words")
-        must(values.any(), f"{what} is nothing but padding in every row")
+    check_rows(trial.dataset, trial.built)
 
 
 def _labels(trial: Trial) -> None:
-    data = trial.dataset
+    check_labels(trial.dataset, trial.built)
+    classes = trial.dataset.classes if trial.dataset.related == "class" else None
     for split, rows in trial.splits.items():
-        if data.classes:
-            label: Any = rows.label
-            _classes(label, len(rows), len(data.classes), split)
-            for k, name in enumerate(data.classes if data.related == "class" else ()):
-                must(np.isin(k, label), f"{split} has no row of class {name!r}, and rows are related by class")
-        if data.attributes:
-            _attributes(rows.attributes, len(rows), data.attributes, split)
-        must(data.attributes or rows.attributes is None, f"{split} has attributes, and the data set declares none")
-        proper = rows.item is None or (rows.item.dtype == np.int64 and rows.item.shape == (len(rows),))
-        must(proper, f"{split} has items that are not one int64 a row")
-        must(rows.item is not None or data.related != "item", f"{split} has no items, which relate its rows")
-    train, test = trial.built.train.item, trial.built.test.item
-    must((train is None) == (test is None), f"{'train' if train is None else 'test'} has no items, the other split has")
-    if train is not None and test is not None:
-        must(not np.intersect1d(train, test).size, "an item has rows in both splits")
-
-
-def _classes(label: Any, n: int, classes: int, what: str) -> None:
-    proper = label is not None and label.dtype == np.int64 and label.shape == (n,)
-    must(proper, f"{what} has classes but no int64 labels, one a row")
-    must(label.min() >= 0 and label.max() < classes, f"{what} has labels outside its {classes} classes")
-
-
-def _attributes(values: Any, n: int, attributes: Mapping[str, Sequence[str]], what: str) -> None:
-    sizes = np.array([len(each) for each in attributes.values()])
-    must(values is not None and values.shape == (n, len(sizes)), f"{what}'s attributes are not [N, A]")
-    must((values >= 0).all() and (values < sizes).all(), f"{what} has values of attributes that are not declared")
+        for k, name in enumerate(classes or ()):
+            there = rows.label is not None and k in rows.label
+            must(there, f"{split} has no row of class {name!r}, and rows are related by class")
 
 
 def _splits(trial: Trial) -> None:
@@ -162,25 +114,12 @@ def _splits(trial: Trial) -> None:
 
 
 def _singles(trial: Trial) -> None:
-    """Check the entries that oracles train on; their labels are classes, or attributes if there are any."""
-    modalities, data = {m.name: m for m in trial.modalities}, trial.dataset
-    singles: Mapping[str, Any] = trial.built.singles or {}
-    for name, pair in singles.items():
-        what = f"singles[{name!r}]"
-        must(name in modalities, f"{what} is of no modality")
-        must(isinstance(pair, tuple) and len(pair) == 2, f"{what} is not (entries, labels)")
-        x, label = pair
-        for array in pair:
-            must(isinstance(array, np.ndarray | Repeated), f"{what} is a {type(array).__name__}, not a NumPy array")
-        must(len(x) > 0, f"{what} has no entries")
-        _entries(modalities[name], x, len(x), what)
-        if data.attributes:
-            _attributes(label, len(x), data.attributes, what)
-        elif data.classes:
-            _classes(label, len(x), len(data.classes), what)
+    check_singles(trial.dataset, trial.built)
+    for name, (x, _) in (trial.built.singles or {}).items():
         single, test = _keys(x), _keys(trial.built.test.x[name])
         copies = _copies(single, test) or _copies(test, single)
-        must(not copies, f"more than half of {what} or of test {name} are in both: an oracle would judge what it knows")
+        what = f"singles[{name!r}] or of test {name}"
+        must(not copies, f"more than half of {what} are in both: an oracle would judge what it knows")
 
 
 def _keys(*modalities: Stored | Repeated) -> list[bytes]:
@@ -218,21 +157,6 @@ except Exception:
 else:
     print(json.dumps(fingerprints(dataset.build(Path(data_dir)))))
 """  # in a new process; prints no digests if the data set cannot be made there
-
-
-def _modalities(trial: Trial) -> None:
-    declared = trial.dataset.modalities
-    names = [m.name for m in declared]
-    must(len(set(names)) == len(names) >= 2, f"a data set has at least two modalities with different names: {names}")
-    for m in declared:
-        must(re.fullmatch(r"\w+", m.name), f"a modality's name is a word, as in --scheme only:name, not {m.name!r}")
-        known = likelihoods.names()
-        must(m.likelihood in known, f"the likelihood of {m.name} is one of {', '.join(known)}, not {m.likelihood!r}")
-        must(m.is_text == (m.likelihood == "categorical"), f"{m.name}: int16 word ids, and only those, are categorical")
-        must(m.scale > 0 and m.weight >= 0, f"{m.name} has scale {m.scale} and weight {m.weight}; they are positive")
-        must(m.shape and min(m.shape) >= 1, f"{m.name} has the shape {m.shape}: sizes are at least 1")
-    again = [m.name for m in trial.dataset.modalities]
-    must(again == names, f"modalities change their order from one reading to the next: {names}, then {again}")
 
 
 def _sources(trial: Trial) -> None:

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from mmvae_bench import nets
-from mmvae_bench.errors import Undefined
+from mmvae_bench.errors import Undefined, must
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
-from mmvae_bench.testing.rules import must
 from mmvae_bench.types import Modality, MultimodalBatch
 
 Factory = Callable[..., MultimodalVAE]  # of networks, and perhaps of options by keyword

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 import mmvae_bench.testing.examples as examples
+from mmvae_bench.errors import must
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import log_mean_exp
 from mmvae_bench.testing.answers import decoding, exact, finite, generators, log_likelihood, posterior, prior
 from mmvae_bench.testing.examples import LATENT, ROWS, Case, Factory, example_batch, same_step, spoiled, step, total
-from mmvae_bench.testing.rules import Check, must
+from mmvae_bench.testing.rules import Check
 from mmvae_bench.types import Loss, MultimodalBatch
 
 SEEDS = 12  # of noise

@@ -5,13 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, Broken, must
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.options import Named, coerce, declared_options, parse_named
-
-
-class Broken(AssertionError):
-    """A rule does not hold. The message says which one, and where."""
 
 
 class Check(NamedTuple):
@@ -20,12 +16,6 @@ class Check(NamedTuple):
     name: str
     covers: str  # what holds if it passes
     run: Callable[[], None]  # raises :class:`Broken`; exceptions of the checked code pass through
-
-
-def must(holds: object, sentence: str) -> None:
-    """Raise :class:`Broken` with the sentence unless the condition holds, also under ``python -O``."""
-    if not holds:
-        raise Broken(sentence)
 
 
 def declared_checks(entry: Any, base: type) -> list[Check]:

@@ -39,12 +39,16 @@ def test_pictures_and_captions_come_before_the_partial_copy(fake, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("text_c10/002.B/x_1.txt", "\n".join("123456789").encode(), r"002\.B/x_1\.txt' with 9 captions, not 10"),
-        ("text_c10/002.B/x_1.txt", "\n\n".join("123456789ab").encode(), "with 11 captions"),
-        ("text_c10/002.B/x_1.txt", None, r"no captions 'text_c10/002\.B/x_1\.txt'"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"images/004\.C/x_1\.jpg', which is truncated or not a JPEG"),
-        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"images/004\.C/x_1\.jpg', which is truncated or not a JPEG"),
-        ("CUB_200_2011/images/004.C/new.jpg", JPEG, r"004\.C/new\.jpg', which images\.txt"),
+        (
+            "text_c10/002.B/x_1.txt",
+            "\n".join("123456789").encode(),
+            r"1 files without 10 captions: '.*/x_1\.txt \(9\)'",
+        ),
+        ("text_c10/002.B/x_1.txt", "\n\n".join("123456789ab").encode(), r"x_1\.txt \(11\)'"),
+        ("text_c10/002.B/x_1.txt", None, r"lacks the captions .* of 1 of 6 pictures: '002\.B/x_1'. Rename"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", CUT, r"truncated or not JPEG: '.*images/004\.C/x_1\.jpg'"),
+        ("CUB_200_2011/images/004.C/x_1.jpg", b"<html>", r"not JPEG: '.*images/004\.C/x_1\.jpg'"),
+        ("CUB_200_2011/images/004.C/new.jpg", JPEG, r"which images\.txt or .* lacks: 'images/004\.C/new\.jpg'"),
         ("CUB_200_2011/copy/images/002.B/x_1.jpg", JPEG, r"some images/<class>/<name>\.jpg twice"),
         ("text_c10/again/text_c10/002.B/x_1.txt", b"1\n2\n3\n4\n5\n6\n7\n8\n9\n0", r"captions of '002\.B/x_1' twice"),
         ("CUB_200_2011/images.txt", None, r"which images\.txt or train_test_split\.txt lacks"),
@@ -62,6 +66,23 @@ def test_a_broken_file_is_named_in_one_sentence(store, name, content, match, fak
     assert str(root) in str(error.value) and "\n" not in str(error.value)
 
 
+def test_all_faults_of_a_kind_are_counted_and_near_names_shown(fake, tmp_path):
+    """A wrong name says nothing against the archive of 1.2 GB."""
+    files = fake.contents()
+    captions = [name for name in files if name.startswith("text_c10/")]
+    renamed = {name.replace("x_", "X_") if name in captions[:2] else name: files[name] for name in files}
+    with pytest.raises(DataError) as error:
+        Cub().build(fake.write(tmp_path / "renamed", renamed))
+    why = str(error.value)
+    for name in captions[:2]:
+        own = name.removeprefix("text_c10/").removesuffix(".txt")
+        assert f"'{own}' (is it '{own.replace('x_', 'X_')}'?)" in why
+    assert "2 of 6 pictures" in why and "the pictures in" in why and why.endswith("can stay.")
+    short = files | dict.fromkeys(captions, b"one caption")
+    with pytest.raises(DataError, match=r"6 files without 10 captions: '.*', '.*', '.*' and 3 more"):
+        Cub().build(fake.write(tmp_path / "short", short))
+
+
 @pytest.mark.parametrize("kind", ["eps", "png"])
 def test_no_other_format_is_opened_under_the_name_of_a_jpeg(kind, fake, tmp_path, monkeypatch):
     started = []
@@ -69,7 +90,7 @@ def test_no_other_format_is_opened_under_the_name_of_a_jpeg(kind, fake, tmp_path
     file = io.BytesIO()
     Image.new("RGB", (4, 4)).save(file, kind)
     root = fake.write(tmp_path, fake.contents() | {"CUB_200_2011/images/004.C/x_1.jpg": file.getvalue()})
-    with pytest.raises(DataError, match=r"x_1\.jpg', which is truncated or not a JPEG picture. Move it away") as error:
+    with pytest.raises(DataError, match=r"truncated or not JPEG: '.*x_1\.jpg'\. Move it away") as error:
         Cub().build(root)
     assert not started and "\n" not in str(error.value)
 

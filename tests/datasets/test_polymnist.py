@@ -315,17 +315,18 @@ def test_the_counts_are_those_of_the_official_files():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "sentence"),
+    "spoil",
     [
-        (Path.unlink, r"10\.7\.png is absent, truncated or not a PNG picture \(.*\)\. Get it again"),
-        (lambda p: p.write_bytes(p.read_bytes()[:60]), r"10\.7\.png is absent, truncated or not a PNG picture"),
-        (Image.new("RGB", (29, 28)).save, r"10\.7\.png is not a picture of 28x28 pixels\. Unpack"),
+        Path.unlink,
+        lambda path: path.write_bytes(path.read_bytes()[:60]),
+        Image.new("RGB", (29, 28)).save,
+        Image.new("RGB", (56, 14)).save,  # as many pixels
     ],
 )
-def test_an_archive_that_is_not_right_is_a_sentence(tmp_path, spoil, sentence):
+def test_an_archive_that_is_not_right_is_a_sentence(tmp_path, spoil):
     root = write_archive(tmp_path)
     spoil(root / "PolyMNIST/MMNIST/train/m1/10.7.png")
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(DataError, match=r"1 pictures that are absent, .* 28x28 pixels: 'm1/10\.7\.png'\. Unpack"):
         ARCHIVED.build(root)
 
 

@@ -105,6 +105,37 @@ def test_a_corrupt_data_set_leaves_the_others_alone(settings, monkeypatch, capsy
     assert "cut off; fetch it again" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "rule"),
+    [
+        ("x0", lambda x: x.astype(np.float64), "train x0 is float64, not float32"),
+        ("x0", lambda x: np.where(x > 0, np.nan, x), "train x0 has values that are not finite"),
+        ("x0", lambda x: x[:, :1], "train x0 has shape (120, 1), not (120, 8)"),
+        ("left/right", lambda x: x, "a modality's name is a word, as in --scheme only:name, not 'left/right'"),
+    ],
+)
+def test_data_that_are_not_what_they_are_declared_to_be_are_never_trained_on(
+    settings, monkeypatch, capsys, tmp_path, name, values, rule
+):
+    """Their faults would be given for those of the cache, of the model or of its learning rate."""
+
+    class Wrong(LinearGaussian):
+        def build(self, data_dir: Path) -> Built:
+            built = super().build(data_dir)
+            return replace(built, train=Rows({name: values(built.train.x["x0"]), "x1": built.train.x["x1"]}))
+
+        @property
+        def modalities(self):
+            first, *others = super().modalities
+            return [replace(first, name=name), *others]
+
+    monkeypatch.setitem(datasets.registry._loaded, "wrong", Wrong)
+    settings = replace(settings, cache_dir=tmp_path / "cache")  # of the same code, with other values
+    code, store = run(settings, datasets=("wrong[rows=120]",), models=("mvae",))
+    assert code == 2 and not store.folders()
+    assert f"'wrong' breaks a rule: {rule}. To check all rules: mmvae-bench check wrong" in capsys.readouterr().err
+
+
 def test_a_resumed_run_of_an_engine_that_promises_no_bits_is_marked(settings, monkeypatch):
     monkeypatch.setattr("mmvae_bench.engine.step._compiled", lambda loss: loss)
     monkeypatch.setattr("mmvae_bench.engine.mode._cannot_compile", lambda _: "")
