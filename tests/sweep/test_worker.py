@@ -132,7 +132,7 @@ def test_workers_that_die_before_they_begin_are_a_sentence_after_three_rounds(se
         rounds.append(list(calls))
         raise backends.WorkerDied("killed")
 
-    monkeypatch.setattr(sweep, "_prepare", lambda specs, *_: (specs, False))
+    monkeypatch.setattr(sweep, "_prepare", lambda specs, *_: (specs, {}, False))
     monkeypatch.setattr(sweep, "results", dying)
     monkeypatch.setattr(sweep, "LOOK", 0.01)
     with pytest.raises(BenchError, match=r"die before they begin a run \(killed\)"):
