@@ -131,7 +131,7 @@ def chance_notes(cells: Iterable[tuple[str, Cell]]) -> list[str]:
         found.append(f"Below {MIN_SEEDS} seeds a score is told from chance by two standard errors: a gap of {least}.")
     if unknown:
         found.append(
-            f"No error of a score of {', '.join(unknown)} is known (not a mean over test rows, and fewer than "
+            f"No error of a score of {', '.join(unknown)} is known (not a mean over several test rows, and fewer than "
             f"{MIN_SEEDS} seeds that differ): it is not told from chance, and never marked as the best."
         )
     return found
