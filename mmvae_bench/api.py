@@ -126,7 +126,8 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
 def load_scores(results_dir: str | Path = "results", suite: str | None = None) -> "pd.DataFrame":
     """Return the scores of all stored runs, or of the plan called ``suite``, a row each.
 
-    A folder with published scores (``scores.csv.xz``) and without runs is read as well.
+    Empty texts are ``""`` and never NaN, so that ``groupby`` keeps every row. A folder with published scores
+    (``scores.csv.xz``) and without runs is read as well.
 
     Raises:
         BenchError: If nothing is stored, or a run's folder was edited.

@@ -25,8 +25,8 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.options import Named, Scalar, parse_named
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Component, RunSpec, TrainSpec
-from mmvae_bench.store.run import NUMBERS, RunResult, StoredRun, write_files
-from mmvae_bench.store.store import COLUMNS, Store
+from mmvae_bench.store.run import RunResult, StoredRun, write_files
+from mmvae_bench.store.store import Store, tidy
 from mmvae_bench.sweep.execute import build_model, ready
 from mmvae_bench.sweep.plan import component
 from mmvae_bench.types import Modality, MultimodalBatch
@@ -68,9 +68,7 @@ class TrainedModel:
     @property
     def scores(self) -> "pd.DataFrame":
         """The scores of the run, a row each; no row for a fitted model."""
-        import pandas as pd
-
-        return pd.DataFrame(self.rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
+        return tidy(self.rows)
 
     @property
     def history(self) -> "pd.DataFrame":

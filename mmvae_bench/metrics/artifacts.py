@@ -69,13 +69,15 @@ def tsne(ev: Evaluation) -> Arrays:
     """Return t-SNE of one sample of q(z | x_m) per row and modality: ``tsne/xy`` [n, 2], ``/label``, ``/modality`` [n].
 
     The same test rows for every modality and run, class-balanced; without classes, or with too many to be coloured,
-    the first n and label -1.
+    the first n and label -1. Empty if that is a single point.
     """
     n = min(TSNE_POINTS // len(ev.names), len(ev.test))
     order = ev.order("tsne", len(ev.test))
     label = ev.test.label if ev.classes <= 20 else None  # more colours cannot be distinguished
     rows = np.sort(order[:n]) if label is None else balanced(label, n, order)
     z = np.concatenate([ev.latents((name,), "test").sample[rows] for name in ev.names])
+    if len(z) < 2:
+        return {}
     perplexity = min(30.0, (len(z) - 1) / 3)
     init = "pca" if z.shape[1] > 1 else "random"  # one dimension has no two principal components
     xy = TSNE(init=init, random_state=0, perplexity=perplexity, max_iter=500).fit_transform(z)

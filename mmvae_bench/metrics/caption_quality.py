@@ -78,6 +78,8 @@ def caption_quality(ev: Evaluation) -> Iterator[Score]:
     """
     picture, caption = picture_and_caption(ev)
     rows, item = ev.item_rows(ROWS), ev.test.items
+    if len(rows) < 2:
+        raise Undefined("one test picture is too few: chance is the score of another picture's caption")
     true = [decode(row, caption.vocabulary) for row in np.asarray(ev.test.x[caption.name])]
     of = [np.flatnonzero(item == item[row]) for row in rows]
     references = [[true[i] for i in group] for group in of]

@@ -228,6 +228,8 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """
     label = class_labels(ev)
     fitted = np.asarray(ev.probe_rows.label)
+    if len(np.unique(fitted)) < 2:
+        raise Undefined(f"a probe needs two classes, and its training rows ({len(fitted)}) have one")
     # All together if the paper defines their posterior
     every = [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
     for given in [*((name,) for name in ev.names), *every]:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Rows
+from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 from mmvae_bench.metrics.description import DEAD
 from mmvae_bench.metrics.relatedness import ROWS
@@ -30,7 +31,7 @@ def reconstruction_gain(ev: Evaluation) -> Iterator[Score]:
     """
     rows = ev.test.take(ev.item_rows(ROWS))
     if len(rows) < 2:
-        return
+        raise Undefined("one test item is too few: there is no other to compare its reconstruction with")
     rows = rows.take(ev.order("reconstruction", len(rows)))
     for given in ev.names:
         for target in ev.names:

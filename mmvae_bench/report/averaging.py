@@ -157,7 +157,7 @@ def average(rows: Sequence[Any], needed: int, better: int, selection: Selection)
     summary, control, bound = summarise(scores), any(r.control for r in shown), any(r.bound is True for r in shown)
     if dead:
         summary = replace(summary, half_width=None, p=None)
-    return Cell(summary, scores, _remark(rows), control, bound, dead, _at_chance(whole, scores, better))
+    return Cell(summary, scores, _remark(rows), control, bound, dead, *_beyond(whole, scores, better))
 
 
 def _scores(whole: Mapping[int, Sequence[Any]], selection: Selection) -> Scores:
@@ -173,12 +173,19 @@ def _scores(whole: Mapping[int, Sequence[Any]], selection: Selection) -> Scores:
     return Scores(by_seed, outcomes if whole_rows else {}, sampled == {"draws"})
 
 
-def _at_chance(whole: Mapping[int, Sequence[Any]], scores: Scores, better: int) -> bool:
-    """Return whether a mean is not above the mean of its rows' chance levels; False where one has none."""
+def _beyond(whole: Mapping[int, Sequence[Any]], scores: Scores, better: int) -> tuple[bool, float | None]:
+    """Return whether a mean is not told from the mean of its rows' chance levels, and the least gap that would be.
+
+    Without a chance level nothing is at chance; without any error everything is. Both then have no least gap.
+    """
     above = {seed: better * float(np.mean([row.value - row.chance for row in part])) for seed, part in whole.items()}
-    errors = [row.se for part in whole.values() for row in part if np.isfinite(row.se)]
+    # n outcomes that all agree have no spread, and yet an error: up to 3 / n with 95 % (rule of three), 1.5 / n twice
+    errors = [e for part in whole.values() for row in part if np.isfinite(e := row.se or 1.5 / (row.n or np.nan))]
     found = summarise(Scores(above, scores.rows))
-    return found.mean <= (found.half_width or (2 * float(np.mean(errors)) if errors else 0.0))
+    if not np.isfinite(found.mean):
+        return False, None
+    least = found.half_width or (2 * float(np.mean(errors)) if errors else None)
+    return least is None or found.mean <= least, least
 
 
 def _remark(rows: Sequence[Any]) -> str:

@@ -24,7 +24,7 @@ from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
 from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slug
-from mmvae_bench.report.summary import compare_summary, summarise_groups, to_terminal
+from mmvae_bench.report.summary import compare_summary, summarise_groups, summary_notes, to_terminal
 from mmvae_bench.report.tables import Comparison, Table
 from mmvae_bench.store.store import COLUMNS, Store
 
@@ -153,6 +153,7 @@ def render_page(
         embed=embed,
         marks=render.MARKS,
         dead_runs=render.DEAD_RUNS,
+        summary_notes=summary_notes(values["summaries"]),
         directions=render.DIRECTIONS,
         published_notes=published_notes,
         plan=plan,

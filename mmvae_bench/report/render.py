@@ -8,7 +8,7 @@ from itertools import groupby
 import pandas as pd
 
 from mmvae_bench.metrics import DEAD
-from mmvae_bench.report.statistics import Summary
+from mmvae_bench.report.statistics import MIN_SEEDS, Summary
 from mmvae_bench.report.tables import Cell, Table, ranked, same_seeds
 from mmvae_bench.spec import Missing
 
@@ -117,7 +117,24 @@ def notes(table: Table) -> list[str]:
     remarks = {note: {label: None for label, own in scored if own == note} for _, note in scored if note}
     every = {label for label, _ in scored}
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
-    return [*marks, *seeds, *dead, *reasons, *said]
+    return [*marks, *seeds, *dead, *(chance_notes(cells) if table.better else []), *reasons, *said]
+
+
+def chance_notes(cells: Iterable[tuple[str, Cell]]) -> list[str]:
+    """Return what tells the scores of models from chance where there are no intervals."""
+    shown = [(label, cell) for label, cell in cells if cell.summary and not (cell.control or cell.bound)]
+    unknown = dict.fromkeys(label for label, cell in shown if cell.at_chance and cell.least_gap is None)
+    gaps = [c.least_gap for _, c in shown if c.summary and c.summary.n < MIN_SEEDS and c.least_gap is not None]
+    found = []
+    if gaps:
+        least = show_limits((min(gaps), max(gaps)), 3)
+        found.append(f"Below {MIN_SEEDS} seeds a score is told from chance by two standard errors: a gap of {least}.")
+    if unknown:
+        found.append(
+            f"No error of a score of {', '.join(unknown)} is known (not a mean over several test rows, and fewer than "
+            f"{MIN_SEEDS} seeds that differ): it is not told from chance, and never marked as the best."
+        )
+    return found
 
 
 def hidden(missing: Missing) -> dict[str, str | float]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmvae_bench.report.averaging import build_table, in_order
-from mmvae_bench.report.render import DEAD_RUNS, MARKS, marks_of, show, show_limits
+from mmvae_bench.report.render import DEAD_RUNS, MARKS, chance_notes, marks_of, show, show_limits
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.tables import Cell, Column, Comparison, Table, compare_column
 from mmvae_bench.spec import Missing
@@ -110,8 +110,15 @@ def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
     legends += [fill(f"{mark} {meaning}", WIDTH) for mark, meaning in MARKS.items() if mark in used]
     if any(cell.dead for row in rows for cell in row.values()):
         legends.append(fill(f"+1: one seed is dead. {DEAD_RUNS}", WIDTH))
+    legends += [fill(text, WIDTH) for text in summary_notes(tables)]
     notes = [wrapped for text in warnings for wrapped in fill(f"Note: {text}", WIDTH).splitlines()]
     return "\n\n".join([*blocks, "\n".join([*(legends if blocks else []), *notes])]).strip("\n")
+
+
+def summary_notes(tables: Sequence[SummaryTable]) -> list[str]:
+    """Return what tells the scores of all summaries from chance where there are no intervals."""
+    parts = [part for table in tables for _, part in table.parts]
+    return chance_notes([(label, cell) for part in parts for label, row in part.cells.items() for cell in row.values()])
 
 
 def _text(table: SummaryTable) -> str:

@@ -28,8 +28,10 @@ class Cell:
     control: bool = False  # a chance control, which is never ranked
     bound: bool = False  # a bound and not an estimate, which is never ranked
     dead: int = 0  # number of seeds in which a branch that is scored was never trained: no interval and no claim then
-    # The score does not exceed its chance level by its interval, or by two standard errors below 3 seeds; never best
+    # The score does not exceed its chance level by its interval, or by two standard errors below 3 seeds, or it has no
+    # known error; never best
     at_chance: bool = False
+    least_gap: float | None = None  # to its chance level that would be told; None without such a level or an error
     best: bool = False  # the best of the column, or its equal at the precision shown that is not distinguished from it
     # Not best, but not distinguished from the best: the interval of their difference contains 0
     undecided: bool = False

@@ -29,10 +29,11 @@ COLUMNS = [
     "higher_is_better", "status", "control", "bound", "sampled", "reason", "dataset_hash", "oracle_hash",
     "embedding_hash", "device", "precision", "engine", "threads", "package_version", "n_params", "epochs", "steps",
 ]  # fmt: skip
-TEXTS = (
-    "variant", "prior", "given", "target", "reason", "rule", "sampled", "subset", "label", "embedding_hash",
-    "oracle_hash",
+NO_TEXTS = (
+    *NUMBERS, "schema", "seed", "metric_version", "higher_is_better", "control", "bound", "threads", "n_params",
+    "epochs", "steps",
 )  # fmt: skip
+TEXTS = [column for column in COLUMNS if column not in NO_TEXTS]  # empty, never missing, or groupby would drop rows
 PUBLISHED = "scores.csv.xz"  # scores without runs, as ``benchmarks/publish.py`` writes them
 
 
@@ -43,12 +44,17 @@ def read_published(path: Path) -> pd.DataFrame:
         BenchError: If the file is not such a table.
     """
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
-        records: list[Any] = frame.assign(**frame[list(TEXTS)].fillna("")).to_dict("records")
+        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+        records: list[Any] = frame.assign(**frame[TEXTS].fillna("")).to_dict("records")
     except Exception as error:  # of pandas, or of a decompressor
         raise BenchError(f"'{path}' is not a table of published scores ({error}). Get the file again.") from error
-    rows = [current(row) for row in records]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(NUMBERS, float))
+    return tidy(current(row) for row in records)
+
+
+def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the table of rows; a text that is missing is empty."""
+    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    return frame.astype(dict.fromkeys(NUMBERS, float)).fillna(dict.fromkeys(TEXTS, ""))
 
 
 class Store:
@@ -112,7 +118,7 @@ class Store:
         return sorted(p for p in self.root.glob("runs/*/*/*") if not p.name.startswith(".") and not p.suffix)
 
     def scores(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`.
+        """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`, no text missing.
 
         Raises:
             BenchError: If a folder is cut off or edited; names it and what to do.
@@ -122,8 +128,7 @@ class Store:
         for folder in self.folders():
             if wanted is None or folder.name in wanted:
                 rows += steadily(folder, lambda path: StoredRun.read(path).rows()) or []
-        frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        return frame.astype(dict.fromkeys(NUMBERS, float))
+        return tidy(rows)
 
     def collate(self) -> Path:
         """Write ``scores.csv`` at the root, and return its path."""

@@ -51,6 +51,13 @@ def test_a_blind_model_scores_as_shuffled_captions_do():
         assert score.control
 
 
+def test_one_picture_has_no_level_of_chance_and_is_skipped():
+    ev = captioned()
+    ev.test = ev.test.take(np.arange(4))
+    (score,) = evaluate(ev, ["caption_quality"])
+    assert score.reason.startswith("one test picture is too few")
+
+
 def test_the_ceiling_leaves_out_the_caption_itself():
     ev = captioned()  # words in random orders: another person's caption has few 4-grams in common
     assert evaluate(ev, ["caption_quality"])[0].ceiling < 0.8

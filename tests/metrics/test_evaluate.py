@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
 from mmvae_bench.metrics import registry
+from mmvae_bench.metrics.artifacts import artifacts
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.metrics.evaluate import evaluate
 
@@ -37,6 +38,23 @@ def test_every_registered_metric_scores_within_its_bounds_and_twice_the_same(wor
         if score.value is not None and score.variant != "ess100":
             assert (low is None or low <= score.value) and (high is None or score.value <= high + 1e-9)
     assert evaluate(world(n_test=100)) == found
+
+
+@pytest.mark.parametrize("modalities", [1, 2])
+@pytest.mark.parametrize(("n_test", "n_train"), [(1, 1), (1, 20), (20, 1), (2, 2)])
+def test_too_few_rows_or_classes_cost_a_metric_and_never_the_run(world, modalities, n_test, n_train):
+    ev = world(modalities=modalities, n_test=n_test, n_train=n_train)
+    found = {s.metric: s for s in evaluate(ev)}
+    assert ("linear_probe" in found and found["linear_probe"].value is None) == (n_train == 1)
+    for name in ("frechet", "reconstruction_gain"):
+        assert (found[name].value is None) == (n_test == 1)
+    assert all(s.reason for s in found.values() if s.value is None)
+    assert ("tsne/xy" in artifacts(ev)) == (n_test * modalities > 1)
+
+
+def test_a_probe_of_one_class_is_skipped_with_the_reason(world):
+    (score,) = evaluate(world(n_train=1), ["linear_probe"])
+    assert score.reason == "a probe needs two classes, and its training rows (1) have one"
 
 
 def test_the_noise_depends_on_the_seed_and_not_on_the_order_of_metrics(world):

@@ -86,6 +86,38 @@ def test_what_is_not_beyond_chance_by_two_errors_is_no_best(factory: Factory, st
     assert {label for label, row in table.cells.items() if row[table.columns[0]].best} == {"mvae"}
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1), (0, 1, 2)])
+def test_a_gap_without_any_error_is_not_told_from_chance(factory: Factory, stored: Any, seeds: tuple[int, ...]) -> None:
+    """Not even in equal seeds, which have no interval."""
+    levels = {"mvae": 0.504, "mmvae": 0.533}
+    runs = [(factory.spec(name, seed=seed), level) for name, level in levels.items() for seed in seeds]
+    table = one(build_tables(stored(*((r, [factory.row(r, "strange", x, chance=0.5)]) for r, x in runs))), "strange")
+    assert not any(cell.best for row in table.cells.values() for cell in row.values())
+    (note,) = (note for note in notes(table) if "is known" in note)
+    assert note.startswith("No error of a score of mvae, mmvae is known") and note.endswith("never marked as the best.")
+
+
+@pytest.mark.parametrize(("n", "best"), [(0, False), (2, False), (5, False), (7, True)])
+def test_a_few_rows_that_agree_are_not_told_from_chance(factory: Factory, stored: Any, n: int, best: bool) -> None:
+    runs = [factory.spec(name) for name in ("mvae", "mmvae")]
+    scored = ((run, [factory.row(run, "strange", 1.0, chance=0.5, se=0.0, n=n)]) for run in runs)
+    table = one(build_tables(stored(*scored)), "strange")
+    assert all(cell.best == best for row in table.cells.values() for cell in row.values())
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_below_three_seeds_the_least_gap_that_is_told_from_chance_is_printed(
+    factory: Factory, stored: Any, seeds: int
+) -> None:
+    runs = [(factory.spec(m, seed=s), n) for n, m in enumerate(("mvae", "mmvae"), 1) for s in range(seeds)]
+    where = {"given": "mnist", "target": "street", "chance": 0.5}
+    scored = ((r, [factory.row(r, "relatedness_auroc", 0.6 + r.seed / 99, se=0.01 * n, **where)]) for r, n in runs)
+    selection, said = stored(*scored), "told from chance by two standard errors: a gap of 0.020 to 0.040."
+    table = one(build_tables(selection), "relatedness_auroc")
+    assert any(said in note for note in notes(table)) == (seeds < 3)
+    assert (said in " ".join(to_terminal(summarise_groups(selection), []).split())) == (seeds < 3)
+
+
 @pytest.mark.parametrize(("spread", "best"), [(0.01, True), (0.2, False)])
 def test_from_three_seeds_on_a_best_is_beyond_chance_by_its_interval(
     factory: Factory, stored: Any, spread: float, best: bool

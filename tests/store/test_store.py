@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import SCHEMA, RunResult, StoredRun
-from mmvae_bench.store.store import COLUMNS, Store
+from mmvae_bench.store.store import COLUMNS, PUBLISHED, TEXTS, Store, read_published
 from tests import stored
 
 SPEC = stored.spec()
@@ -59,6 +60,16 @@ def test_scores_are_tidy_and_selected_by_run(store):
     assert set(store.scores([other.run_id])["run_id"]) == {other.run_id}
     assert len(store.scores([])) == 0
     assert len(store.collate().read_text().splitlines()) >= 5
+
+
+def test_no_row_is_lost_to_groupby_by_an_empty_text(store):
+    store.publish(result())
+    stored.fail(store, replace(SPEC, seed=1))
+    frame = store.scores()
+    assert len(frame) == 3 and not frame[TEXTS].isna().any(axis=None)
+    assert frame.groupby(TEXTS).size().sum() == 3
+    frame.to_csv(store.root / PUBLISHED, index=False)
+    pd.testing.assert_frame_equal(read_published(store.root / PUBLISHED)[TEXTS], frame[TEXTS], check_dtype=False)
 
 
 def test_the_record_holds_no_nan(store):
