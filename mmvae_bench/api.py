@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmvae_bench.disk import disk_errors
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import PUBLISHED, Store, read_published
 from mmvae_bench.sweep.environment import check_device
@@ -160,10 +161,9 @@ def write_report(
     """Write a report as :func:`build_report` does; return all that was written."""
     store, folder = Store(Path(results_dir)), Path(out)
     plan = store.read_plan(suite)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(f"Cannot write the report to '{out}' ({error.strerror}). Choose another --out.") from error
     from mmvae_bench.report.build import build_report as build
 
-    return build(store, plan, folder, public=public)
+    way_out = "Move what is in the way or free some space, or choose another --out."
+    with disk_errors(f"Cannot write the report to '{out}'", way_out):
+        folder.mkdir(parents=True, exist_ok=True)
+        return build(store, plan, folder, public=public)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmvae_bench import models, nets
 from mmvae_bench.datasets.base import Rows
+from mmvae_bench.disk import disk_errors
 from mmvae_bench.engine.device import choose
 from mmvae_bench.engine.mode import choose_mode
 from mmvae_bench.engine.train import Progress, train
@@ -145,11 +146,9 @@ class TrainedModel:
         weights = {name: value.cpu().contiguous().numpy() for name, value in self.model.state_dict().items()}
         info = {"modalities": [asdict(modality) for modality in self.model.modalities]}
         rows, epochs = map(dict, self.rows), map(dict, self.epochs)
-        try:
+        with disk_errors(f"Cannot write to '{folder}'", "Choose another folder."):
             folder.mkdir(parents=True, exist_ok=True)
             write_files(folder, RunResult(self.spec, list(rows), list(epochs), info, weights))
-        except OSError as error:
-            raise BenchError(f"Cannot write to '{folder}' ({error.strerror}). Choose another folder.") from error
         return folder
 
     @property

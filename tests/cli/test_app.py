@@ -264,7 +264,7 @@ def test_report_builds_the_last_plan_or_the_one_named(tmp_path, monkeypatch):
     assert missing.exit_code == 2
     assert "There are no runs of 'other' under 'results'. There are quick." in missing.stderr
     (tmp_path / "file").write_text("")
-    assert "Choose another --out." in invoke("report", "--out", "file").stderr
+    assert "or choose another --out." in invoke("report", "--out", "file").stderr
 
 
 def test_lists_say_what_a_data_set_or_suite_is_in_one_column():

@@ -274,6 +274,17 @@ def test_a_broken_run_here_is_replaced_and_kept(here, there, name):
     assert value(here) == 0.5
 
 
+def test_any_other_error_of_the_disk_is_a_sentence(here, there):
+    publish(there, RUN)
+    (here.root / "scores.csv").mkdir(parents=True)
+    result = merge("there")
+    assert result.exit_code == 2 and result.stderr == (
+        "Error: The system refused an operation ('results/scores.csv': Is a directory). Finished runs are safe. "
+        "Fix that and run the same command again.\n"
+    )
+    assert names(here) == [RUN.run_id]
+
+
 @pytest.mark.filterwarnings("default::mmvae_bench.errors.BenchWarning")
 def test_a_broken_run_here_that_is_nowhere_whole_is_named(here, there):
     folder = publish(here, RUN)
