@@ -17,6 +17,18 @@ Read = TypeVar("Read")
 Made = TypeVar("Made")
 
 
+def given_path(path: str | Path) -> Path:
+    """Return a path as a user gave it, with the home folder in the place of ``~``; not every shell puts it there.
+
+    Raises:
+        BenchError: If the home folder is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, ValueError) as error:  # ValueError: no user's name can be read there
+        raise BenchError(f"The home folder in '{path}' is not known on this machine. Write the whole path.") from error
+
+
 def nonce() -> str:
     """Return 16 random hexadecimal digits, unique across machines."""
     return secrets.token_hex(8)
