@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmvae_bench.disk import disk_errors, given_path
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import PUBLISHED, Store, read_published
 from mmvae_bench.sweep.environment import check_device
@@ -50,7 +51,7 @@ def run(
     plan, code = start(locals())
     if code > 2:
         raise KeyboardInterrupt
-    return Store(Path(results_dir)).scores(spec.run_id for spec in plan.own)
+    return Store(given_path(results_dir)).scores(spec.run_id for spec in plan.own)
 
 
 def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request]:
@@ -60,7 +61,7 @@ def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request]:
         grid["seeds"], grid["seed_list"] = None, grid["seeds"]
     request = replace(make_request(grid, flags["suite"], flags["name"]), command=command)
     known = {field.name: flags[field.name] for field in fields(Settings)}
-    known |= {"metrics": request.metrics, "results_dir": Path(flags["results_dir"])}
+    known |= {"metrics": request.metrics, "results_dir": given_path(flags["results_dir"])}
     known |= {"data_dir": data_folder(flags["data_dir"]), "cache_dir": cache_folder(flags["cache_dir"])}
     return Settings(**known), request
 
@@ -132,7 +133,8 @@ def load_scores(results_dir: str | Path = "results", suite: str | None = None) -
     Raises:
         BenchError: If nothing is stored, or a run's folder was edited.
     """
-    store, published = Store(Path(results_dir)), Path(results_dir) / PUBLISHED
+    store = Store(given_path(results_dir))
+    published = store.root / PUBLISHED
     if suite is None and published.is_file() and not store.folders():
         return read_published(published)
     return store.scores(store.read_plan(suite)["run_ids"] if suite or not store.folders() else None)
@@ -159,12 +161,11 @@ def write_report(
     results_dir: str | Path, out: str | Path, suite: str | None, *, public: bool = False
 ) -> "ReportResult":
     """Write a report as :func:`build_report` does; return all that was written."""
-    store, folder = Store(Path(results_dir)), Path(out)
+    store, folder = Store(given_path(results_dir)), given_path(out)
     plan = store.read_plan(suite)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(f"Cannot write the report to '{out}' ({error.strerror}). Choose another --out.") from error
     from mmvae_bench.report.build import build_report as build
 
-    return build(store, plan, folder, public=public)
+    way_out = "Move what is in the way or free some space, or choose another --out."
+    with disk_errors(f"Cannot write the report to '{out}'", way_out):
+        folder.mkdir(parents=True, exist_ok=True)
+        return build(store, plan, folder, public=public)

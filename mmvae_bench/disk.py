@@ -17,6 +17,18 @@ Read = TypeVar("Read")
 Made = TypeVar("Made")
 
 
+def given_path(path: str | Path) -> Path:
+    """Return a path as a user gave it, with the home folder in the place of ``~``; not every shell puts it there.
+
+    Raises:
+        BenchError: If the home folder is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, ValueError) as error:  # ValueError: no user's name can be read there
+        raise BenchError(f"The home folder in '{path}' is not known on this machine. Write the whole path.") from error
+
+
 def nonce() -> str:
     """Return 16 random hexadecimal digits, unique across machines."""
     return secrets.token_hex(8)
@@ -65,6 +77,21 @@ def free_name(path: Path) -> Path:
     return candidate
 
 
+def disk_reason(error: OSError) -> str:
+    """Return the file or folder that an error is about, where it names one, and the system's words."""
+    path, why = error.filename2 or error.filename, error.strerror or str(error)
+    return f"'{path}': {why}" if path else why
+
+
+@contextlib.contextmanager
+def disk_errors(failed: str, way_out: str) -> Iterator[None]:
+    """Turn an OSError inside into a sentence: what ``failed``, the file with the reason, and the ``way_out``."""
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(f"{failed} ({disk_reason(error)}). {way_out}") from error
+
+
 def read_json(path: Path, way_out: str) -> dict[str, Any]:
     """Read a file that contains one JSON object, without NaN or infinity.
 
@@ -106,15 +133,17 @@ def built_once(
     found = read()
     if found is not None:
         return found
+    way_out = "Choose another place with --cache-dir or MMVAE_BENCH_CACHE."
+    failed = f"The cache {cache_dir} cannot be written", way_out
     with contextlib.ExitStack() as held:
-        with _cache_errors(cache_dir):
+        with disk_errors(*failed):
             for folder in (cache_dir / "locks", path.parent):
                 folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(cache_dir / "locks" / f"{path.parent.name}-{path.stem}.lock"))
         found = read()  # another process may have written it in the meantime
         if found is None:
             made = make()
-            with _cache_errors(cache_dir):
+            with disk_errors(*failed):
                 write(made)
             found = read()
     if found is None:
@@ -122,14 +151,3 @@ def built_once(
             f"What was just written to {path} cannot be read back. Check that disk, or choose another --cache-dir."
         )
     return found
-
-
-@contextlib.contextmanager
-def _cache_errors(cache_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BenchError(
-            f"The cache {cache_dir} cannot be written ({error.strerror or error}). "
-            "Choose another place with --cache-dir or MMVAE_BENCH_CACHE."
-        ) from error

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmvae_bench import models, nets
 from mmvae_bench.datasets.base import Rows
+from mmvae_bench.disk import disk_errors, given_path
 from mmvae_bench.engine.device import choose
 from mmvae_bench.engine.mode import choose_mode
 from mmvae_bench.engine.train import Progress, train
@@ -139,15 +140,13 @@ class TrainedModel:
         Raises:
             BenchError: If the folder cannot be written.
         """
-        folder = Path(folder)
+        folder = given_path(folder)
         weights = {name: value.cpu().contiguous().numpy() for name, value in self.model.state_dict().items()}
         info = {"modalities": [asdict(modality) for modality in self.model.modalities]}
         rows, epochs = map(dict, self.rows), map(dict, self.epochs)
-        try:
+        with disk_errors(f"Cannot write to '{folder}'", "Choose another folder."):
             folder.mkdir(parents=True, exist_ok=True)
             write_files(folder, RunResult(self.spec, list(rows), list(epochs), info, weights))
-        except OSError as error:
-            raise BenchError(f"Cannot write to '{folder}' ({error.strerror}). Choose another folder.") from error
         return folder
 
     @property
@@ -201,9 +200,9 @@ def load_run(run: str | Path, results_dir: str | Path = "results", device: str =
     Raises:
         BenchError: If there is no such run, or it cannot be used; says why.
     """
-    folder = Path(run)
+    folder = given_path(run)
     if not (folder / "run.json").is_file():
-        found = [path for path in Store(Path(results_dir)).folders() if run and path.name.startswith(str(run))]
+        found = [path for path in Store(given_path(results_dir)).folders() if run and path.name.startswith(str(run))]
         if len(found) != 1:
             what = f"{len(found)} runs have ids that start" if found else "There is no such folder, and no id starts"
             raise BenchError(f"{what} with '{run}' under '{results_dir}'; ids are the column run_id of the scores.")

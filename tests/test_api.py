@@ -183,6 +183,14 @@ def test_the_commands_call_the_same_functions(monkeypatch, tmp_path):
     assert mmvae_bench.build_report() == Path("page.html")
 
 
+def test_a_tilde_is_the_home_folder(stored, monkeypatch):
+    monkeypatch.setenv("HOME", str(stored.root))
+    pd.testing.assert_frame_equal(load_scores("~/results"), stored.scores)
+    (run_id,) = stored.scores[stored.scores.model == "mopoe"].run_id.unique()
+    assert load_run(run_id, "~/results").save("~/saved") == stored.root / "saved"
+    assert load_run("~/saved").spec.run_id == run_id
+
+
 def test_a_run_is_loaded_with_what_it_left(mopoe, stored):
     assert mopoe.spec.model.name == "mopoe" and not mopoe.model.training
     assert mopoe.model.modalities[1].vocabulary == WORDS

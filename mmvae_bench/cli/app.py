@@ -16,9 +16,11 @@ from mmvae_bench.cli.check import check_name
 from mmvae_bench.cli.data import data, env, list_names
 from mmvae_bench.cli.results import check_results, compare, merge, report, status
 from mmvae_bench.cli.run import run
+from mmvae_bench.disk import disk_reason
 from mmvae_bench.errors import BenchError, BenchWarning
 
 INTERRUPTED = "Interrupted. Finished runs are stored; rerun the same command to continue."
+DISK = "The system refused an operation ({}). Finished runs are safe. Fix that and run the same command again."
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -32,6 +34,9 @@ class Bench(click.Group):
                 return super().invoke(ctx)
         except BenchError as error:
             click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except OSError as error:  # of the disk, anywhere: what is stored is stored whole
+            click.echo(f"Error: {DISK.format(disk_reason(error))}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             click.echo(INTERRUPTED, err=True)

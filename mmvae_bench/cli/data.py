@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
-from mmvae_bench.cli.options import cache_option, data_option
+from mmvae_bench.cli.options import Given, cache_option, data_option
 from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.options import bounds, declared_options, parse_named, resolve
 from mmvae_bench.registry import Registry
@@ -90,7 +90,7 @@ def data() -> None:
 @data.command()
 @click.argument("name")
 @click.option(
-    "--from", "files", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="FILE",
+    "--from", "files", type=Given(exists=True, path_type=Path), multiple=True, metavar="FILE",
     help="A file that you got by hand: it is copied, and nothing is downloaded. May be repeated.",
 )  # fmt: skip
 @data_option

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import platformdirs
 
+from mmvae_bench.disk import given_path
 from mmvae_bench.options import split_list
 
 
@@ -54,7 +55,15 @@ class Jobs(click.types.IntParamType):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
-class Folder(click.Path):
+class Given(click.Path):
+    """A path as :func:`given_path` reads it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        return super().convert(given_path(value), param, ctx)
+
+
+class Folder(Given):
     """A folder, which may be absent; a path that cannot be a folder is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

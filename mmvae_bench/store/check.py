@@ -87,16 +87,10 @@ def check_results(root: Path) -> Findings:
             findings.failed += not run.done
             findings.rows += len(run.rows())
             findings.parts.update(run.parts)
+    findings.notes += [f"'{path}' is not a run, and nothing reads it." for path in store.strangers()]
     sound = not findings.faults
     findings.faults += _leftovers(store)
-    stored = {folder.name for folder in store.folders()}
-    for path in sorted(root.glob("plans/*.json")):
-        try:
-            wanted = read_plan(path)["run_ids"]
-            if lacking := set(wanted) - stored:
-                findings.notes.append(f"'{path}': {len(lacking)} of {len(wanted)} runs are not stored.")
-        except BenchError as error:
-            findings.faults.append(str(error))
+    _check_plans(store, findings)
     table = root / "scores.csv"
     if not table.is_file():
         findings.notes.append(f"There is no '{table}'. {ANEW}")
@@ -105,6 +99,18 @@ def check_results(root: Path) -> Findings:
     elif table.read_bytes() != store.scores().to_csv(index=False).encode():
         findings.faults.append(f"'{table}' does not agree with the runs. {ANEW}")
     return findings
+
+
+def _check_plans(store: Store, findings: Findings) -> None:
+    """Add plans that cannot be read to the faults, and runs that a plan lacks to the notes."""
+    stored = {folder.name for folder in store.folders()}
+    for path in sorted(store.root.glob("plans/*.json")):
+        try:
+            wanted = read_plan(path)["run_ids"]
+            if lacking := set(wanted) - stored:
+                findings.notes.append(f"'{path}': {len(lacking)} of {len(wanted)} runs are not stored.")
+        except BenchError as error:
+            findings.faults.append(str(error))
 
 
 def _leftovers(store: Store) -> Iterator[str]:

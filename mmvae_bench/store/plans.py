@@ -8,7 +8,7 @@ from typing import Any
 from mmvae_bench.disk import read_json
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import TIERS
-from mmvae_bench.store.run import SCHEMA
+from mmvae_bench.store.run import RUN_ID, SCHEMA
 
 WAY_OUT = "Delete it and run the suite again: stored runs are not repeated."
 PLAN = {"title": str, "command": str, "run_ids": list, "titles": dict, "skipped": list, "tiers": dict, "searches": list}
@@ -30,7 +30,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         and found.get("schema") in range(1, SCHEMA + 1)
         and _has(plan, PLAN)
         and all(
-            isinstance(run_id, str) and re.fullmatch(r"[0-9a-f]{16}", run_id)
+            isinstance(run_id, str) and re.fullmatch(RUN_ID, run_id)
             for run_id in [*plan["run_ids"], *plan["titles"], *plan["tiers"]]
         )
         and all(isinstance(title, str) for title in plan["titles"].values())

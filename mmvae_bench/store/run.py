@@ -21,6 +21,7 @@ from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.spec import RunSpec, RunStatus, canonical_json
 
 SCHEMA = 2  # of run.json and of each row
+RUN_ID = r"[0-9a-f]{16}"  # the form of a run's id
 RECORD, OUTCOMES = "scores.jsonl", "outcomes.npz"
 NUMBERS = ("value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction")  # columns
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info

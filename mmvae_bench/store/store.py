@@ -9,6 +9,8 @@ a suite consists of and what was skipped and why. ``<root>/work/`` holds what is
 
 import json
 import os
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,21 @@ from typing import Any
 import pandas as pd
 
 from mmvae_bench.disk import nonce, replace_file
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, BenchWarning
 from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.plans import read_plan
 from mmvae_bench.store.publish import place
-from mmvae_bench.store.run import NUMBERS, SCHEMA, RunResult, StoredRun, current, run_status, steadily, write_files
+from mmvae_bench.store.run import (
+    NUMBERS,
+    RUN_ID,
+    SCHEMA,
+    RunResult,
+    StoredRun,
+    current,
+    run_status,
+    steadily,
+    write_files,
+)  # fmt: skip
 
 COLUMNS = [
     "schema", "run_id", "config_id", "dataset", "dataset_options", "subset", "model", "model_options", "label",
@@ -115,29 +127,61 @@ class Store:
 
     def folders(self) -> list[Path]:
         """Return all published run folders, sorted."""
+        return [path for path in self._beside() if re.fullmatch(RUN_ID, path.name)]
+
+    def strangers(self) -> list[Path]:
+        """Return what is beside the run folders and has no run's name, sorted: a note, or a renamed copy."""
+        return [path for path in self._beside() if not re.fullmatch(RUN_ID, path.name)]
+
+    def _beside(self) -> list[Path]:
         return sorted(p for p in self.root.glob("runs/*/*/*") if not p.name.startswith(".") and not p.suffix)
 
+<<<<<<< HEAD
     def scores(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`, no text missing.
+=======
+    def scores(self, run_ids: Iterable[str] | None = None, *, faults: list[str] | None = None) -> pd.DataFrame:
+        """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`.
+>>>>>>> h2
+
+        Args:
+            run_ids: ids of the runs. Default: all.
+            faults: takes a sentence for each run that is cut off or edited, which is then left out.
 
         Raises:
-            BenchError: If a folder is cut off or edited; names it and what to do.
+            BenchError: If a folder is cut off or edited and ``faults`` is None; names it and what to do.
         """
         wanted = None if run_ids is None else set(run_ids)
         rows: list[dict[str, Any]] = []
         for folder in self.folders():
             if wanted is None or folder.name in wanted:
+<<<<<<< HEAD
                 rows += steadily(folder, lambda path: StoredRun.read(path).rows()) or []
         return tidy(rows)
+=======
+                try:
+                    rows += steadily(folder, lambda path: StoredRun.read(path).rows()) or []
+                except BenchError as error:
+                    if faults is None:
+                        raise
+                    faults.append(str(error))
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        return frame.astype(dict.fromkeys(NUMBERS, float))
+>>>>>>> h2
 
     def collate(self) -> Path:
-        """Write ``scores.csv`` at the root, and return its path."""
+        """Write ``scores.csv`` at the root, and return its path; warn of what is no run, or none that can be read."""
         path = self.root / "scores.csv"
+        faults: list[str] = []
         before, now = None, self._stamps()
         while before != now:  # else a table that another writes later, but read earlier, would stay
             before = now
-            replace_file(path, self.scores().to_csv(index=False))
+            faults.clear()
+            replace_file(path, self.scores(faults=faults).to_csv(index=False))
             now = self._stamps()
+        faults += [f"'{stranger}' is not a run. Move it elsewhere." for stranger in self.strangers()]
+        for fault in faults:
+            warnings.warn(f"Left out of '{path}': {fault}", BenchWarning, stacklevel=2)
         return path
 
     def _stamps(self) -> dict[Path, int]:

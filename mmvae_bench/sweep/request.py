@@ -12,6 +12,7 @@ from typing import Literal
 import platformdirs
 
 from mmvae_bench import metrics
+from mmvae_bench.disk import given_path
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import SCHEMES, TIERS, Incomplete, Missing, Optimiser, Tier, check_precision
 
@@ -162,12 +163,12 @@ class Settings:
 
 def data_folder(given: str | Path | None) -> Path:
     """The folder of data sets' files: the one given, that of ``MMVAE_BENCH_DATA``, or ``data``."""
-    return Path(given or os.environ.get("MMVAE_BENCH_DATA") or "data")
+    return given_path(given or os.environ.get("MMVAE_BENCH_DATA") or "data")
 
 
 def cache_folder(given: str | Path | None) -> Path:
     """The folder of what is derived: the one given, that of ``MMVAE_BENCH_CACHE``, or the user's cache."""
-    return Path(given or os.environ.get("MMVAE_BENCH_CACHE") or platformdirs.user_cache_dir("mmvae-bench"))
+    return given_path(given or os.environ.get("MMVAE_BENCH_CACHE") or platformdirs.user_cache_dir("mmvae-bench"))
 
 
 def numbers_by_name(texts: Sequence[str]) -> dict[str, float]:

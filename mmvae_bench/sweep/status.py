@@ -1,5 +1,6 @@
 """How far a plan is: runs done, under way, failed and left, their owners, and the time left. Only reads."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import RunStatus
-from mmvae_bench.store.run import StoredRun, steadily
+from mmvae_bench.store.run import RUN_ID, StoredRun, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 from mmvae_bench.sweep.estimate import in_words
@@ -42,7 +43,7 @@ def describe(store: Store, name: str | None = None) -> Iterator[str]:
     """
     plan = store.read_plan(name) if name or any(store.root.glob("plans/*.json")) else {}
     folders = {folder.name: folder for folder in store.folders()}
-    begun = {path.stem for path in store.root.glob("work/*") if path.is_dir() or path.suffix == ".lock"}
+    begun = {path.stem for path in store.root.glob("work/*") if re.fullmatch(RUN_ID, path.stem)}
     run_ids = plan["run_ids"] if plan else sorted({*folders, *begun})
     if not run_ids and not plan:
         raise BenchError(f"There are no runs under '{store.root}'. First: mmvae-bench run")

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from mmvae_bench.disk import given_path
 from mmvae_bench.errors import BenchError, near_hint
 from mmvae_bench.sweep.request import Request, Search, seed_numbers
 
@@ -135,7 +136,7 @@ def _read(name_or_path: str) -> str:
             raise BenchError(f"No suite '{name_or_path}'; {hint}Known: {', '.join(known)}. {own}")
         return SUITES.joinpath(f"{name_or_path}.toml").read_text()
     try:
-        return Path(name_or_path).read_text()
+        return given_path(name_or_path).read_text()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise BenchError(f"Cannot read the suite '{name_or_path}': {why}.") from error

@@ -17,7 +17,7 @@ from mmvae_bench import datasets, models
 from mmvae_bench.cli.options import expand
 from mmvae_bench.errors import DataError
 from mmvae_bench.store.store import Store
-from mmvae_bench.sweep.request import Settings
+from mmvae_bench.sweep.request import Settings, cache_folder, data_folder
 from tests.helpers import invoke
 from tests.sweep.test_plan import Absent, Pairs, plan_of, publish
 
@@ -131,6 +131,24 @@ def test_settings_reach_the_runner_and_the_environment_sets_folders(ran, monkeyp
     run("--datasets", "present", "--data-dir", "e")
     assert ran.settings == Settings(data_dir=Path("e"), cache_dir=Path("c"))
     assert {spec.precision for spec in ran.plan.specs} == {"fp32"}
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(ran, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine.toml").write_text('datasets = "present"')
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", "~/c")
+    monkeypatch.setenv("MMVAE_BENCH_DATA", "~/d")
+    assert run("--suite", "~/mine.toml", "--results-dir=~/r").exit_code == 0
+    home = tmp_path / "home"
+    assert ran.settings == Settings(data_dir=home / "d", cache_dir=home / "c", results_dir=home / "r")
+    assert (data_folder(None), cache_folder(None)) == (home / "d", home / "c")
+    assert "There are no runs under" in invoke("status", "--results-dir", "~/r").stderr
+    assert "home/absent.zip' does not exist" in invoke("data", "fetch", "cub", "--from=~/absent.zip").stderr
+    assert not (tmp_path / "~").exists()
+    nobody = invoke("status", "--results-dir", "~no-such-user/r")
+    assert nobody.exit_code == 2
+    assert nobody.stderr.startswith("Error: The home folder in '~no-such-user/r' is not known")
 
 
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)])
@@ -264,7 +282,7 @@ def test_report_builds_the_last_plan_or_the_one_named(tmp_path, monkeypatch):
     assert missing.exit_code == 2
     assert "There are no runs of 'other' under 'results'. There are quick." in missing.stderr
     (tmp_path / "file").write_text("")
-    assert "Choose another --out." in invoke("report", "--out", "file").stderr
+    assert "or choose another --out." in invoke("report", "--out", "file").stderr
 
 
 def test_lists_say_what_a_data_set_or_suite_is_in_one_column():

@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib.image
 import pytest
 
-from mmvae_bench import datasets
+from mmvae_bench import api, datasets
+from mmvae_bench.errors import BenchError
 from mmvae_bench.report.build import ReportResult, _plots, build_report
 from mmvae_bench.report.figures.style import palette
 from mmvae_bench.report.select import select
@@ -107,6 +108,23 @@ def test_a_second_report_takes_away_what_is_out_of_date_and_nothing_else(factory
         *second.files, mine, second.page.parent / ".report-files"
     }  # fmt: skip
     assert set(second.files) < set(first.files)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("index.html", Path.mkdir), ("scores.csv", Path.mkdir), ("tables", Path.touch), (".report-files", Path.mkdir)],
+)
+@pytest.mark.usefixtures("no_figures")
+def test_what_cannot_be_written_is_a_sentence(factory: Any, tmp_path: Path, name: str, make: Any) -> None:
+    store, run = Store(tmp_path / "results"), factory.spec("mvae")
+    factory.publish(store, run, [factory.row(run, "linear_probe", 0.5, variant="mean")])
+    store.write_plan("custom", {**factory.make_plan([run]), "name": "custom"})
+    in_the_way = tmp_path / "reports" / "custom" / name
+    in_the_way.parent.mkdir(parents=True)
+    make(in_the_way)
+    with pytest.raises(BenchError, match=r"Cannot write the report .*--out") as raised:
+        api.build_report(store.root, tmp_path / "reports")
+    assert f"'{in_the_way}': {'Is a directory' if make is Path.mkdir else 'File exists'}" in str(raised.value)
 
 
 @pytest.mark.usefixtures("no_figures")

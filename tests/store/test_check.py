@@ -191,6 +191,13 @@ def test_a_table_that_does_not_agree_with_the_runs_is_a_fault(store):
     assert "does not agree" in fault()
 
 
+def test_what_is_no_run_is_a_note(store):
+    (store.folder(RUN).with_name("notes")).touch()
+    result = check()
+    assert result.exit_code == 0
+    assert "note: 'results/runs/pairs/mvae/notes' is not a run, and nothing reads it." in result.stdout
+
+
 def test_no_table_is_no_fault(store):
     (store.root / "scores.csv").unlink()
     assert check().exit_code == 0

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, BenchWarning
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import SCHEMA, RunResult, StoredRun
@@ -62,6 +63,7 @@ def test_scores_are_tidy_and_selected_by_run(store):
     assert len(store.collate().read_text().splitlines()) >= 5
 
 
+<<<<<<< HEAD
 def test_no_row_is_lost_to_groupby_by_an_empty_text(store):
     store.publish(result())
     stored.fail(store, replace(SPEC, seed=1))
@@ -70,6 +72,22 @@ def test_no_row_is_lost_to_groupby_by_an_empty_text(store):
     assert frame.groupby(TEXTS).size().sum() == 3
     frame.to_csv(store.root / PUBLISHED, index=False)
     pd.testing.assert_frame_equal(read_published(store.root / PUBLISHED)[TEXTS], frame[TEXTS], check_dtype=False)
+=======
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir])
+def test_a_stranger_and_a_broken_run_are_left_out_of_the_table_with_a_warning(store, make):
+    whole, broken = store.publish(result()), store.publish(result(replace(SPEC, seed=1)))
+    (broken / "scores.jsonl").unlink()
+    stranger = whole.with_name("notes")
+    make(stranger)
+    with pytest.warns(BenchWarning) as said:
+        text = store.collate().read_text()
+    assert SPEC.run_id in text and broken.name not in text
+    assert store.folders() == sorted([whole, broken])
+    first, second = (str(each.message) for each in said)
+    table = store.root / "scores.csv"
+    assert first.startswith(f"Left out of '{table}': Cannot use the results in '{broken}': scores.jsonl is cut off")
+    assert second == f"Left out of '{table}': '{stranger}' is not a run. Move it elsewhere."
+>>>>>>> h2
 
 
 def test_the_record_holds_no_nan(store):
@@ -192,8 +210,8 @@ def test_a_table_that_was_read_before_a_run_was_published_is_written_again(store
     store.publish(result())
     original, other = Store.scores, replace(SPEC, seed=1)
 
-    def slowly(self):
-        frame = original(self)
+    def slowly(self, **how):
+        frame = original(self, **how)
         if len(store.folders()) == 1:  # another command publishes its last run meanwhile
             store.publish(result(other))
         return frame
