@@ -136,13 +136,8 @@ class Store:
     def _beside(self) -> list[Path]:
         return sorted(p for p in self.root.glob("runs/*/*/*") if not p.name.startswith(".") and not p.suffix)
 
-<<<<<<< HEAD
-    def scores(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`, no text missing.
-=======
     def scores(self, run_ids: Iterable[str] | None = None, *, faults: list[str] | None = None) -> pd.DataFrame:
-        """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`.
->>>>>>> h2
+        """Return the tidy table of all runs, or of some; columns as in :data:`COLUMNS`, no text missing.
 
         Args:
             run_ids: ids of the runs. Default: all.
@@ -155,19 +150,13 @@ class Store:
         rows: list[dict[str, Any]] = []
         for folder in self.folders():
             if wanted is None or folder.name in wanted:
-<<<<<<< HEAD
-                rows += steadily(folder, lambda path: StoredRun.read(path).rows()) or []
-        return tidy(rows)
-=======
                 try:
                     rows += steadily(folder, lambda path: StoredRun.read(path).rows()) or []
                 except BenchError as error:
                     if faults is None:
                         raise
                     faults.append(str(error))
-        frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        return frame.astype(dict.fromkeys(NUMBERS, float))
->>>>>>> h2
+        return tidy(rows)
 
     def collate(self) -> Path:
         """Write ``scores.csv`` at the root, and return its path; warn of what is no run, or none that can be read."""

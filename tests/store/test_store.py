@@ -63,7 +63,6 @@ def test_scores_are_tidy_and_selected_by_run(store):
     assert len(store.collate().read_text().splitlines()) >= 5
 
 
-<<<<<<< HEAD
 def test_no_row_is_lost_to_groupby_by_an_empty_text(store):
     store.publish(result())
     stored.fail(store, replace(SPEC, seed=1))
@@ -72,7 +71,8 @@ def test_no_row_is_lost_to_groupby_by_an_empty_text(store):
     assert frame.groupby(TEXTS).size().sum() == 3
     frame.to_csv(store.root / PUBLISHED, index=False)
     pd.testing.assert_frame_equal(read_published(store.root / PUBLISHED)[TEXTS], frame[TEXTS], check_dtype=False)
-=======
+
+
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir])
 def test_a_stranger_and_a_broken_run_are_left_out_of_the_table_with_a_warning(store, make):
     whole, broken = store.publish(result()), store.publish(result(replace(SPEC, seed=1)))
@@ -87,7 +87,6 @@ def test_a_stranger_and_a_broken_run_are_left_out_of_the_table_with_a_warning(st
     table = store.root / "scores.csv"
     assert first.startswith(f"Left out of '{table}': Cannot use the results in '{broken}': scores.jsonl is cut off")
     assert second == f"Left out of '{table}': '{stranger}' is not a run. Move it elsewhere."
->>>>>>> h2
 
 
 def test_the_record_holds_no_nan(store):
