@@ -1,6 +1,6 @@
 """Put a suite's results into the repository: results/<suite>/, reports/<suite>/.
 
-    .venv/bin/python benchmarks/publish.py mnist_street polymnist-small [--results-dir results]
+    .venv/bin/python benchmarks/publish.py mnist_street captioned_shapes [--results-dir results]
 
 All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv.xz``, ``outcomes.npz`` (of each test row, of the
 scores of the summary) and ``environment.json`` (what it was computed with), ``reports/<suite>/`` a page in Markdown,
@@ -163,7 +163,7 @@ def page(
     yield from published_beside([one for section in built.published for one in section.beside], command)
     yield "## Figures\n"
     for picture in (picture for picture in built.pictures if picture.key):
-        yield f"### {picture.title}\n\n![{picture.title}](figures/{quote(picture.png.name)})\n\n{picture.caption}\n"
+        yield f"### {picture.title}: {picture.group}\n\n![{picture.title}](figures/{quote(picture.png.name)})\n\n{picture.caption}\n"
     yield "## Tables\n"
     yield from (f"- [{name.removesuffix('.md')}](tables/{quote(name)})" for name in tables)
 
