@@ -163,7 +163,8 @@ def page(
     yield from published_beside([one for section in built.published for one in section.beside], command)
     yield "## Figures\n"
     for picture in (picture for picture in built.pictures if picture.key):
-        yield f"### {picture.title}: {picture.group}\n\n![{picture.title}](figures/{quote(picture.png.name)})\n\n{picture.caption}\n"
+        shown = f"![{picture.title}](figures/{quote(picture.png.name)})"
+        yield f"### {picture.title}: {picture.group}\n\n{shown}\n\n{picture.caption}\n"
     yield "## Tables\n"
     yield from (f"- [{name.removesuffix('.md')}](tables/{quote(name)})" for name in tables)
 
@@ -181,7 +182,8 @@ def published_beside(shown: Sequence[Beside], command: str) -> Iterator[str]:
         return
     reasons = list(dict.fromkeys(one.why for one in shown if one.why))
     yield "## Published values beside ours\n"
-    yield "Ours: mean ± half width of the 95 % interval over seeds and test rows, none where a seed is dead. Theirs: as printed.\n"
+    ours = "mean ± half width of the 95 % interval over seeds and test rows, none where a seed is dead"
+    yield f"Ours: {ours}. Theirs: as printed.\n"
     yield "| model | missing | score | ours | published | source | confidence | difference |"
     yield "| --- | --- | --- | ---: | ---: | --- | --- | --- |"
     for one in shown:
