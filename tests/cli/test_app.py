@@ -1,4 +1,5 @@
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -149,6 +150,20 @@ def test_a_tilde_is_the_home_folder_in_every_path(ran, monkeypatch, tmp_path):
     nobody = invoke("status", "--results-dir", "~no-such-user/r")
     assert nobody.exit_code == 2
     assert nobody.stderr.startswith("Error: The home folder in '~no-such-user/r' is not known")
+
+
+@pytest.mark.parametrize("command", ["env", "run --datasets present", "run --dry-run"])
+def test_a_user_without_a_home_folder_is_told_to_name_the_cache(ran, monkeypatch, command):
+    for name in ("HOME", "XDG_CACHE_HOME", "MMVAE_BENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["no such user"])
+    result = invoke(*command.split())
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Error: There is no place for the cache: this user has no home folder. Name one with --cache-dir or "
+        "MMVAE_BENCH_CACHE.\n",
+    )
+    assert invoke(*command.split(), "--cache-dir", "c").exit_code == 0
 
 
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)])
