@@ -1,5 +1,6 @@
 """The group of commands, its errors and exit codes. Heavy modules are imported inside the commands."""
 
+import io
 import signal
 import sys
 import threading
@@ -29,6 +30,7 @@ class Bench(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Exit codes: 2 for bad input, 130 for SIGINT, 143 for SIGTERM."""
+        _show_any_letter()
         try:
             with _signals_and_warnings():
                 return super().invoke(ctx)
@@ -41,6 +43,13 @@ class Bench(click.Group):
         except KeyboardInterrupt:
             click.echo(INTERRUPTED, err=True)
             ctx.exit(130)
+
+
+def _show_any_letter() -> None:
+    """Let standard output and error replace letters that their encoding lacks: a title may have any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's is none
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager

@@ -274,6 +274,16 @@ def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
     assert b"Finished runs are stored" in errors and b"Traceback" not in errors
 
 
+def test_a_title_that_the_terminal_cannot_show_is_replaced(tmp_path):
+    (tmp_path / "own.toml").write_text('title = "Größe → é"\nmodels = "mvae"\ndatasets = "linear_gaussian"', "utf-8")
+    own = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "mmvae_bench", "run", "--suite", "own.toml", "--dry-run", "--cache-dir", "c"]
+    environment = {**os.environ, **own, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Plan 'own': Größe ? é\n".encode("latin-1") in done.stdout
+
+
 def test_a_broken_torch_is_one_sentence(ran, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     result = run("--dry-run")
