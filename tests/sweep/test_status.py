@@ -149,7 +149,8 @@ def test_without_a_done_run_of_the_plan_or_with_nothing_left_no_time_is_given(st
 
 
 def test_the_last_plan_is_the_default_and_any_can_be_named(store):
-    os.utime(plan(store, RUNS[0], name="first"), (1e9, 1e9))
+    ahead = plan(store, RUNS[0], name="first", at=4e9)  # by a clock that was ahead
+    os.utime(ahead, (4e9, 4e9))
     skipped = {"dataset": "d", "label": "l", "missing": "none", "seed": 0, "reason": "r"}
     plan(store, *RUNS, name="last", skipped=[skipped])
     assert lines() == ["Plan 'last'", "0 done, 0 under way, 0 failed, 6 left, 1 skipped", "To go on: mmvae-bench run"]
@@ -158,6 +159,28 @@ def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     assert (
         "There are no runs of 'none' under 'results'. There are first, last" in status("--suite", "none", code=2).stderr
     )
+
+
+def test_the_last_plan_is_the_one_that_was_run_last_whatever_the_times_of_the_files_are(store):
+    first, last = plan(store, RUNS[0], name="first"), plan(store, RUNS[1], name="last")
+    os.utime(first, (4e9, 4e9))
+    assert lines()[0] == "Plan 'last'"
+    for path in (first, last):  # written before the time was recorded
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "at"}))
+    os.utime(first, (1e9, 1e9))
+    assert lines()[0] == "Plan 'last'"
+    os.utime(first, (4e9, 4e9))
+    plan(store, RUNS[1], name="last")
+    assert lines()[0] == "Plan 'last'"
+
+
+@pytest.mark.filterwarnings("default::mmvae_bench.errors.BenchWarning")
+def test_a_stranger_among_the_plans_is_a_warning(store):
+    path = plan(store, RUNS[0], name="mine")
+    path.with_name("notes.json").write_text("{}")
+    found = status()
+    assert found.stdout.startswith("Plan 'mine'")
+    assert found.stderr.startswith("Warning: 'results/plans/notes.json' is not a plan that this version knows.")
 
 
 def test_without_a_plan_all_runs_are_meant(store):
