@@ -46,7 +46,7 @@ def run(
 
     Raises:
         BenchError: If an argument cannot be meant, or nothing could run.
-        KeyboardInterrupt: If it was interrupted; the same call continues from the last checkpoints.
+        KeyboardInterrupt: If it was interrupted; the same call goes on.
     """
     plan, code = start(locals())
     if code > 2:

@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -29,7 +29,7 @@ class Bench(click.Group):
     """The group of commands. An error in one of them is one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Exit codes: 2 for bad input, 130 for SIGINT, 143 for SIGTERM."""
+        """Run the command. Exit codes: 2 for bad input, 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         _show_any_letter()
         try:
             with _signals_and_warnings():
@@ -54,10 +54,11 @@ def _show_any_letter() -> None:
 
 @contextmanager
 def _signals_and_warnings() -> Iterator[None]:
-    """Clean up and exit with 143 on SIGTERM; print warnings of this package as sentences."""
+    """Clean up and exit on SIGTERM and SIGHUP, unless they are ignored; print warnings of this package as sentences."""
     show = warnings.showwarning
     in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, _terminate) if in_main else None
+    heard = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    previous = {each: signal.signal(each, _terminate) for each in heard if in_main}
 
     def say(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, BenchWarning):
@@ -70,13 +71,14 @@ def _signals_and_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = show
-        if in_main:
-            signal.signal(signal.SIGTERM, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    click.echo(INTERRUPTED, err=True)
-    sys.exit(143)
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    with suppress(OSError):  # the terminal may be gone
+        click.echo(INTERRUPTED, err=True)
+    sys.exit(128 + number)
 
 
 @click.group(cls=Bench, context_settings=CONTEXT)

@@ -253,7 +253,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(ran, tmp_path, typed, sentenc
     assert (tmp_path / "file").read_text() == "kept"
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
     script = (
         "import signal, sys, time, types\n"

@@ -106,11 +106,13 @@ def test_runs_that_nobody_has_are_resumed_from_their_checkpoints_and_say_whose_t
     found = lines()
     assert found[1] == "0 done, 0 under way, 0 failed, 3 left"
     assert found[2:] == [
-        "Interrupted; the same run command resumes them from their checkpoints:",
+        "Interrupted; the same run command goes on with them:",
         f"  {RUNS[0].title}: epoch 7/20, loss 1.50; process {pid} on {os.uname().nodename}, died",
         f"  {RUNS[1].title}: epoch 7/20, loss 1.50",
         f"To go on: {command}",
     ]
+    UnderWay(store.root, RUNS[0].run_id).checkpoint.unlink()
+    assert lines()[3].endswith(", died; no checkpoint, so it starts again")
 
 
 def test_failed_runs_have_their_reason_on_one_short_line(store):
