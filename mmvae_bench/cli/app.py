@@ -1,12 +1,11 @@
 """The group of commands, its errors and exit codes. Heavy modules are imported inside the commands."""
 
-import io
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ from mmvae_bench.cli.results import check_results, compare, merge, report, statu
 from mmvae_bench.cli.run import run
 from mmvae_bench.disk import disk_reason
 from mmvae_bench.errors import BenchError, BenchWarning
+from mmvae_bench.sweep.streams import unread
 
 INTERRUPTED = "Interrupted. Finished runs are stored; rerun the same command to continue."
 DISK = "The system refused an operation ({}). Finished runs are safe. Fix that and run the same command again."
@@ -28,9 +28,13 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 class Bench(click.Group):
     """The group of commands. An error in one of them is one sentence and an exit code."""
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Parse the command line and run it, whoever reads what it prints."""
+        with unread():
+            return super().main(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Exit codes: 2 for bad input, 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
-        _show_any_letter()
         try:
             with _signals_and_warnings():
                 return super().invoke(ctx)
@@ -43,13 +47,6 @@ class Bench(click.Group):
         except KeyboardInterrupt:
             click.echo(INTERRUPTED, err=True)
             ctx.exit(130)
-
-
-def _show_any_letter() -> None:
-    """Let standard output and error replace letters that their encoding lacks: a title may have any."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a notebook's is none
-            stream.reconfigure(errors="replace")
 
 
 @contextmanager
@@ -76,8 +73,7 @@ def _signals_and_warnings() -> Iterator[None]:
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    with suppress(OSError):  # the terminal may be gone
-        click.echo(INTERRUPTED, err=True)
+    click.echo(INTERRUPTED, err=True)
     sys.exit(128 + number)
 
 

@@ -94,7 +94,7 @@ def plug_in(folder: Path, condition: str) -> dict[str, str]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[mmvae_bench.models]\ndies = plug_model:Dies\n")
     (folder / "plug" / "plug_model.py").write_text(PLUG_IN.format(condition=condition))
-    return {"PYTHONPATH": str(folder / "plug")}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder / "plug"), os.environ.get("PYTHONPATH")]))}
 
 
 @pytest.mark.slow
@@ -118,6 +118,17 @@ def test_a_worker_that_dies_once_costs_nothing(start, tmp_path):
     output = ended(process, 0, 300)
     assert "a worker process died" in output
     assert set(store.Store(tmp_path / "results").scores().label) == {"dies", "mvae"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_that_nobody_listens_to_goes_on(jobs, start, tmp_path):
+    environment = plug_in(tmp_path, "print('loud', flush=True)")  # which is false
+    process = start(SHORT.replace("mvae mopoe", "dies mvae") + f" --jobs {jobs}", environment=environment)
+    process.stdout.close()  # and standard error: they are one pipe
+    assert process.wait(300) == 0
+    frame = store.Store(tmp_path / "results").scores()
+    assert set(frame.label) == {"dies", "mvae"} and "failed" not in set(frame.status)
 
 
 @pytest.mark.slow
