@@ -80,13 +80,13 @@ class Sweeps:
         left = list((self.root / name / "work").glob("*"))
         left += [p for p in (self.root / name).rglob("*") if p.suffix in (".tmp", ".replaced", ".broken")]
         assert not left, f"{name}: left over: {left}"
-        records = [json.loads(p.read_text()) for p in (self.root / name).glob("runs/*/*/*/run.json")]
+        records = [json.loads(p.read_bytes()) for p in (self.root / name).glob("runs/*/*/*/run.json")]
         resumes = sum(record["resumed"] for record in records)
         self.counts += Counter(resumes=resumes, runs=len(records))
         self.say(f"{name}: {len(records)} runs as expected, resumed {resumes} times")
 
     def _owners(self, name: str) -> set[str]:
-        return {path.read_text() for path in (self.root / name / "work").glob("*/owner.json")}
+        return {path.read_text(encoding="utf-8") for path in (self.root / name / "work").glob("*/owner.json")}
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "mmvae_bench", "run", *RUNS.split()]

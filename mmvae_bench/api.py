@@ -13,6 +13,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.store.store import PUBLISHED, Store, read_published
 from mmvae_bench.sweep.environment import check_device
 from mmvae_bench.sweep.request import Request, Settings, cache_folder, data_folder, shard_numbers
+from mmvae_bench.sweep.streams import unread
 from mmvae_bench.sweep.suites import KINDS, make_request
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def run(
 
     Raises:
         BenchError: If an argument cannot be meant, or nothing could run.
-        KeyboardInterrupt: If it was interrupted; the same call continues from the last checkpoints.
+        KeyboardInterrupt: If it was interrupted; the same call goes on.
     """
-    plan, code = start(locals())
+    flags = locals()
+    with unread():
+        plan, code = start(flags)
     if code > 2:
         raise KeyboardInterrupt
     return Store(given_path(results_dir)).scores(spec.run_id for spec in plan.own)

@@ -48,6 +48,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def as_utf8(text: str) -> bytes:
+    """Return text as UTF-8; bytes of a file's name that are not UTF-8 are written as escapes."""
+    return text.encode(errors="backslashreplace")
+
+
 def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> None:
     """Write a file atomically, replacing an existing one; text is written as UTF-8.
 
@@ -58,7 +63,7 @@ def replace_file(path: Path, content: bytes | str, *, synced: bool = True) -> No
     """
     temporary = temporary_beside(path)
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(as_utf8(content) if isinstance(content, str) else content)
         if synced:
             sync(temporary)
         temporary.replace(path)
@@ -99,7 +104,7 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
         BenchError: If it does not. The message ends with ``way_out``.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+        value = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"Cannot read '{path}' ({type(error).__name__}). {way_out}") from error
     if not isinstance(value, dict):

@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
+from importlib.util import decode_source, find_spec
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -182,7 +182,7 @@ def _summary(target: str) -> str:
     """Summary of ``module:name``, read from the source file."""
     module, _, name = target.partition(":")
     found = find_spec(module)  # imports the packages above it only
-    source = Path(found.origin).read_text() if found and found.origin else ""
+    source = decode_source(Path(found.origin).read_bytes()) if found and found.origin else ""
     tree = ast.parse(source)
     node = next(node for node in tree.body if getattr(node, "name", "") == name)
     if isinstance(node, ast.FunctionDef):

@@ -94,6 +94,16 @@ def test_importing_it_does_not_import_torch(module):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_text_files_name_their_encoding():
+    """Else the user's locale would choose one."""
+    bare = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("read_text", "write_text"):
+                bare += [] if "encoding" in {each.arg for each in node.keywords} else [f"{path}:{node.lineno}"]
+    assert not bare
+
+
 def test_functions_are_short():
     long = {}
     for path in FILES:

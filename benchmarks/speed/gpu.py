@@ -194,7 +194,7 @@ def run(bench: Bench, limit: float, out: Path) -> list[Row]:
         say(f"{part}:")
         bench.attempt(part, lambda own=measure_part: own(bench))
         replace_part(out / "speed_gpu.csv", "gpu", bench.found)
-        (out / "speed_gpu.md").write_text(markdown(bench.found))
+        (out / "speed_gpu.md").write_text(markdown(bench.found), encoding="utf-8")
         say(f"  {perf_counter() - begin:.0f} s")
     return bench.found
 

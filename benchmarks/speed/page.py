@@ -61,10 +61,10 @@ def about() -> str:
 
 def replace_section(path: Path, part: str, rows: list[Row]) -> None:
     """Write the section of a part into the page, in place of the one it had there; other sections stay."""
-    head, *sections = (path.read_text() if path.exists() else INTRODUCTION).split("\n## ")
+    head, *sections = (path.read_text(encoding="utf-8") if path.exists() else INTRODUCTION).split("\n## ")
     named = {section.partition("\n")[0]: section for section in sections}
     named[part] = _section(part, rows)
-    path.write_text("\n## ".join(each.rstrip("\n") + "\n" for each in (head, *named.values())))
+    path.write_text("\n## ".join(each.rstrip("\n") + "\n" for each in (head, *named.values())), encoding="utf-8")
 
 
 def _section(part: str, rows: list[Row]) -> str:
@@ -100,7 +100,7 @@ def _version(name: str) -> str:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -54,11 +54,11 @@ def replace_part(path: Path, part: str, rows: Iterable[Row]) -> None:
     """Write the rows of a part to a CSV file, in place of the rows that the part had there."""
     lines = []
     if path.exists():
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             lines = [line for line in csv.DictReader(file) if line["part"] != part]
     lines += [{name: _text(value) for name, value in asdict(row).items()} for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, NAMES, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
@@ -79,7 +79,7 @@ class Side:
 
     def __init__(self, name: str, threads: int, **environment: str) -> None:
         self.name = name
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed on exit)
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (closed on exit)
         self.process = subprocess.Popen(
             [sys.executable, str(SIDES), name, str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,

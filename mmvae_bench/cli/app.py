@@ -18,6 +18,7 @@ from mmvae_bench.cli.results import check_results, compare, merge, report, statu
 from mmvae_bench.cli.run import run
 from mmvae_bench.disk import disk_reason
 from mmvae_bench.errors import BenchError, BenchWarning
+from mmvae_bench.sweep.streams import unread
 
 INTERRUPTED = "Interrupted. Finished runs are stored; rerun the same command to continue."
 DISK = "The system refused an operation ({}). Finished runs are safe. Fix that and run the same command again."
@@ -27,8 +28,13 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 class Bench(click.Group):
     """The group of commands. An error in one of them is one sentence and an exit code."""
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Parse the command line and run it, whoever reads what it prints."""
+        with unread():
+            return super().main(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Exit codes: 2 for bad input, 130 for SIGINT, 143 for SIGTERM."""
+        """Run the command. Exit codes: 2 for bad input, 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         try:
             with _signals_and_warnings():
                 return super().invoke(ctx)
@@ -45,10 +51,11 @@ class Bench(click.Group):
 
 @contextmanager
 def _signals_and_warnings() -> Iterator[None]:
-    """Clean up and exit with 143 on SIGTERM; print warnings of this package as sentences."""
+    """Clean up and exit on SIGTERM and SIGHUP, unless they are ignored; print warnings of this package as sentences."""
     show = warnings.showwarning
     in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, _terminate) if in_main else None
+    heard = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    previous = {each: signal.signal(each, _terminate) for each in heard if in_main}
 
     def say(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, BenchWarning):
@@ -61,13 +68,13 @@ def _signals_and_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = show
-        if in_main:
-            signal.signal(signal.SIGTERM, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
     click.echo(INTERRUPTED, err=True)
-    sys.exit(143)
+    sys.exit(128 + number)
 
 
 @click.group(cls=Bench, context_settings=CONTEXT)

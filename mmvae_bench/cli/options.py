@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import platformdirs
 
 from mmvae_bench.disk import given_path
 from mmvae_bench.options import split_list
+from mmvae_bench.sweep.request import cache_folder
 
 
 class MultiValue(click.Command):
@@ -82,7 +82,7 @@ data_option = click.option(
     help="Folder of data files; only 'data fetch' writes to it.",
 )  # fmt: skip
 cache_option = click.option(
-    "--cache-dir", type=FOLDER, default=lambda: platformdirs.user_cache_dir("mmvae-bench"), envvar="MMVAE_BENCH_CACHE",
+    "--cache-dir", type=FOLDER, default=lambda: cache_folder(None), envvar="MMVAE_BENCH_CACHE",
     show_default="the user's cache", show_envvar=True, help="Folder of generated data and of classifiers for scores.",
 )  # fmt: skip
 plan_option = click.option(  # a path of a suite's file stands for the plan of that name

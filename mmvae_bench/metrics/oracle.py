@@ -181,7 +181,7 @@ def _load_or_train(
 
     def read() -> Oracle | None:  # None if it is absent or damaged: it is then trained again
         try:
-            meta = json.loads(weights.with_suffix(".json").read_text())
+            meta = json.loads(weights.with_suffix(".json").read_bytes())
             oracle = Oracle(entries.shape[1:], meta["heads"], words)
             oracle.load_state_dict(load_file(weights))
             oracle.accuracy, oracle.hash = meta["accuracy"], hashlib.sha256(weights.read_bytes()).hexdigest()[:16]

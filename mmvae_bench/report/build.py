@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from mmvae_bench import __version__
+from mmvae_bench.disk import as_utf8
 from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
@@ -64,7 +65,7 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     _clear(folder)
     pictures = save_all(list(_plots(selection, tables)), folder / "figures")
     page, scores = folder / "index.html", folder / "scores.csv"
-    selection.rows[list(COLUMNS)].to_csv(scores, index=False)
+    selection.rows[list(COLUMNS)].to_csv(scores, index=False, errors="backslashreplace")
     texts = {
         page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
                           aggregates=shown(aggregates), published=sections),
@@ -74,7 +75,7 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
         **_table_texts(tables, folder / "tables"),
     }  # fmt: skip
     for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(as_utf8(text))
     every = [*texts, scores, *(path for picture in pictures for path in (picture.png, picture.pdf))]
     (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in every), encoding="utf-8")
     summary = to_terminal(summaries, facts.warnings(selection, list(plan.get("skipped", []))))

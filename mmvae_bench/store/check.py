@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmvae_bench.disk import as_utf8
 from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.plans import read_plan
@@ -96,7 +97,7 @@ def check_results(root: Path) -> Findings:
         findings.notes.append(f"There is no '{table}'. {ANEW}")
     elif not sound:
         findings.notes.append(f"'{table}' was not compared with the runs, because some of them have faults.")
-    elif table.read_bytes() != store.scores().to_csv(index=False).encode():
+    elif table.read_bytes() != as_utf8(store.scores().to_csv(index=False)):
         findings.faults.append(f"'{table}' does not agree with the runs. {ANEW}")
     return findings
 

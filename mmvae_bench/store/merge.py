@@ -1,7 +1,6 @@
 """Merge results folders: everything is read and compared first, then each run is copied whole or not at all."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ class Merger:
         self.differences: list[Difference] = []
         self._undecided = 0
         self._copies: list[Copy] = []
-        self._plans: dict[Path, tuple[dict[str, Any], float]] = {}  # and when each was run
+        self._plans: dict[Path, dict[str, Any]] = {}
 
     def read(self, roots: Sequence[Path]) -> None:
         """Read everything and compare what is there more than once; write nothing.
@@ -199,14 +198,13 @@ class Merger:
         """Decide what becomes of one plan."""
         target = self.store.root / "plans" / path.name
         try:
-            theirs, time = read_plan(path), path.stat().st_mtime
+            theirs = read_plan(path)
             if target not in self._plans and target.exists():
-                self._plans[target] = read_plan(target), target.stat().st_mtime
+                self._plans[target] = read_plan(target)
         except BenchError as error:
             self.left_out.append(str(error))
             return
-        ours, before = self._plans.get(target, (theirs, 0.0))
-        self._plans[target] = union(ours, theirs), max(before, time)
+        self._plans[target] = union(self._plans.get(target, theirs), theirs)
 
     @property
     def refusal(self) -> str:
@@ -234,9 +232,8 @@ class Merger:
                     self._copy(copy)
                 except BenchError as error:
                     self.left_out.append(str(error))
-            for path, (plan, time) in self._plans.items():
+            for path, plan in self._plans.items():
                 self.store.write_plan(path.stem, plan)
-                os.utime(path, (time, time))  # the plan that was run last stays the one that a report is about
         except OSError as error:
             raise BenchError(
                 f"Cannot write to '{self.store.root}' ({error.strerror}). What was copied is whole. "

@@ -1,5 +1,6 @@
 """Stored plans: read with care, because a file may come from anywhere, and joined with another of the same name."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,8 @@ from mmvae_bench.spec import TIERS
 from mmvae_bench.store.run import RUN_ID, SCHEMA
 
 WAY_OUT = "Delete it and run the suite again: stored runs are not repeated."
-PLAN = {"title": str, "command": str, "run_ids": list, "titles": dict, "skipped": list, "tiers": dict, "searches": list}
+PLAN = {"title": str, "command": str, "run_ids": list, "titles": dict, "skipped": list, "tiers": dict, "searches": list,
+        "at": float}  # fmt: skip
 SKIPPED = {"dataset": str, "label": str, "missing": str, "seed": int, "reason": str}
 SEARCH = {"dataset": str, "label": str, "rule": str, "winner": int | None, "trials": list}
 TRIAL = {"options": dict, "learning_rate": float, "score": float | None, "run_ids": list}
@@ -20,15 +22,19 @@ TRIAL = {"options": dict, "learning_rate": float, "score": float | None, "run_id
 def read_plan(path: Path) -> dict[str, Any]:
     """Read a plan and verify it; every key is there.
 
+    ``at`` is when it was run, in seconds since 1970. Before it was recorded, it was the time of the file.
+
     Raises:
         BenchError: If it is not a plan.
     """
     found = read_json(path, WAY_OUT)
+    found.setdefault("at", path.stat().st_mtime)
     plan: dict[str, Any] = {"name": path.stem, **{key: found.get(key, kind()) for key, kind in PLAN.items()}}
     good = (
         found.get("name") == path.stem
         and found.get("schema") in range(1, SCHEMA + 1)
         and _has(plan, PLAN)
+        and math.isfinite(plan["at"])
         and all(
             isinstance(run_id, str) and re.fullmatch(RUN_ID, run_id)
             for run_id in [*plan["run_ids"], *plan["titles"], *plan["tiers"]]
@@ -55,7 +61,7 @@ def _has(record: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
 
 
 def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Join two plans: the runs of both, ours first; title and command are ours.
+    """Join two plans: the runs of both, ours first; title and command are ours, the time is the later one.
 
     A run that only one of the two had to skip (it lacked the data, say) is not skipped in the union. Of two records of
     a search, ours is kept unless only theirs has a winner. A run of a plan without tiers is one of the default tier.
@@ -82,6 +88,7 @@ def union(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
         "skipped": left,
         "tiers": tiers,
         "searches": [*searches.values()],
+        "at": max(ours["at"], theirs["at"]),
     }
 
 

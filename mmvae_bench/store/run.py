@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmvae_bench.disk import read_json, refuse, sync
+from mmvae_bench.disk import as_utf8, read_json, refuse, sync
 from mmvae_bench.errors import BenchError, NewerSchema
 from mmvae_bench.spec import RunSpec, RunStatus, canonical_json
 
@@ -52,7 +52,7 @@ def write_files(folder: Path, result: RunResult) -> None:
     files = {RECORD: "".join(canonical_json(row) + "\n" for row in result.rows).encode()}
     files["history.csv"] = pd.DataFrame(result.history).to_csv(index=False).encode()
     if result.log:
-        files["log.txt"] = result.log.encode()
+        files["log.txt"] = as_utf8(result.log)
     if result.weights:
         files["model.safetensors"] = save(dict(result.weights))
     for name, arrays in (("artifacts.npz", result.artifacts), (OUTCOMES, result.outcomes)):

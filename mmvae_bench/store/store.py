@@ -10,6 +10,7 @@ a suite consists of and what was skipped and why. ``<root>/work/`` holds what is
 import json
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -179,21 +180,45 @@ class Store:
         return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
 
     def write_plan(self, name: str, plan: Mapping[str, Any]) -> None:
-        """Record which runs a suite consists of: ``run_ids``, ``skipped`` rows with reasons, ``title``."""
-        record = {"schema": SCHEMA, "name": name, **plan}
+        """Record which runs a suite consists of: ``run_ids``, ``skipped`` rows with reasons, ``title``.
+
+        Unless ``plan`` says when it was run, that is now, and later than all others even if their clock was ahead.
+        """
+        others = (other["at"] for other in self._plans(self._plan_paths(), []))
+        at = plan["at"] if "at" in plan else max(time.time(), 0.001 + max(others, default=0.0))
+        record = {"schema": SCHEMA, "name": name, **plan, "at": at}
         (self.root / "plans").mkdir(parents=True, exist_ok=True)
         replace_file(self.root / "plans" / f"{name}.json", json.dumps(record, indent=1))
 
     def read_plan(self, name: str | None = None) -> dict[str, Any]:
-        """Return the plan called ``name``, or the one that was run last.
+        """Return the plan called ``name``, or the one that was run last; warn of those that cannot be read.
 
         Raises:
             BenchError: If there is none.
         """
-        plans = sorted(self.root.glob("plans/*.json"), key=lambda path: path.stat().st_mtime)
-        found = [path for path in plans if name is None or path.stem == name]
+        paths = self._plan_paths()
+        found = [path for path in paths if name is None or path.stem == name]
         if not found:
-            have = f" There are {', '.join(p.stem for p in plans)}." if plans else ""
+            have = f" There are {', '.join(path.stem for path in paths)}." if paths else ""
             what = f"no runs of '{name}'" if name else "no runs"
             raise BenchError(f"There are {what} under '{self.root}'.{have} First: mmvae-bench run")
-        return read_plan(found[-1])
+        faults: list[str] = []
+        plans = self._plans(found, faults)
+        if not plans:
+            raise BenchError(faults[-1])
+        for fault in faults:
+            warnings.warn(fault, BenchWarning, stacklevel=2)
+        return max(plans, key=lambda plan: plan["at"])
+
+    def _plan_paths(self) -> list[Path]:
+        return sorted(self.root.glob("plans/*.json"))
+
+    def _plans(self, paths: Iterable[Path], faults: list[str]) -> list[dict[str, Any]]:
+        """Return the plans that can be read; ``faults`` takes a sentence for each of the others."""
+        plans = []
+        for path in paths:
+            try:
+                plans.append(read_plan(path))
+            except BenchError as error:
+                faults.append(str(error))
+        return plans

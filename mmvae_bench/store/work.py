@@ -108,7 +108,7 @@ class UnderWay:
     def owner(self) -> Owner | None:
         """Read who has the run, or who died in it; None where nobody took it or its process ended in order."""
         try:
-            return Owner(**json.loads((self.folder / "owner.json").read_text()))
+            return Owner(**json.loads((self.folder / "owner.json").read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -132,7 +132,7 @@ class UnderWay:
     def read_note(self) -> dict[str, Any]:
         """Read the last note; empty if there is none."""
         try:
-            note = json.loads((self.folder / "progress.json").read_text())
+            note = json.loads((self.folder / "progress.json").read_bytes())
         except (OSError, ValueError):
             return {}
         return note if isinstance(note, dict) and note.keys() >= {"command", "title", "epoch", "epochs", "loss"} else {}

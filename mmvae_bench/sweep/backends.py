@@ -1,5 +1,6 @@
 """Where tasks are computed: joblib's backends, for processes of this machine or a dask cluster."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -14,6 +15,7 @@ from mmvae_bench.errors import BenchError
 from mmvae_bench.registry import Registry
 from mmvae_bench.sweep.request import Settings
 from mmvae_bench.sweep.signals import unheard
+from mmvae_bench.sweep.streams import unread
 
 T = TypeVar("T")
 REGISTRIES: tuple[Registry[Any], ...] = (models.registry, datasets.registry, nets.registry, metrics.registry)
@@ -87,7 +89,7 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
     crashes: tuple[type[BaseException], ...] = (BrokenProcessPool, *dask)
     try:
         with unheard() if settings.backend == "loky" else nullcontext():
-            ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(_told)(own, call) for call in calls)
+            ended = joblib.Parallel(n_jobs=jobs, **how)(joblib.delayed(_told)(os.getpid(), own, call) for call in calls)
         yield from ended
     except CancelledError as error:
         raise BenchError("The cluster is gone. Run the same command again: it goes on.") from error
@@ -95,8 +97,9 @@ def results(calls: Iterable[Callable[[], T]], jobs: int, settings: Settings, *, 
         raise WorkerDied(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
-def _told(own: tuple[dict[str, Any], ...], call: Callable[[], T]) -> T:
-    """Do a call where what the user's script or notebook registered is known."""
+def _told(command: int, own: tuple[dict[str, Any], ...], call: Callable[[], T]) -> T:
+    """Do a call where what the user's script or notebook registered is known; ``command`` is the command's process."""
     for registry, entries in zip(REGISTRIES, own, strict=True):
         registry.adopt(entries)
-    return call()
+    with nullcontext() if os.getpid() == command else unread():  # a plug-in may print
+        return call()

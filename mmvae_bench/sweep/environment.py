@@ -53,7 +53,7 @@ def check_device(device: str, precision: str = "fp32") -> None:
 def has_bf16() -> bool:
     """Return whether the processor multiplies in bf16 (AVX512, AMX, or Arm's extension); True where nothing tells."""
     try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
     except OSError:
         return True
     return not flags.isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
@@ -87,7 +87,7 @@ def describe() -> Iterator[str]:
 def processor() -> str:
     """Model of the processor, as the system names it."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

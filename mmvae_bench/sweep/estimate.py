@@ -59,7 +59,7 @@ def _measured(folder: Path) -> Pace | None:
     """Return the pace of the newest finished run of a model on a data set, or None."""
     for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
-            record = json.loads(path.read_text())
+            record = json.loads(path.read_bytes())
             spec, rows = record["spec"], record["steps"] * record["spec"]["train"]["batch_size"]
             rows /= spec["train"]["epochs"]
             if spec["limit_train"]:

@@ -167,8 +167,20 @@ def data_folder(given: str | Path | None) -> Path:
 
 
 def cache_folder(given: str | Path | None) -> Path:
-    """The folder of what is derived: the one given, that of ``MMVAE_BENCH_CACHE``, or the user's cache."""
-    return given_path(given or os.environ.get("MMVAE_BENCH_CACHE") or platformdirs.user_cache_dir("mmvae-bench"))
+    """The folder of what is derived: the one given, that of ``MMVAE_BENCH_CACHE``, or the user's cache.
+
+    Raises:
+        BenchError: If none is given and the user has no home folder.
+    """
+    if folder := given or os.environ.get("MMVAE_BENCH_CACHE"):
+        return given_path(folder)
+    try:
+        return Path(platformdirs.user_cache_dir("mmvae-bench")).expanduser()
+    except RuntimeError as error:  # a user without HOME and without an entry of passwd, as in a container
+        raise BenchError(
+            "There is no place for the cache: this user has no home folder. Name one with --cache-dir or "
+            "MMVAE_BENCH_CACHE."
+        ) from error
 
 
 def numbers_by_name(texts: Sequence[str]) -> dict[str, float]:

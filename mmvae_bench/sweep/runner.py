@@ -112,7 +112,7 @@ class Sweep:
                     f"Worker processes die before they begin a run ({death}). Is there too little memory, or is the "
                     "installation broken? Then run the same command again."
                 ) from death
-            board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
+            board.say(f"a worker process died ({death}); {len(ours)} runs go on, from a checkpoint or from the start")
 
     def _take(self, outcome: Outcome, board: Board) -> None:
         if outcome.how == RunStatus.UNWRITABLE:
@@ -141,8 +141,8 @@ def run_plan(plan: Plan, settings: Settings) -> int:
     """Run what is to run, store each run as it ends, and return the exit code.
 
     0: everything planned is stored; 1: some run failed; 2: nothing could run, or a data set is corrupt (its runs are
-    left out with the sentence that helps, the others are run), or results cannot be written any more; 130, 143: asked
-    to stop.
+    left out with the sentence that helps, the others are run), or results cannot be written any more; 129, 130, 143:
+    asked to stop.
 
     Raises:
         BenchError: If the results folder or the backend cannot be had.
@@ -178,7 +178,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     if sweep.code:
         click.echo(
             f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.\n"
-            f"To go on from the last checkpoints: {plan.command or 'run the same command again'}",
+            f"To go on: {plan.command or 'run the same command again'}",
             err=True,
         )
         return sweep.code

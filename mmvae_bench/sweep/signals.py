@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while runs are under way: the first asks runs to stop, the second stops at once."""
+"""SIGINT, SIGTERM and SIGHUP while runs are under way: the first asks runs to stop, the second stops at once."""
 
 import os
 import signal
@@ -10,11 +10,13 @@ from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 
 ASKED = b"\nStopping: runs under way write a checkpoint first; once more stops at once.\n"
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 class Stops:
-    """A context that turns the first signal into a request; the second raises KeyboardInterrupt or SystemExit(143).
+    """A context that turns the first signal into a request; the second raises KeyboardInterrupt or SystemExit.
+
+    A second SIGHUP is no second wish: when a connection is lost, the kernel and the shell both send one.
 
     Args:
         ask: called at the first signal, in the middle of anything: it may set a flag or touch a file.
@@ -31,7 +33,7 @@ class Stops:
     def __enter__(self) -> "Stops":
         if threading.current_thread() is threading.main_thread():
             for each in CODES:
-                if signal.getsignal(each) is not signal.SIG_IGN:  # nohup and shells' background jobs ignore SIGINT
+                if signal.getsignal(each) is not signal.SIG_IGN:  # nohup ignores SIGHUP, a background job SIGINT
                     self._before[each] = signal.signal(each, self._heard)
         return self
 
@@ -49,18 +51,19 @@ class Stops:
                 os.write(2, ASKED)  # print might be in the middle of printing
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        else:
-            sys.exit(CODES[signal.SIGTERM])
+        elif number != signal.SIGHUP:
+            sys.exit(CODES[signal.Signals(number)])
 
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Start processes inside this context so that they ignore SIGINT and SIGTERM, which terminals send to all.
+    """Start processes inside this context so that they ignore these signals, which terminals send to all.
 
     Blocked signals are inherited; the command itself receives them as soon as it leaves the context.
     """
-    resource_tracker.ensure_running()  # started inside, it would unblock the signals (Python 3.11)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
+    resource_tracker.ensure_running()  # a process, too; starting it unblocks some of the signals here (Python 3.11)
+    signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ WIDTH = 160  # characters of a text that others wrote
 UNDER_WAY, INTERRUPTED, WAITING = "under way", "interrupted", "waiting"
 SECTIONS = {
     UNDER_WAY: "Under way:",
-    INTERRUPTED: "Interrupted; the same run command resumes them from their checkpoints:",
+    INTERRUPTED: "Interrupted; the same run command goes on with them:",
     RunStatus.FAILED: "Failed:",
     RunStatus.BROKEN: "Broken; mmvae-bench check-results says what is wrong:",
 }
@@ -85,8 +85,10 @@ def _look(under_way: UnderWay, folder: Path | None, title: str) -> Seen:
             return Seen(state, title or run.spec.title, run.error, seconds=run.seconds)
     except BenchError:
         return Seen(RunStatus.BROKEN, name)
-    if owner or under_way.checkpoint.exists():
-        return Seen(INTERRUPTED, name, how_far + (f"; {owner}, died" if owner else ""))
+    kept = under_way.checkpoint.exists()
+    if owner or kept:
+        whose = f"; {owner}, died" if owner else ""
+        return Seen(INTERRUPTED, name, how_far + whose + ("" if kept else "; no checkpoint, so it starts again"))
     return Seen(WAITING, name)
 
 

@@ -38,8 +38,8 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
 
 def list_suites() -> dict[str, str]:
     """The suites that come with the package: name -> title."""
-    found = sorted(item.name for item in SUITES.iterdir() if item.name.endswith(".toml"))
-    return {name[:-5]: str(_parse(name, SUITES.joinpath(name).read_text()).get("title", "")) for name in found}
+    found = sorted(item.name[:-5] for item in SUITES.iterdir() if item.name.endswith(".toml"))
+    return {name: str(_parse(name, _own(name)).get("title", "")) for name in found}
 
 
 def load_suite(name_or_path: str) -> Request:
@@ -127,6 +127,11 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple, range)) else value
 
 
+def _own(name: str) -> str:
+    """The text of a suite that comes with the package."""
+    return SUITES.joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
 def _read(name_or_path: str) -> str:
     """The text of a suite's file."""
     if not name_or_path.endswith(".toml"):
@@ -134,11 +139,11 @@ def _read(name_or_path: str) -> str:
         if name_or_path not in known:
             hint, own = near_hint(name_or_path, known), "A suite of your own is a path that ends in .toml."
             raise BenchError(f"No suite '{name_or_path}'; {hint}Known: {', '.join(known)}. {own}")
-        return SUITES.joinpath(f"{name_or_path}.toml").read_text()
+        return _own(name_or_path)
     try:
-        return given_path(name_or_path).read_text()
+        return given_path(name_or_path).read_text(encoding="utf-8-sig")  # some editors begin with a mark
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is not text"
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BenchError(f"Cannot read the suite '{name_or_path}': {why}.") from error
 
 

@@ -260,7 +260,7 @@ def _in_a_new_process(dataset: Dataset, data_dir: Path) -> dict[str, str]:
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     done = subprocess.run(  # noqa: S603 # ourselves
         [sys.executable, "-P", "-c", AGAIN, call], env={**os.environ, "PYTHONHASHSEED": seed},
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     why = done.stderr.strip().rpartition("\n")[2]
     must(done.returncode == 0, f"build() fails in a process of its own: {why}")

@@ -1,4 +1,5 @@
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -151,6 +152,20 @@ def test_a_tilde_is_the_home_folder_in_every_path(ran, monkeypatch, tmp_path):
     assert nobody.stderr.startswith("Error: The home folder in '~no-such-user/r' is not known")
 
 
+@pytest.mark.parametrize("command", ["env", "run --datasets present", "run --dry-run"])
+def test_a_user_without_a_home_folder_is_told_to_name_the_cache(ran, monkeypatch, command):
+    for name in ("HOME", "XDG_CACHE_HOME", "MMVAE_BENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["no such user"])
+    result = invoke(*command.split())
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "Error: There is no place for the cache: this user has no home folder. Name one with --cache-dir or "
+        "MMVAE_BENCH_CACHE.\n",
+    )
+    assert invoke(*command.split(), "--cache-dir", "c").exit_code == 0
+
+
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)])
 def test_the_plan_says_which_stored_runs_were_made_by_different_code(ran, flags):
     flags = ("--models", "mvae", "--datasets", "present", *flags)
@@ -238,7 +253,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(ran, tmp_path, typed, sentenc
     assert (tmp_path / "file").read_text() == "kept"
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
     script = (
         "import signal, sys, time, types\n"
@@ -257,6 +272,16 @@ def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
     assert b"Finished runs are stored" in errors and b"Traceback" not in errors
+
+
+def test_a_title_that_the_terminal_cannot_show_is_replaced(tmp_path):
+    (tmp_path / "own.toml").write_text('title = "Größe → é"\nmodels = "mvae"\ndatasets = "linear_gaussian"', "utf-8")
+    own = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "mmvae_bench", "run", "--suite", "own.toml", "--dry-run", "--cache-dir", "c"]
+    environment = {**os.environ, **own, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Plan 'own': Größe ? é\n".encode("latin-1") in done.stdout
 
 
 def test_a_broken_torch_is_one_sentence(ran, monkeypatch):

@@ -324,7 +324,7 @@ def test_a_run_that_a_living_process_has_is_left_out(here, there):
 
 def test_absent_plans_are_copied_and_the_last_plan_stays_the_last(here, there):
     publish(there, RUN)
-    os.utime(plan(there, RUN, name="old"), (1e9, 1e9))
+    os.utime(plan(there, RUN, name="old"), (4e9, 4e9))
     plan(here, OTHER, name="mine")
     assert merge("there").exit_code == 0
     assert here.read_plan()["name"] == "mine"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mmvae_bench.errors import BenchError, BenchWarning
 from mmvae_bench.spec import RunSpec
+from mmvae_bench.store.check import check_results
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import SCHEMA, RunResult, StoredRun
 from mmvae_bench.store.store import COLUMNS, PUBLISHED, TEXTS, Store, read_published
@@ -87,6 +88,13 @@ def test_a_stranger_and_a_broken_run_are_left_out_of_the_table_with_a_warning(st
     table = store.root / "scores.csv"
     assert first.startswith(f"Left out of '{table}': Cannot use the results in '{broken}': scores.jsonl is cut off")
     assert second == f"Left out of '{table}': '{stranger}' is not a run. Move it elsewhere."
+
+
+def test_a_name_that_is_not_utf8_is_escaped_in_the_table(store):
+    named = os.fsdecode(b"caf\xe9")  # as Python reads a file's name
+    store.publish(result(error="no file", rows=[stored.row(SPEC, "", None, status="failed", reason=named)], log=named))
+    assert "caf\\udce9" in store.collate().read_text(encoding="utf-8")
+    assert check_results(store.root).faults == []
 
 
 def test_the_record_holds_no_nan(store):

@@ -46,17 +46,18 @@ def at_work(results: Path, runs: int = 2):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_one_signal_writes_checkpoints_unlocks_runs_and_says_how_to_go_on(sent, code, jobs, start, tmp_path):
     results = tmp_path / "results"
     process = start(f"{LONG} --jobs {jobs}")
     wait_for(at_work(results, jobs), process)
-    os.killpg(process.pid, sent)  # as a terminal and a batch system do: to the command and its workers
+    for _ in range(1 + (sent == signal.SIGHUP)):  # a lost connection sends it twice
+        os.killpg(process.pid, sent)  # as a terminal and a batch system do: to the command and its workers
     output = ended(process, code, 60)
     assert "Stopping: runs under way write a checkpoint first; once more stops at once." in output
     assert "Stopped: 0 of 2 runs are stored, 2 are left." in output
-    assert f"To go on from the last checkpoints: mmvae-bench run {LONG.split(maxsplit=1)[0]}" in output
+    assert f"To go on: mmvae-bench run {LONG.split(maxsplit=1)[0]}" in output
     assert len(list(results.glob("work/*/checkpoint.safetensors"))) == jobs
     assert not [path for path in (results / "work").iterdir() if path.is_file()], "no lock, no request to stop"
     assert not list(results.rglob("*.tmp")) and not list(results.rglob("owner.json"))
@@ -93,7 +94,7 @@ def plug_in(folder: Path, condition: str) -> dict[str, str]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[mmvae_bench.models]\ndies = plug_model:Dies\n")
     (folder / "plug" / "plug_model.py").write_text(PLUG_IN.format(condition=condition))
-    return {"PYTHONPATH": str(folder / "plug")}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder / "plug"), os.environ.get("PYTHONPATH")]))}
 
 
 @pytest.mark.slow
@@ -117,6 +118,17 @@ def test_a_worker_that_dies_once_costs_nothing(start, tmp_path):
     output = ended(process, 0, 300)
     assert "a worker process died" in output
     assert set(store.Store(tmp_path / "results").scores().label) == {"dies", "mvae"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_that_nobody_listens_to_goes_on(jobs, start, tmp_path):
+    environment = plug_in(tmp_path, "print('loud', flush=True)")  # which is false
+    process = start(SHORT.replace("mvae mopoe", "dies mvae") + f" --jobs {jobs}", environment=environment)
+    process.stdout.close()  # and standard error: they are one pipe
+    assert process.wait(300) == 0
+    frame = store.Store(tmp_path / "results").scores()
+    assert set(frame.label) == {"dies", "mvae"} and "failed" not in set(frame.status)
 
 
 @pytest.mark.slow

@@ -106,11 +106,13 @@ def test_runs_that_nobody_has_are_resumed_from_their_checkpoints_and_say_whose_t
     found = lines()
     assert found[1] == "0 done, 0 under way, 0 failed, 3 left"
     assert found[2:] == [
-        "Interrupted; the same run command resumes them from their checkpoints:",
+        "Interrupted; the same run command goes on with them:",
         f"  {RUNS[0].title}: epoch 7/20, loss 1.50; process {pid} on {os.uname().nodename}, died",
         f"  {RUNS[1].title}: epoch 7/20, loss 1.50",
         f"To go on: {command}",
     ]
+    UnderWay(store.root, RUNS[0].run_id).checkpoint.unlink()
+    assert lines()[3].endswith(", died; no checkpoint, so it starts again")
 
 
 def test_failed_runs_have_their_reason_on_one_short_line(store):
@@ -149,7 +151,8 @@ def test_without_a_done_run_of_the_plan_or_with_nothing_left_no_time_is_given(st
 
 
 def test_the_last_plan_is_the_default_and_any_can_be_named(store):
-    os.utime(plan(store, RUNS[0], name="first"), (1e9, 1e9))
+    ahead = plan(store, RUNS[0], name="first", at=4e9)  # by a clock that was ahead
+    os.utime(ahead, (4e9, 4e9))
     skipped = {"dataset": "d", "label": "l", "missing": "none", "seed": 0, "reason": "r"}
     plan(store, *RUNS, name="last", skipped=[skipped])
     assert lines() == ["Plan 'last'", "0 done, 0 under way, 0 failed, 6 left, 1 skipped", "To go on: mmvae-bench run"]
@@ -158,6 +161,28 @@ def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     assert (
         "There are no runs of 'none' under 'results'. There are first, last" in status("--suite", "none", code=2).stderr
     )
+
+
+def test_the_last_plan_is_the_one_that_was_run_last_whatever_the_times_of_the_files_are(store):
+    first, last = plan(store, RUNS[0], name="first"), plan(store, RUNS[1], name="last")
+    os.utime(first, (4e9, 4e9))
+    assert lines()[0] == "Plan 'last'"
+    for path in (first, last):  # written before the time was recorded
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "at"}))
+    os.utime(first, (1e9, 1e9))
+    assert lines()[0] == "Plan 'last'"
+    os.utime(first, (4e9, 4e9))
+    plan(store, RUNS[1], name="last")
+    assert lines()[0] == "Plan 'last'"
+
+
+@pytest.mark.filterwarnings("default::mmvae_bench.errors.BenchWarning")
+def test_a_stranger_among_the_plans_is_a_warning(store):
+    path = plan(store, RUNS[0], name="mine")
+    path.with_name("notes.json").write_text("{}")
+    found = status()
+    assert found.stdout.startswith("Plan 'mine'")
+    assert found.stderr.startswith("Warning: 'results/plans/notes.json' is not a plan that this version knows.")
 
 
 def test_without_a_plan_all_runs_are_meant(store):

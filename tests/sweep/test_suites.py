@@ -55,6 +55,11 @@ def test_a_path_is_a_suite_named_by_its_stem_with_a_paper_s_own_settings(write):
     assert [hole.text for hole in request.holes] == ["complete", "split 0.5", "split 0.5 (incomplete rows dropped)"]
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "own.toml").write_text('title = "Größe → é"', encoding="utf-8-sig")
+    assert load_suite(str(tmp_path / "own.toml")).title == "Größe → é"
+
+
 def test_an_empty_file_is_the_defaults(write):
     assert load_suite(write("")) == Request(name="mine")
 
@@ -90,5 +95,5 @@ def test_a_bad_file_is_one_sentence_that_names_it(write, text, sentence):
 
 def test_a_file_that_is_not_text_is_said_to_be_none(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(BenchError, match="it is not text"):
+    with pytest.raises(BenchError, match="it is not UTF-8 text"):
         load_suite(str(tmp_path / "bytes.toml"))

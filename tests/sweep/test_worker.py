@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmvae_bench.cli import app
 from mmvae_bench.errors import BenchError
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
@@ -123,6 +124,20 @@ def test_who_listens_no_more_does_not_keep_us_from_stopping(monkeypatch):
             assert listening.code == 130
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_lost_connection_stops_in_order_and_under_nohup_nothing(ignored):
+    asked = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with app._signals_and_warnings(), stops.Stops(lambda: asked.append(True)) as listening:
+            for _ in range(2):  # the kernel and the shell send one each
+                signal.raise_signal(signal.SIGHUP)
+        assert (asked, listening.code) == (([], 0) if ignored else ([True], 129))
+        assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_workers_that_die_before_they_begin_are_a_sentence_after_three_rounds(settings, monkeypatch):
