@@ -30,7 +30,6 @@ class Range:
 
 
 Weight = Annotated[float, Ge(0.0), Range(0.05, 5.0)]
-Beta = Weight  # the factor of a KL term
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Beta
+from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import Estimate, Weighted, importance_sample
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, likelihoods, standard
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, without
@@ -127,7 +127,7 @@ class MultimodalVAE(Densities, ABC):
     authors: ClassVar[Mapping[str, str]] = {}  # constants of the paper or its code where they are not the defaults
     batches: Batches = "mixed"  # "pure" if complete and incomplete rows never share a batch
 
-    def __init__(self, networks: Networks, *, beta: Beta = 1.0) -> None:
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0) -> None:
         super().__init__(networks)
         self.beta = beta
 

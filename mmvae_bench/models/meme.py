@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from mmvae_bench.models.base import Batches, Densities, MultimodalVAE, PseudoInputs
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Beta, Count, Positive, Range, Weight
+from mmvae_bench.options import Count, Positive, Range, Weight
 from mmvae_bench.probability.bounds import Estimate, Weighted, log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, kl
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, products, without
@@ -59,7 +59,7 @@ class MEME(MultimodalVAE):
     remark_if_complete = "no row is incomplete: the pseudo-inputs stay as they started"
 
     def __init__(
-        self, networks: Networks, *, beta: Beta = 1.0, supervision: Supervision = 1.0, k: Count = 10,
+        self, networks: Networks, *, beta: Weight = 1.0, supervision: Supervision = 1.0, k: Count = 10,
         pseudo: Positive = 128, shared: bool = True, stop_gradient: bool = True, batches: Batches = "mixed",
         combine: Literal["mixture", "product"] = "mixture", directions: Literal["mean", "sum"] = "mean",
         divergence: Literal["closed", "sampled"] = "closed",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Beta, Positive
+from mmvae_bench.options import Positive, Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
 from mmvae_bench.probability.fusion import Experts, Mixture
@@ -29,8 +29,8 @@ class MMVAE(MultimodalVAE):
     ``iwae`` differentiates the bound; ``stl`` is sum w~ d log w with q's parameters stopped in log q (the default: the
     authors' code trains it, as its DReG hook never fires). For K > 1 ``stl`` is biased, also with one modality.
     ``dreg`` multiplies z's gradient by w~ once more (Tucker et al. 2019, Eq. 8), which is unbiased for i.i.d. samples
-    of one q, and biased for |P| > 1 strata of a mixture. ``elbo`` is the mean of log w, Eq. 3 (the authors' ``m_elbo``
-    bounds its KL instead). The logged loss is the bound, whatever the estimator.
+    of one q, and biased for |P| > 1 strata of a mixture. The logged loss of all three is the bound. ``elbo`` trains and
+    logs the mean of log w, Eq. 3 (the authors' ``m_elbo`` bounds its KL instead).
 
     Args:
         estimator: estimator of the gradient.
@@ -43,7 +43,7 @@ class MMVAE(MultimodalVAE):
     authors: ClassVar[Mapping[str, str]] = {"k": "30", "family": "laplace"}  # released models of MNIST-SVHN
 
     def __init__(
-        self, networks: Networks, *, beta: Beta = 1.0, estimator: Estimator = "stl", k: Positive = 10,
+        self, networks: Networks, *, beta: Weight = 1.0, estimator: Estimator = "stl", k: Positive = 10,
         looser: bool = True, family: Literal["normal", "laplace"] = "normal",
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
@@ -71,8 +71,8 @@ class MMVAE(MultimodalVAE):
         if self.estimator == "dreg" and z.requires_grad:
             z.register_hook(lambda gradient: normalised[..., None] * gradient)  # type: ignore[no-untyped-call]
         if self.estimator == "elbo":
-            weight = share / self.k
-        surrogate = bound if self.estimator == "iwae" else (weight * log_w).sum((0, 1))
+            bound = (share / self.k * log_w).sum((0, 1))
+        surrogate = bound if self.estimator in ("iwae", "elbo") else (weight * log_w).sum((0, 1))
         return row_mean(surrogate + (bound - surrogate).detach(), batch.present)  # the bound, with that gradient
 
     def log_weights(self, z: Float[Tensor, "K M B L"], experts: Experts, batch: MultimodalBatch) -> Tensor:

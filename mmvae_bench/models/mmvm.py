@@ -10,7 +10,7 @@ from torch import Tensor
 from mmvae_bench.models.base import PseudoInputs
 from mmvae_bench.models.unimodal import PrivateLatents
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Beta, Positive
+from mmvae_bench.options import Positive, Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import kl
 from mmvae_bench.probability.fusion import Experts, Mixture
@@ -41,7 +41,7 @@ class MMVM(PrivateLatents):
     no_prior = "MMVM's prior is the mixture of a row's own posteriors: there is no p(z) to sample without a row"
 
     def __init__(
-        self, networks: Networks, *, beta: Beta = 1.0, bound: Literal["pairwise", "monte_carlo"] = "pairwise",
+        self, networks: Networks, *, beta: Weight = 1.0, bound: Literal["pairwise", "monte_carlo"] = "pairwise",
         alone: Literal["nothing", "standard", "pseudo"] = "nothing", pseudo: Positive = 128,
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)

@@ -7,7 +7,7 @@ import torch
 
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Beta
+from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import kl
 from mmvae_bench.probability.fusion import Experts, Mixture, powerset, products, stratify
@@ -34,7 +34,7 @@ class MoPoE(MultimodalVAE):
     authors: ClassVar[Mapping[str, str]] = {"beta": "2.5"}  # all of the released job scripts
 
     def __init__(
-        self, networks: Networks, *, beta: Beta = 1.0, prior_expert: Literal["full", "always", "never"] = "full"
+        self, networks: Networks, *, beta: Weight = 1.0, prior_expert: Literal["full", "always", "never"] = "full"
     ) -> None:
         super().__init__(networks, beta=beta)
         subsets = powerset(len(self.names))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Beta, Count
+from mmvae_bench.options import Count, Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import DiagonalNormal, kl
 from mmvae_bench.probability.fusion import products
@@ -28,7 +28,7 @@ class MVAE(MultimodalVAE):
         k: number of random subsets where |P| > 2 (celeba19/train.py: ``approx_m`` = 1).
     """
 
-    def __init__(self, networks: Networks, *, beta: Beta = 1.0, subsampling: bool = True, k: Count = 1) -> None:
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0, subsampling: bool = True, k: Count = 1) -> None:
         super().__init__(networks, beta=beta)
         self.subsampling = subsampling
         self.k = k if subsampling and len(self.names) > 2 else 0  # two modalities have no subset in between

@@ -108,7 +108,7 @@ def test_stl_is_biased_for_several_samples_even_with_one_modality(gradients):
 
 @pytest.mark.parametrize("looser", [True, False])
 @pytest.mark.parametrize("estimator", ["iwae", "stl", "dreg", "elbo"])
-def test_the_loss_is_the_log_mean_of_the_weights_whatever_the_estimator(estimator, looser):
+def test_the_loss_is_the_log_mean_of_the_weights_and_of_elbo_the_mean_of_their_logs(estimator, looser):
     made = model("mmvae", k=K, looser=looser, estimator=estimator)
     data = batch(made, B, present=torch.tensor([[True, True, True, False], [True, False, True, False]]))
     torch.manual_seed(2)
@@ -119,20 +119,21 @@ def test_the_loss_is_the_log_mean_of_the_weights_whatever_the_estimator(estimato
     rows = []
     for b in range(3):
         own = log_w[:, data.present[:, b], b]
-        each = own.logsumexp(0) - math.log(K)
-        rows.append(each.mean() if looser else own.flatten().logsumexp(0) - math.log(own.numel()))
+        each = own.mean(0) if estimator == "elbo" else own.logsumexp(0) - math.log(K)  # one sample has no looser bound
+        whole = looser or estimator == "elbo"
+        rows.append(each.mean() if whole else own.flatten().logsumexp(0) - math.log(own.numel()))
     torch.testing.assert_close(bound, torch.stack(rows).mean())
 
 
 @pytest.mark.parametrize("looser", [True, False])
 def test_estimators_differ_in_their_gradient_and_in_nothing_else(looser):
     losses, found = [], []
-    for estimator in ("iwae", "stl", "dreg", "elbo"):
+    for estimator in ("iwae", "stl", "dreg"):
         made = model("mmvae", k=K, estimator=estimator, looser=looser)
         torch.manual_seed(2)
         losses.append(made.loss(batch(made, B)).total)
         found.append(gradient(made, losses[-1]))
-    torch.testing.assert_close(losses[1:], losses[:1] * 3)
+    torch.testing.assert_close(losses[1:], losses[:1] * 2)
     assert all((a - b).norm() > 0.01 * a.norm() for a, b in itertools.combinations(found, 2))
 
 
