@@ -27,12 +27,12 @@ LEGEND = "cannot be distinguished from the best: the 95 % interval of their pair
 MARKS = {
     ALMOST: LEGEND,
     UNSURE: "worse than the best by that interval, but not after Holm's correction for all pairs of the column",
-    BOUND: "a bound, not an estimate (effective sample size below 10): shown, never ranked",
+    BOUND: "a bound, not an estimate (mean effective sample size below 10 in some seed): shown, never ranked",
     DAGGER: "chance control: shown, never ranked",
 }
 DEAD_RUNS = (
     "Dead: an encoder or decoder that is scored was never trained (none of its reconstruction gains is above 0 by "
-    f"{DEAD} standard errors); the mean includes such seeds, without an interval, and no order is claimed."
+    f"{DEAD} standard errors); the mean includes such seeds, has no interval and is never the best; no order is claimed."
 )
 SUMMARY = {"mean": None, "sd": None, "half_width": None, "n": 0, "rows": 0}  # columns of a CSV, and their empty values
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}

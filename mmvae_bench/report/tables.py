@@ -95,7 +95,7 @@ def mark(cells: Cells, columns: Sequence[Column], better: int) -> Cells:
     marked = {label: dict(row) for label, row in cells.items()}
     for column in columns if better else ():
         shown = ranked(cells, column)
-        fit = {label: cell for label, cell in shown.items() if not cell.at_chance}
+        fit = {label: cell for label, cell in shown.items() if not (cell.at_chance or cell.dead)}
         if fit and len(shown) > 1 and same_seeds(shown):
             first = max(fit, key=lambda label: better * fit[label].mean)
             pairs = {(c.better, c.worse): c for c in compare_cells(shown, better)}
@@ -160,18 +160,22 @@ class Comparison(Pair):
 def compare_cells(shown: Mapping[str, Cell], better: int) -> list[Pair]:
     """Return all pairs of models that share a seed, the better mean first.
 
-    Without a direction (``better`` 0) pairs are in the given order, and no order is claimed.
+    Without a direction (``better`` 0) pairs are in the given order, and no order is claimed. Nor is it of a dead run,
+    whose pairs yet count for Holm's correction, with p = 1: a column is not easier to claim in where models collapse.
     """
-    found = []
+    found, ps = [], list[float | None]()
     for (a, x), (b, y) in combinations(shown.items(), 2):
         if d := paired_difference(x.scores, y.scores):
+            ps.append(1.0 if x.dead or y.dead else d.p)
             if x.dead or y.dead:
                 d = replace(d, half_width=None, p=None)
             claim = bool(better) and d.covers and d.excludes_zero and not (x.at_chance and y.at_chance)
             swap = d.mean * better < 0
             found.append(Pair(b, a, replace(d, mean=-d.mean), claim) if swap else Pair(a, b, d, claim))
-    adjusted = holm([pair.difference.p for pair in found])
-    return [replace(pair, holm=p) for pair, p in zip(found, adjusted, strict=True)]
+    return [
+        replace(pair, holm=p if pair.difference.p is not None else None)
+        for pair, p in zip(found, holm(ps), strict=True)
+    ]
 
 
 def compare_column(table: Table, column: Column) -> list[Comparison]:

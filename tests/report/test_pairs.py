@@ -83,8 +83,8 @@ def test_rounding_makes_no_rival_of_what_is_told_apart() -> None:
     assert marks(made({"mvae": near[:2], "mmvae": BEST[:2]})) == {"mvae": "best", "mmvae": "best"}
 
 
-@pytest.mark.parametrize("kind", ["control", "bound", "at_chance"])
-def test_neither_controls_nor_bounds_nor_cells_at_chance_are_marked(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["control", "bound", "at_chance", "dead"])
+def test_neither_controls_nor_bounds_nor_cells_at_chance_nor_dead_ones_are_marked(kind: str) -> None:
     table = made({"mvae": SAME, "mmvae": BEST, "mopoe": WORSE}, mvae={kind: True})
     assert marks(table) == {"mvae": "", "mmvae": "best", "mopoe": ""}
 
@@ -185,3 +185,14 @@ def test_of_draws_that_are_new_for_each_seed_an_order_is_claimed_and_no_rows_are
 def test_of_a_dead_run_no_order_is_claimed(dead: str) -> None:
     (found,) = compare_column(made({"mvae": WORSE, "mmvae": BEST}, rows=9, **{dead: {"dead": 1}}), COLUMN)
     assert (found.claim, found.holm, found.difference.half_width, found.difference.p) == (False, None, None, None)
+
+
+def test_a_dead_run_makes_no_order_of_others_easier_to_claim() -> None:
+    scores = {"mvae": WORSE, "mmvae": BEST, "mopoe": [score + 0.1 for score in BEST]}
+    alive, dead = (compare_column(made(scores, rows=9, mopoe={"dead": count}), COLUMN) for count in (0, 1))
+    (with_all,), (among_the_living,) = (
+        [c for c in pairs if c.worse == "mvae" and c.better == "mmvae"] for pairs in (alive, dead)
+    )
+    p = with_all.difference.p
+    assert p and among_the_living.holm == pytest.approx(3 * p)
+    assert with_all.holm is not None and with_all.holm <= 3 * p
