@@ -32,7 +32,7 @@ MARKS = {
 }
 DEAD_RUNS = (
     "Dead: an encoder or decoder that is scored was never trained (none of its reconstruction gains is above 0 by "
-    f"{DEAD} standard errors); the mean includes such seeds, has no interval and is never the best; no order is claimed."
+    f"{DEAD} standard errors); the mean includes such seeds, has no interval and is never best; no order is claimed."
 )
 SUMMARY = {"mean": None, "sd": None, "half_width": None, "n": 0, "rows": 0}  # columns of a CSV, and their empty values
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
