@@ -49,6 +49,11 @@ def in_a_line(error: Exception) -> str:
     return " ".join(described(error).split()).rstrip(".")
 
 
+def counted(number: int, what: str) -> str:
+    """Return ``1 run``, ``2 runs`` or ``1,000 runs``."""
+    return f"{number:,} {what}" + "s" * (number != 1)
+
+
 def near_hint(name: str, known: Collection[str]) -> str:
     """Return a question with at most three names near to ``name``, followed by a space; empty if there are none."""
     near = difflib.get_close_matches(name, known, n=3)

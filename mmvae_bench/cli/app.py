@@ -18,7 +18,7 @@ from mmvae_bench.cli.results import check_results, compare, merge, report, statu
 from mmvae_bench.cli.run import run
 from mmvae_bench.errors import BenchError, BenchWarning
 
-INTERRUPTED = "Interrupted. Finished runs are stored; rerun the same command to continue."
+INTERRUPTED = "Interrupted. What was finished is stored; run the same command again."
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from mmvae_bench import __version__
+from mmvae_bench.errors import counted
 from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
@@ -151,6 +152,7 @@ def render_page(
         **helpers,
         **values,
         embed=embed,
+        counted=counted,
         marks=render.MARKS,
         dead_runs=render.DEAD_RUNS,
         summary_notes=summary_notes(values["summaries"]),

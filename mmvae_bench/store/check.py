@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmvae_bench.errors import BenchError, NewerSchema
+from mmvae_bench.errors import BenchError, NewerSchema, counted
 from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.plans import read_plan
 from mmvae_bench.store.run import Part, StoredRun, run_status
@@ -94,7 +94,7 @@ def check_results(root: Path) -> Findings:
         try:
             wanted = read_plan(path)["run_ids"]
             if lacking := set(wanted) - stored:
-                findings.notes.append(f"'{path}': {len(lacking)} of {len(wanted)} runs are not stored.")
+                findings.notes.append(f"'{path}': {len(lacking)} of {counted(len(wanted), 'run')} not stored.")
         except BenchError as error:
             findings.faults.append(str(error))
     table = root / "scores.csv"

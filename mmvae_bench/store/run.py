@@ -24,7 +24,7 @@ SCHEMA = 2  # of run.json and of each row
 RECORD, OUTCOMES = "scores.jsonl", "outcomes.npz"
 NUMBERS = ("value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction")  # columns
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
-MOVE = "Move the folder elsewhere, or rerun the same command to retrain this run."
+MOVE = "Move the folder elsewhere, or repeat the command that made it."
 T = TypeVar("T")
 TRIES = 5  # a folder would have to be replaced as often while it is read
 

@@ -14,7 +14,7 @@ from itertools import takewhile
 import click
 
 from mmvae_bench.disk import nonce
-from mmvae_bench.errors import BenchError, described
+from mmvae_bench.errors import BenchError, counted, described
 from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import StoredRun, steadily
@@ -111,7 +111,8 @@ class Sweep:
                     f"Worker processes die before they begin a run ({death}). Is there too little memory, or is the "
                     "installation broken? Then run the same command again."
                 ) from death
-            board.say(f"a worker process died ({death}); {len(ours)} runs go on from their checkpoints")
+            again = f"; interrupted, and taken up again: {counted(len(ours), 'run')}" if ours else ""
+            board.say(f"a worker process died ({death}){again}")
 
     def _take(self, outcome: Outcome, board: Board) -> None:
         if outcome.how == RunStatus.UNWRITABLE:
@@ -131,7 +132,9 @@ class Sweep:
         time.sleep(LOOK)
         if not self._free():
             owners = {str(owner) for name in self._left if (owner := UnderWay(self.store.root, name).owner())}
-            board.say(f"waiting for {len(self._left)} runs of {', '.join(sorted(owners)) or 'another process'}")
+            board.say(
+                f"waiting for {counted(len(self._left), 'run')} of {', '.join(sorted(owners)) or 'another process'}"
+            )
         while self._goes_on and not self._free():
             time.sleep(LOOK)
 
@@ -173,7 +176,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
         raise OSError(None, sweep.unwritable)
     if sweep.code:
         click.echo(
-            f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.\n"
+            f"Stopped: {sweep.stored} of {counted(len(tasks), 'run')} stored, {len(tasks) - sweep.stored} left.\n"
             f"To go on from the last checkpoints: {plan.command or 'run the same command again'}",
             err=True,
         )
@@ -220,7 +223,7 @@ def _prepare(specs: list[RunSpec], jobs: int, settings: Settings) -> tuple[list[
     good: list[RunSpec] = []
     for group, own in groups.items():
         if sentences[group]:
-            click.echo(f"{len(own)} runs on {own[0].dataset.name} are left out: {sentences[group]}", err=True)
+            click.echo(f"{counted(len(own), 'run')} on {own[0].dataset.name} left out: {sentences[group]}", err=True)
         else:
             good += own
     return good, any(sentences.values())
