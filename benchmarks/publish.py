@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmvae_bench.cli.options import results_option
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, counted
 from mmvae_bench.report.build import ReportResult, build_report
 from mmvae_bench.report.facts import searches, setting, trials
 from mmvae_bench.report.published import Beside
@@ -49,7 +49,8 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
     refuse_other_runs(plan, suite, store)
     selection = select(store, plan, public=True)
     if absent := len(selection.absent) + len(selection.failed):
-        raise BenchError(f"{absent} runs of '{suite}' are not done. Continue with: mmvae-bench run --suite {suite}.")
+        what = f"{counted(absent, 'run')} of '{suite}' not done"
+        raise BenchError(f"There is nothing to publish yet: {what}. Continue with: mmvae-bench run --suite {suite}")
     summaries = summarise_groups(selection)
     for summary in summaries:
         refuse_chance(summary)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmvae_bench.disk import disk_errors, given_path
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, counted
 from mmvae_bench.store.store import PUBLISHED, Store, read_published
 from mmvae_bench.sweep.environment import check_device
 from mmvae_bench.sweep.request import Request, Settings, cache_folder, data_folder, shard_numbers
@@ -95,7 +95,7 @@ def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False)
         _show(plan, settings, store, every=dry_run)
         code = plan.exit_code(settings.overwrite)
         if code == 2:
-            raise BenchError("Nothing could run; the reasons are above.")
+            raise BenchError(plan.refusal)
         code = code if dry_run else run_plan(plan, settings)
         if dry_run or code > 1 or plan.waiting in (0, waited):  # else trials were stored, and winners may be known
             return plan, code
@@ -115,16 +115,16 @@ def _show(plan: "Plan", settings: Settings, store: Store, *, every: bool) -> Non
         click.echo(f"  {entry.status:<14} {entry.spec.title}{number.get((entry.status, entry.reason), '')}")
     for (status, reason), count in reasons.items():
         where = number[status, reason].strip()
-        click.echo(f"{where} {count} {'run' if count == 1 else 'runs'} {status}: {reason}", err=True)
-    for sentence in plan.changes:
+        click.echo(f"{where} {counted(count, 'run')} {status}: {reason}", err=True)
+    for sentence in (*plan.changes, *plan.untuned):
         click.echo(sentence, err=True)
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts.items())
     todo = plan.todo(settings.overwrite)
     jobs = min(count_jobs(settings), len(todo))
-    time = in_words(sum(estimate(todo, store)), jobs) if todo else "nothing to run"
-    click.echo(f"{len(plan.entries)} {'run' if len(plan.entries) == 1 else 'runs'}: {counts}; {time}")
+    time = in_words(sum(estimate(todo, store)), len(todo), jobs) if todo else "nothing to run"
+    click.echo(f"{counted(len(plan.entries), 'run')}: {counts}; {time}")
     if plan.waiting:
-        click.echo(f"{plan.waiting} models are tuned first: their runs are planned when all of their trials are stored")
+        click.echo(f"Tuned first: {counted(plan.waiting, 'model')}, whose runs are planned when all trials are stored")
 
 
 def load_scores(results_dir: str | Path = "results", suite: str | None = None) -> "pd.DataFrame":

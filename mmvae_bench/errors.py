@@ -61,6 +61,11 @@ def in_a_line(error: Exception) -> str:
     return " ".join(described(error).split()).rstrip(".")
 
 
+def counted(number: int, what: str) -> str:
+    """Return ``1 run``, ``2 runs`` or ``1,000 runs``."""
+    return f"{number:,} {what}" + "s" * (number != 1)
+
+
 def listed(names: Sequence[str], spare: Collection[str] = ()) -> str:
     """Return the first names of what is faulty and the number of the others, each with the nearest ``spare`` name."""
     shown = []

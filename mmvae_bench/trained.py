@@ -169,8 +169,8 @@ class TrainedModel:
         present = np.stack([shown[name] if name in names else nowhere for name in self.model.names])
         if not (some := present.any(0)).all():
             raise BenchError(
-                f"{(~some).sum()} rows have nothing of {_listed(names)}; leave them out. "
-                f"The first is row {some.argmin()}."
+                f"Rows without any of {_listed(names)}: {(~some).sum()}, the first is row {some.argmin()}. "
+                "Leave them out."
             )
         kinds = {m.name: m for m in self.model.modalities}
         return {name: _stored(kinds[name], arrays[name], shown[name]) for name in names}, present

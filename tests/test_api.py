@@ -296,7 +296,7 @@ def some(**changes: object) -> dict[str, object]:
         ({"x": some(), "mask": {"tabel": np.ones(N, bool)}}, "No modality 'tabel'"),
         (
             {"x": some(), "given": "table", "mask": {"table": np.arange(N) != 7}},
-            "1 rows have nothing of 'table'; leave them out. The first is row 7",
+            "Rows without any of 'table': 1, the first is row 7. Leave them out.",
         ),
     ],
 )  # fmt: skip

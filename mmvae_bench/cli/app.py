@@ -20,7 +20,7 @@ from mmvae_bench.disk import disk_reason
 from mmvae_bench.errors import BenchError, BenchWarning
 from mmvae_bench.sweep.streams import unread
 
-INTERRUPTED = "Interrupted. Finished runs are stored; rerun the same command to continue."
+INTERRUPTED = "Interrupted. What was finished is stored; run the same command again."
 DISK = "The system refused an operation ({}). Finished runs are safe. Fix that and run the same command again."
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

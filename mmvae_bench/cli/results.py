@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from mmvae_bench.cli.options import FOLDER, plan_option, results_option
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, counted
 
 
 @click.command(short_help="Print how far two models differ, and which order may be claimed.")
@@ -60,7 +60,7 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
         click.echo(f"fault: {line}")
     failed = f" ({found.failed} failed)" if found.failed else ""
     click.echo(
-        f"{_count(found.runs, 'run')}{failed}, {_count(found.rows, 'row')}, {_count(len(found.faults), 'fault')}"
+        f"{counted(found.runs, 'run')}{failed}, {counted(found.rows, 'row')}, {counted(len(found.faults), 'fault')}"
     )
     ctx.exit(1 if found.faults else 0)
 
@@ -99,10 +99,6 @@ def merge(ctx: click.Context, dirs: tuple[Path, ...], results_dir: Path, prefer:
         f"{len(merger.left_out)} left out{failures}"
     )
     ctx.exit(1 if merger.left_out else 0)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 @click.command()

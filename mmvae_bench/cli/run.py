@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mmvae_bench.cli.options import Jobs, MultiValue, cache_option, data_option, results_option
-from mmvae_bench.spec import OPTIMISERS, PRECISIONS
+from mmvae_bench.spec import OPTIMISERS, PRECISIONS, RunStatus
 
 
 @click.command(cls=MultiValue, short_help="Train and score every model of a grid, or of a suite.")
@@ -68,13 +68,15 @@ def run(ctx: click.Context, /, dry_run: bool, **flags: Any) -> None:
     --datasets and --suite, the suite 'quick' runs.
     """
     from mmvae_bench.api import start
+    from mmvae_bench.store.store import Store
     from mmvae_bench.sweep.request import numbers_by_name
 
     values = {key: (value or None) if isinstance(value, tuple) else value for key, value in flags.items()}
     values |= {key: numbers_by_name(flags[key]) or None for key in ("scales", "weights")}
     typed = shlex.join(["mmvae-bench", "run", *ctx.meta.get("typed", ())])
     plan, code = start(values, command=typed, dry_run=dry_run)
-    if not dry_run and code <= 2:  # else how to go on was said
+    stored = (Store(flags["results_dir"]).status(entry.spec) == RunStatus.DONE for entry in plan.entries if entry.tiers)
+    if not dry_run and code <= 2 and any(stored):  # else how to go on was said, or there is nothing to report
         where = [] if flags["results_dir"] == Path("results") else ["--results-dir", str(flags["results_dir"])]
         click.echo(f"Next: {shlex.join(['mmvae-bench', 'report', '--suite', plan.name, *where])}")
     ctx.exit(code)

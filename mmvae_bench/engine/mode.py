@@ -78,7 +78,7 @@ def choose_mode(device: torch.device, precision: str = "fp32", compiled: bool = 
         return mode, ""
     obstacle = _cannot_compile(device)
     if obstacle:
-        return mode, f"--compile has no effect here ({obstacle}); install a C++ compiler, or leave it out"
+        return mode, f"--compile has no effect here ({obstacle}); install what torch.compile needs, or leave it out"
     return replace(mode, compiled=True), ""
 
 

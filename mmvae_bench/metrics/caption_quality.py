@@ -43,12 +43,12 @@ def picture_and_caption(ev: Evaluation) -> tuple[Modality, Modality]:
     Raises:
         Undefined: If the data set has others, or is scored exactly by its attributes.
     """
-    if ev.attributes is not None:
-        raise Undefined("captions of this data set are scored exactly, by the attributes that they name")
     captions = [m for m in ev.model.modalities if m.is_text]
     pictures = [m for m in ev.model.modalities if not m.is_text]
     if len(captions) != 1 or len(pictures) != 1:
         raise Undefined("the data set is not one of pictures and their captions")
+    if ev.attributes is not None:
+        raise Undefined("captions of this data set are scored exactly, by the attributes that they name")
     return pictures[0], captions[0]
 
 

@@ -225,7 +225,7 @@ def most_components(n: int, dimensions: int) -> int | None:
     """
     most = n // (2 * ENOUGH) if n < ENOUGH * dimensions else None
     if most == 0:
-        raise Undefined(f"{n} training pictures are too few for a correlation")
+        raise Undefined(f"too few training pictures for a correlation ({n})")
     return most
 
 
@@ -360,7 +360,7 @@ def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     for _, truth, made in measured(ev):
         for row, found in made:
             if not truth.exceeds_shuffled:
-                reason = "true pairs do not exceed shuffled ones by 5 standard errors: there is nothing to compare with"
+                reason = "CCA of true pairs is not positive, or not above shuffled ones by 5 standard errors: no ratio"
                 yield Score(None, row.variant, row.prior, row.given, row.target, reason=reason)
             elif found is None:
                 yield row

@@ -64,7 +64,7 @@ def class_labels(ev: Evaluation) -> Classes:
     if ev.test.label is None or ev.train.label is None or not ev.classes:
         raise Undefined("the data set has no classes")
     if not np.intersect1d(ev.train.label, ev.test.label).size:
-        raise Undefined("no class is on both sides of this split")
+        raise Undefined("no class is both among the training rows and among the test rows")
     return np.asarray(ev.judged.label)
 
 

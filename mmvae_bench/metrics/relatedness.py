@@ -235,9 +235,9 @@ def partner_ranks(cost: Floats) -> Ranks:
 def _ranks(ev: Evaluation) -> Iterator[tuple[Score, Ranks]]:
     """Yield a score without value of each query and gallery, and the ranks by W2."""
     if ev.related != "item":
-        raise Undefined("the data set has no true partners: entries of one class are all related")
+        raise Undefined("the data set does not declare that an entry has one true partner (related = 'item')")
     if ev.attributes is not None:
-        raise Undefined("pictures of this data set share captions: there is no one true partner")
+        raise Undefined("entries of this data set may share all attributes: there is no one true partner")
     for query, gallery in permutations(ev.names, 2):
         first, second = sorted((query, gallery), key=ev.names.index)
         cost = pairs(ev, first, second).cost  # shared with relatedness

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, counted
 from mmvae_bench.metrics import Description
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.statistics import Scores, summarise
@@ -61,7 +61,7 @@ def refuse_mixed(frame: pd.DataFrame) -> None:
             raise BenchError(
                 f"Cannot average {cell['metric']} of {cell['entrant']} on {cell['group']} ({cell['given']} → "
                 f"{cell['target']}, {cell['missing'].text}): its rows differ in {column} "
-                f"({', '.join(sorted(map(str, values)))}). Run the suite again with --overwrite always."
+                f"({', '.join(sorted(map(str, values)))}). Repeat its command with --overwrite always."
             )
 
 
@@ -151,7 +151,7 @@ def average(rows: Sequence[Any], needed: int, better: int, selection: Selection)
     if not whole:
         reason = next((row.reason for row in rows if row.status != "ok" and row.reason), "")
         most = max(map(len, by_seed.values()), default=0)
-        return Cell(note=reason or f"only {most} of {needed} directions were scored")
+        return Cell(note=reason or f"scored: {most} of {counted(needed, 'direction')}")
     scores, shown = _scores(whole, selection), [row for part in whole.values() for row in part]
     dead = sum(any(map(selection.dead, part)) for part in whole.values())
     summary, control, bound = summarise(scores), any(r.control for r in shown), any(r.bound is True for r in shown)

@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mmvae_bench import __version__
 from mmvae_bench.disk import as_utf8
+from mmvae_bench.errors import counted
 from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
@@ -152,6 +153,7 @@ def render_page(
         **helpers,
         **values,
         embed=embed,
+        counted=counted,
         marks=render.MARKS,
         dead_runs=render.DEAD_RUNS,
         summary_notes=summary_notes(values["summaries"]),

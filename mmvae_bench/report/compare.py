@@ -43,7 +43,8 @@ def versus(store: Store, plan: Mapping[str, Any], a: str, b: str, metric: str | 
     failed = {run.label for run in selection.failed} - set(selection.labels)
     for name in (a, b):
         if name in failed:
-            raise BenchError(f"All runs of '{name}' in this plan failed. For the reasons: mmvae-bench status.")
+            where = f"mmvae-bench status --suite {plan.get('name')}"
+            raise BenchError(f"All runs of '{name}' in this plan failed. For the reasons: {where}")
     known: Registry[str] = Registry("model in this plan", dict.fromkeys(selection.labels, ""))
     if known.check(a) == known.check(b):
         raise BenchError(

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mmvae_bench.code import describe
+from mmvae_bench.errors import counted
 from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
@@ -55,7 +56,7 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
         found += _differ(f"On {group} runs", "steps", rows)
         seeds = rows.groupby(["missing", "entrant"], sort=False)["seed"].apply(frozenset)
         if (seeds.groupby(level=0, sort=False).nunique() > 1).any():
-            found.append(f"On {group} the models were run with different seeds, so no best value is marked.")
+            found.append(f"On {group} models were run with different seeds: no best value is marked where they differ.")
         tasks = rows[rows["status"] == "ok"].groupby(["metric", "variant", "given", "target"])
         found += [
             f"On {group} models differ in {column}: no best value is marked in those columns."
@@ -64,7 +65,7 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
         ]
     count = len({run.spec.seed for run in selection.runs})
     if 0 < count < MIN_SEEDS:
-        found.append(f"{count} seed{'s' * (count > 1)} only: no intervals, and no order is claimed.")
+        found.append(f"{counted(count, 'seed')} only: no intervals, and no order is claimed.")
     counts = {"failed": len(selection.failed), "skipped": len(skipped), "not done": len(selection.absent)}
     short = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     found += [f"Planned runs without scores: {short}; the reasons are under 'Not scored' on the page."] if short else []
@@ -146,7 +147,7 @@ def not_done(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
         rows.append({**what, "status": "failed", "reason": reason})
     if selection.absent:
         ids = f"run ids {', '.join(selection.absent)}"
-        rows.append({"label": f"{len(selection.absent)} runs", "status": "not done", "reason": ids})
+        rows.append({"label": counted(len(selection.absent), "run"), "status": "not done", "reason": ids})
     return _joined(pd.DataFrame(rows, columns=names, dtype=object).fillna(""), names[:4])
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mmvae_bench.errors import counted
 from mmvae_bench.report.averaging import average
 from mmvae_bench.report.render import csv_text, hidden
 from mmvae_bench.report.select import Run, Selection
@@ -140,7 +141,7 @@ def _pairs(selection: Selection, runs: list[Run], numbers: list[Any]) -> Iterabl
             rows = scores.get((label, missing, *p.place))
             if rows is not None and (p.model, p.missing) == (run.spec.model.name, missing):
                 cell = average(list(rows.itertuples()), 1, 0, selection)
-                dead = f"{cell.dead} of {len(rows)} seeds dead here" if cell.dead else ""
+                dead = f"{cell.dead} of {counted(len(rows), 'seed')} dead here" if cell.dead else ""
                 about = selection.metrics[p.metric]
                 column = about.column(p.given, p.target, len(run.spec.likelihoods))
                 where = f"{p.views} given" if p.views and not p.given else column
@@ -160,7 +161,7 @@ def why_not(p: Any, run: Run) -> str:
     facts |= {"latent_dim": spec.latent_dim, **spec.model.options}
     limits = {"train": spec.limit_train, "test": spec.limit_test}
     reasons = [p.incomparable, f"our data: {run.subset}" if run.subset else ""]
-    reasons += [f"{n} {part} rows here" for part, n in limits.items() if n is not None]
+    reasons += [f"{counted(n, f'{part} row')} here" for part, n in limits.items() if n is not None]
     reasons += _contradictions(wanted, facts)
     steps = run.record.get("steps")
     if known["steps"] and steps and not math.isclose(steps, float(known["steps"]), rel_tol=HELD_OUT):

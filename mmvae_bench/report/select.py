@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmvae_bench import datasets, metrics
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, counted
 from mmvae_bench.metrics import DEAD, UNDESCRIBED, Description, score_key
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import TIERS, canonical_json
@@ -64,7 +64,7 @@ def name_groups(runs: list[Run]) -> list[Run]:
 def _title(run: Run, extra: list[str]) -> str:
     """A data set's title: ``mnist_svhn (tuned, svhn 8000+2000)``."""
     limits = {"train": run.spec.limit_train, "test": run.spec.limit_test}
-    rows = [f"{n} {part} rows" for part, n in limits.items() if n is not None and not extra]
+    rows = [counted(n, f"{part} row") for part, n in limits.items() if n is not None and not extra]
     inside = ", ".join(filter(None, [run.tier, *extra, run.subset, *rows]))
     return run.spec.dataset.name + (f" ({inside})" if inside else "")
 
@@ -179,10 +179,7 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
     firsts = frame.drop_duplicates("run_id").set_index("run_id")[["label", "subset"]].T.to_dict("list")
     found = [_run(folders[run_id], *firsts.get(run_id, ("", ""))) for run_id in wanted if run_id in folders]
     if not found:
-        raise BenchError(
-            f"None of the {len(wanted)} runs of '{plan.get('name', 'this plan')}' is stored under '{store.root}'. "
-            "Run it first: mmvae-bench run."
-        )
+        raise BenchError(_nothing(wanted, str(plan.get("name", "")), store))
     several = len({tier for own in tiers.values() for tier in own}) > 1
     order = [str(tier) for tier in TIERS]
     shown = [replace(run, tier=tier) for run in found if run.done for tier in tiers[run.run_id]]
@@ -196,6 +193,16 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
     scored = rows[(rows["metric"] != "") & (rows["group"] != "")]
     described = {name: _described(name, done) for name in scored["metric"].unique()}
     return Selection(rows, scored, done, failed, absent, labels, described, searches, public)
+
+
+def _nothing(wanted: Sequence[str], name: str, store: Store) -> str:
+    """Return why there is nothing to report, and what to do."""
+    if not wanted:
+        return f"The plan '{name}' has no runs to report, perhaps because no model is tuned yet. Run it again."
+    return (
+        f"No run of '{name}' is stored under '{store.root}' (planned: {len(wanted)}). "
+        f"For the command that runs them: mmvae-bench status --suite {name}"
+    )
 
 
 def _described(metric: str, runs: list[Run]) -> Description:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmvae_bench.disk import as_utf8
-from mmvae_bench.errors import BenchError, NewerSchema
+from mmvae_bench.errors import BenchError, NewerSchema, counted
 from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.plans import read_plan
 from mmvae_bench.store.run import Part, StoredRun, run_status
@@ -109,7 +109,7 @@ def _check_plans(store: Store, findings: Findings) -> None:
         try:
             wanted = read_plan(path)["run_ids"]
             if lacking := set(wanted) - stored:
-                findings.notes.append(f"'{path}': {len(lacking)} of {len(wanted)} runs are not stored.")
+                findings.notes.append(f"'{path}': {len(lacking)} of {counted(len(wanted), 'run')} not stored.")
         except BenchError as error:
             findings.faults.append(str(error))
 

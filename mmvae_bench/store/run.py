@@ -25,7 +25,7 @@ RUN_ID = r"[0-9a-f]{16}"  # the form of a run's id
 RECORD, OUTCOMES = "scores.jsonl", "outcomes.npz"
 NUMBERS = ("value", "se", "n", "chance", "ceiling", "missing_ratio", "complete_fraction")  # columns
 OWN = ("schema", "status", "error", "spec", "files", "checksum")  # keys of run.json; all others are RunResult.info
-MOVE = "Move the folder elsewhere, or rerun the same command to retrain this run."
+MOVE = "Move the folder elsewhere, or repeat the command that made it."
 T = TypeVar("T")
 TRIES = 5  # a folder would have to be replaced as often while it is read
 

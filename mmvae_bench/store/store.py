@@ -67,7 +67,9 @@ def read_published(path: Path) -> pd.DataFrame:
 def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the table of rows; a text that is missing is empty."""
     frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return frame.astype(dict.fromkeys(NUMBERS, float)).fillna(dict.fromkeys(TEXTS, ""))
+    kinds: dict[str, type] = dict.fromkeys(NUMBERS, float)
+    kinds |= {name: object for name in TEXTS if frame[name].isna().all()}  # else they would be numbers
+    return frame.astype(kinds).fillna(dict.fromkeys(TEXTS, ""))
 
 
 class Store:
@@ -199,9 +201,7 @@ class Store:
         paths = self._plan_paths()
         found = [path for path in paths if name is None or path.stem == name]
         if not found:
-            have = f" There are {', '.join(path.stem for path in paths)}." if paths else ""
-            what = f"no runs of '{name}'" if name else "no runs"
-            raise BenchError(f"There are {what} under '{self.root}'.{have} First: mmvae-bench run")
+            raise BenchError(self._lack(name, [path.stem for path in paths]))
         faults: list[str] = []
         plans = self._plans(found, faults)
         if not plans:
@@ -222,3 +222,11 @@ class Store:
             except BenchError as error:
                 faults.append(str(error))
         return plans
+
+    def _lack(self, name: str | None, known: list[str]) -> str:
+        """Return why there is no plan to read, and what to do."""
+        if known:
+            return f"There is no plan '{name}' under '{self.root}'. There are {', '.join(known)}."
+        if self.folders():
+            return f"There are runs under '{self.root}', but no plan. The command that ran them writes it again."
+        return f"There are no runs under '{self.root}'. First: mmvae-bench run"

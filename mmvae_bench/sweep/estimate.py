@@ -29,11 +29,11 @@ def estimate(specs: Iterable[RunSpec], store: Store) -> list[float]:
     return found
 
 
-def in_words(seconds: float, jobs: int = 1) -> str:
+def in_words(seconds: float, runs: int, jobs: int = 1) -> str:
     """Return a text about the time of all runs, ``jobs`` at a time."""
     jobs = max(jobs, 1)
-    beside = f"{jobs} runs at a time" if jobs > 1 else "one run after the other"
-    return f"about {duration(seconds / jobs)}, {beside} (a rough estimate)"
+    beside = f", {jobs} runs at a time" if jobs > 1 else ", one run after the other" * (runs > 1)
+    return f"about {duration(seconds / jobs)}{beside} (a rough estimate)"
 
 
 def _guessed(spec: RunSpec, folder: Path, measured: Callable[[Path], Pace | None]) -> Pace:

@@ -117,6 +117,22 @@ class Plan:
             return 2
         return int(overwrite == "never" and self.counts[RunStatus.FAILED] > 0)
 
+    @property
+    def refusal(self) -> str:
+        """A sentence on why nothing of the plan is run, where the exit code is 2."""
+        if not self.specs:
+            return "Nothing could run; the reasons are above."
+        return "Nothing was run: stored runs are broken (see above), and --overwrite never keeps them so. Leave it out."
+
+    @property
+    def untuned(self) -> list[str]:
+        """A sentence for each search of which no trial has a score."""
+        return [
+            f"'{search.model}' has no tuned runs on {search.dataset}: none of its trials has the score of the search."
+            for search in self.searches
+            if search.winner is None and not search.waits
+        ]
+
     def record(self) -> dict[str, Any]:
         """Return what the store keeps of the plan: ids and titles of runs, and skipped runs with their reasons."""
         skipped = [

@@ -15,7 +15,7 @@ from itertools import takewhile
 import click
 
 from mmvae_bench.disk import nonce
-from mmvae_bench.errors import BenchError, described
+from mmvae_bench.errors import BenchError, counted, described
 from mmvae_bench.spec import RunSpec, RunStatus
 from mmvae_bench.store.publish import restore
 from mmvae_bench.store.run import StoredRun, steadily
@@ -112,7 +112,8 @@ class Sweep:
                     f"Worker processes die before they begin a run ({death}). Is there too little memory, or is the "
                     "installation broken? Then run the same command again."
                 ) from death
-            board.say(f"a worker process died ({death}); {len(ours)} runs go on, from a checkpoint or from the start")
+            again = f"; interrupted, and taken up again: {counted(len(ours), 'run')}" if ours else ""
+            board.say(f"a worker process died ({death}){again}")
 
     def _take(self, outcome: Outcome, board: Board) -> None:
         if outcome.how == RunStatus.UNWRITABLE:
@@ -132,7 +133,9 @@ class Sweep:
         time.sleep(LOOK)
         if not self._free():
             owners = {str(owner) for name in self._left if (owner := UnderWay(self.store.root, name).owner())}
-            board.say(f"waiting for {len(self._left)} runs of {', '.join(sorted(owners)) or 'another process'}")
+            board.say(
+                f"waiting for {counted(len(self._left), 'run')} of {', '.join(sorted(owners)) or 'another process'}"
+            )
         while self._goes_on and not self._free():
             time.sleep(LOOK)
 
@@ -177,7 +180,7 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
         raise OSError(None, sweep.unwritable)
     if sweep.code:
         click.echo(
-            f"Stopped: {sweep.stored} of {len(tasks)} runs are stored, {len(tasks) - sweep.stored} are left.\n"
+            f"Stopped: {sweep.stored} of {counted(len(tasks), 'run')} stored, {len(tasks) - sweep.stored} left.\n"
             f"To go on: {plan.command or 'run the same command again'}",
             err=True,
         )
@@ -232,7 +235,7 @@ def _prepare(
         raise BenchError(f"A process died while it prepared {names} ({death}). Is there too little memory?") from death
     why = {spec.run_id: corrupt.get(_group(spec), impossible.get(spec.run_id, "")) for spec in specs}
     for sentence, count in Counter(filter(None, why.values())).items():
-        click.echo(f"{count} {'run is' if count == 1 else 'runs are'} left out: {sentence}", err=True)
+        click.echo(f"{counted(count, 'run')} left out: {sentence}", err=True)
     return [spec for spec in specs if not why[spec.run_id]], impossible, bool(corrupt)
 
 

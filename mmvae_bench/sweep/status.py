@@ -58,7 +58,9 @@ def describe(store: Store, name: str | None = None) -> Iterator[str]:
     known += [f"{left} left", *(f"{count} {state}" for state, count in rare.items() if count)]
     done = [run.seconds for run in seen if run.state == RunStatus.DONE]
     ahead = left + sum(1 - run.share for run in seen if run.state == UNDER_WAY)
-    time = in_words(sum(done) / len(done) * ahead, counts[UNDER_WAY]) if done and ahead else ""
+    time = (
+        in_words(sum(done) / len(done) * ahead, left + counts[UNDER_WAY], counts[UNDER_WAY]) if done and ahead else ""
+    )
     yield "; ".join(filter(None, [", ".join(known), time]))
     for state, head in SECTIONS.items():
         if counts[state]:

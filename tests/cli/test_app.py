@@ -20,6 +20,7 @@ from mmvae_bench.errors import DataError
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import Settings, cache_folder, data_folder
 from tests.helpers import invoke
+from tests.stored import damage
 from tests.sweep.test_plan import Absent, Pairs, plan_of, publish
 
 FLAGS = ("--models", "--missing")
@@ -31,10 +32,12 @@ def ran(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(datasets.registry._loaded, "absent", Absent)
     monkeypatch.setitem(datasets.registry._loaded, "present", Pairs)
-    seen = SimpleNamespace(plan=None, settings=None, code=0)
+    seen = SimpleNamespace(plan=None, settings=None, code=0, stores=False)
 
     def run_plan(plan, settings):
         seen.plan, seen.settings = plan, settings
+        if seen.stores:
+            store_one(plan, settings)
         return seen.code
 
     monkeypatch.setitem(
@@ -45,6 +48,11 @@ def ran(monkeypatch, tmp_path):
 
 def run(*args: str) -> Result:
     return invoke("run", *args)
+
+
+def store_one(plan, settings) -> None:
+    """What a runner that works leaves: the result of one run."""
+    publish(Store(settings.results_dir), plan)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +92,7 @@ def test_any_grouping_of_values_is_a_flag_before_each(models, missing, data):
 
 
 def test_the_grid_as_typed_in_the_issue(ran):
+    ran.stores = True
     result = run("--models", "all", "--datasets", "absent", "present", "--missing", "0", "0.5", "--seeds", "2")
     assert result.exit_code == 0, result.output
     n = len(models.registry.names())
@@ -116,6 +125,7 @@ def test_flags_override_the_suite(ran, tmp_path):
 
 
 def test_settings_reach_the_runner_and_the_environment_sets_folders(ran, monkeypatch):
+    ran.stores = True
     monkeypatch.setenv("MMVAE_BENCH_DATA", "d")
     monkeypatch.setenv("MMVAE_BENCH_CACHE", "c")
     monkeypatch.setattr("mmvae_bench.sweep.environment.has_bf16", lambda: True)
@@ -189,11 +199,22 @@ def test_a_dry_run_prints_every_run_and_touches_nothing(ran, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("stores", [True, False])
 @pytest.mark.parametrize("code", [0, 1, 2, 130])
-def test_the_runners_exit_code_is_the_commands(ran, code):
-    ran.code = code
+def test_the_runners_exit_code_is_the_commands_and_a_report_is_next_where_something_is_stored(ran, code, stores):
+    ran.code, ran.stores = code, stores
     result = run("--datasets", "present")
-    assert (result.exit_code, "Next:" in result.output) == (code, code < 130)
+    assert (result.exit_code, "Next:" in result.output) == (code, stores and code < 130)
+
+
+def test_broken_runs_that_are_to_be_left_are_the_reason_why_nothing_is_run(ran, tmp_path):
+    asked = ("--models", "mvae", "--datasets", "present", "--seeds", "2")
+    ran.stores = True
+    run(*asked)
+    damage(next((tmp_path / "results").glob("runs/*/*/*")), "run.json")
+    result = run(*asked, "--overwrite", "never")
+    assert result.exit_code == 2 and "Nothing could run" not in result.stderr
+    assert "Error: Nothing was run: stored runs are broken (see above), and --overwrite never" in result.stderr
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
@@ -271,7 +292,7 @@ def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
     process.send_signal(sent)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
-    assert b"Finished runs are stored" in errors and b"Traceback" not in errors
+    assert b"What was finished is stored" in errors and b"Traceback" not in errors
 
 
 def test_a_title_that_the_terminal_cannot_show_is_replaced(tmp_path):
@@ -305,7 +326,7 @@ def test_report_builds_the_last_plan_or_the_one_named(tmp_path, monkeypatch):
     assert "Report: reports/index.html" in invoke("report", "--suite", "suites/quick.toml").output
     missing = invoke("report", "--suite", "other")
     assert missing.exit_code == 2
-    assert "There are no runs of 'other' under 'results'. There are quick." in missing.stderr
+    assert "There is no plan 'other' under 'results'. There are quick." in missing.stderr
     (tmp_path / "file").write_text("")
     assert "or choose another --out." in invoke("report", "--out", "file").stderr
 

@@ -51,6 +51,11 @@ def test_a_blind_model_scores_as_shuffled_captions_do():
         assert score.control
 
 
+def test_what_is_not_captioned_is_said_to_be_so_even_if_it_has_attributes(world):
+    reasons = {s.reason for s in evaluate(world(attributes={"colour": ("red", "blue")}), ["caption_quality", "cca"])}
+    assert reasons == {"the data set is not one of pictures and their captions"}
+
+
 def test_one_picture_has_no_level_of_chance_and_is_skipped():
     ev = captioned()
     ev.test = ev.test.take(np.arange(4))

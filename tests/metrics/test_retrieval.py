@@ -60,10 +60,11 @@ def test_a_blind_model_scores_by_chance_and_is_marked():
         assert abs(s.value - s.chance) < spread
 
 
-def test_it_is_undefined_where_partners_are_not_unique():
-    for fields in ({"related": "class"}, {"attributes": {"colour": ("red", "blue")}}):
-        (score, _) = evaluate(captioned(**fields), NAMES)
-        assert score.value is None and "partner" in score.reason
+def test_it_is_undefined_where_partners_are_not_unique(world):
+    captions = ({"related": "class"}, {"attributes": {"colour": ("red", "blue")}})
+    for ev in (*(captioned(**fields) for fields in captions), world(oracles={}, classes=0)):
+        (score, _) = evaluate(ev, NAMES)
+        assert score.value is None and "partner" in score.reason and "class" not in score.reason
 
 
 def test_a_gallery_of_fewer_than_ten():

@@ -115,7 +115,7 @@ def test_an_unfinished_suite_is_refused(script, factory, tmp_path) -> None:
     store = stored(factory, tmp_path / "r", 0.5)
     plan = store.read_plan("toy")
     store.write_plan("toy", {**plan, "run_ids": [*plan["run_ids"], "0" * 16]})
-    with pytest.raises(BenchError, match="1 runs of 'toy' are not done"):
+    with pytest.raises(BenchError, match="1 run of 'toy' not done"):
         script.publish(store, "toy", tmp_path)
 
 

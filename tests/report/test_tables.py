@@ -284,7 +284,7 @@ def test_three_modalities_are_averaged_over_directions_by_size(factory: Factory,
     assert [t.variant for t in tables] == ["micro"]
     assert [c.text for c in table.columns] == ["1 given", "2 given"]
     assert [table.cells["mmvae"][c].mean for c in table.columns] == pytest.approx([0.35, 0.8])
-    assert table.cells["mvae"][table.columns[0]].note == "only 1 of 6 directions were scored"
+    assert table.cells["mvae"][table.columns[0]].note == "scored: 1 of 6 directions"
 
 
 def test_a_metric_skipped_as_a_whole_is_noted_in_every_empty_cell(factory: Factory, stored: Any) -> None:
@@ -432,5 +432,5 @@ def test_wide_summaries_are_folded(factory: Factory, stored: Any) -> None:
 
 
 def test_nothing_stored_is_a_sentence(factory: Factory, tmp_path: Any) -> None:
-    with pytest.raises(BenchError, match=r"None of the 1 runs of 'demo' is stored.*mmvae-bench run"):
+    with pytest.raises(BenchError, match=r"No run of 'demo' is stored.*mmvae-bench status --suite demo"):
         select(Store(tmp_path), factory.make_plan([factory.spec("mvae")]))

@@ -90,7 +90,7 @@ def test_the_other_way_round_is_the_negative(stored: Any) -> None:
         (("mvea", "meme"), "No model in this plan 'mvea'; did you mean mvae"),
         (("mvae", "mvae"), "Cannot compare 'mvae' with itself"),
         (("mvae", "meme", "--metric", "cross_coherense"), "did you mean cross_coherence"),
-        (("mvae", "meme", "--suite", "other"), "no runs of 'other'"),
+        (("mvae", "meme", "--suite", "other"), "no plan 'other'"),
     ],
 )
 def test_bad_names_are_sentences(stored: Any, args: tuple[str, ...], says: str) -> None:

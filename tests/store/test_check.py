@@ -172,7 +172,7 @@ def test_a_plan_that_cannot_be_read_is_a_fault_and_runs_that_it_lacks_are_not(st
     plan(store, RUN, spec(2), name="more")
     result = check()
     assert (result.exit_code, result.stdout.splitlines()[0]) == (
-        0, "note: 'results/plans/more.json': 1 of 2 runs are not stored."
+        0, "note: 'results/plans/more.json': 1 of 2 runs not stored."
     )  # fmt: skip
     (store.root / "plans" / "more.json").write_text("{")
     assert fault().startswith("Cannot read 'results/plans/more.json'") and "Delete it and run the suite" in fault()

@@ -65,8 +65,9 @@ def test_scores_are_tidy_and_selected_by_run(store):
 
 
 def test_no_row_is_lost_to_groupby_by_an_empty_text(store):
-    store.publish(result())
     stored.fail(store, replace(SPEC, seed=1))
+    assert not store.scores()[TEXTS].isna().any(axis=None)  # also where no run has the text
+    store.publish(result())
     frame = store.scores()
     assert len(frame) == 3 and not frame[TEXTS].isna().any(axis=None)
     assert frame.groupby(TEXTS).size().sum() == 3
@@ -97,6 +98,14 @@ def test_a_name_that_is_not_utf8_is_escaped_in_the_table(store):
     assert check_results(store.root).faults == []
 
 
+def test_where_there_is_no_plan_it_is_said_whether_there_are_runs(store):
+    with pytest.raises(BenchError, match=r"There are no runs under .* First: mmvae-bench run"):
+        store.read_plan()
+    store.publish(result())
+    with pytest.raises(BenchError, match=r"There are runs under .*, but no plan\. The command that ran them writes it"):
+        store.read_plan()
+
+
 def test_the_record_holds_no_nan(store):
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.publish(result(rows=[{"value": float("nan")}]))
@@ -113,7 +122,9 @@ def test_a_folder_cut_off_names_itself_and_the_way_out(store, name, fault):
         os.truncate(folder / name, (folder / name).stat().st_size // 2)
     assert store.status(SPEC) == "broken"
     for read in (store.scores, lambda: StoredRun.read(folder)):
-        with pytest.raises(BenchError, match=r"Move the folder elsewhere, or rerun the same command") as raised:
+        with pytest.raises(
+            BenchError, match=r"Move the folder elsewhere, or repeat the command that made it"
+        ) as raised:
             read()
         assert str(folder) in str(raised.value)
         assert name in str(raised.value)

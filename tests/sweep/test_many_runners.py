@@ -106,7 +106,7 @@ def test_what_another_command_has_is_waited_for_and_taken_over_when_it_lets_go(s
     monkeypatch.setattr(runner.Board, "say", say)
     code, _ = run(settings)
     assert code == 0 and store.scores().run_id.nunique() == 2
-    assert "waiting for 1 runs of process 1 on far" in said
+    assert "waiting for 1 run of process 1 on far" in said
 
 
 def test_a_run_that_another_command_published_meanwhile_is_not_done_again(settings, monkeypatch, capsys):

@@ -270,8 +270,9 @@ def test_the_estimate_is_a_guess_until_a_run_is_stored(store):
     publish(store, plan, 0, info=PACE)
     left = estimate(plan_of(store, epochs=10, seeds=(0, 1)).todo(), store)
     assert left == [pytest.approx(10 * 400 / 100 + 3)] and left[0] not in guess
-    assert in_words(43) == "about 43 s, one run after the other (a rough estimate)"
-    assert in_words(43, 2).startswith("about 22 s, 2 runs at a time")
+    assert in_words(43, 1) == "about 43 s (a rough estimate)"
+    assert in_words(43, 2) == "about 43 s, one run after the other (a rough estimate)"
+    assert in_words(43, 2, 2).startswith("about 22 s, 2 runs at a time")
 
 
 def test_the_guess_follows_other_models_of_the_data_set(store):

@@ -109,6 +109,10 @@ def test_a_trial_that_failed_counts_as_the_worst_and_all_failed_choose_nothing(s
             store.publish(RunResult(spec, [row(spec, "", None, status="failed", reason="NaN")], error="NaN"))
     found = plan(store).searches[0]
     assert (found.waits, found.winner) == (False, None)
+    (sentence,) = plan(store).untuned  # the other model's trials are not stored yet
+    assert sentence.startswith(
+        "'mvae' has no tuned runs on linear_gaussian[rows=120]: none of its trials has the score"
+    )
     score(store, search.specs[3][0], 0.1)
     score(store, search.specs[3][1], 0.1)
     assert plan(store).searches[0].winner == 3

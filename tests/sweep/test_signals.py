@@ -56,7 +56,7 @@ def test_one_signal_writes_checkpoints_unlocks_runs_and_says_how_to_go_on(sent, 
         os.killpg(process.pid, sent)  # as a terminal and a batch system do: to the command and its workers
     output = ended(process, code, 60)
     assert "Stopping: runs under way write a checkpoint first; once more stops at once." in output
-    assert "Stopped: 0 of 2 runs are stored, 2 are left." in output
+    assert "Stopped: 0 of 2 runs stored, 2 left." in output
     assert f"To go on: mmvae-bench run {LONG.split(maxsplit=1)[0]}" in output
     assert len(list(results.glob("work/*/checkpoint.safetensors"))) == jobs
     assert not [path for path in (results / "work").iterdir() if path.is_file()], "no lock, no request to stop"

@@ -158,9 +158,7 @@ def test_the_last_plan_is_the_default_and_any_can_be_named(store):
     assert lines() == ["Plan 'last'", "0 done, 0 under way, 0 failed, 6 left, 1 skipped", "To go on: mmvae-bench run"]
     assert lines("--suite", "first")[:2] == ["Plan 'first'", "0 done, 0 under way, 0 failed, 1 left"]
     assert lines("--suite", "suites/first.toml")[0] == "Plan 'first'"
-    assert (
-        "There are no runs of 'none' under 'results'. There are first, last" in status("--suite", "none", code=2).stderr
-    )
+    assert "There is no plan 'none' under 'results'. There are first, last." in status("--suite", "none", code=2).stderr
 
 
 def test_the_last_plan_is_the_one_that_was_run_last_whatever_the_times_of_the_files_are(store):

@@ -190,7 +190,7 @@ def _caption(tables: Sequence[Table]) -> str:
     interval = "bars" if crowded or not _swept(table) else "bands"
     interval += ", cut at the axes" * (crowded or _swept(table))
     over = next(filter(None, map(covered, tables)), "")
-    seeds += f", {interval}: 95 % intervals {over}." if over else ". Too few seeds for intervals."
+    seeds += f", {interval}: 95 % intervals {over}." if over else ", without intervals."
     moved = any(low != high for low, high in table.chance.values())
     chance = " Chance depends on the run; its mid-range is dashed." if moved else ""
     axis = AXIS if _swept(table) and not crowded else ""
