@@ -170,7 +170,7 @@ def test_numbers_of_numpy_and_lists_of_seeds_are_understood(monkeypatch, tmp_pat
 
 def test_the_commands_call_the_same_functions(monkeypatch, tmp_path):
     seen = []
-    plan = SimpleNamespace(name="mine")
+    plan = SimpleNamespace(name="mine", entries=[])
     monkeypatch.setattr("mmvae_bench.api.start", lambda *call, **more: seen.append((call, more)) or (plan, 0))
     flags = "run --models mvae --metrics linear_probe cca --name mine --shard 1/2 --dry-run"
     assert invoke(*flags.split()).exit_code == 0

@@ -13,7 +13,7 @@ from mmvae_bench.sweep import environment
     [("flags : fpu avx2 avx512f", True), ("flags : fpu avx512_bf16", False), ("Features : fp asimd bf16", False)],
 )
 def test_a_precision_that_the_processor_emulates_is_announced(flags, slow, monkeypatch, recwarn):
-    monkeypatch.setattr(Path, "read_text", lambda path: f"processor : 0\n{flags}\n")
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: f"processor : 0\n{flags}\n")
     environment.check_device("cpu", "bf16")
     environment.check_device("cpu", "fp32")
     assert [str(w.message) for w in recwarn if w.category is BenchWarning] == [

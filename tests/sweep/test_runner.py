@@ -237,7 +237,9 @@ def test_an_impossible_pattern_is_a_skip_of_its_own(settings, capsys, ratios, st
     """Whatever stands first in the plan: only the data determine what is impossible."""
     code, store = run(settings, models=("mvae",), missing=ratios, scheme=("only:x0",), limit_train=20)
     assert code == (0 if stored else 2) and len(store.folders()) == stored
-    assert "1 run left out: Some modality is present in no training row" in " ".join(capsys.readouterr().err.split())
+    assert "1 run on linear_gaussian left out: Some modality is present in no training row" in " ".join(
+        capsys.readouterr().err.split()
+    )
     (skipped,) = store.read_plan("custom")["skipped"]
     assert (skipped["missing"], skipped["reason"][-39:]) == ("only:x0 0.99", "Lower --missing or raise --limit-train.")
 
