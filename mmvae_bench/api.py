@@ -11,10 +11,11 @@ import click
 from mmvae_bench.disk import disk_errors, given_path
 from mmvae_bench.errors import BenchError, counted
 from mmvae_bench.store.store import PUBLISHED, Store, read_published
+from mmvae_bench.sweep.again import Recorded, recorded
 from mmvae_bench.sweep.environment import check_device
 from mmvae_bench.sweep.request import Request, Settings, cache_folder, data_folder, shard_numbers
 from mmvae_bench.sweep.streams import unread
-from mmvae_bench.sweep.suites import KINDS, make_request
+from mmvae_bench.sweep.suites import KINDS, make_request, plan_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,15 +33,16 @@ def run(
     epochs: int | None = None, batch_size: int | None = None, learning_rate: float | None = None,
     optimiser: str | None = None, latent_dim: int | None = None, scales: Mapping[str, float] | None = None,
     weights: Mapping[str, float] | None = None, limit_train: int | None = None, limit_test: int | None = None,
-    precision: str | None = None, tiers: Several = None, overwrite: str = "failed", device: str = "auto",
-    jobs: int | str = "auto", threads: int = 1, compiled: bool = False, checkpoint_seconds: float = 60.0,
+    precision: str | None = None, tiers: Several = None, overwrite: str = "failed", device: str | None = None,
+    jobs: int | str = "auto", threads: int | None = None, compiled: bool = False, checkpoint_seconds: float = 60.0,
     backend: str = "loky", address: str = "", shard: str = "", results_dir: str | Path = "results",
-    data_dir: str | Path | None = None, cache_dir: str | Path | None = None,
+    data_dir: str | Path | None = None, cache_dir: str | Path | None = None, record: str | Path | None = None,
 ) -> "pd.DataFrame":  # fmt: skip
     """Train and score every model of a grid, or of a suite, as ``mmvae-bench run`` does; return the scores.
 
     Arguments are the command's flags (``mmvae-bench run --help`` describes them) with underscores, except: ``seeds`` is
-    a number of seeds or a sequence of them, and several values are a list. What is stored is not repeated.
+    a number of seeds or a sequence of them, several values are a list, and ``record`` is the flag ``--from``. What is
+    stored is not repeated.
 
     Returns:
         The scores of the plan's runs, a row each; of a failed run one row with its reason.
@@ -57,16 +59,23 @@ def run(
     return Store(given_path(results_dir)).scores(spec.run_id for spec in plan.own)
 
 
-def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request]:
-    """Return from the flags of ``run`` those that change no number, and those that are keys of a suite's file."""
+def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request, Recorded | None]:
+    """Return from the flags of ``run`` those that change no number, those that are a suite's keys, and the record."""
     grid = {key: flags.get(key) or None if key == "metrics" else flags.get(key) for key in KINDS if key != "title"}
     if not isinstance(grid["seeds"], int | None):
         grid["seeds"], grid["seed_list"] = None, grid["seeds"]
-    request = replace(make_request(grid, flags["suite"], flags["name"]), command=command)
+    again, usual = None, {"device": "auto", "threads": 1}
+    if flags.get("record"):
+        again = recorded(given_path(flags["record"]), {**grid, "metrics": None, "suite": flags["suite"]})
+        names, usual = grid["metrics"], usual | again.settings
+        request = again.request(plan_name(flags["name"]), (names,) if isinstance(names, str) else names)
+    else:
+        request = make_request(grid, flags["suite"], flags["name"])
     known = {field.name: flags[field.name] for field in fields(Settings)}
+    known |= {key: value for key, value in usual.items() if flags[key] is None or flags[key] is False}
     known |= {"metrics": request.metrics, "results_dir": given_path(flags["results_dir"])}
     known |= {"data_dir": data_folder(flags["data_dir"]), "cache_dir": cache_folder(flags["cache_dir"])}
-    return Settings(**known), request
+    return Settings(**known), replace(request, command=command), again
 
 
 def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False) -> "tuple[Plan, int]":
@@ -80,16 +89,17 @@ def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False)
     Raises:
         BenchError: If nothing could run, or something that is asked for cannot be had.
     """
-    settings, request = _read(flags, command)
+    settings, request, again = _read(flags, command)
     check_device(settings.device, request.precision)  # what cannot be had is said before anything is planned
-    from mmvae_bench.sweep.plan import make_plan
+    from mmvae_bench.sweep.plan import make_plan, plan_again
     from mmvae_bench.sweep.runner import run_plan
 
     store = Store(settings.results_dir)
     store.check_writable(make=not dry_run)
     waited = 0
     while True:
-        plan = make_plan(request, store, settings.data_dir)
+        known = store, settings.data_dir
+        plan = plan_again(again.spec, request, *known) if again else make_plan(request, *known)
         if flags["shard"]:
             plan = plan.shard(*shard_numbers(flags["shard"]))
         _show(plan, settings, store, every=dry_run)

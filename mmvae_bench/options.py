@@ -121,6 +121,14 @@ def resolve(factory: Callable[..., Any], named: Named) -> dict[str, Scalar]:
     return resolved
 
 
+def as_typed(factory: Callable[..., Any], name: str, options: Mapping[str, Scalar]) -> Named:
+    """Return a name with those of its options that are not the defaults, as a user would type them."""
+    declared = declared_options(factory, name)
+    plain = {key for key, (parameter, _) in declared.items() if options.get(key, ...) == parameter.default}
+    text = {key: str(value) if isinstance(value, str) else str(value).lower() for key, value in options.items()}
+    return Named(name, {key: value for key, value in text.items() if key not in plain})
+
+
 def coerce(text: str, hint: Any, what: str) -> Scalar:
     """Turn ``text`` into the type of an annotation: bool, int, float, str, Literal, one of these or None, or bounded.
 

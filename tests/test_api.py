@@ -168,6 +168,21 @@ def test_numbers_of_numpy_and_lists_of_seeds_are_understood(monkeypatch, tmp_pat
     }  # fmt: skip
 
 
+def test_a_record_is_a_run_again(monkeypatch, stored, tmp_path):
+    seen = []
+    monkeypatch.setattr("mmvae_bench.sweep.runner.run_plan", lambda *call: seen.append(call) or 130)
+    (run_id,) = stored.scores[stored.scores.model == "meme"].run_id.unique()
+    folder = stored.root / "results" / "runs" / "tiny" / "meme" / run_id
+    for metrics in (None, "cca"):
+        with pytest.raises(KeyboardInterrupt):
+            run(record=folder, metrics=metrics, results_dir=tmp_path)
+    (plan, first), (_, second) = seen
+    assert [spec.run_id for spec in plan.own] == [run_id]
+    assert (first.device, first.threads, first.metrics, second.metrics) == ("cpu", 1, ("log_likelihood",), ("cca",))
+    with pytest.raises(BenchError, match="Leave out --seeds"):
+        run(record=folder, seeds=3, results_dir=tmp_path)
+
+
 def test_the_commands_call_the_same_functions(monkeypatch, tmp_path):
     seen = []
     plan = SimpleNamespace(name="mine", entries=[])

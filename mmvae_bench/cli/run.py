@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mmvae_bench.cli.options import Jobs, MultiValue, cache_option, data_option, results_option
+from mmvae_bench.cli.options import Given, Jobs, MultiValue, cache_option, data_option, results_option
 from mmvae_bench.spec import OPTIMISERS, PRECISIONS, RunStatus
 
 
@@ -25,6 +25,10 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS, RunStatus
 @click.option("--metrics", multiple=True, metavar="NAME...", help="Metrics to compute now. Default: all.")
 @click.option("--name", metavar="NAME", help="Name of the plan. Default: the suite's, or custom.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; other flags override it.")
+@click.option(
+    "--from", "record", type=Given(exists=True, path_type=Path), metavar="RUN",
+    help="Train and score one stored run again: its run.json, or its folder. Nothing else says what to run.",
+)  # fmt: skip
 @click.option("--nets", metavar="NAME", help="Networks, such as 'conv[text=transformer]'. Default: the data set's.")
 @click.option("--epochs", type=int, help="Passes over the training rows. Default: the data set's.")
 @click.option("--batch-size", type=int, help="Rows in each step. Default: the data set's.")
@@ -38,13 +42,11 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS, RunStatus
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Precision of networks in training. Default: fp32.")
 @click.option("--tiers", multiple=True, metavar="TIER...", help="Settings: default, authors, tuned. Default: default.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: minutes at first, then faster.")
-@click.option(
-    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda (all GPUs) or cuda:i."
-)
+@click.option("--device", metavar="DEVICE", help="auto, cpu, cuda (all GPUs) or cuda:i. Default: auto.")
 @click.option(
     "--jobs", type=Jobs(), default="auto", show_default=True, metavar="N|auto", help="Number of runs at a time."
 )
-@click.option("--threads", type=int, default=1, show_default=True, help="CPU threads per run.")
+@click.option("--threads", type=int, help="CPU threads per run. Default: 1.")
 @click.option("--checkpoint-seconds", type=float, default=60.0, show_default=True, help="Seconds between checkpoints.")
 @click.option(
     "--backend", type=click.Choice(["loky", "dask"]), default="loky", show_default=True,

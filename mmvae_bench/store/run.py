@@ -106,11 +106,7 @@ class StoredRun:
         try:
             if type(record["schema"]) is not int or record["status"] not in (RunStatus.DONE, RunStatus.FAILED):
                 raise ValueError(f"schema {record['schema']!r}, status {record['status']!r}")
-            if record["schema"] > SCHEMA:
-                raise NewerSchema(
-                    f"'{path}' was written by a newer mmvae-bench (schema {record['schema']}, this one reads up to "
-                    f"{SCHEMA}). Upgrade mmvae-bench, or use another --results-dir."
-                )
+            _check_schema(path, record["schema"])
             if fault := run._fault(named):
                 raise BenchError(f"Cannot use the results in '{folder}': {fault}. {MOVE}")
         except (OSError, KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
@@ -253,6 +249,30 @@ class StoredRun:
             return [{key: float(value) for key, value in record.items()} for record in records]
         except (ValueError, TypeError) as error:
             raise BenchError(f"'{self.folder / 'history.csv'}' is not a table of numbers. {MOVE}") from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the record of a run by itself: a ``run.json``, or that of a folder.
+
+    Raises:
+        NewerSchema: If a newer mmvae-bench wrote it.
+        BenchError: If it is not a record, or was edited.
+    """
+    path, way_out = path / "run.json" if path.is_dir() else path, "Name the run.json of a stored run, or its folder."
+    record = read_json(path, way_out)
+    if type(record.get("schema")) is int:
+        _check_schema(path, record["schema"])
+    if record.get("checksum") != _checksum(record):
+        raise BenchError(f"'{path}' is not the record of a run, or was changed after it was written. {way_out}")
+    return record
+
+
+def _check_schema(path: Path, schema: int) -> None:
+    if schema > SCHEMA:
+        raise NewerSchema(
+            f"'{path}' was written by a newer mmvae-bench (schema {schema}, this one reads up to {SCHEMA}). "
+            "Upgrade mmvae-bench, or use another --results-dir."
+        )
 
 
 def current(row: Mapping[str, Any]) -> dict[str, Any]:

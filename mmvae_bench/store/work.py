@@ -5,6 +5,7 @@ kernel, or an NFS server, frees it when that process dies, however it dies.
 """
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -79,16 +80,13 @@ class UnderWay:
 
     @property
     def taken(self) -> bool:
-        """Whether a process has the run now. Holds the lock for an instant."""
-        if not self._path.exists():
-            return False
+        """Whether a process has the run now; another user's, too. Shares the lock for an instant."""
         try:
-            with FileLock(self._path, blocking=False, fallback_to_soft=False):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a folder that may only be read
-            return False
+            with self._path.open("rb") as file:  # filelock would write
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno == errno.EWOULDBLOCK
+        return False
 
     def start(self, command: str) -> Owner:
         """Make the folder, if it is not there, and write this process into it as the run's owner.

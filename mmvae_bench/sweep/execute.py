@@ -178,7 +178,7 @@ def run(
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info |= {**(known := scored_by(metrics)), "resumed": history.resumed}
+    info |= {**(known := scored_by(metrics)), "resumed": history.resumed, "tier": spec.tier, "rule": spec.rule}
     info["code"] = {**code_of(spec), "metrics": metric_codes(known["metrics"])}
     info["modalities"] = [asdict(modality) for modality in material.modalities]
     rows = [row(spec, facts, score) for score in scores]

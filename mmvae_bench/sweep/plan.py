@@ -313,6 +313,26 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     return Plan(request.name, request.title, request.command, list(entries.values()), searches)
 
 
+def plan_again(spec: RunSpec, request: Request, store: Store, data_dir: Path) -> Plan:
+    """Return the plan of one run that was recorded; ``request`` asks for the same.
+
+    Raises:
+        BenchError: If this version would run something else.
+    """
+    data, (model,) = _Data(request.datasets[0], data_dir), _choose_models(request.models)
+    base = data.base(model.component, request)
+    again = replace(base, missing=spec.missing, seed=spec.seed, split=spec.split, tier=spec.tier, rule=spec.rule)
+    now, then = again.to_dict(), spec.to_dict()
+    if other := [key for key in now if now[key] != then.get(key)]:
+        raise BenchError(
+            f"This version would run something else: {', '.join(other)} would not be the record's. "
+            "Install the versions of mmvae-bench and of its plug-ins that made it."
+        )
+    entry = _planned(again, data, model, store, cache(differs))
+    tiers = (spec.tier,) if spec.split == "test" else ()
+    return Plan(request.name, request.title, request.command, [replace(entry, tiers=tiers)])
+
+
 def _search(base: RunSpec, model: _Model, request: Request, store: Store) -> Searched:
     """Return the search of a model's settings, with the scores of what is stored."""
     search, specs = request.search, []

@@ -234,8 +234,8 @@ def _prepare(
     except WorkerDied as death:
         raise BenchError(f"A process died while it prepared {names} ({death}). Is there too little memory?") from death
     why = {spec.run_id: corrupt.get(_group(spec), impossible.get(spec.run_id, "")) for spec in specs}
-    reasons = Counter((spec.dataset.name, why[spec.run_id]) for spec in specs if why[spec.run_id])
-    for (name, sentence), count in reasons.items():
+    left_out = Counter((spec.dataset.name, why[spec.run_id]) for spec in specs if why[spec.run_id])
+    for (name, sentence), count in left_out.items():
         click.echo(f"{counted(count, 'run')} on {name} left out: {sentence}", err=True)
     return [spec for spec in specs if not why[spec.run_id]], impossible, bool(corrupt)
 

@@ -72,9 +72,18 @@ def make_request(asked: Mapping[str, Any], suite: str | None = None, name: str |
     values = {key: value for key, value in asked.items() if value is not None}
     suite = suite or ("" if {"models", "datasets"} & values.keys() else "quick")
     base = load_suite(suite) if suite else Request()
+    return replace(base, name=plan_name(name, base.name), **_fields(values))
+
+
+def plan_name(name: str | None, default: str = Request.name) -> str:
+    """Return the name of a plan, or ``default`` where none is given.
+
+    Raises:
+        BenchError: If it cannot be a name.
+    """
     if name is not None and not re.fullmatch(r"\w[\w-]{,99}", name):
         raise BenchError(f"A plan's name consists of at most 100 letters, digits, '_' and '-', not '{name}'.")
-    return replace(base, name=name or base.name, **_fields(values))
+    return name or default
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 from dataclasses import dataclass, field
@@ -152,6 +153,20 @@ def test_hash_is_of_names_and_content(toy, tmp_path):
 def test_a_cache_that_cannot_be_written_is_one_sentence(toy, tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(BenchError, match=r"cannot be written .*--cache-dir"):
+        get(toy, tmp_path)
+
+
+def test_a_complete_cache_of_another_user_is_read_without_its_lock(toy, tmp_path, monkeypatch):
+    first = get(toy, tmp_path)
+
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("filelock.FileLock", refused)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert get(toy, tmp_path).hash == first.hash
+    toy.file.write_text("other data")
+    with pytest.raises(BenchError, match=r"cache .* cannot be written \('.*': Permission denied\).*--cache-dir"):
         get(toy, tmp_path)
 
 

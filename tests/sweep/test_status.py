@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -95,6 +96,20 @@ def test_a_run_under_way_has_its_epoch_its_loss_its_process_and_since_when(store
     texts = ("epoch 5/20, loss 1.50", "scoring", "epoch 0/20", "starting")
     for run, line, text in zip(RUNS, found[3:], texts, strict=False):
         assert line.startswith(f"  {run.title}: {text}{by}") and line.endswith(" UTC")
+
+
+def test_a_run_in_a_folder_of_another_user_is_under_way(store, monkeypatch):
+    plan(store, RUNS[0])
+    opened = os.open
+
+    def refuse(path, flags, *rest, **more):
+        if flags & (os.O_WRONLY | os.O_RDWR) and str(path).endswith(".lock"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, flags, *rest, **more)
+
+    with taken(store, RUNS[0]), monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        assert lines()[1] == "0 done, 1 under way, 0 failed, 0 left"
 
 
 def test_runs_that_nobody_has_are_resumed_from_their_checkpoints_and_say_whose_they_were(store):
