@@ -100,7 +100,7 @@ def _say_what_is_replaced(folder: Path, selection: Selection) -> None:
     if gone := before - set(selection.rows["run_id"]):
         warnings.warn(
             f"The last report in '{folder}' had {counted(len(gone), 'run')} that this one lacks, and is replaced. "
-            "To keep both next time, give the plan another name (run --name), or the report another place (report --out).",
+            "To keep both next time, give the plan another name (run --name), or the report another place (--out).",
             BenchWarning,
             stacklevel=2,
         )
