@@ -1,6 +1,7 @@
 """``mmvae-bench report``: write all tables, figures and the page, whose every value Jinja escapes."""
 
 import base64
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +11,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from mmvae_bench import __version__
 from mmvae_bench.disk import as_utf8
-from mmvae_bench.errors import counted
+from mmvae_bench.errors import BenchWarning, counted
 from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
@@ -25,7 +27,7 @@ from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
 from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
-from mmvae_bench.report.select import Selection, file_name, select, slug
+from mmvae_bench.report.select import Selection, file_name, select, slugs
 from mmvae_bench.report.summary import compare_summary, summarise_groups, summary_notes, to_terminal
 from mmvae_bench.report.tables import Comparison, Table
 from mmvae_bench.store.store import COLUMNS, Store
@@ -62,10 +64,12 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     comparisons = [comparison for summary in summaries for comparison in compare_summary(summary)]
     aggregates = aggregate(tables, {run.group: run.tier for run in selection.runs})
     sections = beside(selection)
-    folder = Path(out) / slug(str(plan.get("name") or "report"))
-    _clear(folder)
-    pictures = save_all(list(_plots(selection, tables)), folder / "figures")
+    folder = report_folder(out, str(plan.get("name") or "report"))
+    names = slugs([*selection.groups, *(t.variant for t in tables), *(t.scheme for t in tables)])
     page, scores = folder / "index.html", folder / "scores.csv"
+    _say_what_is_replaced(folder, selection)
+    _clear(folder)
+    pictures = save_all(list(_plots(selection, tables, names)), folder / "figures")
     selection.rows[list(COLUMNS)].to_csv(scores, index=False, errors="backslashreplace")
     texts = {
         page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
@@ -73,7 +77,7 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
         folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
         folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
         folder / "published.csv": beside_csv(sections),
-        **_table_texts(tables, folder / "tables"),
+        **_table_texts(tables, folder / "tables", names),
     }  # fmt: skip
     for path, text in texts.items():
         path.write_bytes(as_utf8(text))
@@ -83,20 +87,36 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     return ReportResult(page, every, summary, pictures, sections)
 
 
-def _slugs(groups: Sequence[str]) -> dict[str, str]:
-    """Return a file name for each data set, numbered where two would be the same."""
-    names = [slug(group) for group in groups]
-    return {g: n if names.count(n) == 1 else f"{n}_{i}" for i, (g, n) in enumerate(zip(groups, names, strict=True))}
+def report_folder(out: Path, name: str) -> Path:
+    """Return the folder of a plan's report: of the plan's name, which is a file's name already, or of a safe one."""
+    return Path(out) / (name if name == Path(name).name and name.strip(".") else file_name(name))
 
 
-def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[], Iterator[Plot]]]:
+def _say_what_is_replaced(folder: Path, selection: Selection) -> None:
+    """Warn if the last report in this place has runs that the new one lacks."""
+    try:
+        before = set(pd.read_csv(folder / "scores.csv", usecols=["run_id"], dtype=str)["run_id"])
+    except (OSError, ValueError):  # there is none, or it is another's file
+        return
+    if gone := before - set(selection.rows["run_id"]):
+        warnings.warn(
+            f"The last report in '{folder}' had {counted(len(gone), 'run')} that this one lacks, and is replaced. "
+            "To keep both next time, give the plan another name (run --name), or the report another place (--out).",
+            BenchWarning,
+            stacklevel=2,
+        )
+
+
+def _plots(
+    selection: Selection, tables: Sequence[Table], names: Mapping[str, str]
+) -> Iterator[Callable[[], Iterator[Plot]]]:
     """Yield calls that each draw a few figures in any process, in the order of the page."""
-    looks, slugs = palette(selection.labels), _slugs(selection.groups)
+    looks = palette(selection.labels)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
-        yield partial(curves, list(schemes), looks, slugs)
-    yield partial(against_time, tables, selection.runs, looks, slugs)
-    for group, name in slugs.items():
-        rows = exemplars(selection.runs, group, selection.labels)
+        yield partial(curves, list(schemes), looks, names)
+    yield partial(against_time, tables, selection.runs, looks, names)
+    for group in selection.groups:
+        name, rows = names[group], exemplars(selection.runs, group, selection.labels)
         modalities = next(list(run.spec.likelihoods) for run in selection.runs if run.group == group)
         yield partial(histograms, rows, group, looks, name)
         yield partial(class_matrices, rows, group, name)
@@ -106,13 +126,14 @@ def _plots(selection: Selection, tables: Sequence[Table]) -> Iterator[Callable[[
         yield partial(embeddings, rows, group, name, modalities)
 
 
-def _table_texts(tables: Sequence[Table], folder: Path) -> dict[Path, str]:
+def _table_texts(tables: Sequence[Table], folder: Path, names: Mapping[str, str]) -> dict[Path, str]:
     """Return the text of each table's files."""
     folder.mkdir(parents=True, exist_ok=True)
-    slugs, found = _slugs(list(dict.fromkeys(table.group for table in tables))), {}
+    found: dict[Path, str] = {}
     for table in tables:
-        parts = (slugs[table.group], table.metric, slug(table.variant), table.prior, slug(table.scheme))
-        name = file_name("-".join(part for part in parts if part not in ("", "x", "none")))
+        scheme = "" if table.scheme == "none" else table.scheme
+        parts = (names[table.group], table.metric, table.variant and names[table.variant], table.prior)
+        name = file_name("-".join(filter(None, (*parts, scheme and names[scheme]))))
         for ending, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
             found[folder / f"{name}.{ending}"] = write(table)
     return found

@@ -1,5 +1,6 @@
 """The runs and rows of a report, and their names."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from mmvae_bench.models import registry as models
 from mmvae_bench.spec import TIERS, canonical_json
 from mmvae_bench.store.run import NUMBERS, OUTCOMES, StoredRun
 from mmvae_bench.store.store import Store
+
+LONGEST = 200  # bytes of a file's name
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,24 @@ class Run(StoredRun):
             return False
 
 
-def slug(text: str) -> str:
-    """Return a file name for a title."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
+def slugs(titles: Iterable[str]) -> dict[str, str]:
+    """Return a short file name for each title, numbered where two would be the same."""
+    found: dict[str, str] = {}
+    for title in dict.fromkeys(titles):
+        name = plain = re.sub(r"\W+", "_", title).strip("_") or "x"
+        while name in found.values():
+            name = f"{plain}_{len(found) + 1}"
+        found[title] = name
+    return found
 
 
 def file_name(text: str) -> str:
-    """Return a safe file name, whatever the metrics and modalities in the text are called."""
-    return re.sub(r"[^\w.+-]", "_", text, flags=re.ASCII)[:200]
+    """Return a safe file name of a text, another for each: a text that is changed or cut off gets a hash."""
+    safe = re.sub(r"[^\w.+-]|^\.", "_", text)
+    if safe == text and len(safe.encode()) <= LONGEST:
+        return text
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+    return f"{safe.encode()[:LONGEST].decode(errors='ignore')}-{digest}"
 
 
 def name_groups(runs: list[Run]) -> list[Run]:

@@ -162,6 +162,8 @@ def run_plan(plan: Plan, settings: Settings) -> int:
 
 
 def _run(plan: Plan, settings: Settings, store: Store) -> int:
+    if sentence := _replaced(plan, store):
+        click.echo(sentence, err=True)
     store.write_plan(plan.name, plan.record())
     _tidy(plan, store, settings)
     planned = {entry.spec.run_id: entry for entry in plan.entries}
@@ -189,6 +191,21 @@ def _run(plan: Plan, settings: Settings, store: Store) -> int:
     if corrupt:
         return 2
     return 1 if sweep.failed else plan.exit_code(settings.overwrite)
+
+
+def _replaced(plan: Plan, store: Store) -> str:
+    """Return a sentence if a stored plan of the same name has runs that the new one lacks; else empty."""
+    try:
+        before = store.read_plan(plan.name)
+    except BenchError:  # there is none, or none that could be read
+        return ""
+    gone = set(before["run_ids"]) - {spec.run_id for spec in plan.specs}
+    if not gone:
+        return ""
+    return (
+        f"The last plan '{plan.name}' had {counted(len(gone), 'run')} that this one lacks, and is replaced; what is "
+        "stored stays. To keep both plans, give each another name: --name"
+    )
 
 
 def _task(entry: PlannedRun, settings: Settings, *, train: bool) -> Task:

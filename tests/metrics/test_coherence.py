@@ -162,7 +162,7 @@ def test_without_classes_or_oracles_there_is_one_skipped_row_with_the_reason(wor
     ev = world("copy")
     ev.test = Rows(ev.test.x, ev.test.label + 100)
     (score,) = scores(ev, name)
-    assert "no class is both among" in score.reason
+    assert "no class is both among the training rows" in score.reason
     ev.test = Rows(ev.test.x)
     with pytest.raises(Undefined, match="no classes"):
         list(registry.get(name).compute(ev))

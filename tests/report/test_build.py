@@ -9,10 +9,10 @@ import matplotlib.image
 import pytest
 
 from mmvae_bench import api, datasets
-from mmvae_bench.errors import BenchError
-from mmvae_bench.report.build import ReportResult, _plots, build_report
+from mmvae_bench.errors import BenchError, BenchWarning
+from mmvae_bench.report.build import ReportResult, _plots, build_report, report_folder
 from mmvae_bench.report.figures.style import palette
-from mmvae_bench.report.select import select
+from mmvae_bench.report.select import file_name, select, slugs
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
 from tests.report.test_escaping import TAGS, Page
@@ -103,7 +103,8 @@ def test_a_second_report_takes_away_what_is_out_of_date_and_nothing_else(factory
     first = build_report(store, factory.make_plan(runs), tmp_path)
     mine = first.page.parent / "tables" / "mine.csv"
     mine.write_text("kept")
-    second = build_report(store, factory.make_plan(runs[:1]), tmp_path)
+    with pytest.warns(BenchWarning, match="had 1 run that this one lacks, and is replaced"):
+        second = build_report(store, factory.make_plan(runs[:1]), tmp_path)
     assert {p for p in second.page.parent.rglob("*.*") if p.is_file()} == {
         *second.files, mine, second.page.parent / ".report-files"
     }  # fmt: skip
@@ -125,6 +126,29 @@ def test_what_cannot_be_written_is_a_sentence(factory: Any, tmp_path: Path, name
     with pytest.raises(BenchError, match=r"Cannot write the report .*--out") as raised:
         api.build_report(store.root, tmp_path / "reports")
     assert f"'{in_the_way}': {'Is a directory' if make is Path.mkdir else 'File exists'}" in str(raised.value)
+
+
+NAMES = ["a-b", "a_b", "a b", "a b 2", "a_b_2", "é", "è", "日本", "x", "..", ".", "a/b", "../a", "a" * 300, "a" * 301]
+
+
+def test_no_two_names_share_a_report_or_a_file() -> None:
+    out = Path("reports")
+    folders = [report_folder(out, name) for name in NAMES]
+    assert [folder.name for folder in folders[:8]] == NAMES[:8]
+    assert len(set(folders)) == len(NAMES) and {folder.parent for folder in folders} == {out}
+    assert not {folder.name for folder in folders} & {"", ".", ".."}
+    for files in (slugs(NAMES).values(), map(file_name, NAMES)):
+        names = list(files)
+        assert len(set(names)) == len(NAMES) and not [name for name in names if "/" in name or len(name) > 310]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_plans_and_variants_of_like_names_replace_nothing(factory: Any, tmp_path: Path) -> None:
+    store, run = Store(tmp_path / "results"), factory.spec("mvae")
+    factory.publish(store, run, [factory.row(run, "strange", 0.5, variant=variant) for variant in ("k 1", "k-1")])
+    built = [build_report(store, {**factory.make_plan([run]), "name": name}, tmp_path) for name in ("a-b", "a_b")]
+    assert [one.page.parent.name for one in built] == ["a-b", "a_b"]
+    assert len([path for path in built[0].files if path.suffix == ".tex"]) == 2
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -168,7 +192,7 @@ def test_a_public_report_has_no_picture_of_data_that_may_not_be_shown(made: Any,
     selection = select(made.store, plan, public=True)
     assert set(selection.hidden) == {group for group in selection.groups if group.startswith("cub")}
     assert not select(made.store, plan).hidden
-    names = {one.name for plots in _plots(selection, []) for one in plots()}
+    names = {one.name for plots in _plots(selection, [], slugs(selection.groups)) for one in plots()}
     pictures = {name for name in names if "-grid-" in name or "-captions-" in name}
     assert {name.split("-")[0] for name in pictures} == {"mnist_street", "captioned_shapes"}
     assert any(name.startswith("cub-w2hist") for name in names)

@@ -21,6 +21,8 @@ from mmvae_bench.report.statistics import Scores, summarise
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
 
+SLUGS = {"data": "data", "micro": "micro"}
+
 
 @pytest.fixture
 def rows(factory: Any) -> list[Exemplar]:
@@ -111,9 +113,9 @@ def many(count: int, *texts: str) -> Table:
 
 def test_many_entrants_have_a_row_each_and_few_a_line() -> None:
     looks = palette([f"model {i}" for i in range(25)])
-    (few,) = curves([many(10)], looks, {"data": "data"})
+    (few,) = curves([many(10)], looks, SLUGS)
     assert few.figure.axes[0].get_xlabel() == "missing ratio"
-    (plot,) = curves([many(25)], looks, {"data": "data"})
+    (plot,) = curves([many(25)], looks, SLUGS)
     (ax,) = plot.figure.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"model {i}" for i in range(25)]
     assert ax.yaxis_inverted()
@@ -130,7 +132,7 @@ def test_titles_of_panels_side_by_side_do_not_meet(entrants: int) -> None:
     table = many(entrants, *(f"m{i}+m{i + 1}+m{i + 2}+m{i + 3} → m0" for i in range(1, 5)))
     schemes = [replace(table, scheme=f"independent:keep=m0{end}") for end in ("", " (incomplete rows dropped)")]
     with mpl.rc_context(figures.STYLE):
-        (plot,) = curves(schemes, palette(list(table.cells)), {"data": "data"})
+        (plot,) = curves(schemes, palette(list(table.cells)), SLUGS)
         plot.figure.draw_without_rendering()
     left, right = (ax.title.get_window_extent() for ax in plot.figure.axes[:2])
     assert left.x1 < right.x0

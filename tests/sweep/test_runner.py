@@ -23,6 +23,7 @@ from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.request import Request, Settings
 from mmvae_bench.sweep.runner import run_plan
 from mmvae_bench.types import Loss, MultimodalBatch
+from tests import stored
 
 DATA = "linear_gaussian[rows=120]"
 
@@ -97,6 +98,16 @@ def test_a_failed_run_is_recorded_and_retried_and_the_sweep_goes_on(settings, mo
     monkeypatch.setitem(models.registry._loaded, "diverges", MVAE)  # the bug is mended
     code, store = run(settings, models=("diverges", "mvae"))
     assert code == 0 and "failed" not in set(store.scores().status)
+
+
+def test_a_plan_that_lacks_runs_of_the_last_one_of_its_name_says_so(settings, capsys):
+    store, settings = Store(settings.results_dir), replace(settings, overwrite="never")
+    asked = Request(models=("mvae",), datasets=(DATA,), seeds=(0, 1))
+    for spec in make_plan(asked, store, settings.data_dir).specs:
+        stored.publish(store, spec)
+    for seeds, said in (((1,), False), ((0, 1), False), ((1,), True)):
+        assert run_plan(make_plan(replace(asked, seeds=seeds), store, settings.data_dir), settings) == 0
+        assert ("had 1 run that this one lacks, and is replaced" in capsys.readouterr().err) == said
 
 
 def test_a_corrupt_data_set_leaves_the_others_alone(settings, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.report.figures.style import MARKS, Look, Plot, handle, legend_below, legend_right, new_figure
 from mmvae_bench.report.render import covered
-from mmvae_bench.report.select import Run, slug
+from mmvae_bench.report.select import Run
 from mmvae_bench.report.summary import PARTS
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
@@ -30,7 +30,7 @@ def curves(schemes: Sequence[Table], looks: Mapping[str, Look], slugs: Mapping[s
     first = schemes[0]
     if not first.about.is_drawn(first.variant):
         return
-    parts = (slugs[first.group], first.metric, first.variant and slug(first.variant), first.prior)
+    parts = (slugs[first.group], first.metric, first.variant and slugs[first.variant], first.prior)
     title = first.title + " against missing data" * _swept(first)
     key = first.about.key and not first.prior
     yield Plot("-".join(filter(None, parts)), title, _caption(schemes), first.group, _draw(schemes, looks), key)
