@@ -65,7 +65,8 @@ def test_the_tests_behind_the_promises_exist():
 @pytest.mark.parametrize("name", WRITTEN)
 def test_commands_parse(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "cvpr2016_cub.tar.gz").touch()
+    for name_of_file in ("cvpr2016_cub.tar.gz", "run.json"):
+        (tmp_path / name_of_file).touch()
     blocks = re.findall(r"^```(?:sh|bash)?\n(.*?)^```$", DOCUMENTS[name], re.DOTALL | re.MULTILINE)
     for line in "".join(blocks).replace("\\\n", " ").splitlines():
         if line.startswith("mmvae-bench ") and "..." not in line:
