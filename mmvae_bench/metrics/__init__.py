@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mmvae_bench.metrics.description import DEAD, UNDESCRIBED, Description, score_key
+from mmvae_bench.metrics.description import DEAD, UNDESCRIBED, Description, is_blind, score_key
 from mmvae_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,4 +25,4 @@ registry: "Registry[Metric]" = Registry(
     group=__name__,
 )
 register = registry.register
-__all__ = ["DEAD", "UNDESCRIBED", "Description", "register", "registry", "score_key"]
+__all__ = ["DEAD", "UNDESCRIBED", "Description", "is_blind", "register", "registry", "score_key"]

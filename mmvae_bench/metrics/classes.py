@@ -17,7 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
+from mmvae_bench.metrics.description import is_blind
 from mmvae_bench.metrics.priors import under_priors
 
 Classes = NDArray[np.int64]
@@ -75,6 +76,26 @@ def judged_labels(ev: Evaluation) -> Classes:
     return class_labels(ev)
 
 
+@once
+def blind_judges(ev: Evaluation) -> dict[str, str]:
+    """Return a remark for each modality whose judge is at chance on true test entries; empty without classes."""
+    try:
+        label = judged_labels(ev)
+    except Undefined:
+        return {}
+    chance, known = majority(label), {name: judge.accuracy for name, judge in ev.oracles.items()}
+    return {
+        name: f"the judge of {name} is at chance (accuracy {accuracy:.3f}, chance {chance:.3f})"
+        for name, accuracy in known.items()
+        if accuracy is not None and is_blind(accuracy, chance, len(label))
+    }
+
+
+def _blind(ev: Evaluation, *names: str) -> str:
+    """Return the remarks on those of some judges that are at chance; empty if none is."""
+    return "; ".join(remark for name, remark in blind_judges(ev).items() if name in names)
+
+
 COHERENCE = {
     "micro": "over all test rows",
     "macro": "mean over the classes present",
@@ -96,7 +117,8 @@ def oracle_accuracy(ev: Evaluation) -> Iterator[Score]:
     """The oracle on the true test entries of each modality: the ceiling. Chance: the share of the largest class."""
     label = judged_labels(ev)
     for name in ev.oracles:
-        yield Score(None, target=name, chance=majority(label)).mean(ev.recognised(name) == label)
+        row = Score(None, target=name, chance=majority(label), reason=_blind(ev, name))
+        yield row.mean(ev.recognised(name) == label)
 
 
 @metric(
@@ -116,7 +138,8 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
 
     ``micro`` and ``macro`` compare with the label; ``agreement`` (MEME's wording, |A| = 1) with the oracle's class of
     the source entry, whose ceiling is the agreement on true pairs. Chance: the share of the most frequent class that
-    is compared with, 1/C for macro. ``micro k`` (M > 2) is the mean over all |A| = k and t outside A.
+    is compared with, 1/C for macro. ``micro k`` (M > 2) is the mean over all |A| = k and t outside A whose judge is
+    above chance.
     """
     label = judged_labels(ev)
     for size in range(1, len(ev.names)):
@@ -127,11 +150,12 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
                 seen = ev.recognised(a[0])
                 ceiling = float((ev.recognised(t) == seen).mean())
                 row = replace(ev.row(a, t, "agreement"), chance=majority(seen), ceiling=ceiling)
-                yield row.mean(ev.predicted(a, t) == seen)
+                yield replace(row, reason=_blind(ev, a[0], t)).mean(ev.predicted(a, t) == seen)
         if len(ev.names) > 2 and tasks:
             row = Score(None, f"micro {size}", chance=majority(label), control=ev.model.cross_is_chance)
+            row, good = replace(row, reason=_blind(ev, *ev.names)), [(a, t) for a, t in tasks if not _blind(ev, t)]
             # over tasks, which are dependent, then over rows
-            yield row.mean(np.mean([ev.predicted(a, t) == label for a, t in tasks], 0))
+            yield row.mean(np.mean([ev.predicted(a, t) == label for a, t in good], 0)) if good else row
 
 
 @metric(
@@ -180,7 +204,8 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
             continue
         predicted = np.concatenate(parts, 1)
         chance = agreement_by_chance(list(predicted), int(predicted.max()) + 1)
-        yield replace(row, chance=chance, ceiling=ceiling).mean_of_draws(joint_agreement(predicted))
+        row = replace(row, chance=chance, ceiling=ceiling, reason=_blind(ev, *ev.names))
+        yield row.mean_of_draws(joint_agreement(predicted))
         for name, classes in zip(ev.names, predicted, strict=True):
             spread, n = normalised_entropy(classes, ev.classes), len(classes)
             yield Score(spread, "entropy", row.prior, target=name, n=n)
@@ -188,7 +213,7 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
 
 def _rows(ev: Evaluation, given: tuple[str, ...], target: str, label: Classes) -> Iterator[Score]:
     predicted = ev.predicted(given, target)
-    row = replace(ev.row(given, target), ceiling=ev.oracles[target].accuracy)
+    row = replace(ev.row(given, target), ceiling=ev.oracles[target].accuracy, reason=_blind(ev, target))
     yield replace(row, variant="micro", chance=majority(label)).mean(predicted == label)
     value, se = macro_accuracy(predicted, label)
     yield replace(row, value=value, variant="macro", se=se, n=len(label), chance=1 / len(np.unique(label)))

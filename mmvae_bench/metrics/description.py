@@ -1,5 +1,6 @@
 """How a metric is presented: declared with the metric, stored with every run that it scored, read by the report."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -11,6 +12,11 @@ PRIORS = {
 }
 
 DEAD = 5  # standard errors by which some reconstruction gain of an encoder, or decoder, that was trained exceeds 0
+
+
+def is_blind(accuracy: float, chance: float, n: float) -> bool:
+    """Return whether a judge is at chance: not above it by two standard errors of its accuracy on n rows."""
+    return chance < 1 and accuracy - chance <= 2 * math.sqrt(max(accuracy * (1 - accuracy), 0.0) / n)
 
 
 def score_key(score: Any) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmvae_bench.errors import BenchError, counted
-from mmvae_bench.metrics import Description
+from mmvae_bench.metrics import Description, is_blind
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.statistics import Scores, summarise
 from mmvae_bench.report.tables import Cell, Cells, Column, Table, mark
@@ -73,7 +73,7 @@ def build_table(key: Key, frame: pd.DataFrame, selection: Selection, *, coarse: 
     _, metric, variant, prior = key
     about = selection.metrics[metric]
     rows = frame[(frame["variant"] == variant) & (frame["prior"] == prior) & ~_is_skip(frame)]
-    rows = _with_columns(rows, about, coarse=coarse)
+    rows, left_out = _without_blind(_with_columns(rows, about, coarse=coarse), selection)
     columns = _columns(rows)
     cells = {label: dict.fromkeys(columns, Cell()) for label in selection.labels if (frame["entrant"] == label).any()}
     ok = rows[rows["status"] == "ok"]  # the others know no direction
@@ -83,7 +83,7 @@ def build_table(key: Key, frame: pd.DataFrame, selection: Selection, *, coarse: 
     comparable = _comparable(ok)
     marked = mark(cells, comparable, better)
     limits = _limits(ok, "chance"), _limits(ok, "ceiling")
-    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable), about)
+    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable), about, left_out)
 
 
 def by_scheme(table: Table) -> Iterator[Table]:
@@ -113,6 +113,25 @@ def _with_columns(rows: pd.DataFrame, about: Description, *, coarse: bool) -> pd
     count = len(names - {""})
     text = [about.column(*row, count, coarse=coarse) for row in zip(rows["given"], rows["target"], strict=True)]
     return rows.assign(column=pd.Series(text, rows.index, dtype=object)).dropna(subset="column")
+
+
+def _without_blind(rows: pd.DataFrame, selection: Selection) -> tuple[pd.DataFrame, str]:
+    """Leave out of each mean over directions those whose judge is at chance, unless all are; return a remark, too."""
+    blind = [_is_blind(row, selection) for row in rows.itertuples()]
+    names = rows["given"] + " → " + rows["target"]
+    bad = names.isin(names[blind])
+    bad &= ~bad.groupby(rows["column"]).transform("all")
+    if not bad.any():
+        return rows, ""
+    gone = ", ".join(names[bad].unique())
+    return rows[~bad], f"Left out of means over directions, because a judge is at chance: {gone}."
+
+
+def _is_blind(row: Any, selection: Selection) -> bool:
+    """Return whether the judge of a score is at chance; False for scores without a judge's ceiling."""
+    if not (row.status == "ok" and np.isfinite(row.ceiling)):
+        return False
+    return (row.group, row.target) in selection.blind or is_blind(row.ceiling, row.chance, row.n)
 
 
 def _columns(rows: pd.DataFrame) -> list[Column]:

@@ -48,6 +48,10 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
         for run in selection.runs
         if run.subset
     ]
+    found += [
+        f"On {group} {remark}: its scores say nothing, and means over directions with other judges leave them out."
+        for (group, _), remark in selection.blind.items()
+    ]
     found += describe(chain.from_iterable(run.parts for run in selection.runs))
     found += [f"Pictures of {group} may not be published and are left out." for group in selection.hidden]
     for column in ("precision", "engine", "package_version", "device"):

@@ -117,7 +117,8 @@ def notes(table: Table) -> list[str]:
     remarks = {note: {label: None for label, own in scored if own == note} for _, note in scored if note}
     every = {label for label, _ in scored}
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
-    return [*marks, *seeds, *dead, *(chance_notes(cells) if table.better else []), *reasons, *said]
+    left_out = [table.left_out] if table.left_out else []
+    return [*marks, *seeds, *dead, *left_out, *(chance_notes(cells) if table.better else []), *reasons, *said]
 
 
 def chance_notes(cells: Iterable[tuple[str, Cell]]) -> list[str]:

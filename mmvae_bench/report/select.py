@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench import datasets, metrics
 from mmvae_bench.errors import BenchError, counted
-from mmvae_bench.metrics import DEAD, UNDESCRIBED, Description, score_key
+from mmvae_bench.metrics import DEAD, UNDESCRIBED, Description, is_blind, score_key
 from mmvae_bench.models import registry as models
 from mmvae_bench.spec import TIERS, canonical_json
 from mmvae_bench.store.run import NUMBERS, OUTCOMES, StoredRun
@@ -139,6 +139,19 @@ class Selection:
         """Titles of data sets whose pictures are left out."""
         one_each = {run.group: run for run in self.runs} if self.public else {}
         return [group for group, run in one_each.items() if not run.may_be_shown]
+
+    @cached_property
+    def blind(self) -> dict[tuple[str, str], str]:
+        """Remark on each judge that is at chance, by data set and modality."""
+        rows: Iterable[Any] = self.frame[
+            (self.frame["status"] == "ok") & (self.frame["variant"] == "micro")
+        ].itertuples()
+        return {
+            (row.group, row.target): f"the judge of {row.target} is at chance (accuracy {row.ceiling:.3f}, "
+            f"chance {row.chance:.3f})"
+            for row in rows
+            if is_blind(row.ceiling, row.chance, row.n)
+        }
 
     @cached_property
     def _outcomes(self) -> dict[str, dict[str, NDArray[Any]]]:

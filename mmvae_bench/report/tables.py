@@ -64,6 +64,7 @@ class Table:
     # Columns in which all models were scored on the same data by the same oracles and embeddings
     comparable: frozenset[Column] = frozenset()
     about: Description = UNDESCRIBED  # description of the metric
+    left_out: str = ""  # remark on directions that no column contains
 
     @property
     def title(self) -> str:

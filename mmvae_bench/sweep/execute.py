@@ -24,6 +24,7 @@ from mmvae_bench.engine.train import Progress, train
 from mmvae_bench.errors import BenchError, Broken, Stopped
 from mmvae_bench.metrics.artifacts import artifacts
 from mmvae_bench.metrics.base import Evaluation, Score
+from mmvae_bench.metrics.classes import blind_judges
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.models.base import MultimodalVAE
@@ -168,7 +169,7 @@ def run(
     history = train(model, feed, spec.train, report, mode=mode, random=random, keeper=keeper)
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    scores = evaluate(ev, metrics or None, partial(_begin, keeper))
+    scores = _scores(ev, metrics or None, keeper)
     pictures = artifacts(ev) if spec.split == "test" else {}
     seconds = {"load": loaded - started, "warm_up": history.warm_up, "train": history.seconds}
     seconds["evaluate"] = time.perf_counter() - trained
@@ -189,6 +190,13 @@ def outcomes(scores: Sequence[Score]) -> dict[str, np.ndarray[Any, Any]]:
     """Return the outcomes of each score on the test rows, by the score's key: bits where they are 0 or 1."""
     found = {score.key: score.outcomes for score in scores if score.outcomes is not None}
     return {key: x.astype(bool) if np.isin(x, (0, 1)).all() else x.astype(np.float32) for key, x in found.items()}
+
+
+def _scores(ev: Evaluation, metrics: Sequence[str] | None, keeper: Keeper) -> list[Score]:
+    """Return the scores of the named metrics, or of all; log judges that are at chance, and each metric."""
+    for remark in blind_judges(ev).values():
+        keeper.say(f"{remark}: no mean over directions contains its scores")
+    return evaluate(ev, metrics, partial(_begin, keeper))
 
 
 def _begin(keeper: Keeper, metric: str) -> None:
@@ -232,7 +240,7 @@ def evaluate_again(
     )  # fmt: skip
     old = [r for r in run.rows() if r["metric"] not in new]
     info = {key: value for key, value in record.items() if key not in OWN}
-    scores = evaluate(ev, new, partial(_begin, keeper))
+    scores = _scores(ev, new, keeper)
     rows = [*old, *(row(spec, facts, score) for score in scores)]
     kept = {key: x for key, x in run.arrays(OUTCOMES).items() if key.partition("/")[0] not in new}
     info |= {key: {**record.get(key, {}), **own} for key, own in now.items()}

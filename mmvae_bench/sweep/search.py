@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmvae_bench.metrics import is_blind
 from mmvae_bench.options import Named, Range, ranges
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import RunSpec
@@ -51,13 +52,23 @@ def score(search: Search, specs: Sequence[RunSpec], store: Store) -> float | Non
 
 
 def _mean(search: Search, rows: Sequence[Mapping[str, Any]]) -> float:
-    """Return the mean of the rule's scores in a run's rows, over given sets and targets; -inf if there is none."""
+    """Return the mean of the rule's scores in a run's rows, over given sets and targets; -inf if there is none.
+
+    Scores by a judge that is at chance are left out.
+    """
     own = [
         row["value"]
         for row in rows
         if (row["metric"], row["variant"], row["prior"], row["status"]) == (search.metric, search.variant, "", "ok")
+        and not _is_blind(row)
     ]
     return float(np.mean(own)) if own else -np.inf
+
+
+def _is_blind(row: Mapping[str, Any]) -> bool:
+    """Return whether the judge of a score is at chance; False where it is not known."""
+    known = [row[name] for name in ("ceiling", "chance", "n")]
+    return None not in known and is_blind(*known)
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +21,7 @@ from mmvae_bench.metrics.classes import (
 )
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.priors import PRIOR_SAMPLES
+from mmvae_bench.sweep.execute import _scores
 
 classes = arrays(np.int64, st.integers(2, 40), elements=st.integers(0, 5))
 
@@ -105,6 +108,40 @@ def test_each_subset_is_scored_for_each_target_outside_it(world):
         of_size = [s.value for s in micro if s.given.count("+") == size - 1]
         assert mean.value == pytest.approx(np.mean(of_size))
     assert len(scores(ev, "self_coherence")) == 2 * (3 + 2 * 3 + 3)
+
+
+class Guessing:
+    """A judge of noise."""
+
+    accuracy, hash = 0.1, "guessing"
+
+    def predict(self, x):
+        return np.random.default_rng(0).integers(0, 10, len(x))
+
+
+def test_a_judge_at_chance_is_named_and_in_no_mean_over_directions(world):
+    ev, remark = world(modalities=3), "the judge of b is at chance (accuracy 0.100, chance 0.100)"
+    ev.oracles = {**ev.oracles, "b": Guessing()}
+    found = scores(ev, "cross_coherence")
+    assert [(s.value, s.reason) for s in found if s.variant.startswith("micro ")] == [(1, remark), (1, remark)]
+    of_b = [s for s in found if "b" in (s.target, *(s.given if s.variant == "agreement" else ()))]
+    assert of_b and {s.reason for s in of_b} == {remark}
+    assert {s.reason for s in found if s not in of_b and "micro " not in s.variant} == {""}
+    assert {s.target: s.reason for s in scores(ev, "oracle_accuracy")} == {"a": "", "b": remark, "c": ""}
+    ev = world(modalities=3, oracles=dict.fromkeys("abc", Guessing()))
+    mean = next(s for s in scores(ev, "cross_coherence") if s.variant == "micro 1")
+    assert mean.value is None and mean.reason.count("is at chance") == 3
+
+
+def test_a_judge_at_chance_is_named_in_the_log(world):
+    log = []
+    ev = world(oracles={**world().oracles, "b": Guessing()})
+    _scores(ev, ["oracle_accuracy"], SimpleNamespace(halt=lambda: "", say=log.append))
+    assert log[0].startswith("the judge of b is at chance (accuracy 0.100, chance 0.100)")
+
+
+def test_one_test_row_says_nothing_of_a_judge(world):
+    assert {s.reason for s in scores(world(n_test=1), "oracle_accuracy")} == {""}
 
 
 def test_agreement_compares_with_what_the_oracle_sees_in_the_source(world):

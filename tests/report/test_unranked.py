@@ -123,6 +123,33 @@ def test_dead_runs_are_counted_in_every_form_of_a_table(dead: Any, tmp_path: Pat
     assert "one seed is dead" in built.summary
 
 
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("variant", ["micro", "macro"])
+def test_a_judge_at_chance_is_named_and_in_no_mean_over_directions(factory: Any, tmp_path: Path, variant: str) -> None:
+    """Three views, one of them noise; the chance of macro is below its judge's accuracy."""
+    names, store = ("a", "b", "noise"), Store(tmp_path / "results")
+    runs = [factory.spec("mmvae", names=names, seed=seed) for seed in range(3)]
+    for run in runs:
+        rows = []
+        for given, target in ((g, t) for g in names for t in names if g != t):
+            level, ceiling, chance = (0.3, 0.295, 0.375) if target == "noise" else (0.8 + run.seed / 100, 0.97, 0.2)
+            where = {"given": given, "target": target, "ceiling": ceiling}
+            rows.append(factory.row(run, "cross_coherence", level, variant="micro", chance=chance, **where))
+            rows.append(factory.row(run, "cross_coherence", level, variant="macro", chance=0.125, **where))
+        factory.publish(store, run, rows)
+    selection = select(store, plan := factory.make_plan(runs))
+    table = table_of(selection, "cross_coherence", variant)
+    ((column, cell),) = table.cells["mmvae"].items()
+    assert (column.text, cell.mean, table.ceiling[column]) == ("1 given", pytest.approx(0.81), (0.97, 0.97))
+    left_out = "Left out of means over directions, because a judge is at chance: a → noise, b → noise."
+    assert left_out in notes(table)
+    built = build_report(store, plan, tmp_path / "reports")
+    said = "the judge of noise is at chance (accuracy 0.295, chance 0.375)"
+    assert said in " ".join(built.summary.split())
+    text = built.page.read_text()
+    assert said in text and left_out in text
+
+
 def likelihoods(factory: Any, root: Path, kind: str) -> Table:
     """A log-likelihood of three models; the highest is a bound, or a chance control."""
     store, runs = Store(root), [factory.spec(model, seed=seed) for model in LEVELS for seed in range(3)]

@@ -31,7 +31,8 @@ def plan(store: Store, asked: Request = ASKED):
 def score(store: Store, spec, value: float) -> None:
     """Store a run whose score of the rule is a number, beside scores that the rule does not read."""
     names = {"variant": "micro", "prior": ""}
-    others = [row(spec, "cross_coherence", 1.0, variant="macro", prior=""), row(spec, "self_coherence", 1.0, **names)]
+    others = [row(spec, "cross_coherence", 0.9, **names, chance=0.2, ceiling=0.19)]  # by a judge at chance
+    others += [row(spec, "cross_coherence", 1.0, variant="macro", prior=""), row(spec, "self_coherence", 1.0, **names)]
     store.publish(RunResult(spec, [row(spec, "cross_coherence", value, **names), *others]))
 
 

@@ -194,7 +194,8 @@ def _caption(tables: Sequence[Table]) -> str:
     moved = any(low != high for low, high in table.chance.values())
     chance = " Chance depends on the run; its mid-range is dashed." if moved else ""
     axis = AXIS if _swept(table) and not crowded else ""
-    return f"{table.group}: {table.definition[:1].lower()}{table.definition[1:]}{seeds}{chance}{axis}"
+    left_out = f" {table.left_out}" if table.left_out else ""
+    return f"{table.group}: {table.definition[:1].lower()}{table.definition[1:]}{seeds}{chance}{axis}{left_out}"
 
 
 def against_time(
