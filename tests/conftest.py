@@ -34,8 +34,9 @@ def start(tmp_path: Path, cache: Path) -> Iterator:
     started = []
 
     def go(flags: str, *, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        # a shell's background job starts with SIGINT ignored, and so would we
+        # a shell's background job starts with SIGINT ignored, nohup's with SIGHUP, and so would we
         script = "import signal, sys, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        script += "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
         script += "sys.argv = sys.argv[1:]; runpy.run_module('mmvae_bench', run_name='__main__', alter_sys=True)"
         command = [sys.executable, "-c", script, "mmvae-bench", "run", *flags.split(), "--device", "cpu"]
         command += ["--cache-dir", str(cache), "--results-dir", str(tmp_path / "results")]

@@ -33,19 +33,19 @@ def unread() -> Iterator[None]:
     try:
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError):  # a program without a terminal may have none
+        now, (sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), before
+        for stream in now:
+            with suppress(AttributeError, OSError):  # there may be none; an error of the disk was raised by its write
                 stream.flush()
-        sys.stdout, sys.stderr = before
 
 
 def _forgiving(stream: TextIO) -> TextIO:
     """Return a stream to the same file; a stream of another kind, such as a notebook's, stays as it is."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    stream.reconfigure(errors="replace")
     raw = getattr(stream.buffer, "raw", stream.buffer)
-    if type(raw) is not io.FileIO:
+    if type(raw) is not io.FileIO:  # in memory, or forgiving already
+        stream.reconfigure(errors="replace")
         return stream
     with suppress(OSError):
         stream.flush()

@@ -279,6 +279,7 @@ def test_signals_end_a_process_with_their_code(sent, code, tmp_path):
     script = (
         "import signal, sys, time, types\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job starts with it ignored
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # and nohup's with this one
         "def wait(plan, settings):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "sys.modules['mmvae_bench.sweep.runner'] = types.SimpleNamespace(run_plan=wait, count_jobs=lambda _: 2)\n"
         "from mmvae_bench.cli import main\nmain(['run', '--datasets', 'linear_gaussian', '--models', 'mvae'])\n"

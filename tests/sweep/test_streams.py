@@ -60,3 +60,14 @@ def test_a_command_whose_reader_is_gone_ends_as_it_would(typed):
     done = subprocess.run(command, stdout=here, stderr=here, env=environment, check=False)
     os.close(here)
     assert done.returncode == (2 if "nonsense" in typed else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_a_sentence():
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "mmvae_bench", "list", "models"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"Error: The system refused an operation (No space left on device).")
+    assert done.stderr.count(b"\n") == 1
