@@ -204,8 +204,8 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
             continue
         predicted = np.concatenate(parts, 1)
         chance = agreement_by_chance(list(predicted), int(predicted.max()) + 1)
-        row = replace(row, chance=chance, ceiling=ceiling, reason=_blind(ev, *ev.names))
-        yield row.mean_of_draws(joint_agreement(predicted))
+        limits = replace(row, chance=chance, ceiling=ceiling, reason=_blind(ev, *ev.names))
+        yield limits.mean_of_draws(joint_agreement(predicted))
         for name, classes in zip(ev.names, predicted, strict=True):
             spread, n = normalised_entropy(classes, ev.classes), len(classes)
             yield Score(spread, "entropy", row.prior, target=name, n=n)
