@@ -53,8 +53,10 @@ def slugs(titles: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for title in dict.fromkeys(titles):
         name = plain = re.sub(r"\W+", "_", title).strip("_") or "x"
+        number = 1
         while name in found.values():
-            name = f"{plain}_{len(found) + 1}"
+            number += 1
+            name = f"{plain}_{number}"
         found[title] = name
     return found
 
