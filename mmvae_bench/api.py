@@ -94,6 +94,8 @@ def start(flags: Mapping[str, Any], *, command: str = "", dry_run: bool = False)
     from mmvae_bench.sweep.plan import make_plan, plan_again
     from mmvae_bench.sweep.runner import run_plan
 
+    if again and again.warning:
+        click.echo(again.warning, err=True)
     store = Store(settings.results_dir)
     store.check_writable(make=not dry_run)
     waited = 0

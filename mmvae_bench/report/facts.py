@@ -13,6 +13,7 @@ from mmvae_bench.report.averaging import HASHES
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import MIN_SEEDS
 from mmvae_bench.spec import TIERS, Component
+from mmvae_bench.store.run import parts
 
 
 def setting(selection: Selection) -> dict[str, str]:
@@ -52,7 +53,7 @@ def warnings(selection: Selection, skipped: Sequence[Mapping[str, Any]]) -> list
         f"On {group} {remark}: its scores say nothing, and means over directions with other judges leave them out."
         for (group, _), remark in selection.blind.items()
     ]
-    found += describe(chain.from_iterable(run.parts for run in selection.runs))
+    found += describe(chain.from_iterable(parts(run.record) for run in selection.runs))
     found += [f"Pictures of {group} may not be published and are left out." for group in selection.hidden]
     for column in ("precision", "engine", "package_version", "device"):
         found += _differ("Runs", column, selection.frame)

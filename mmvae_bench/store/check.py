@@ -9,7 +9,7 @@ from mmvae_bench.disk import as_utf8
 from mmvae_bench.errors import BenchError, NewerSchema, counted
 from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.plans import read_plan
-from mmvae_bench.store.run import Part, StoredRun, run_status
+from mmvae_bench.store.run import Part, StoredRun, parts, run_status
 from mmvae_bench.store.store import Store
 from mmvae_bench.store.work import UnderWay
 
@@ -87,7 +87,7 @@ def check_results(root: Path) -> Findings:
         if run:
             findings.failed += not run.done
             findings.rows += len(run.rows())
-            findings.parts.update(run.parts)
+            findings.parts.update(parts(run.record))
     findings.notes += [f"'{path}' is not a run, and nothing reads it." for path in store.strangers()]
     sound = not findings.faults
     findings.faults += _leftovers(store)

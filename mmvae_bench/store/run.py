@@ -79,6 +79,14 @@ class Part(NamedTuple):
     code: str  # hash of its code; empty where that was not known
 
 
+def parts(record: Mapping[str, Any]) -> list[Part]:
+    """Return a record's model, nets, data set and metrics; none if it was stored before their code was recorded."""
+    code = dict(record.get("code", {}))
+    scored = code.pop("metrics", {}).items()
+    made = [Part(kind, record["spec"][kind]["name"], value) for kind, value in code.items()]
+    return [*made, *(Part("metric", name, value) for name, value in scored)]
+
+
 @dataclass(frozen=True)
 class StoredRun:
     """A run as it is stored. Its record is verified here; every other file is verified when it is read."""
@@ -158,14 +166,6 @@ class StoredRun:
     def error(self) -> str:
         """The message of a failed run, else empty."""
         return str(self.record.get("error", ""))
-
-    @property
-    def parts(self) -> list[Part]:
-        """Model, nets, data set and metrics with their code; empty for a run that was stored before it was recorded."""
-        code = dict(self.record.get("code", {}))
-        scored = code.pop("metrics", {}).items()
-        made = [Part(kind, self.record["spec"][kind]["name"], value) for kind, value in code.items()]
-        return [*made, *(Part("metric", name, value) for name, value in scored)]
 
     @property
     def seconds(self) -> float:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench import datasets, metrics, models, nets
+from mmvae_bench.code import REGISTRIES, differs
 from mmvae_bench.errors import BenchError, in_a_line
 from mmvae_bench.options import as_typed
 from mmvae_bench.registry import Registry
 from mmvae_bench.spec import TIERS, Component, RunSpec
-from mmvae_bench.store.run import read_record
+from mmvae_bench.store.run import parts, read_record
+from mmvae_bench.sweep.environment import NUMERIC, processor, versions
 from mmvae_bench.sweep.request import Request
 
 FLAGS = {"scales": "scale", "weights": "weight"}  # of keys of a suite's file that the command calls otherwise
@@ -23,6 +25,7 @@ class Recorded:
     spec: RunSpec  # specification, with the labels that stand for its options
     metrics: tuple[str, ...]  # names of the metrics that scored it and are known here; empty if it failed
     settings: dict[str, Any]  # device, CPU threads, and whether its steps were compiled; empty if it failed
+    warning: str  # what may move its bits and is different now, in a sentence; empty if nothing is known to be
 
     def request(self, name: str, scored: Sequence[str] | None) -> Request:
         """Return what was asked for then, under a plan's ``name``, to be scored by the named metrics or as it was."""
@@ -60,9 +63,20 @@ def recorded(path: Path, asked: Mapping[str, Any]) -> Recorded:
         known = tuple(name for name in record.get("metrics", {}) if name in metrics.registry.names())
         settings = {key: kind(record[key]) for key, kind in (("device", str), ("threads", int)) if key in record}
         settings["compiled"] = str(record.get("engine")).startswith("compiled")
-        return Recorded(replace(spec, tier=tier, rule=rule), known, settings)
+        return Recorded(replace(spec, tier=tier, rule=rule), known, settings, _warning(record))
     except (BenchError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise BenchError(f"'{path}' has no run that is known here: {in_a_line(error)}. Check its plug-ins.") from error
+
+
+def _warning(record: Mapping[str, Any]) -> str:
+    """Say which code, package versions and hardware of a record are different now."""
+    other = [f"the code of the {REGISTRIES[part.kind].kind} '{part.name}'" for part in parts(record) if differs(part)]
+    then, now = record.get("versions", {}), versions(NUMERIC)
+    other += [f"{name} {then[name]} (now {now[name]})" for name in now if then.get(name, now[name]) != now[name]]
+    hardware = record.get("hardware", processor())
+    if record.get("device") == "cpu" and hardware != processor():
+        other.append(f"{hardware} (now {processor()})")
+    return f"The record's bits may not come again; it was made with {', '.join(other)}." if other else ""
 
 
 def _labelled(spec: RunSpec) -> RunSpec:

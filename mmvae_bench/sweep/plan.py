@@ -14,7 +14,7 @@ from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
 from mmvae_bench.spec import Component, Missing, RunSpec, RunStatus, Tier, TrainSpec
-from mmvae_bench.store.run import Part, StoredRun, run_checksum, steadily
+from mmvae_bench.store.run import Part, StoredRun, parts, run_checksum, steadily
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.request import MOST_RUNS, SEARCH_SEED, Overwrite, Request
 from mmvae_bench.sweep.search import Searched, draw, score
@@ -398,5 +398,5 @@ def _planned(
         status, reason = RunStatus.BROKEN, str(error)
     if status != RunStatus.DONE and (obstacle := data.obstacle(model, spec)):
         status, reason = RunStatus.SKIPPED, obstacle
-    parts = run.parts if run and status == RunStatus.DONE else ()
-    return PlannedRun(spec, status, reason, checksum, changed=tuple(filter(changed, parts)))
+    made = parts(run.record) if run and status == RunStatus.DONE else ()
+    return PlannedRun(spec, status, reason, checksum, changed=tuple(filter(changed, made)))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
@@ -12,6 +13,7 @@ from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
 from mmvae_bench.sweep.again import Recorded, recorded
+from mmvae_bench.sweep.environment import processor
 from mmvae_bench.sweep.plan import make_plan, plan_again
 from mmvae_bench.sweep.request import Request
 from tests.helpers import invoke
@@ -103,9 +105,22 @@ def test_what_contradicts_the_record_is_one_sentence(typed, sentence, tmp_path):
     assert result.exit_code == 2 and sentence in result.stderr and result.stderr.count("Error: ") == 1
 
 
+def test_what_may_move_the_bits_and_is_different_now_is_said(tmp_path):
+    (spec,) = make_plan(OWN, Store(tmp_path), tmp_path).specs
+    made = {"model": "0" * 16, "metrics": {"gone": "1" * 16}}
+    then = {"versions": {"torch": "1.0"}, "device": "cpu", "hardware": "Abacus", "code": made}
+    folder = stored(tmp_path, spec, **then)
+    result = invoke("run", "--from", str(folder), "--results-dir", str(tmp_path / "new"), "--dry-run")
+    assert (
+        "The record's bits may not come again; it was made with the code of the model 'mopoe', "
+        f"torch 1.0 (now {version('torch')}), Abacus (now {processor()})." in result.stderr.replace("\n", " ")
+    )
+
+
 def test_a_record_alone_gives_the_same_bits(settings, tmp_path):
     _, store = run(settings, models=("mvae[beta=0.5]",), missing=(0.5,), seeds=(3,))
     (folder,) = store.folders()
+    assert not recorded(folder, {}).warning
     (tmp_path / "kept.json").write_bytes((folder / "run.json").read_bytes())
     flags = f"--from {tmp_path / 'kept.json'} --cache-dir {settings.cache_dir} --results-dir {tmp_path / 'new'}"
     assert invoke("run", *flags.split(), "--jobs", "1").exit_code == 0
