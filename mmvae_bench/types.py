@@ -77,12 +77,16 @@ class MultimodalBatch:
         indices_where: function from a mask derived from ``present`` to the flat indices that must be computed (None:
             all). The engine replaces it where shapes must be fixed; its indices may be more than those where the mask
             is True, never fewer.
+        epoch: epochs done before this step, with a fraction, in training; None elsewhere.
+        epochs: epochs of the whole training.
     """
 
     x: Mapping[str, Shaped[Tensor, "B ..."]]
     present: Bool[Tensor, "M B"]
     label: Int[Tensor, " B"] | None = None
     indices_where: Callable[[Tensor], Tensor | None] = indices_where
+    epoch: Float[Tensor, ""] | None = None
+    epochs: int = 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,6 +112,10 @@ class MultimodalBatch:
         if rows is None:
             return zero_where_absent(self.x[name], self.where(name))
         return zero_where_absent(self.x[name].index_select(0, rows), self.where(name).index_select(0, rows))
+
+    def ramp(self, epochs: int) -> Tensor | float:
+        """Return a factor that grows linearly from 0 to 1 over the first ``epochs``, and is 1 outside of training."""
+        return 1.0 if self.epoch is None or epochs == 0 else (self.epoch / epochs).clamp(max=1)
 
     def given(self, *names: str) -> "MultimodalBatch":
         """Return the same rows with every modality but ``names`` hidden: conditioning on a subset.

@@ -48,7 +48,7 @@ def agreement(bench: Bench) -> None:
         bench.ready("fp32")
         model, feed = bench.build(name, 0, n=n)
         step = Step(model, LEARNING_RATE, bench.mode() if static else Mode())
-        way = Static(step, feed, 1) if static else Plain(step, feed)
+        way = (Static if static else Plain)(step, feed, 1)
         return np.array([step.means(1)["loss"] for _ in way.epoch(0)])
 
     def compare(name: str) -> None:

@@ -136,7 +136,7 @@ class Bench:
         model, feed = self.build(name, 0, missing)
         with narrowed(model.networks, mode.precision, self.device):
             step = Step(model, LEARNING_RATE, mode)
-            way = Static(step, feed, 1) if mode.static else Plain(step, feed)
+            way = (Static if mode.static else Plain)(step, feed, 1)
             pace = self.timed(chain.from_iterable(map(way.epoch, count())))
         return pace * feed.presence.rows / feed.steps, self.memory()
 

@@ -32,18 +32,18 @@ def tiny() -> Networks:
 def published() -> Networks:
     """Return the nets of MEME's published training, L = 64, without its two linear layers that compute nothing."""
 
-    def encoder(m: Modality) -> nn.Module:
+    def encoder(m: Modality, size: int) -> nn.Module:
         if m.name == "mnist":
             layers = [nn.Linear(784, 512), nn.ELU(), nn.Linear(512, 512), nn.Softplus()]
-            return nn.Sequential(nn.Flatten(), *layers, nn.Linear(512, 128))
+            return nn.Sequential(nn.Flatten(), *layers, nn.Linear(512, 2 * size))
         layers = []
         for before, after in ((3, 32), (32, 64), (64, 128)):
             layers += [nn.Conv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
-        head = [nn.Conv2d(128, 512, 4), nn.BatchNorm2d(512), nn.Flatten(), nn.Linear(512, 128)]
+        head = [nn.Conv2d(128, 512, 4), nn.BatchNorm2d(512), nn.Flatten(), nn.Linear(512, 2 * size)]
         return nn.Sequential(*layers, *head)
 
-    def decoder(m: Modality) -> nn.Module:
-        return mlp_decoder(m, 64, [512, 512]) if m.name == "mnist" else conv_decoder(m, 64)
+    def decoder(m: Modality, size: int) -> nn.Module:
+        return mlp_decoder(m, size, [512, 512]) if m.name == "mnist" else conv_decoder(m, size)
 
     return Networks(PAIR, 64, encoder, decoder)
 

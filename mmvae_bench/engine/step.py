@@ -63,13 +63,14 @@ def _compiled(loss: Callable[[MultimodalBatch], Loss]) -> Callable[[MultimodalBa
 class Plain:
     """Epochs of batches whose shapes differ."""
 
-    def __init__(self, step: Step, feed: Feed) -> None:
-        self.step, self.feed = step, feed
+    def __init__(self, step: Step, feed: Feed, epochs: int) -> None:
+        self.step, self.feed, self.epochs = step, feed, epochs
 
     def epoch(self, number: int, done: int = 0) -> Iterator[None]:
         """Take the steps of an epoch after the first ``done``, one per iteration."""
-        for batch in self.feed.epoch(number, done):
-            self.step(batch)
+        for at, batch in enumerate(self.feed.epoch(number, done), done):
+            epoch = torch.full((), number + at / self.feed.steps, device=self.feed.device)
+            self.step(replace(batch, epoch=epoch, epochs=self.epochs))
             yield
 
 
@@ -84,7 +85,8 @@ class Static:
     """
 
     def __init__(self, step: Step, feed: Feed, epochs: int) -> None:
-        self.step, self.feed = step, feed
+        self.step, self.feed, self.epochs = step, feed, epochs
+        self.done = torch.zeros((), device=feed.device)  # epochs before the step
         self.slots = feed.order.slots(epochs)
         first = feed.start(0)
         self.now = Epoch(first.present.clone(), {name: rows.clone() for name, rows in first.partner.items()})
@@ -111,14 +113,17 @@ class Static:
         for name, rows in upload.partner.items():
             self.now.partner[name].copy_(rows)
         steps = islice(self.feed.order.static(number, self.slots), done, None)
-        for kind, own in [(kind, torch.from_numpy(own).to(self.feed.device)) for kind, own in steps]:
+        uploads = [(kind, torch.from_numpy(own).to(self.feed.device)) for kind, own in steps]
+        for at, (kind, own) in enumerate(uploads, done):
+            self.done.fill_(number + at / self.feed.steps)
             self.rows[kind].copy_(own)
             self.run[kind]()
             yield
 
     def _take(self, kind: int) -> None:
         batch = self.feed.batch(self.now, self.rows[kind])
-        self.step(replace(batch, indices_where=self.indices[kind].again()))
+        indices = self.indices[kind].again()
+        self.step(replace(batch, indices_where=indices, epoch=self.done, epochs=self.epochs))
 
     @contextmanager
     def _undone(self) -> Iterator[None]:

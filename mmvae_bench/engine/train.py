@@ -120,4 +120,4 @@ def _prepare(model: MultimodalVAE, feed: Feed, spec: TrainSpec, mode: Mode) -> t
             lack = f"the engine '{mode.label}' does not work here ({why}); trained with '{mode.simpler.label}'"
             mode = mode.simpler
     step = make(mode)
-    return step, Plain(step, feed), lack
+    return step, Plain(step, feed, spec.epochs), lack

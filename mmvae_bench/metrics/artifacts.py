@@ -75,7 +75,7 @@ def tsne(ev: Evaluation) -> Arrays:
     order = ev.order("tsne", len(ev.test))
     label = ev.test.label if ev.classes <= 20 else None  # more colours cannot be distinguished
     rows = np.sort(order[:n]) if label is None else balanced(label, n, order)
-    z = np.concatenate([ev.latents((name,), "test").sample[rows] for name in ev.names])
+    z = np.concatenate([ev.shared((name,)).sample[rows] for name in ev.names])
     if len(z) < 2:
         return {}
     perplexity = min(30.0, (len(z) - 1) / 3)

@@ -130,6 +130,10 @@ class Latents:
     sd: NDArray[np.float32]  # standard deviation
     sample: NDArray[np.float32]  # one draw
 
+    def part(self, *dimensions: slice) -> "Latents":
+        """Return some dimensions of z, side by side."""
+        return Latents(*(np.concatenate([array[:, d] for d in dimensions], 1) for array in vars(self).values()))
+
 
 @torch.no_grad()
 def encode(model: MultimodalVAE, batches: Iterable[MultimodalBatch], generator: torch.Generator) -> Latents:
@@ -247,6 +251,11 @@ class Evaluation:
         if not all(np.isfinite(array).all() for array in vars(found).values()):
             raise TrainingFailed(f"the posterior given {'+'.join(given)} has values that are not finite")
         return found
+
+    def shared(self, given: tuple[str, ...]) -> Latents:
+        """Return :meth:`latents` of the test rows in what modalities share: all of z, or less where some is private."""
+        found, parts = self.latents(given, "test"), self.model.parts
+        return found.part(parts["shared"]) if parts else found
 
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:
         """Return E[x_t | z] for one z per row from q(z | x_A): [N, *shape] on the CPU."""

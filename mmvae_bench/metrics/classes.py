@@ -237,7 +237,12 @@ def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.f
     Description(
         "Linear probe",
         "Test accuracy of a logistic regression from latents to classes, fitted on complete training rows.",
-        {"mean": "on the posterior mean", "sample": "on one posterior sample"},
+        {
+            "mean": "on the posterior mean",
+            "sample": "on one posterior sample",
+            "shared": "of the latent that modalities share, where each has one of its own, too",
+            "private": "of the latents that the given modalities have for themselves",
+        },
         bounds=(0.0, 1.0),
         drawn=("mean",),
         key=True,
@@ -247,6 +252,8 @@ def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.f
 )
 def linear_probe(ev: Evaluation) -> Iterator[Score]:
     """Test accuracy of a probe on z of q(z | x_A): variants ``mean`` and ``sample``, |A| = 1 and A = all.
+
+    Where a model has private latents, the ``shared`` part and the ``private`` one of A are probed as well.
 
     Fitted on the same min(4,000, N) complete training rows for every model, whatever its mask. Chance: the share of the
     largest class.
@@ -258,7 +265,12 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     # All together if the paper defines their posterior
     every = [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
     for given in [*((name,) for name in ev.names), *every]:
-        train, test = ev.latents(given, "train"), ev.latents(given, "test")
-        for variant in ("mean", "sample"):
-            predicted = probe(getattr(train, variant), fitted, getattr(test, variant)[ev.judged_rows])
-            yield Score(None, variant, given="+".join(given), chance=majority(label)).mean(predicted == label)
+        train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.parts
+        own = tuple(parts[name] for name in given if name in parts)
+        probed = {"": (slice(None),), " shared": (parts["shared"],), " private": own} if own else {"": (slice(None),)}
+        for part, dimensions in probed.items():
+            z, z_test = train.part(*dimensions), test.part(*dimensions)
+            for form in ("mean", "sample"):
+                predicted = probe(getattr(z, form), fitted, getattr(z_test, form)[ev.judged_rows])
+                row = Score(None, form + part, given="+".join(given), chance=majority(label))
+                yield row.mean(predicted == label)

@@ -112,12 +112,12 @@ def chosen_rows(ev: Evaluation) -> NDArray[np.intp]:
 
 @once
 def pairs(ev: Evaluation, a: str, b: str) -> Pairs:
-    """W2^2 between q(z | x_a) and q(z | x_b), computed once an evaluation.
+    """W2^2 between q(z | x_a) and q(z | x_b) in what modalities share of z, computed once an evaluation.
 
     Raises:
         Undefined: If all pairs are related.
     """
-    rows, q, p = chosen_rows(ev), ev.latents((a,), "test"), ev.latents((b,), "test")
+    rows, q, p = chosen_rows(ev), ev.shared((a,)), ev.shared((b,))
     shared = ev.test.items if ev.related == "item" or ev.test.label is None else ev.test.label
     label = shared[rows]
     if len(set(label.tolist())) < 2:

@@ -150,6 +150,19 @@ class MultimodalVAE(Densities, ABC):
         """Return why the model does not support these modalities or this scheme (the run is skipped), or None."""
         return None
 
+    @property
+    def latent_dim(self) -> int:
+        """D, the size of z."""
+        return self.networks.latent_dim
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Parts of z that are scored apart: ``shared``, and modalities' names for what is private; empty if z is one.
+
+        Relatedness reads the shared part alone, and linear probes read each part beside the whole.
+        """
+        return {}
+
     def posterior_for(self, target: str, batch: MultimodalBatch) -> Posterior:
         """Return q(z | x_A) for decoding modality ``target``: the same for all targets unless a paper differs."""
         return self.posterior(batch)
@@ -163,7 +176,7 @@ class MultimodalVAE(Densities, ABC):
         if self.no_prior:
             raise Undefined(self.no_prior)
         like = next(self.parameters())
-        return standard(self.family, like.new_zeros(1, self.networks.latent_dim))
+        return standard(self.family, like.new_zeros(1, self.latent_dim))
 
     def sample_prior(self, n: int, generator: Generator | None = None) -> Mapping[str, Tensor]:
         """Decode n draws of the prior: the mean of every modality, [n, *shape].

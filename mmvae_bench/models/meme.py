@@ -11,8 +11,8 @@ from mmvae_bench.models.base import Batches, Densities, MultimodalVAE, PseudoInp
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Count, Positive, Range, Weight
 from mmvae_bench.probability.bounds import Estimate, Weighted, log_mean_exp, row_mean
-from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, kl
-from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, products, without
+from mmvae_bench.probability.distributions import Diagonal, Posterior, kl
+from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, product, without
 from mmvae_bench.types import Loss, MultimodalBatch
 
 Supervision = Annotated[Weight, Range(1.0, 30.0)]
@@ -80,12 +80,7 @@ class MEME(MultimodalVAE):
 
     def combined(self, experts: Experts) -> Diagonal | Mixture:
         """Return R_e: the mixture, or the product without a prior expert."""
-        return Mixture(experts) if self.combine == "mixture" else self.product(experts)
-
-    def product(self, experts: Experts) -> DiagonalNormal:
-        """Return the product of all present experts without N(0, I), [B]."""
-        keep = torch.ones_like(experts.present[None, :, 0])
-        return products(experts, keep, ~keep[:, 0])[0]
+        return Mixture(experts) if self.combine == "mixture" else product(experts, prior=False)
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(Eq. 6) for rows with several modalities, -(Eq. 8) for rows with one."""
@@ -131,7 +126,8 @@ class MEME(MultimodalVAE):
         if self.combine == "mixture":
             return self.pseudo.others(pseudo, m)
         others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
-        return Mixture(everywhere(self.product(Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool)))))
+        every = Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool))
+        return Mixture(everywhere(product(every, prior=False)))
 
     def weighted(
         self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None

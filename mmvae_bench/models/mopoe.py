@@ -1,30 +1,62 @@
 """MoPoE-VAE (Sutter et al., ICLR 2021): a mixture of the products over all subsets."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-import torch
+from torch import Tensor
 
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import row_mean
-from mmvae_bench.probability.distributions import kl
-from mmvae_bench.probability.fusion import Experts, Mixture, powerset, products, stratify
+from mmvae_bench.probability.distributions import Diagonal, kl
+from mmvae_bench.probability.fusion import Experts, Mixture, powerset, products
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
-class MoPoE(MultimodalVAE):
+class SubsetMixture(MultimodalVAE):
+    """Models whose posterior is a uniform mixture over all n = 2^|P| - 1 subsets A of P, of a fusion of their experts:
+
+        q(z | x_P) = (1 / n) sum_A q_A
+
+    The bound (Eq. 8; the mixture's KL is replaced by its convex bound):
+
+        E_{q(z | x_P)}[ sum over m in P of log p(x_m | z) ] - beta (1 / n) sum_A KL(q_A || p(z))
+
+    One subset is drawn for each row, spread evenly over the batch by a random permutation; the authors' code cuts the
+    batch into consecutive blocks instead.
+    """
+
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0) -> None:
+        super().__init__(networks, beta=beta)
+        self.register_buffer("subsets", powerset(len(self.names)), persistent=False)
+        self.subsets: Tensor
+
+    @abstractmethod
+    def fuse(self, experts: Experts) -> Diagonal:
+        """Return q_A of all subsets A, batch shape [S, B]; finite also where A is not a subset of P."""
+
+    def posterior(self, batch: MultimodalBatch) -> Mixture:
+        """Return the uniform mixture over all subsets of the present modalities."""
+        experts = self.encode(batch)
+        available = ~(self.subsets[:, :, None] & ~experts.present).any(1)  # [S, B]: A is a subset of P
+        return Mixture(Experts(self.fuse(experts), available))
+
+    def loss(self, batch: MultimodalBatch) -> Loss:
+        """Return -(Eq. 8), with one subset per row."""
+        mixture = self.posterior(batch)
+        log_px = self.log_px(mixture.rsample_stratified(), batch).sum(0)
+        divergence = (mixture.weight * kl(mixture.experts.q)).sum(0)
+        return row_mean(log_px - self.beta * divergence, batch.present, log_px=log_px, kl=divergence)
+
+
+class MoPoE(SubsetMixture):
     """The posterior is a uniform mixture over all n = 2^|P| - 1 subsets A of P, of the products of their experts:
 
         q(z | x_P) = (1 / n) sum_A q_A,    q_A proportional to prod over m in A of q(z | x_m)
 
-    The bound (Eq. 8; the mixture's KL is replaced by its convex bound):
-
-        E_{q(z | x_P)}[ sum over m in P of log p(x_m | z) ] - beta (1 / n) sum_A KL(q_A || N(0, I))
-
-    One subset is drawn for each row, spread evenly over the batch by a random permutation; the authors' code cuts the
-    batch into consecutive blocks instead. Their beta is 2.5, the common protocol's is 1.
+    The bound is that of :class:`SubsetMixture`. The authors' beta is 2.5, the common protocol's is 1.
 
     Args:
         prior_expert: products that have N(0, I) as an expert: ``full`` (only that of all M, as in the authors' code),
@@ -37,25 +69,11 @@ class MoPoE(MultimodalVAE):
         self, networks: Networks, *, beta: Weight = 1.0, prior_expert: Literal["full", "always", "never"] = "full"
     ) -> None:
         super().__init__(networks, beta=beta)
-        subsets = powerset(len(self.names))
-        prior = {"full": subsets.all(1), "always": subsets.any(1), "never": ~subsets.any(1)}[prior_expert]
-        self.register_buffer("subsets", subsets, persistent=False)
+        some, every = self.subsets.any(1), self.subsets.all(1)
+        prior = {"full": every, "always": some, "never": ~some}[prior_expert]
         self.register_buffer("prior_in", prior, persistent=False)
-        self.subsets: torch.Tensor
-        self.prior_in: torch.Tensor
+        self.prior_in: Tensor
 
-    def posterior(self, batch: MultimodalBatch) -> Mixture:
-        """Return the uniform mixture of the products over all subsets of the present modalities."""
-        experts = self.encode(batch)
-        available = ~(self.subsets[:, :, None] & ~experts.present).any(1)  # [S, B]: A is a subset of P
-        return Mixture(Experts(products(experts, self.subsets, self.prior_in), available))
-
-    def loss(self, batch: MultimodalBatch) -> Loss:
-        """Return -(Eq. 8), with one subset per row."""
-        mixture = self.posterior(batch)
-        q = mixture.experts.q
-        chosen = mixture.component(stratify(batch.size, q.loc))
-        z = q[chosen, torch.arange(batch.size, device=q.loc.device)].rsample()
-        log_px = self.log_px(z, batch).sum(0)
-        divergence = (mixture.weight * kl(q)).sum(0)
-        return row_mean(log_px - self.beta * divergence, batch.present, log_px=log_px, kl=divergence)
+    def fuse(self, experts: Experts) -> Diagonal:
+        """Return the products over all subsets."""
+        return products(experts, self.subsets, self.prior_in)

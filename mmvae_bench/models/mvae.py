@@ -9,7 +9,7 @@ from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Count, Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import DiagonalNormal, kl
-from mmvae_bench.probability.fusion import products
+from mmvae_bench.probability.fusion import product, products
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -35,8 +35,7 @@ class MVAE(MultimodalVAE):
 
     def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
         """Return the product of all present experts and the prior."""
-        everything = torch.ones(1, len(self.names), dtype=torch.bool, device=batch.present.device)
-        return products(self.encode(batch), everything, everything[:, 0])[0]
+        return product(self.encode(batch), prior=True)
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(sum of ELBOs over sub-sampled subsets), Eq. 7."""

@@ -112,5 +112,5 @@ def authors(modalities: Sequence[Modality], latent_dim: int, *, of: Literal["mem
         have = ", ".join("x".join(map(str, shape)) for shape in known)
         raise Unsupported(f"the nets of {of}'s authors are for {have}, not for {', '.join(strange)}; use conv or mlp")
     return Networks(
-        modalities, latent_dim, lambda m: known[m.shape][0](m, latent_dim), lambda m: known[m.shape][1](m, latent_dim)
+        modalities, latent_dim, lambda m, size: known[m.shape][0](m, size), lambda m, size: known[m.shape][1](m, size)
     )

@@ -43,23 +43,30 @@ class Networks(nn.Module):
     An encoder maps an embedded entry to [B, 2 L] (loc and raw scale side by side); a decoder maps [B, L] to theta of
     shape [B, *shape]. Captions are embedded as vectors of their words [B, T, E]; their decoder returns [B, T, E], which
     the words score to logits [B, T, V]. Other entries are embedded unchanged. Nets end linearly: the model applies the
-    links of scales and pixels. ``encoder``, ``decoder`` and, of captions, ``words`` make the parts of a modality.
+    links of scales and pixels. ``encoder`` and ``decoder`` make the nets of a modality for a latent size L, and
+    ``words``, of captions, their words. A model may :meth:`add_encoder` beyond one a modality.
     """
 
     def __init__(
         self,
         modalities: Sequence[Modality],
         latent_dim: int,
-        encoder: Callable[[Modality], nn.Module],
-        decoder: Callable[[Modality], nn.Module],
+        encoder: Callable[[Modality, int], nn.Module],
+        decoder: Callable[[Modality, int], nn.Module],
         words: Callable[[Modality], Words] | None = None,
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
         self.latent_dim = latent_dim
-        self.encoders = nn.ModuleDict({m.name: encoder(m) for m in modalities})
-        self.decoders = nn.ModuleDict({m.name: decoder(m) for m in modalities})
+        self._encoder = encoder
+        self.encoders = nn.ModuleDict({m.name: encoder(m, latent_dim) for m in modalities})
+        self.decoders = nn.ModuleDict({m.name: decoder(m, latent_dim) for m in modalities})
         self.words = nn.ModuleDict({m.name: words(m) for m in modalities if words and m.is_text})
+
+    def add_encoder(self, key: str, name: str, latent_dim: int) -> None:
+        """Make another encoder of a modality, with weights of its own: ``encode(key, ...)`` is [B, 2 latent_dim]."""
+        m = next(m for m in self.modalities if m.name == name)
+        self.encoders[key] = self._encoder(m, latent_dim)
 
     def input_shape(self, m: Modality) -> tuple[int, ...]:
         """Return the shape of an embedded entry."""

@@ -80,7 +80,7 @@ def conv(
         )
     makers = {m.name: _makers(m, hidden, text, embedding) for m in modalities}
     return Networks(
-        modalities, latent_dim, lambda m: makers[m.name][0](latent_dim), lambda m: makers[m.name][1](latent_dim),
+        modalities, latent_dim, lambda m, size: makers[m.name][0](size), lambda m, size: makers[m.name][1](size),
         lambda m: Words(len(m.vocabulary), embedding, tied=tied),
     )  # fmt: skip
 

@@ -48,8 +48,8 @@ def mlp(modalities: Sequence[Modality], latent_dim: int, *, hidden: Positive = 2
     return Networks(
         modalities,
         latent_dim,
-        lambda m: mlp_encoder(embedded(m, WIDTH), latent_dim, sizes),
-        lambda m: mlp_decoder(embedded(m, WIDTH), latent_dim, sizes),
+        lambda m, size: mlp_encoder(embedded(m, WIDTH), size, sizes),
+        lambda m, size: mlp_decoder(embedded(m, WIDTH), size, sizes),
         lambda m: Words(len(m.vocabulary), WIDTH),
     )
 

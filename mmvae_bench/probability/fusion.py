@@ -63,6 +63,12 @@ def products(
     return DiagonalNormal(loc, total.rsqrt())
 
 
+def product(experts: Experts, *, prior: bool) -> DiagonalNormal:
+    """Return the product of all present experts, and of N(0, I) if ``prior``, batch shape [B]."""
+    keep = torch.ones_like(experts.present[None, :, 0])
+    return products(experts, keep, keep[:, 0] & prior)[0]
+
+
 @dataclass(frozen=True)
 class Mixture:
     """q(z | x_A) = (1 / n) sum over the n experts present in the row."""
@@ -103,6 +109,11 @@ class Mixture:
         rows = torch.arange(q.loc.shape[1], device=q.loc.device).expand(u.shape)
         chosen = q[self.component(u), rows]
         return chosen.loc + chosen.scale * noise
+
+    def rsample_stratified(self) -> Float[Tensor, "B D"]:
+        """Draw z of one component per row; the components are spread evenly over the batch (:func:`stratify`)."""
+        rows = torch.arange(self.experts.q.loc.shape[1], device=self.experts.q.loc.device)
+        return self.experts.q[self.component(stratify(len(rows), self.experts.q.loc)), rows].rsample()
 
     def log_prob(self, z: Float[Tensor, "*any B D"]) -> Float[Tensor, "*any B"]:
         """Return log (1 / n) sum_e q_e(z)."""

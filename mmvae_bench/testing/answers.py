@@ -34,7 +34,7 @@ def posterior(case: Case) -> None:
     for given in subsets(batch):
         shown, of = batch.given(*given), f"of {'+'.join(given)}: {case.where}"
         q, other = model.posterior(shown), model.posterior(spoiled(shown))
-        shape = (batch.size, case.latent_dim)
+        shape = (batch.size, case.model.latent_dim)
         must(q.mean.shape == q.stddev.shape == shape, f"q.mean or q.stddev is not [B, L] {of}")
         must(_equal(q, model.posterior(shown)), f"posterior() of the same rows differs from call to call {of}")
         must(_equal(q, other), f"a hidden value reached q {of}")
@@ -140,7 +140,7 @@ def generators(case: Case) -> None:
 
 def standard_prior(case: Case) -> Diagonal:
     """N(0, I) of the model's family, a prior that every model takes (protocol 17)."""
-    return standard(case.model.family, torch.zeros(1, case.latent_dim))
+    return standard(case.model.family, torch.zeros(1, case.model.latent_dim))
 
 
 @torch.no_grad()
@@ -214,7 +214,7 @@ def exact(case: Case) -> None:
     linear = Case(case.factory, f"real x {m}", example_modalities("real", m), case.latent_dim, layers=0)
     model, batch = linear.model.eval(), linear.complete
     first, second, law = *batch.names[:2], partial(_closed_form, linear)
-    shift = torch.full((1, case.latent_dim), 0.5)
+    shift = torch.full((1, model.latent_dim), 0.5)
     for prior in (DiagonalNormal(0 * shift, 2 * shift), DiagonalNormal(shift, shift)):
         where = f"{linear.where}, linear in z ~ N({prior.loc[0, 0]:g}, {prior.scale[0, 0]:g}^2)"
         for given in (batch.names[:1], batch.names):
@@ -255,7 +255,7 @@ def _unbiased(ask: Callable[..., Estimate], true: Tensor, of: str) -> None:
 
 def _closed_form(case: Case, names: Sequence[str], prior: DiagonalNormal) -> Tensor:
     """Return log p(x_A) of every row, [B]; A is ``names``."""
-    latent = case.latent_dim
+    latent = case.model.latent_dim
     means = case.model.decode(torch.cat([torch.zeros(1, latent), torch.eye(latent)]), names)
     mean = torch.cat([means[name] for name in names], -1)  # [1 + L, sum of D_m]
     b, w = mean[0], (mean[1:] - mean[0]).T

@@ -402,7 +402,7 @@ def a_checkpoint() -> bytes:
     """After an epoch."""
     own, path = training(), Path(tempfile.mkdtemp()) / "checkpoint"
     with own.random():
-        for _ in Plain(own.step, feed(Missing(0.5))).epoch(0):
+        for _ in Plain(own.step, feed(Missing(0.5)), 1).epoch(0):
             pass
     Keeper(path).save(own, Position(1, 0, [{"epoch": 1.0, "loss": 2.0}], 3.0))
     return path.read_bytes()

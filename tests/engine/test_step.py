@@ -113,7 +113,7 @@ def test_plain_and_static_training_end_alike():
     for way in (Plain, Static):
         model, own = made("mopoe"), feed(Missing(0.5, "only:a"))
         step = Step(model, 1e-2, Mode())
-        runner = Plain(step, own) if way is Plain else Static(step, own, 30)
+        runner = way(step, own, 30)
         for number in range(30):
             for _ in runner.epoch(number):
                 pass

@@ -32,7 +32,7 @@ class Copy(MultimodalVAE):
 
     def __init__(self, modalities: int = 2, size: int = C) -> None:
         parts = [Modality(name, (size,), "normal", 1.0, dtype="float32") for name in NAMES[:modalities]]
-        super().__init__(Networks(parts, size, lambda m: Wide(), lambda m: nn.Identity()))
+        super().__init__(Networks(parts, size, lambda m, size: Wide(), lambda m, size: nn.Identity()))
         self.dummy = nn.Parameter(torch.zeros(1))
 
     def posterior(self, batch: MultimodalBatch) -> Posterior:

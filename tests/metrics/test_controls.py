@@ -17,7 +17,7 @@ RELATEDNESS = {"relatedness_auroc", "relatedness_contrast", "relatedness_transpo
 @pytest.fixture
 def unimodal(world):
     parts = [Modality(name, (C,), "normal", 1.0, dtype="float32") for name in "ab"]
-    networks = Networks(parts, C, lambda m: Wide(), lambda m: torch.nn.Linear(C, C))
+    networks = Networks(parts, C, lambda m, size: Wide(), lambda m, size: torch.nn.Linear(C, C))
     return world(models.registry.get("unimodal")(networks), n_test=60, n_train=80)
 
 

@@ -298,7 +298,7 @@ BROKEN = {  # model, the check that fails first, a part of its sentence
     "maximised": (loss_times(lambda _: -1), "learning", "steps make rows less likely given z"),
     "mean of entries": (
         likelihood(lambda ask, z, name, weighted, size: ask(z) / size if weighted else ask(z)),
-        "bound", "is log p(x | z) a mean over entries, not their sum?",
+        "bound", "is it a mean over entries, not their sum?",
     ),
     "negative KL": (bounded(lambda q, z: -kl(q)), "bound", WRONG),
     "entropy alone": (bounded(lambda q, z: -q.log_prob(z)), "bound", WRONG),

@@ -57,7 +57,7 @@ def build(name: str) -> Work:
     context.__enter__()
     _entered.append(context)
     step = Step(model, LEARNING_RATE, mode)
-    way = Static(step, feed, 1) if mode.static else Plain(step, feed)
+    way = (Static if mode.static else Plain)(step, feed, 1)
     steps = _endless(way)
     counted = None if mode.compiled else networks  # hooks and counters would trigger another compilation
     return Work(lambda: next(steps), task.batch, counted)

@@ -1,0 +1,65 @@
+"""JMVAE-kl (Suzuki et al., 2016): an encoder of all modalities together, which those of each one approach."""
+
+import torch
+from torch import nn
+
+from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.nets.base import Networks
+from mmvae_bench.options import Count, Weight
+from mmvae_bench.probability.bounds import row_mean
+from mmvae_bench.probability.distributions import DiagonalNormal, kl
+from mmvae_bench.probability.fusion import Experts, product
+from mmvae_bench.types import Loss, MultimodalBatch
+
+
+class JMVAE(MultimodalVAE):
+    """A complete row has q(z | x_1 .. x_M) by an encoder of its own, and the bound (Eq. 10, for M modalities)
+
+        E_q[ sum_m log p(x_m | z) ] - beta { KL(q || N(0, I)) + alpha sum_m KL(q || q(z | x_m)) }
+
+    Of other subsets q(z | x_A) is the product of their q(z | x_m) without a prior expert, as in MultiVae. Training on
+    incomplete rows is ours, as the paper has none: the ELBO of x_P with that product. The joint encoder joins a copy of
+    each modality's net, with weights of its own, by one layer. MultiVae's beta does not multiply alpha's sum.
+
+    Args:
+        alpha: weight of the divergences that train the encoders of single modalities.
+        warm_up: epochs in which beta grows linearly to its value, 10 in MultiVae.
+    """
+
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0, alpha: Weight = 0.1, warm_up: Count = 0) -> None:
+        super().__init__(networks, beta=beta)
+        self.alpha, self.warm_up = alpha, warm_up
+        for name in self.names:
+            networks.add_encoder(f"{name} jointly", name, networks.latent_dim)
+        size = 2 * networks.latent_dim
+        self.head = nn.Linear(len(self.names) * size, size)
+
+    def joint(self, batch: MultimodalBatch) -> DiagonalNormal:
+        """Return q(z | x_1 .. x_M), [B]; finite in incomplete rows, which are not encoded."""
+        rows = batch.indices_where(batch.present.all(0))
+        x = {name: self.networks.embed(name, batch.visible(name, rows)) for name in self.names}
+        h = torch.cat([self.networks.encode(f"{name} jointly", entries) for name, entries in x.items()], -1)
+        raw = self.head(h.relu())
+        raw = raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw)
+        q = self.expert(raw)
+        return DiagonalNormal(q.loc, q.scale)
+
+    def combined(self, batch: MultimodalBatch, experts: Experts) -> DiagonalNormal:
+        """Return the joint encoder's q in complete rows, the product in others."""
+        whole, part, complete = self.joint(batch), product(experts, prior=False), batch.present.all(0)[:, None]
+        return DiagonalNormal(
+            *(torch.where(complete, *both) for both in ((whole.loc, part.loc), (whole.scale, part.scale)))
+        )
+
+    def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
+        """Return q(z | x_A)."""
+        return self.combined(batch, self.encode(batch))
+
+    def loss(self, batch: MultimodalBatch) -> Loss:
+        """Return -(Eq. 10), or -(ELBO) in incomplete rows, with one z per row."""
+        experts = self.encode(batch)
+        q, beta = self.combined(batch, experts), self.beta * batch.ramp(self.warm_up)
+        log_px = self.log_px(q.rsample(), batch).sum(0)
+        to_each = torch.where(batch.present.all(0), kl(q, experts.q).sum(0), 0.0)
+        divergence = kl(q) + self.alpha * to_each
+        return row_mean(log_px - beta * divergence, batch.present, log_px=log_px, kl=divergence)
