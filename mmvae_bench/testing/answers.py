@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal
 
 from mmvae_bench.errors import Broken, Undefined, must
+from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, standard
 from mmvae_bench.testing.examples import Case, accepts, example_batch, example_modalities, spoiled, undefined
@@ -52,6 +53,35 @@ def posterior(case: Case) -> None:
             other = model.posterior(example_batch(case.modalities, shown.present, seed=2))
             must(not torch.allclose(other.mean, q.mean), f"q does not depend on what is given, {of}")
         _density(q, of)
+
+
+@torch.no_grad()
+def parts(case: Case) -> None:
+    """Check private latents: parts of z, the prior where a modality is absent, read by their own decoder alone."""
+    model, batch = case.model.eval(), case.complete
+    if not model.parts:
+        return
+    names = {"shared", *model.names}
+    must("shared" in model.parts and names.issuperset(model.parts), f"parts are 'shared' and modalities: {case.where}")
+    covered = sorted(i for own in model.parts.values() for i in range(model.latent_dim)[own])
+    must(covered == [*range(model.latent_dim)], f"parts are not all of z, each dimension once: {case.where}")
+    z = torch.randn(batch.size, model.latent_dim, generator=Generator().manual_seed(3))
+    for name in model.names:
+        rest = [other for other in model.names if other in model.parts and other != name]
+        q = model.posterior(batch.given(name))
+        for other in rest:
+            own, of = model.parts[other], f"{name} -> {other}: {case.where}"
+            prior = torch.allclose(q.mean[:, own], torch.zeros(())) and torch.allclose(q.stddev[:, own], _unit(model))
+            must(prior, f"the private latent of a modality that is not given does not have its prior, {of}")
+            moved = z.clone()
+            moved[:, own] += 1
+            alone = torch.equal(model.theta(name, z), model.theta(name, moved))
+            must(alone, f"a decoder reads another modality's private latent, {of}")
+
+
+def _unit(model: MultimodalVAE) -> Tensor:
+    """Standard deviation of the family's standard member."""
+    return standard(model.family, torch.zeros(1)).stddev
 
 
 def _density(q: Posterior, of: str) -> None:

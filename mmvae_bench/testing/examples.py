@@ -19,6 +19,7 @@ from mmvae_bench.types import Modality, MultimodalBatch
 Factory = Callable[..., MultimodalVAE]  # of networks, and perhaps of options by keyword
 
 LATENT, ROWS = 3, 6
+MOVED = 0.05  # sd of the noise on all parameters
 HIDDEN = ((float("nan"), -1), (float("inf"), 2**40), (1e30, 1))  # values, and what stands for them among word ids
 
 KINDS: dict[str, Modality] = {
@@ -91,12 +92,15 @@ class Case:
     modalities: Sequence[Modality]
     latent_dim: int = LATENT
     layers: int = 1  # number of hidden layers; 0 makes networks linear
-    model: MultimodalVAE = field(init=False)  # initialised from random entries
+    model: MultimodalVAE = field(init=False)  # initialised from random entries, and moved a little
     complete: MultimodalBatch = field(init=False)  # four complete rows
 
     def __post_init__(self) -> None:
         self.model = self.untrained()
         self.model.initialise(lambda name, n: _random_entries(self.modalities[self.model.names.index(name)], n))
+        with torch.no_grad():  # what starts at zero, such as a last layer, has to be trained before anything is seen
+            for p in self.model.parameters():
+                p.add_(MOVED * torch.randn(p.shape))
         self.complete = example_batch(self.modalities, torch.ones(len(self.modalities), 4, dtype=torch.bool))
 
     def untrained(self, seed: int = 0) -> MultimodalVAE:

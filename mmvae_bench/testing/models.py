@@ -13,7 +13,8 @@ import mmvae_bench.testing.examples as examples
 from mmvae_bench.errors import must
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.probability.bounds import log_mean_exp
-from mmvae_bench.testing.answers import decoding, exact, finite, generators, log_likelihood, posterior, prior
+from mmvae_bench.probability.distributions import DiagonalNormal, Posterior, kl
+from mmvae_bench.testing.answers import decoding, exact, finite, generators, log_likelihood, parts, posterior, prior
 from mmvae_bench.testing.examples import LATENT, ROWS, Case, Factory, example_batch, same_step, spoiled, step, total
 from mmvae_bench.testing.rules import Check
 from mmvae_bench.types import Loss, MultimodalBatch
@@ -44,6 +45,7 @@ def model_checks(
         ("empty rows", "if nothing is present, loss and gradient are zero", _nothing),
         ("mean over rows", "the loss is the mean of what each row with something present gives alone", mean),
         ("posterior", "a density for every subset, which depends on it alone, and on no other row", posterior),
+        ("parts", "private latents: the prior's where nothing is given, and read by their own decoder alone", parts),
         ("decoding", "every target from every subset, in the shape of its entries, by what is given", decoding),
         ("prior", "draws in the shapes of the entries, or a sentence why there is no prior", prior),
         ("learning", "new noise in each step, and steps make rows likelier given z", learning),
@@ -168,6 +170,13 @@ def mean(case: Case) -> None:
         must(holds, f"the loss is not the mean of what each row alone gives, as row_mean() is: {where}")
 
 
+def _drawn_to_prior(model: MultimodalVAE, q: Posterior) -> dict[str, float]:
+    """Return of each part of z the KL of a Normal with the moments of q from N(0, I), the mean over rows."""
+    z, sd = q.mean, q.stddev
+    each = {part: kl(DiagonalNormal(z[:, own], sd[:, own])) for part, own in model.parts.items()}
+    return {part: float(value.mean()) for part, value in each.items()}
+
+
 class _Cut(nn.Module):
     """Passes no gradient on to what is before it. (A hook would not be seen by a compiled loss.)"""
 
@@ -242,7 +251,10 @@ def bound(case: Case) -> None:
             )
             must(times > GROWTH, f"{grown}: is it a mean over entries, not their sum? {case.where}")
     if case.has_beta and case.model.no_prior is None and len(case.modalities) <= FEW:
-        distances = []  # KL(q(z | x) || p(z)) after some steps, estimated, the mean over rows
+        distances, private = (
+            [],
+            [],
+        )  # KL(q(z | x) || p(z)) after some steps, estimated, the mean over rows; of each part
         for beta in (LITTLE, LARGE):
             other = replace(case, factory=partial(case.factory, beta=beta))
             train(other.model, other.complete)
@@ -250,6 +262,10 @@ def bound(case: Case) -> None:
                 q = other.model.eval().posterior(other.complete)
                 z = q.rsample(DRAWS)
                 distances.append(float((q.log_prob(z) - other.model.prior().log_prob(z)).mean()))
+                private.append(_drawn_to_prior(other.model, q))
         little, large = distances
         further = f"{STEPS} steps at beta {LARGE:g} end {large - little:.1f} nats further from p(z) than at {LITTLE:g}"
         must(large <= little + SLACK, f"{further}: does the KL have a wrong sign, or no log p(z)? {case.where}")
+        for part, free in private[0].items():
+            drawn = private[1][part] < free / 2
+            must(drawn, f"the {part} part of z is drawn to its prior by no beta: is its KL forgotten? {case.where}")

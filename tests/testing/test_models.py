@@ -12,12 +12,14 @@ from mmvae_bench import datasets, models
 from mmvae_bench.datasets.base import Dataset
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.dmvae import DMVAE
 from mmvae_bench.models.mvae import MVAE
+from mmvae_bench.models.private import SharedAndPrivate, beside
 from mmvae_bench.models.unimodal import Unimodal
 from mmvae_bench.options import Positive, Weight
 from mmvae_bench.probability.bounds import Estimate, importance_sample, log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import DiagonalNormal, kl, standard
-from mmvae_bench.probability.fusion import Experts
+from mmvae_bench.probability.fusion import Experts, product
 from mmvae_bench.testing import Broken, Check, check_model, declared_checks, model_checks
 from mmvae_bench.types import Loss
 
@@ -229,6 +231,22 @@ def bound_of_the_own_prior(self, batch, k, generator=None, prior=None):
 OF_ALL = conditional(conditional_of_all)
 LINEAR = "real x 2, linear in z ~ N(0, 1^2), is off"
 WRONG = "does the KL have a wrong sign, or no log p(z)?"
+
+
+def private_kl_forgotten(self, batch):
+    """DMVAE's joint ELBO with the KL of the shared latent alone."""
+    experts, w = self.encode_parts(batch)
+    u = product(experts, prior=True)
+    z = beside(u, self.given_or_prior(w, experts)).rsample()
+    return row_mean(self.log_px(z, batch).sum(0) - self.beta * kl(u), batch.present)
+
+
+def wide_where_absent(self, w, experts):
+    found = SharedAndPrivate.given_or_prior(self, w, experts)
+    absent = (~experts.present).T.repeat_interleave(self.own, 1)
+    return DiagonalNormal(found.loc, found.scale * (1 + absent))
+
+
 BROKEN = {  # model, the check that fails first, a part of its sentence
     "empty reason": (
         with_(unsupported=classmethod(lambda cls, modalities, missing: "" if missing.ratio else None)),
@@ -348,6 +366,17 @@ BROKEN = {  # model, the check that fails first, a part of its sentence
         likelihood(lambda ask, z, name, weighted, size: ask(z, weighted and name == "a")),
         "weights and beta", "the weight of b is not in the loss",
     ),
+    "private KL forgotten": (
+        with_(DMVAE, loss=private_kl_forgotten), "bound", "the a part of z is drawn to its prior by no beta"
+    ),
+    "private latents of all": (
+        with_(DMVAE, theta=lambda self, name, z: MultimodalVAE.theta(self, name, z[..., -3:])),
+        "parts", "a decoder reads another modality's private latent",
+    ),
+    "wide private prior": (
+        with_(DMVAE, given_or_prior=wide_where_absent),
+        "parts", "of a modality that is not given does not have its prior",
+    ),
     "not saved": (NotSaved, "saved weights", "saved weights give another loss"),
 }  # fmt: skip
 
@@ -379,6 +408,20 @@ class Tempered(MVAE):
 
 def test_another_prior_and_another_bound_are_no_mistakes():
     check_model(Tempered, kinds=["pixels"], m=[2])
+
+
+class FromZero(MVAE):
+    """Last layers that start at zero, as a flow's or a residual net's, are no mistake."""
+
+    def __init__(self, networks):
+        super().__init__(networks)
+        for net in [*networks.encoders.values(), *networks.decoders.values()]:
+            last = [layer for layer in net.modules() if isinstance(layer, torch.nn.Linear)][-1]
+            torch.nn.init.zeros_(last.weight)
+
+
+def test_last_layers_that_start_at_zero_are_no_mistake():
+    check_model(FromZero, kinds=["pixels"], m=[2])
 
 
 class CompleteOnly(MVAE):
