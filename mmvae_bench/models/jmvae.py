@@ -13,7 +13,7 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class JMVAE(MultimodalVAE):
-    """A complete row has q(z | x_1 .. x_M) by an encoder of its own, and the bound (Eq. 10, for M modalities)
+    """A complete row has q(z | x_1 .. x_M) by an encoder of its own, and the bound (JMVAE-kl, for M modalities)
 
         E_q[ sum_m log p(x_m | z) ] - beta { KL(q || N(0, I)) + alpha sum_m KL(q || q(z | x_m)) }
 
@@ -56,7 +56,7 @@ class JMVAE(MultimodalVAE):
         return self.combined(batch, self.encode(batch))
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """Return -(Eq. 10), or -(ELBO) in incomplete rows, with one z per row."""
+        """Return -(the bound), or -(ELBO) in incomplete rows, with one z per row."""
         experts = self.encode(batch)
         q, beta = self.combined(batch, experts), self.beta * batch.ramp(self.warm_up)
         log_px = self.log_px(q.rsample(), batch).sum(0)

@@ -10,7 +10,7 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class MMJSD(MultimodalVAE):
-    """q(z | x_P) = (1 / |P|) sum over m in P of q(z | x_m), and the bound (Eq. 6, with equal weights)
+    """q(z | x_P) = (1 / |P|) sum over m in P of q(z | x_m), and the bound (with equal weights)
 
         E_{q(z | x_P)}[ sum over m in P of log p(x_m | z) ]
         - beta (1 / n) { sum over m in P of KL(q(z | x_m) || f) + KL(p(z) || f) },    n = |P| + 1
@@ -23,7 +23,7 @@ class MMJSD(MultimodalVAE):
         return Mixture(self.encode(batch))
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """Return -(Eq. 6), with one expert's z per row."""
+        """Return -(the bound), with one expert's z per row."""
         mixture = self.posterior(batch)
         log_px = self.log_px(mixture.rsample_stratified(), batch).sum(0)
         divergence = self.jensen_shannon(mixture.experts)

@@ -16,7 +16,7 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class MMVAEPlus(SharedAndPrivate):
-    """q(u | x_P) = (1 / |P|) sum over m in P of q(u | x_m), private w_m, and the bound (Eq. 6, the looser one)
+    """q(u | x_P) = (1 / |P|) sum over m in P of q(u | x_m), private w_m, and the bound (the looser one of two)
 
         (1 / |P|) sum over m in P of log (1 / K) sum_k W_m(u_mk, w_mk),    u ~ q(u | x_m),  w_m ~ q(w_m | x_m)
         log W_m = sum over n in P of log p(x_n | u, w_n)

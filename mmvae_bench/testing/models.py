@@ -95,7 +95,7 @@ def _loss(case: Case) -> None:
     must(isinstance(found, Loss), f"loss() returns a Loss, not {type(found).__name__}: {case.where}")
     must(found.total.shape == (), f"the total of a loss is a scalar, not {list(found.total.shape)}: {case.where}")
     must(not any(term.requires_grad for term in found.terms.values()), f"terms of the loss are detached: {case.where}")
-    left = {name for name, p in case.model.named_parameters() if p.requires_grad}
+    left = {name for name, p in case.model.named_parameters() if p.requires_grad and p.numel()}
     for where, batch in case.batches():
         loss, gradient = step(case.model, batch)
         finite = bool(torch.isfinite(loss)) and bool(torch.isfinite(gradient).all())

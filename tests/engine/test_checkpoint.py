@@ -27,7 +27,7 @@ from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing, TrainSpec
 from mmvae_bench.types import Modality
 from tests.engine.test_step import feed, made
-from tests.helpers import NAMES
+from tests.helpers import EVERY
 
 CPU = torch.device("cpu")
 SPEC = TrainSpec(3, 16, 1e-2)
@@ -74,7 +74,7 @@ def losses(history: History) -> list[dict[str, float]]:
     return [{key: value for key, value in epoch.items() if key not in measured} for epoch in history.epochs]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("missing", [Missing(), SPLIT, Missing(0.5, "independent")], ids=str)
 def test_it_goes_on_in_the_middle_of_an_epoch_bit_by_bit(name, missing, tmp_path):
     whole, history = trained(name, missing=missing)

@@ -14,7 +14,7 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.testing import model_checks
 from mmvae_bench.types import Loss, MultimodalBatch
-from tests.helpers import NAMES
+from tests.helpers import EVERY
 
 CPU = torch.device("cpu")
 RULES = {"loss", "hidden values", "empty rows", "mean over rows"}  # all that a switch could break
@@ -38,7 +38,7 @@ def with_loss(name: str, change: Callable[[MultimodalVAE], Callable[[MultimodalB
     return factory
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_bf16(name):
     with ExitStack() as stack:
 
@@ -49,7 +49,7 @@ def test_bf16(name):
         check(factory, "mixed", 3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_indices_found_beforehand(name):
     """On a batch that is complete: then every entry is computed, and masked."""
 
@@ -67,7 +67,7 @@ def test_indices_found_beforehand(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_compiled(name):
     if why := _cannot_compile(CPU):
         pytest.skip(why)

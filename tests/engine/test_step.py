@@ -18,7 +18,7 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Modality, MultimodalBatch
-from tests.helpers import NAMES
+from tests.helpers import EVERY
 
 N, BATCH = 60, 16
 HOLES = [Missing(), Missing(0.5, "split"), Missing(0.7, "independent"), Missing(0.5, "only:a")]
@@ -44,7 +44,7 @@ def static_batches(own: Feed, model: MultimodalVAE) -> Iterator[tuple[Multimodal
         yield own.batch(own.start(1), torch.from_numpy(rows)), way.indices[kind]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("missing", HOLES, ids=str)
 def test_positions_found_beforehand_give_the_loss_of_those_found_in_each_step(name, missing):
     model = made(name)
@@ -92,7 +92,7 @@ class NothingFromTheHost(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("missing", HOLES[1:3], ids=str)
 def test_a_step_asks_nothing_of_the_host(name, missing):
     model = made(name)

@@ -10,7 +10,7 @@ from mmvae_bench.engine.train import train
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Missing, TrainSpec
 from tests.engine.test_step import BATCH, feed, made
-from tests.helpers import NAMES
+from tests.helpers import EVERY
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def trained(mode: Mode, name: str = "mopoe", epochs: int = 4):
     return history, torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_bf16_is_near_fp32_and_not_equal(name):
     (wide, _), (narrow, weights) = trained(Mode(), name), trained(Mode("bf16"), name)
     assert weights.dtype == torch.float32
@@ -73,7 +73,7 @@ def test_what_fails_is_left_out_one_by_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_compiled_steps_are_those_of_the_plain_engine(name):
     """The same slots, draws and weights: with the fallback for random numbers only rounding differs."""
     from mmvae_bench.engine.step import Static, Step
