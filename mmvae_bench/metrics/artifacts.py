@@ -19,7 +19,8 @@ TSNE_POINTS = 300  # over all modalities
 
 def artifacts(ev: Evaluation) -> Arrays:
     """Return all arrays of a run by name: :func:`grids`, :func:`tsne`, histograms and matrices of relatedness."""
-    return {**relatedness_artifacts(ev), **grids(ev), **tsne(ev)}
+    pictures = {} if ev.model.no_decoder else grids(ev)
+    return {**relatedness_artifacts(ev), **pictures, **tsne(ev)}
 
 
 def shown(modality: Modality, x: torch.Tensor) -> NDArray[np.generic]:

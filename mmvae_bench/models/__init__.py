@@ -24,6 +24,8 @@ registry: "Registry[type[MultimodalVAE]]" = Registry(
         "barycentre": "mmvae_bench.models.barycentre:Barycentre",
         "crmvae": "mmvae_bench.models.crmvae:CRMVAE",
         "mmjsd": "mmvae_bench.models.mmjsd:MMJSD",
+        "regressor": "mmvae_bench.models.regressor:Regressor",
+        "contrastive": "mmvae_bench.models.contrastive:Contrastive",
         "unimodal": "mmvae_bench.models.unimodal:Unimodal",
     },
     group="mmvae_bench.models",

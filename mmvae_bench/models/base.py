@@ -26,6 +26,7 @@ class Densities(nn.Module):
     """Encoder and decoder densities q(z | x_m) and p(x_m | z); absent entries are skipped."""
 
     family: type[Diagonal] = DiagonalNormal
+    no_decoder: ClassVar[str | None] = None  # why nothing is generated from z, or None
 
     def __init__(self, networks: Networks) -> None:
         super().__init__()
@@ -49,7 +50,13 @@ class Densities(nn.Module):
         return self.family(loc, F.softplus(scale) + MIN_SCALE)
 
     def theta(self, name: str, z: Float[Tensor, "*batch L"]) -> Tensor:
-        """Return the parameters of p(x_m | z), [*batch, *shape]; pixels pass a sigmoid unless they are logits."""
+        """Return the parameters of p(x_m | z), [*batch, *shape]; pixels pass a sigmoid unless they are logits.
+
+        Raises:
+            Undefined: If the model generates nothing.
+        """
+        if self.no_decoder:
+            raise Undefined(self.no_decoder)
         m = self.modalities[self.names.index(name)]
         theta = self.networks.decode(name, z)
         return theta.sigmoid() if m.dtype == "uint8" and m.likelihood in ("laplace", "normal") else theta
@@ -120,6 +127,7 @@ class MultimodalVAE(Densities, ABC):
 
     version: ClassVar[int] = 1  # increased by every change of this model's numbers
     no_prior: ClassVar[str | None] = None  # why the model has no p(z) of its own, or None
+    rows_meet: ClassVar[bool] = False  # True if the loss compares the rows of a batch, and is no mean over rows
     cross_is_chance: ClassVar[bool] = False  # True if its cross-modal scores are a chance control
     joint_posterior: ClassVar[bool] = True  # True if the paper defines q(z | all modalities)
     remark_if_complete: ClassVar[str] = ""  # remark in ``run.json`` of a run in which no row is incomplete
@@ -226,3 +234,22 @@ class MultimodalVAE(Densities, ABC):
             return torch.stack([self.log_px_of(name, z, batch, weighted=False) for name in here]).sum(0)
 
         return importance_sample(self.posterior(batch), p, log_px, k, generator)
+
+
+class OwnConditional(MultimodalVAE):
+    """Models without p(z), under which p(z | x_A) is :meth:`posterior` itself: p(x_t | x_A) = E_q[ p(x_t | z) ]."""
+
+    def weighted(
+        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
+    ) -> Weighted:
+        """Draw k z per row: under the model they are of p(z | x_A), and all weights are 1."""
+        if prior is not None:
+            return super().weighted(batch, k, generator, prior)
+        z = self.posterior(batch).rsample(k, generator)
+        return Weighted(z, torch.zeros_like(z[..., 0]))
+
+    def log_likelihood(
+        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
+    ) -> Estimate:
+        """Estimate log p(x_A) under a given ``prior``: there is none of the model's own (raises :class:`Undefined`)."""
+        return super().log_likelihood(batch, k, generator, prior or self.prior())

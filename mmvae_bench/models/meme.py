@@ -5,12 +5,12 @@ from copy import deepcopy
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from mmvae_bench.models.base import Batches, Densities, MultimodalVAE, PseudoInputs
+from mmvae_bench.models.base import Batches, Densities, OwnConditional, PseudoInputs
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Count, Positive, Range, Weight
-from mmvae_bench.probability.bounds import Estimate, Weighted, log_mean_exp, row_mean
+from mmvae_bench.probability.bounds import log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import Diagonal, Posterior, kl
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, product, without
 from mmvae_bench.types import Loss, MultimodalBatch
@@ -18,7 +18,7 @@ from mmvae_bench.types import Loss, MultimodalBatch
 Supervision = Annotated[Weight, Range(1.0, 30.0)]
 
 
-class MEME(MultimodalVAE):
+class MEME(OwnConditional):
     """A row with |P| >= 2 (Eq. 6, App. E for M > 2; s = x_m, t = the other present ones, z_0 ~ q(z | s)):
 
         (1 / |P|) sum over m in P of  w [ log p(s | z_0) - log q(t | z_0) - beta D ] + lambda log q(t | s)
@@ -128,18 +128,3 @@ class MEME(MultimodalVAE):
         others = type(pseudo)(without(pseudo.loc, m), without(pseudo.scale, m))  # [M-1, U]
         every = Experts(others, torch.ones_like(others.loc[..., 0], dtype=torch.bool))
         return Mixture(everywhere(product(every, prior=False)))
-
-    def weighted(
-        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
-    ) -> Weighted:
-        """Draw k z per row: under the model, p(z | x_A) is R_e itself, and all weights are 1."""
-        if prior is not None:
-            return super().weighted(batch, k, generator, prior)
-        z = self.posterior(batch).rsample(k, generator)
-        return Weighted(z, torch.zeros_like(z[..., 0]))
-
-    def log_likelihood(
-        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
-    ) -> Estimate:
-        """Estimate log p(x_A) under a given ``prior``: there is none of the model's own (raises :class:`Undefined`)."""
-        return super().log_likelihood(batch, k, generator, prior or self.prior())
