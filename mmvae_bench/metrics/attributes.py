@@ -129,8 +129,12 @@ def _measured(ev: Evaluation) -> list[tuple[Score, Floats, Floats, tuple[float, 
     for given in ev.subsets:
         for target in ev.names:
             row = ev.row(given, target, "self" if target in given else "")
-            made = right(_read(ev, target, ev.generated(given, target)), truth)
-            found.append((row, made, right(true[target], truth), chances))
+            made = of_true = right(true[target], truth)
+            try:
+                made = right(_read(ev, target, ev.generated(given, target)), truth)
+            except Undefined as reason:
+                row = replace(row, reason=str(reason))
+            found.append((row, made, of_true, chances))
     of_all = agreement(list(true.values()), counts)
     for row, parts in under_priors(ev, lambda x: [_read(ev, m, x[m]) for m in ev.names]):
         if not parts:

@@ -1,6 +1,6 @@
 """Metric: a function of an :class:`Evaluation` that yields scores. Its mathematics is a function of arrays."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
 from itertools import combinations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmvae_bench.datasets.base import Judge, Rows
-from mmvae_bench.errors import TrainingFailed
+from mmvae_bench.errors import TrainingFailed, Undefined
 from mmvae_bench.metrics.description import UNDESCRIBED, Description, score_key
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.models.base import MultimodalVAE
@@ -67,6 +67,14 @@ class Score:
     def mean_of_draws(self, outcomes: NDArray[Any]) -> "Score":
         """Return the score whose value is the mean of one outcome per draw, [n]; each seed has draws of its own."""
         return replace(self.mean(outcomes), sampled="draws", outcomes=None)
+
+
+def or_reason(row: Score, scores: Callable[[], Iterable[Score]]) -> Iterator[Score]:
+    """Yield the scores, or ``row`` skipped with the reason if the model does not define them."""
+    try:
+        yield from scores()
+    except Undefined as reason:
+        yield replace(row, reason=str(reason))
 
 
 Compute = Callable[["Evaluation"], Iterable[Score]]

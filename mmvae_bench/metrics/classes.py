@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once, or_reason
 from mmvae_bench.metrics.description import is_blind
 from mmvae_bench.metrics.priors import under_priors
 
@@ -144,18 +145,26 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     label = judged_labels(ev)
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
+        right = []
         for a, t in tasks:
-            yield from _rows(ev, a, t, label)
-            if size == 1 and a[0] in ev.oracles:
-                seen = ev.recognised(a[0])
-                ceiling = float((ev.recognised(t) == seen).mean())
-                row = replace(ev.row(a, t, "agreement"), chance=majority(seen), ceiling=ceiling)
-                yield replace(row, reason=_blind(ev, a[0], t)).mean(ev.predicted(a, t) == seen)
+            for score in or_reason(ev.row(a, t), partial(_cross, ev, a, t, label)):
+                yield score
+                if score.variant == "micro" and not _blind(ev, t):
+                    right.append(score.outcomes)
         if len(ev.names) > 2 and tasks:
             row = Score(None, f"micro {size}", chance=majority(label), control=ev.model.cross_is_chance)
-            row, good = replace(row, reason=_blind(ev, *ev.names)), [(a, t) for a, t in tasks if not _blind(ev, t)]
-            # over tasks, which are dependent, then over rows
-            yield row.mean(np.mean([ev.predicted(a, t) == label for a, t in good], 0)) if good else row
+            row = replace(row, reason=_blind(ev, *ev.names))
+            if right or row.reason:  # over tasks, which are dependent, then over rows
+                yield row.mean(np.mean(right, 0)) if right else row
+
+
+def _cross(ev: Evaluation, a: tuple[str, ...], t: str, label: Classes) -> Iterator[Score]:
+    yield from _rows(ev, a, t, label)
+    if len(a) == 1 and a[0] in ev.oracles:
+        seen = ev.recognised(a[0])
+        ceiling = float((ev.recognised(t) == seen).mean())
+        row = replace(ev.row(a, t, "agreement"), chance=majority(seen), ceiling=ceiling)
+        yield replace(row, reason=_blind(ev, a[0], t)).mean(ev.predicted(a, t) == seen)
 
 
 @metric(
@@ -175,7 +184,7 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
     for a in ev.subsets:
         for t in a:
             if t in ev.oracles:
-                yield from _rows(ev, a, t, label)
+                yield from or_reason(ev.row(a, t), partial(_rows, ev, a, t, label))
 
 
 @metric(
@@ -265,12 +274,16 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     # All together if the paper defines their posterior
     every = [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
     for given in [*((name,) for name in ev.names), *every]:
-        train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.parts
-        own = tuple(parts[name] for name in given if name in parts)
-        probed = {"": (slice(None),), " shared": (parts["shared"],), " private": own} if own else {"": (slice(None),)}
-        for part, dimensions in probed.items():
-            z, z_test = train.part(*dimensions), test.part(*dimensions)
-            for form in ("mean", "sample"):
-                predicted = probe(getattr(z, form), fitted, getattr(z_test, form)[ev.judged_rows])
-                row = Score(None, form + part, given="+".join(given), chance=majority(label))
-                yield row.mean(predicted == label)
+        yield from or_reason(Score(None, given="+".join(given)), partial(_probes, ev, given, label))
+
+
+def _probes(ev: Evaluation, given: tuple[str, ...], label: Classes) -> Iterator[Score]:
+    train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.parts
+    own = tuple(parts[name] for name in given if name in parts)
+    probed = {"": (slice(None),), " shared": (parts["shared"],), " private": own} if own else {"": (slice(None),)}
+    for part, dimensions in probed.items():
+        z, z_test = train.part(*dimensions), test.part(*dimensions)
+        for form in ("mean", "sample"):
+            predicted = probe(getattr(z, form), np.asarray(ev.probe_rows.label), getattr(z_test, form)[ev.judged_rows])
+            row = Score(None, form + part, given="+".join(given), chance=majority(label))
+            yield row.mean(predicted == label)

@@ -7,14 +7,16 @@ one n, and nothing else.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, one_each
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, one_each, or_reason
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
@@ -88,9 +90,7 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
             yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
     for name, truth in truths.items():
         for given in [*conditions(ev.names, name), (name,)]:
-            value = truth.distance(truth.read(ev.generate(test, given, name)))
-            row = replace(ev.row(given, name), value=value, n=len(test))
-            yield replace(row, variant="self") if given == (name,) else replace(row, ceiling=truth.ceiling)
+            yield from or_reason(ev.row(given, name), partial(_generated, ev, truth, test, given, name))
     if not truths:
         return
     for row, parts in under_priors(ev, lambda x: {m: truths[m].read(x[m]) for m in truths}, len(test)):
@@ -100,6 +100,12 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
                 value = truth.distance(np.concatenate([part[name] for part in parts]))
                 score = replace(score, value=value, n=len(test), ceiling=truth.ceiling)
             yield score
+
+
+def _generated(ev: Evaluation, truth: Truth, test: Rows, given: tuple[str, ...], name: str) -> Iterator[Score]:
+    value = truth.distance(truth.read(ev.generate(test, given, name)))
+    row = replace(ev.row(given, name), value=value, n=len(test))
+    yield replace(row, variant="self") if given == (name,) else replace(row, ceiling=truth.ceiling)
 
 
 def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, or_reason
 from mmvae_bench.metrics.description import DEAD
 from mmvae_bench.metrics.relatedness import ROWS
 
@@ -35,7 +36,11 @@ def reconstruction_gain(ev: Evaluation) -> Iterator[Score]:
     rows = rows.take(ev.order("reconstruction", len(rows)))
     for given in ev.names:
         for target in ev.names:
-            yield replace(ev.row((given,), target), chance=0.0).mean(_gain(ev, given, target, rows))
+            yield from or_reason(ev.row((given,), target), partial(_gains, ev, given, target, rows))
+
+
+def _gains(ev: Evaluation, given: str, target: str, rows: Rows) -> Iterator[Score]:
+    yield replace(ev.row((given,), target), chance=0.0).mean(_gain(ev, given, target, rows))
 
 
 @torch.no_grad()

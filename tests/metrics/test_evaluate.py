@@ -9,6 +9,7 @@ from mmvae_bench.metrics import registry
 from mmvae_bench.metrics.artifacts import artifacts
 from mmvae_bench.metrics.base import Score, metric
 from mmvae_bench.metrics.evaluate import evaluate
+from tests.metrics.conftest import Copy
 
 
 def with_metric(monkeypatch, *made, in_tree=True):
@@ -152,3 +153,31 @@ def test_each_outcome_of_a_registered_metric_is_of_one_row_and_their_mean_is_the
         if score.outcomes is not None:
             assert score.outcomes.shape == (score.n,)
             assert score.value == pytest.approx(score.outcomes.astype(np.float64).mean())
+
+
+class PairsUndefined(Copy):
+    """Its paper defines q(z | x_m), and no posterior of two modalities."""
+
+    def posterior(self, batch):
+        if (batch.present.any(1).sum() == 2).item():
+            raise Undefined("no posterior of two modalities")
+        return super().posterior(batch)
+
+
+def test_a_subset_that_is_not_defined_is_a_skipped_row_of_its_own(world):
+    ev = world(PairsUndefined(3))
+    for name in ("cross_coherence", "self_coherence", "linear_probe", "reconstruction_gain", "frechet"):
+        scores = evaluate(ev, [name])
+        skipped = {s.given for s in scores if s.value is None and s.reason == "no posterior of two modalities"}
+        expected = {"a+b", "a+c", "b+c"} if name in ("cross_coherence", "self_coherence", "frechet") else set()
+        assert skipped == expected, name
+        assert all(s.value is not None for s in scores if s.given in "abc" and not s.reason), name
+        assert any(s.value is not None for s in scores), name
+
+
+def test_what_is_nowhere_defined_is_one_skipped_row(world):
+    class Nothing(Copy):
+        no_decoder = "nothing is generated"
+
+    scores = evaluate(world(Nothing()), ["cross_coherence", "self_coherence", "reconstruction_gain"])
+    assert [(s.value, s.given, s.reason) for s in scores] == [(None, "", "nothing is generated")] * 3
