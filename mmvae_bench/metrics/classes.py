@@ -149,7 +149,7 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
         for a, t in tasks:
             for score in or_reason(ev.row(a, t), partial(_cross, ev, a, t, label)):
                 yield score
-                if score.variant == "micro" and not _blind(ev, t):
+                if score.outcomes is not None and score.variant == "micro" and not _blind(ev, t):
                     right.append(score.outcomes)
         if len(ev.names) > 2 and tasks:
             row = Score(None, f"micro {size}", chance=majority(label), control=ev.model.cross_is_chance)
