@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mmvae_bench.probability.distributions import kl as kl
     from mmvae_bench.probability.fusion import Experts as Experts
     from mmvae_bench.probability.fusion import Mixture as Mixture
+    from mmvae_bench.probability.fusion import product as product
     from mmvae_bench.probability.fusion import products as products
     from mmvae_bench.seeds import seed_for as seed_for
     from mmvae_bench.trained import TrainedModel as TrainedModel
@@ -52,7 +53,7 @@ _MODULES = {
     "trained": ("load_run", "fit", "TrainedModel"),
     "models.base": ("MultimodalVAE",),
     "types": ("Modality", "MultimodalBatch", "Loss"),
-    "probability.fusion": ("Experts", "Mixture", "products"),
+    "probability.fusion": ("Experts", "Mixture", "product", "products"),
     "probability.distributions": ("DiagonalNormal", "DiagonalLaplace", "kl"),
     "probability.bounds": ("row_mean", "log_mean_exp"),
     "nets.base": ("Networks",),

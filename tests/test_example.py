@@ -21,39 +21,39 @@ from tests.helpers import SHAPE, batch, invoke, model
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "mmvae_bench_jmvae"
-SOURCE = EXAMPLE / "src" / "jmvae.py"
+SOURCE = EXAMPLE / "src" / "my_jmvae.py"
 TOUR = ROOT / "examples" / "tour.ipynb"
 TUTORIAL = (ROOT / "docs" / "plugin.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
-def jmvae(monkeypatch):
+def my_jmvae(monkeypatch):
     """The example's class, registered as its package would be."""
     monkeypatch.syspath_prepend(SOURCE.parent)
-    import jmvae
+    import my_jmvae
 
-    monkeypatch.setitem(models.registry._loaded, "jmvae", jmvae.JMVAE)
-    yield jmvae.JMVAE
-    sys.modules.pop("jmvae")
+    monkeypatch.setitem(models.registry._loaded, "my_jmvae", my_jmvae.JMVAE)
+    yield my_jmvae.JMVAE
+    sys.modules.pop("my_jmvae")
 
 
-@pytest.mark.usefixtures("jmvae")
+@pytest.mark.usefixtures("my_jmvae")
 def test_it_conforms_by_the_command():
-    result = invoke("check", "jmvae")
+    result = invoke("check", "my_jmvae")
     assert result.exit_code == 0, result.output
     last = result.output.splitlines()[-1]
-    assert last.startswith("jmvae conforms: ") and f"`{last}`" in TUTORIAL
+    assert last.startswith("my_jmvae conforms: ") and f"`{last}`" in TUTORIAL
 
 
-@pytest.mark.usefixtures("jmvae")
+@pytest.mark.usefixtures("my_jmvae")
 def test_among_all_models_it_is_skipped_with_its_sentence_where_rows_are_incomplete(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = "run --models all --datasets linear_gaussian --missing 0 0.5 --dry-run"
     result = invoke(*flags.split())
     assert result.exit_code == 0, result.output
-    assert re.search(r"to run +jmvae on linear_gaussian, complete", result.stdout)
-    assert re.search(r"skipped +jmvae on linear_gaussian, split 0.5", result.stdout)
+    assert re.search(r"to run +my_jmvae on linear_gaussian, complete", result.stdout)
+    assert re.search(r"skipped +my_jmvae on linear_gaussian, split 0.5", result.stdout)
     assert "1 run skipped: JMVAE is defined on complete rows; train on those alone with --incomplete drop" in (
         result.stderr
     )
@@ -61,9 +61,9 @@ def test_among_all_models_it_is_skipped_with_its_sentence_where_rows_are_incompl
     assert "skipped" not in dropped.output
 
 
-def test_its_loss_is_the_papers_bound(jmvae):
+def test_its_loss_is_the_papers_bound(my_jmvae):
     """Suzuki et al. 2016, JMVAE-kl, term by term with torch.distributions, where beta and alpha weigh the three KLs."""
-    made = model("jmvae", beta=0.5, alpha=0.3)
+    made = model("my_jmvae", beta=0.5, alpha=0.3)
     rows = batch(made)
     torch.manual_seed(7)
     found = made.loss(rows)
@@ -82,8 +82,8 @@ def test_its_loss_is_the_papers_bound(jmvae):
     assert torch.allclose(found.total, -(log_px - 0.5 * divergence).mean())
 
 
-def test_its_posterior_is_the_joint_encoders_of_all_and_the_unimodal_one_of_one(jmvae):
-    made = model("jmvae", m=3)
+def test_its_posterior_is_the_joint_encoders_of_all_and_the_unimodal_one_of_one(my_jmvae):
+    made = model("my_jmvae", m=3)
     rows = batch(made)
     assert torch.equal(made.posterior(rows).loc, made.joint(rows).loc)
     alone = made.posterior(rows.given("b"))
@@ -97,8 +97,8 @@ def test_its_posterior_is_the_joint_encoders_of_all_and_the_unimodal_one_of_one(
     assert torch.allclose(both.loc, (q.scale.pow(-2) * q.loc).sum(0) / precision)
 
 
-def test_incomplete_rows_count_nothing(jmvae):
-    made = model("jmvae")
+def test_incomplete_rows_count_nothing(my_jmvae):
+    made = model("my_jmvae")
     complete = batch(made, rows=3)
     holes = torch.tensor([[True, True, False], [True, False, False]])
     torch.manual_seed(7)
@@ -144,7 +144,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
 
 def script() -> str:
     """The page as one shell script: its commands as they stand, its files written where it says."""
-    parts, files = ["set -eux"], {"toml": "pyproject.toml", "python": "src/jmvae.py"}
+    parts, files = ["set -eux"], {"toml": "pyproject.toml", "python": "src/my_jmvae.py"}
     for kind, text in BLOCKS:
         parts.append(text if kind == "sh" else f"cat >> {files[kind]} <<'END'\n{text}\nEND")
     return "\n".join(parts)
@@ -181,12 +181,14 @@ def test_the_tutorial_works_from_an_empty_folder_with_the_wheel(tmp_path):
     done = call("bash", "-c", script(), **path)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     folder = tmp_path / "mmvae_bench_jmvae"
-    assert (folder / "src" / "jmvae.py").read_text().split() == SOURCE.read_text().split()
-    assert "(plug-in: jmvae:JMVAE)" in done.stdout and re.search(r"^jmvae conforms: \d+ checks$", done.stdout, re.M)
+    assert (folder / "src" / "my_jmvae.py").read_text().split() == SOURCE.read_text().split()
+    assert "(plug-in: my_jmvae:JMVAE)" in done.stdout and re.search(
+        r"^my_jmvae conforms: \d+ checks$", done.stdout, re.M
+    )
     assert "1 run skipped: JMVAE is defined on complete rows" in done.stderr
     with (folder / "results" / "scores.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["model"] == "jmvae" and row["status"] == "ok"]
+        rows = [row for row in csv.DictReader(file) if row["model"] == "my_jmvae" and row["status"] == "ok"]
     assert {(row["missing_scheme"], row["incomplete"]) for row in rows} == {("none", "keep"), ("split", "drop")}
     assert {"alpha=0.01" in row["label"] for row in rows} == {True, False}
     (page,) = (folder / "reports").rglob("index.html")
-    assert "jmvae" in page.read_text()
+    assert "my_jmvae" in page.read_text()

@@ -262,7 +262,7 @@ class Evaluation:
 
     def shared(self, given: tuple[str, ...]) -> Latents:
         """Return :meth:`latents` of the test rows in what modalities share: all of z, or less where some is private."""
-        found, parts = self.latents(given, "test"), self.model.parts
+        found, parts = self.latents(given, "test"), self.model.latent_parts
         return found.part(parts["shared"]) if parts else found
 
     def generate(self, rows: Rows, given: tuple[str, ...], target: str) -> Tensor:

@@ -278,7 +278,7 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
 
 
 def _probes(ev: Evaluation, given: tuple[str, ...], label: Classes) -> Iterator[Score]:
-    train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.parts
+    train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.latent_parts
     own = tuple(parts[name] for name in given if name in parts)
     probed = {"": (slice(None),), " shared": (parts["shared"],), " private": own} if own else {"": (slice(None),)}
     for part, dimensions in probed.items():

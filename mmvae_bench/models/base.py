@@ -164,7 +164,7 @@ class MultimodalVAE(Densities, ABC):
         return self.networks.latent_dim
 
     @property
-    def parts(self) -> Mapping[str, slice]:
+    def latent_parts(self) -> Mapping[str, slice]:
         """Parts of z that are scored apart: ``shared``, and modalities' names for what is private; empty if z is one.
 
         Relatedness reads the shared part alone, and linear probes read each part beside the whole.

@@ -37,7 +37,7 @@ class SharedAndPrivate(MultimodalVAE):
         return self.common + len(self.names) * self.own
 
     @property
-    def parts(self) -> Mapping[str, slice]:
+    def latent_parts(self) -> Mapping[str, slice]:
         """``shared`` and the modalities' names: the dimensions of u and of each w_m."""
         starts = range(self.common, self.latent_dim, self.own) if self.own else ()
         own = {name: slice(start, start + self.own) for name, start in zip(self.names, starts, strict=False)}
@@ -45,7 +45,7 @@ class SharedAndPrivate(MultimodalVAE):
 
     def theta(self, name: str, z: Float[Tensor, "*batch D"]) -> Tensor:
         """Return the parameters of p(x_m | u, w_m)."""
-        parts = self.parts
+        parts = self.latent_parts
         return super().theta(name, torch.cat([z[..., parts[part]] for part in ("shared", name) if part in parts], -1))
 
     def encode_parts(self, batch: MultimodalBatch) -> tuple[Experts, Diagonal]:

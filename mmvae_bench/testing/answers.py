@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 
 import torch
 from torch import Generator, Tensor
@@ -58,25 +59,25 @@ def posterior(case: Case) -> None:
 @torch.no_grad()
 def parts(case: Case) -> None:
     """Check private latents: parts of z, the prior where a modality is absent, read by their own decoder alone."""
-    model, batch = case.model.eval(), case.complete
-    if not model.parts:
+    model, batch, own = case.model.eval(), case.complete, dict(case.model.latent_parts)
+    if not own:
         return
-    names = {"shared", *model.names}
-    must("shared" in model.parts and names.issuperset(model.parts), f"parts are 'shared' and modalities: {case.where}")
-    covered = sorted(i for own in model.parts.values() for i in range(model.latent_dim)[own])
-    must(covered == [*range(model.latent_dim)], f"parts are not all of z, each dimension once: {case.where}")
+    known = "shared" in own and {"shared", *model.names}.issuperset(own)
+    must(known, f"latent_parts are 'shared' and modalities, not {', '.join(own)}: {case.where}")
+    covered = sorted(i for part in own.values() for i in range(model.latent_dim)[part])
+    must(covered == [*range(model.latent_dim)], f"latent_parts are not all of z, each dimension once: {case.where}")
     z = torch.randn(batch.size, model.latent_dim, generator=Generator().manual_seed(3))
-    for name in model.names:
-        rest = [other for other in model.names if other in model.parts and other != name]
-        q = model.posterior(batch.given(name))
-        for other in rest:
-            own, of = model.parts[other], f"{name} -> {other}: {case.where}"
-            prior = torch.allclose(q.mean[:, own], torch.zeros(())) and torch.allclose(q.stddev[:, own], _unit(model))
-            must(prior, f"the private latent of a modality that is not given does not have its prior, {of}")
-            moved = z.clone()
-            moved[:, own] += 1
-            alone = torch.equal(model.theta(name, z), model.theta(name, moved))
-            must(alone, f"a decoder reads another modality's private latent, {of}")
+    for name, other in permutations(model.names, 2):
+        if other not in own:
+            continue
+        q, of = model.posterior(batch.given(name)), f"{name} -> {other}: {case.where}"
+        mean, sd = q.mean[:, own[other]], q.stddev[:, own[other]]
+        prior = torch.allclose(mean, torch.zeros(())) and torch.allclose(sd, _unit(model))
+        must(prior, f"the private latent of a modality that is not given does not have its prior, {of}")
+        moved = z.clone()
+        moved[:, own[other]] += 1
+        alone = torch.equal(model.theta(name, z), model.theta(name, moved))
+        must(alone, f"a decoder reads another modality's private latent, {of}")
 
 
 def _unit(model: MultimodalVAE) -> Tensor:

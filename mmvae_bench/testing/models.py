@@ -182,7 +182,7 @@ def mean(case: Case) -> None:
 def _drawn_to_prior(model: MultimodalVAE, q: Posterior) -> dict[str, float]:
     """Return of each part of z the KL of a Normal with the moments of q from N(0, I), the mean over rows."""
     z, sd = q.mean, q.stddev
-    each = {part: kl(DiagonalNormal(z[:, own], sd[:, own])) for part, own in model.parts.items()}
+    each = {part: kl(DiagonalNormal(z[:, own], sd[:, own])) for part, own in model.latent_parts.items()}
     return {part: float(value.mean()) for part, value in each.items()}
 
 

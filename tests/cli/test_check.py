@@ -76,7 +76,7 @@ def test_every_broken_rule_is_reported_and_the_code_is_1(monkeypatch):
     first, second = result.stderr.splitlines()
     assert first.startswith("Error: leaky does not conform: hidden values: a hidden value (NaN, infinity or 1e30)")
     assert second.startswith("Error: leaky does not conform: generators: sample_prior() draws from another generator")
-    assert result.stdout.splitlines()[-1] == "leaky does not conform: 2 of 19 checks fail"
+    assert result.stdout.splitlines()[-1] == "leaky does not conform: 2 of 20 checks fail"
     assert "saved weights " in result.stdout
 
 
@@ -85,7 +85,7 @@ def test_a_fault_of_all_checks_is_printed_once(monkeypatch):
     result = call("five")
     assert result.exit_code == 1
     assert result.stderr == "Error: five does not conform: construction: ValueError: five only\n"
-    assert result.stdout.splitlines()[-1] == "five does not conform: 17 of 19 checks fail"
+    assert result.stdout.splitlines()[-1] == "five does not conform: 18 of 20 checks fail"
 
 
 class Crashes(MVAE):

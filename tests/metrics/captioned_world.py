@@ -57,7 +57,7 @@ class Knowing(nn.Module):
     )
     names = ("picture", "caption")
     cross_is_chance, joint_posterior = False, True
-    parts, no_decoder = {}, None
+    latent_parts, no_decoder = {}, None
 
     def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
         if batch.where("picture").all():

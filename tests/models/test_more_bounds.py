@@ -279,7 +279,7 @@ def test_stl_stops_the_parameters_of_log_q_in_mmvaeplus():
 def test_what_is_not_given_has_the_prior_of_its_private_latent_and_only_its_decoder_reads_it(name):
     made = model(name, latent_dim=5, private=0.4)
     q = made.posterior(batch(made).given("a"))
-    parts = made.parts
+    parts = made.latent_parts
     assert [*parts] == ["shared", "a", "b"]
     assert not q.mean[:, parts["b"]].any() and (q.stddev[:, parts["b"]] - 1).abs().max() < 1e-6
     assert q.mean[:, parts["a"]].all()

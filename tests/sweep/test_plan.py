@@ -95,7 +95,10 @@ def test_a_request_takes_the_protocols_place(store):
 
 def test_all_is_every_registered_model_and_takes_options(store):
     assert [e.spec.model.label for e in plan_of(store, models=("all",)).entries] == models.registry.names()
-    assert {e.spec.model.options["beta"] for e in plan_of(store, models=("all[beta=2]",)).entries} == {2.0}
+    planned = plan_of(store, models=("all[beta=2]",)).entries
+    assert {e.spec.model.options["beta"] for e in planned if e.status != "skipped"} == {2.0}
+    without = {e.spec.model.name: e.reason for e in planned if e.status == "skipped"}
+    assert set(without) == {"regressor", "contrastive"} and "has no option 'beta'" in without["regressor"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from mmvae_bench import DiagonalNormal, MultimodalVAE, Weight, kl, products, row_mean
+from mmvae_bench import DiagonalNormal, MultimodalVAE, Weight, kl, product, row_mean
 
 
 class JMVAE(MultimodalVAE):
@@ -34,8 +34,8 @@ class JMVAE(MultimodalVAE):
 
     def posterior(self, batch):
         """q(z|x_A): joint where A is everything, else the product over A, of one expert that expert itself."""
-        keep, whole = torch.ones_like(batch.present[None, :, 0]), batch.present.all(0)[:, None]
-        q, part = self.joint(batch), products(self.encode(batch), keep, ~keep[:, 0])[0]
+        whole = batch.present.all(0)[:, None]
+        q, part = self.joint(batch), product(self.encode(batch), prior=False)
         return DiagonalNormal(torch.where(whole, q.loc, part.loc), torch.where(whole, q.scale, part.scale))
 
     def loss(self, batch):
