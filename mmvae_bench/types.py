@@ -79,6 +79,7 @@ class MultimodalBatch:
             is True, never fewer.
         epoch: epochs done before this step, with a fraction, in training; None elsewhere.
         epochs: epochs of the whole training.
+        phase: number of the model's phase of training, from 0.
     """
 
     x: Mapping[str, Shaped[Tensor, "B ..."]]
@@ -87,6 +88,7 @@ class MultimodalBatch:
     indices_where: Callable[[Tensor], Tensor | None] = indices_where
     epoch: Float[Tensor, ""] | None = None
     epochs: int = 1
+    phase: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """One optimiser step, taken plainly, fused by a compiler, or replayed as a CUDA graph."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import accumulate, chain, islice
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class Step:
     """Forward, backward and Adam's update of an initialised model. Loss and terms are summed on the device."""
 
     def __init__(self, model: MultimodalVAE, learning_rate: float, mode: Mode, *, amsgrad: bool = False) -> None:
-        self.plain_loss, self.mode = model.loss, mode
+        self.plain_loss, self.mode, self.phases = model.loss, mode, model.phases
         self.parameters = list(model.parameters())
         on_cpu_or_cuda = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimiser = torch.optim.Adam(
@@ -60,6 +61,12 @@ def _compiled(loss: Callable[[MultimodalBatch], Loss]) -> Callable[[MultimodalBa
     return fused
 
 
+def phase_of(shares: Sequence[float], epoch: int, epochs: int) -> int:
+    """Return the phase of an epoch, each phase having its share of the epochs, rounded up."""
+    ends = [math.ceil(round(epochs * end, 6)) for end in accumulate(shares)]
+    return sum(epoch >= end for end in ends[:-1])
+
+
 class Plain:
     """Epochs of batches whose shapes differ."""
 
@@ -68,17 +75,18 @@ class Plain:
 
     def epoch(self, number: int, done: int = 0) -> Iterator[None]:
         """Take the steps of an epoch after the first ``done``, one per iteration."""
+        phase = phase_of(self.step.phases, number, self.epochs)
         for at, batch in enumerate(self.feed.epoch(number, done), done):
             epoch = torch.full((), number + at / self.feed.steps, device=self.feed.device)
-            self.step(replace(batch, epoch=epoch, epochs=self.epochs))
+            self.step(replace(batch, epoch=epoch, epochs=self.epochs, phase=phase))
             yield
 
 
 class Static:
     """Epochs of batches in buffers of fixed shape, with fixed indices, as compilers and CUDA graphs need them.
 
-    Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows, its own indices and, in a
-    graphed mode, its own CUDA graph. Slots suffice for all epochs of the run.
+    Each kind of batch (one, or complete and incomplete ones) has its own buffer of rows and, in each phase of training,
+    its own indices and, in a graphed mode, its own CUDA graph. Slots suffice for all epochs of the run.
 
     Raises:
         Exception: Any error of a compiler or a capture; the weights are then unchanged.
@@ -91,19 +99,21 @@ class Static:
         first = feed.start(0)
         self.now = Epoch(first.present.clone(), {name: rows.clone() for name, rows in first.partner.items()})
         self.rows = [torch.zeros(len(own), dtype=torch.long, device=feed.device) for own in self.slots]
-        self.indices = []
+        self.indices: list[list[FixedIndices]] = []  # of each kind and phase
+        phases = range(len(step.phases))
         bits = np.arange(len(feed.presence.names))[:, None]
         for own, rows in zip(self.slots, self.rows, strict=True):
             # In a full batch every slot shows all that it may show: its indices suffice for all batches
             present = torch.from_numpy((own >> bits & 1).astype(bool)).to(feed.device)
             full = replace(feed.batch(self.now, rows), present=present)
-            self.indices.append(FixedIndices(full, step.plain_loss))
-        self.run: list[Callable[[], None]] = [partial(self._take, kind) for kind in range(len(self.slots))]
+            self.indices.append([FixedIndices(replace(full, phase=phase), step.plain_loss) for phase in phases])
+        kinds = range(len(self.slots))
+        self.run: list[list[Callable[[], None]]] = [[partial(self._take, k, p) for p in phases] for k in kinds]
         with self._undone():
             if step.mode.graphed:
-                self.run = [captured(take, feed.device) for take in self.run]
+                self.run = [[captured(take, feed.device) for take in each] for each in self.run]
             elif step.mode.compiled:
-                for take in self.run:
+                for take in chain.from_iterable(self.run):
                     take()
 
     def epoch(self, number: int, done: int = 0) -> Iterator[None]:
@@ -113,17 +123,18 @@ class Static:
         for name, rows in upload.partner.items():
             self.now.partner[name].copy_(rows)
         steps = islice(self.feed.order.static(number, self.slots), done, None)
+        phase = phase_of(self.step.phases, number, self.epochs)
         uploads = [(kind, torch.from_numpy(own).to(self.feed.device)) for kind, own in steps]
         for at, (kind, own) in enumerate(uploads, done):
             self.done.fill_(number + at / self.feed.steps)
             self.rows[kind].copy_(own)
-            self.run[kind]()
+            self.run[kind][phase]()
             yield
 
-    def _take(self, kind: int) -> None:
+    def _take(self, kind: int, phase: int) -> None:
         batch = self.feed.batch(self.now, self.rows[kind])
-        indices = self.indices[kind].again()
-        self.step(replace(batch, indices_where=indices, epoch=self.done, epochs=self.epochs))
+        indices = self.indices[kind][phase].again()
+        self.step(replace(batch, indices_where=indices, epoch=self.done, epochs=self.epochs, phase=phase))
 
     @contextmanager
     def _undone(self) -> Iterator[None]:

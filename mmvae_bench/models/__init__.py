@@ -19,6 +19,7 @@ registry: "Registry[type[MultimodalVAE]]" = Registry(
         "mmvaeplus": "mmvae_bench.models.mmvaeplus:MMVAEPlus",
         "dmvae": "mmvae_bench.models.dmvae:DMVAE",
         "jmvae": "mmvae_bench.models.jmvae:JMVAE",
+        "jnf": "mmvae_bench.models.jnf:JNF",
         "codevae": "mmvae_bench.models.codevae:CoDEVAE",
         "hellinger": "mmvae_bench.models.hellinger:Hellinger",
         "barycentre": "mmvae_bench.models.barycentre:Barycentre",

@@ -40,9 +40,13 @@ class Densities(nn.Module):
         outputs = []
         for name in self.names:
             rows = batch.indices_where(batch.where(name))
-            raw = self.networks.encode_entries(name, batch.visible(name, rows))
+            raw = self.networks.encode(name, self.embed(name, batch.visible(name, rows)))
             outputs.append(raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw))
         return Experts(self.expert(torch.stack(outputs)), batch.present)
+
+    def embed(self, name: str, x: Tensor) -> Tensor:
+        """Return the entries of a modality as its encoder reads them: words as vectors, others unchanged."""
+        return self.networks.embed(name, x)
 
     def expert(self, raw: Float[Tensor, "*batch two_L"]) -> Diagonal:
         """Split an encoder's output: loc, and scale = softplus(raw) + 1e-4."""
@@ -133,6 +137,9 @@ class MultimodalVAE(Densities, ABC):
     remark_if_complete: ClassVar[str] = ""  # remark in ``run.json`` of a run in which no row is incomplete
     cost: ClassVar[float] = 1.0  # time per row relative to mvae, only for estimates of time
     authors: ClassVar[Mapping[str, str]] = {}  # constants of the paper or its code where they are not the defaults
+    # Shares of the epochs in each phase of training, such as (0.5, 0.5), of which ``batch.phase`` is the number. Phases
+    # log the same terms; each trains what its loss depends on
+    phases: ClassVar[tuple[float, ...]] = (1.0,)
     batches: Batches = "mixed"  # "pure" if complete and incomplete rows never share a batch
 
     def __init__(self, networks: Networks, *, beta: Weight = 1.0) -> None:

@@ -12,23 +12,11 @@ from mmvae_bench.probability.fusion import Experts, product
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
-class JMVAE(MultimodalVAE):
-    """A complete row has q(z | x_1 .. x_M) by an encoder of its own, and the bound (JMVAE-kl, for M modalities)
+class JointEncoder(MultimodalVAE):
+    """Models with an encoder of all modalities: nets like each one's, with weights of their own, and one layer."""
 
-        E_q[ sum_m log p(x_m | z) ] - beta { KL(q || N(0, I)) + alpha sum_m KL(q || q(z | x_m)) }
-
-    Of other subsets q(z | x_A) is the product of their q(z | x_m) without a prior expert, as in MultiVae. Training on
-    incomplete rows is ours, as the paper has none: the ELBO of x_P with that product. The joint encoder joins a copy of
-    each modality's net, with weights of its own, by one layer. MultiVae's beta does not multiply alpha's sum.
-
-    Args:
-        alpha: weight of the divergences that train the encoders of single modalities.
-        warm_up: epochs in which beta grows linearly to its value, 10 in MultiVae.
-    """
-
-    def __init__(self, networks: Networks, *, beta: Weight = 1.0, alpha: Weight = 0.1, warm_up: Count = 0) -> None:
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0) -> None:
         super().__init__(networks, beta=beta)
-        self.alpha, self.warm_up = alpha, warm_up
         for name in self.names:
             networks.add_encoder(f"{name} jointly", name, networks.latent_dim)
         size = 2 * networks.latent_dim
@@ -43,6 +31,25 @@ class JMVAE(MultimodalVAE):
         raw = raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw)
         q = self.expert(raw)
         return DiagonalNormal(q.loc, q.scale)
+
+
+class JMVAE(JointEncoder):
+    """A complete row has q(z | x_1 .. x_M) by an encoder of its own, and the bound (JMVAE-kl, for M modalities)
+
+        E_q[ sum_m log p(x_m | z) ] - beta { KL(q || N(0, I)) + alpha sum_m KL(q || q(z | x_m)) }
+
+    Of other subsets q(z | x_A) is the product of their q(z | x_m) without a prior expert, as in MultiVae. Training on
+    incomplete rows is ours, as the paper has none: the ELBO of x_P with that product. MultiVae's beta does not multiply
+    the sum that alpha weighs.
+
+    Args:
+        alpha: weight of the divergences that train the encoders of single modalities.
+        warm_up: epochs in which beta grows linearly to its value, 10 in MultiVae.
+    """
+
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0, alpha: Weight = 0.1, warm_up: Count = 0) -> None:
+        super().__init__(networks, beta=beta)
+        self.alpha, self.warm_up = alpha, warm_up
 
     def combined(self, batch: MultimodalBatch, experts: Experts) -> DiagonalNormal:
         """Return the joint encoder's q in complete rows, the product in others."""

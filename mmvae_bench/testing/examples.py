@@ -56,7 +56,7 @@ def spoiled(batch: MultimodalBatch) -> MultimodalBatch:
         for b in (~batch.where(name)).nonzero().flatten().tolist():
             value, word = HIDDEN[b % len(HIDDEN)]
             entries[b] = value if entries.is_floating_point() else word
-    return MultimodalBatch(x, batch.present)
+    return replace(batch, x=x)
 
 
 def patterns(m: int) -> Iterator[tuple[str, Missing, Tensor]]:
@@ -117,7 +117,8 @@ class Case:
         """Yield a description and a batch of every pattern that the model does not refuse."""
         for what, missing, present in patterns(len(self.modalities)):
             if self.model.unsupported(self.modalities, missing) is None:
-                yield f"{self.where}, {what}", example_batch(self.modalities, present)
+                for phase in range(len(self.model.phases)):
+                    yield f"{self.where}, {what}", replace(example_batch(self.modalities, present), phase=phase)
 
 
 def accepts(factory: Factory, modalities: Sequence[Modality]) -> bool:

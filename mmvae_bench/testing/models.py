@@ -104,6 +104,8 @@ def _loss(case: Case) -> None:
     must(isinstance(found, Loss), f"loss() returns a Loss, not {type(found).__name__}: {case.where}")
     must(found.total.shape == (), f"the total of a loss is a scalar, not {list(found.total.shape)}: {case.where}")
     must(not any(term.requires_grad for term in found.terms.values()), f"terms of the loss are detached: {case.where}")
+    terms = {tuple(case.model.loss(replace(case.complete, phase=p)).terms) for p in range(len(case.model.phases))}
+    must(len(terms) == 1, f"all phases log the same terms: {case.where}")
     left = {name for name, p in case.model.named_parameters() if p.requires_grad and p.numel()}
     for where, batch in case.batches():
         loss, gradient = step(case.model, batch)
@@ -122,8 +124,9 @@ def _hidden(case: Case) -> None:
 def _nothing(case: Case) -> None:
     for rows in (1, ROWS):
         batch = example_batch(case.modalities, torch.zeros(len(case.modalities), rows, dtype=torch.bool))
-        loss, gradient = step(case.model, batch)
-        must(loss == 0 and not gradient.any(), f"rows with nothing present add to the loss: {case.where}")
+        for phase in range(len(case.model.phases)):
+            loss, gradient = step(case.model, replace(batch, phase=phase))
+            must(loss == 0 and not gradient.any(), f"rows with nothing present add to the loss: {case.where}")
 
 
 def _weights(case: Case) -> None:
@@ -162,11 +165,11 @@ def mean(case: Case) -> None:
         keep = torch.ones(tried.size, dtype=torch.bool)
         if case.model.batches == "pure" and not tried.present.all():  # complete and incomplete rows never meet
             keep = ~tried.present.all(0)
-        batch = MultimodalBatch(tried.x, tried.present & keep)
+        batch = replace(tried, present=tried.present & keep)
         rows = [batch.present & (torch.arange(batch.size) == b) for b in batch.present.any(0).nonzero().flatten()]
         if batch.size < ROWS or len(rows) < 2:
             continue
-        parts = [(len(rows), batch), *((-1, MultimodalBatch(batch.x, present)) for present in rows)]
+        parts = [(len(rows), batch), *((-1, replace(batch, present=present)) for present in rows)]
         difference, scale = [], 0.0
         for seed in range(SEEDS):
             terms = torch.stack([count * total(case.model, part, seed) for count, part in parts])

@@ -13,11 +13,12 @@ from mmvae_bench import models, nets
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.engine.feed import Feed
 from mmvae_bench.engine.mode import Mode
-from mmvae_bench.engine.step import FixedIndices, Plain, Static, Step
+from mmvae_bench.engine.step import FixedIndices, Plain, Static, Step, phase_of
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
-from mmvae_bench.types import Modality, MultimodalBatch
+from mmvae_bench.types import Loss, Modality, MultimodalBatch
 from tests.helpers import EVERY
 
 N, BATCH = 60, 16
@@ -41,7 +42,7 @@ def feed(missing: Missing, m: int = 3, pure: bool = False) -> Feed:
 def static_batches(own: Feed, model: MultimodalVAE) -> Iterator[tuple[MultimodalBatch, FixedIndices]]:
     way = Static(Step(model, 1e-3, Mode()), own, epochs=2)
     for kind, rows in own.order.static(1, way.slots):
-        yield own.batch(own.start(1), torch.from_numpy(rows)), way.indices[kind]
+        yield own.batch(own.start(1), torch.from_numpy(rows)), way.indices[kind][0]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -120,3 +121,29 @@ def test_plain_and_static_training_end_alike():
             loss = step.means(own.steps)["loss"]
         ends.append(loss)
     assert abs(ends[0] - ends[1]) < 0.05 * abs(ends[0])
+
+
+class Twofold(MVAE):
+    """Trains decoders of the first modality in a first phase, and encoders of the second in the other one."""
+
+    phases = (0.5, 0.5)
+
+    def loss(self, batch):
+        own = self.networks.decoders["a"] if batch.phase == 0 else self.networks.encoders["b"]
+        size = sum(p.square().sum() for p in own.parameters())
+        return Loss(size, {"size": size.detach()})
+
+
+@pytest.mark.parametrize("way", [Plain, Static])
+def test_each_phase_has_its_share_of_the_epochs_and_moves_only_what_its_loss_depends_on(way):
+    assert [phase_of((0.5, 0.5), e, 5) for e in range(5)] == [0, 0, 0, 1, 1]
+    assert [phase_of((0.1, 0.2, 0.7), e, 10) for e in range(10)] == [0, 1, 1, *[2] * 7]
+    model = Twofold(made("mvae").networks)
+    runner = way(Step(model, 1e-2, Mode()), feed(Missing()), 2)
+    for number, (moved, kept) in enumerate((("decoders.a", "encoders.b"), ("encoders.b", "decoders.a"))):
+        before = {name: p.clone() for name, p in model.named_parameters()}
+        for _ in runner.epoch(number):
+            pass
+        changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+        assert changed and all(name.startswith(f"networks.{moved}") for name in changed), (number, changed)
+        assert not any(name.startswith(f"networks.{kept}") for name in changed)

@@ -22,6 +22,7 @@ OPTIONS = {
     "meme": [{"pseudo": 4, "k": 2}, {"pseudo": 4, "k": 2, "combine": "product"}],
     "mvae": [{}, {"subsampling": False}, {"k": 3}],
     "mmvaeplus": [{"k": 2}, {"estimator": "iwae", "family": "laplace"}, {"private": 0.0}],
+    "jnf": [{"hidden": 8, "transforms": 2}],
     "dmvae": [{}, {"joint": False}],
 }
 CASES = [(name, options) for name in models.registry.names() for options in OPTIONS.get(name, [{}])]

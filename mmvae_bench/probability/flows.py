@@ -1,0 +1,105 @@
+"""Products of the densities of normalising flows, drawn and normalised by importance sampling."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from mmvae_bench.probability.bounds import log_mean_exp
+from mmvae_bench.probability.distributions import DiagonalNormal, standard
+from mmvae_bench.probability.fusion import Experts, Mixture
+
+POOL = 256  # weighted draws for moments and for a draw; the normaliser has four times as many
+LEAST = 1e-4  # standard deviation
+
+
+@dataclass(frozen=True)
+class FlowProduct:
+    """q(z | x_A) of B rows: ``joint`` where all is present, else proportional to p(z)^(1 - |A|) prod q_m(z | x_m).
+
+    The product is drawn by importance resampling from the mixture of its q_m, which is exact if one modality is given.
+    """
+
+    joint: DiagonalNormal  # where all is present, batch shape [B]
+    experts: Experts  # densities of v, batch shape [M, B]
+    flows: Sequence[Any]  # T_m^-1
+
+    @property
+    def complete(self) -> Bool[Tensor, " B"]:
+        """Mask of the rows in which all is present."""
+        return self.experts.present.all(0)
+
+    def log_each(self, z: Float[Tensor, "*k B L"]) -> Float[Tensor, "M *k B"]:
+        """Return log q_m(z | x_m) of every m."""
+        each = [flow.call_and_ladj(z) for flow in self.flows]
+        return torch.stack([self.experts.q[m].log_prob(v) + log_det for m, (v, log_det) in enumerate(each)])
+
+    def log_product(self, log_q: Float[Tensor, "M K B"], z: Float[Tensor, "K B L"]) -> Float[Tensor, "K B"]:
+        """Return (1 - |A|) log p(z) + sum over m in A of log q_m(z | x_m)."""
+        counted = self.experts.counted
+        own = torch.where(counted[:, None], log_q, 0.0).sum(0)
+        return own + (1 - counted.sum(0)) * standard(DiagonalNormal, z).log_prob(z)
+
+    @torch.no_grad()
+    def pool(self, noise: Float[Tensor, "K M *B L"], u: Float[Tensor, "K *B"]) -> tuple[Tensor, Tensor]:
+        """Return z of the mixture of the q_m given, [K, B, L], and log weights, [K, B]: 0 where one modality is given.
+
+        They are made of standard normal and uniform numbers.
+        """
+        q, counted = self.experts.q, self.experts.counted
+        v, rows = q.loc + q.scale * noise, q.loc.shape[1]
+        each = torch.stack([flow.inv(v[:, m]) for m, flow in enumerate(self.flows)])
+        chosen = Mixture(self.experts).component(u.expand(len(u), rows))
+        z = each.gather(0, chosen[None, ..., None].expand(1, *each.shape[1:]))[0]
+        log_q = self.log_each(z)
+        mixture = torch.where(counted[:, None], log_q, -torch.inf).logsumexp(0) - counted.sum(0).log()
+        return z, self.log_product(log_q, z) - mixture
+
+    def fixed_pool(self, k: int) -> tuple[Tensor, Tensor]:
+        """Return :meth:`pool` of the same numbers for every row and call."""
+        q = self.experts.q
+        generator = Generator(q.loc.device).manual_seed(0)
+        noise = q.noise((k, len(q.loc), 1, q.loc.shape[-1]), q.loc, generator)
+        return self.pool(noise, torch.rand(k, 1, generator=generator, device=noise.device, dtype=noise.dtype))
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, [B, L], of weighted draws where not all is present."""
+        z, log_w = self.fixed_pool(POOL)
+        w, complete = log_w.softmax(0)[..., None], self.complete[:, None]
+        mean = (w * z).sum(0)
+        sd = (w * (z - mean).square()).sum(0).sqrt().clamp(min=LEAST)
+        return torch.where(complete, self.joint.loc, mean), torch.where(complete, self.joint.scale, sd)
+
+    @property
+    def mean(self) -> Float[Tensor, "B L"]:
+        """E[z]."""
+        return self.moments[0]
+
+    @property
+    def stddev(self) -> Float[Tensor, "B L"]:
+        """Standard deviation of each dimension of z."""
+        return self.moments[1]
+
+    def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*k B L"]:
+        """Draw z without gradient: of at least :data:`POOL` weighted draws k by systematic resampling."""
+        count, q = k or 1, self.experts.q
+        joint, size = self.joint.rsample(count, generator), max(POOL, count)
+        noise = q.noise((size, *q.loc.shape), q.loc, generator)
+        u = torch.rand(size, q.loc.shape[1], generator=generator, device=noise.device, dtype=noise.dtype)
+        z, log_w = self.pool(noise, u)
+        cdf = log_w.softmax(0).cumsum(0).T.contiguous()  # [B, pool]
+        start = torch.rand(len(cdf), 1, generator=generator, device=z.device, dtype=z.dtype)
+        at = (torch.arange(count, device=z.device) + start) / count
+        index = torch.searchsorted(cdf, at).clamp(max=len(z) - 1).T[..., None].expand(count, *z.shape[1:])
+        drawn = torch.where(self.complete[:, None], joint, z.gather(0, index))
+        return drawn[0] if k is None else drawn
+
+    def log_prob(self, z: Float[Tensor, "K B L"]) -> Float[Tensor, "K B"]:
+        """Return log q(z); of several modalities, not all, with an estimated normaliser."""
+        product = self.log_product(self.log_each(z), z) - log_mean_exp(self.fixed_pool(4 * POOL)[1])
+        return torch.where(self.complete, self.joint.log_prob(z), product)
