@@ -81,7 +81,7 @@ class TrainedModel:
     def encode(
         self, x: Values, given: str | Sequence[str] | None = None, *, mask: Values | None = None, seed: int = 0
     ) -> Latents:
-        """Return mean, standard deviation and one sample of q(z | x_A): ``.mean``, ``.sd``, ``.sample``, [N, L] each.
+        """Return mean, standard deviation and one sample of q(z | x_A): ``.mean``, ``.sd``, ``.sample``, [N, D] each.
 
         A is what is given and present, row by row. Where q is a mixture, as in MoPoE, MMVAE, MMVM and MEME, mean and sd
         are the moments of the whole mixture, not of one component; the sample comes from a component drawn at random.

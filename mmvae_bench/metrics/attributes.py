@@ -119,6 +119,7 @@ def _scores(ev: Evaluation, form: Literal[0, 1]) -> Iterator[Score]:
 @once
 def _measured(ev: Evaluation) -> list[tuple[Score, Floats, Floats, tuple[float, float]]]:
     """Scores without value, :func:`right` or :func:`agreement` of generated and of true entries, and both chances."""
+    ev.check_decoders()
     if ev.attributes is None or ev.judged.attributes is None:
         raise Undefined("the data set has no attributes")
     if set(ev.oracles) != set(ev.names):

@@ -69,12 +69,12 @@ class Score:
         return replace(self.mean(outcomes), sampled="draws", outcomes=None)
 
 
-def or_reason(row: Score, scores: Callable[[], Iterable[Score]]) -> Iterator[Score]:
-    """Yield the scores, or ``row`` skipped with the reason if the model does not define them."""
+def or_reason(rows: Iterable[Score], scores: Callable[[], Iterable[Score]]) -> Iterator[Score]:
+    """Yield the scores, or ``rows`` without value, skipped with the reason if the model does not define them."""
     try:
         yield from scores()
     except Undefined as reason:
-        yield replace(row, reason=str(reason))
+        yield from (replace(row, reason=str(reason)) for row in rows)
 
 
 Compute = Callable[["Evaluation"], Iterable[Score]]
@@ -197,6 +197,11 @@ class Evaluation:
         """Return a score without value of x_t given x_A; a control if the model's cross-modal scores are chance."""
         control = self.model.cross_is_chance and target not in given
         return Score(None, variant, given="+".join(given), target=target, control=control)
+
+    def check_decoders(self) -> None:
+        """Raise :class:`Undefined` if the model generates nothing: a score of generations is then one skipped row."""
+        if self.model.no_decoder:
+            raise Undefined(self.model.no_decoder)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

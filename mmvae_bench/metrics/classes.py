@@ -142,20 +142,28 @@ def cross_coherence(ev: Evaluation) -> Iterator[Score]:
     is compared with, 1/C for macro. ``micro k`` (M > 2) is the mean over all |A| = k and t outside A whose judge is
     above chance.
     """
+    ev.check_decoders()
     label = judged_labels(ev)
     for size in range(1, len(ev.names)):
         tasks = [(a, t) for a in ev.subsets if len(a) == size for t in ev.names if t not in a and t in ev.oracles]
-        right = []
         for a, t in tasks:
-            for score in or_reason(ev.row(a, t), partial(_cross, ev, a, t, label)):
-                yield score
-                if score.outcomes is not None and score.variant == "micro" and not _blind(ev, t):
-                    right.append(score.outcomes)
+            yield from or_reason(_skipped(ev, a, t), partial(_cross, ev, a, t, label))
         if len(ev.names) > 2 and tasks:
             row = Score(None, f"micro {size}", chance=majority(label), control=ev.model.cross_is_chance)
             row = replace(row, reason=_blind(ev, *ev.names))
-            if right or row.reason:  # over tasks, which are dependent, then over rows
-                yield row.mean(np.mean(right, 0)) if right else row
+            yield from or_reason([row], partial(_mean_of, ev, row, tasks, label))
+
+
+def _skipped(ev: Evaluation, given: tuple[str, ...], target: str) -> list[Score]:
+    return [ev.row(given, target, variant) for variant in ("micro", "macro")]
+
+
+def _mean_of(
+    ev: Evaluation, row: Score, tasks: Sequence[tuple[tuple[str, ...], str]], label: Classes
+) -> Iterator[Score]:
+    """Yield the mean over directions whose judge is above chance, which are dependent, and then over rows."""
+    good = [(a, t) for a, t in tasks if not _blind(ev, t)]
+    yield row.mean(np.mean([ev.predicted(a, t) == label for a, t in good], 0)) if good else row
 
 
 def _cross(ev: Evaluation, a: tuple[str, ...], t: str, label: Classes) -> Iterator[Score]:
@@ -180,11 +188,12 @@ def _cross(ev: Evaluation, a: tuple[str, ...], t: str, label: Classes) -> Iterat
 )
 def self_coherence(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`cross_coherence` for t in A: agreement of a reconstruction with its class."""
+    ev.check_decoders()
     label = judged_labels(ev)
     for a in ev.subsets:
         for t in a:
             if t in ev.oracles:
-                yield from or_reason(ev.row(a, t), partial(_rows, ev, a, t, label))
+                yield from or_reason(_skipped(ev, a, t), partial(_rows, ev, a, t, label))
 
 
 @metric(
@@ -249,10 +258,12 @@ def probe(z: NDArray[np.float32], label: NDArray[np.int64], z_test: NDArray[np.f
         {
             "mean": "on the posterior mean",
             "sample": "on one posterior sample",
-            "shared": "of the latent that modalities share, where each has one of its own, too",
-            "private": "of the latents that the given modalities have for themselves",
+            "shared": "only for models with private latents: of the latent that modalities share",
+            "private": "only for models with private latents: of those of the given modalities, where a class is not "
+            "expected, so that no best is marked",
         },
         bounds=(0.0, 1.0),
+        unranked=("private",),
         drawn=("mean",),
         key=True,
         coarse="mean of each",
@@ -274,16 +285,18 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     # All together if the paper defines their posterior
     every = [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
     for given in [*((name,) for name in ev.names), *every]:
-        yield from or_reason(Score(None, given="+".join(given)), partial(_probes, ev, given, label))
+        rows = [Score(None, variant, given="+".join(given)) for variant in ("mean", "sample")]
+        yield from or_reason(rows, partial(_probes, ev, given, label))
 
 
 def _probes(ev: Evaluation, given: tuple[str, ...], label: Classes) -> Iterator[Score]:
     train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.latent_parts
-    own = tuple(parts[name] for name in given if name in parts)
-    probed = {"": (slice(None),), " shared": (parts["shared"],), " private": own} if own else {"": (slice(None),)}
+    own = [parts[name] for name in given if name in parts]  # the others are noise of their prior
+    shared = [parts["shared"]] if parts else [slice(None)]
+    probed = {"": [*shared, *own], "shared ": shared, "private ": own} if own else {"": shared}
     for part, dimensions in probed.items():
         z, z_test = train.part(*dimensions), test.part(*dimensions)
         for form in ("mean", "sample"):
             predicted = probe(getattr(z, form), np.asarray(ev.probe_rows.label), getattr(z_test, form)[ev.judged_rows])
-            row = Score(None, form + part, given="+".join(given), chance=majority(label))
+            row = Score(None, part + form, given="+".join(given), chance=majority(label))
             yield row.mean(predicted == label)

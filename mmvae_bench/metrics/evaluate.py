@@ -29,7 +29,6 @@ def evaluate(
     for name in registry.names() if names is None else names:
         begin(name)
         registry.check(name)
-        found: list[Score] = []
         try:
             metric = registry.get(name)  # imports BLAS and OpenMP libraries, which can be limited only then
             threadpool_limits(torch.get_num_threads())  # their results depend on the number of threads, as PyTorch's
@@ -38,19 +37,11 @@ def evaluate(
                     if number is not None and not math.isfinite(number):
                         where = " ".join(filter(None, (score.variant, score.prior, score.given, "->", score.target)))
                         raise TrainingFailed(f"metric {name} gave a value that is not finite ({number}) for {where}")
-                found.append(score)
+                scores.append(replace(score, metric=name))
         except (Undefined, BenchError) as reason:
-            found.append(Score(None, reason=str(reason)))
+            scores.append(Score(None, reason=str(reason), metric=name))
         except Exception as error:  # of a plug-in, it is not a fault of the training
             if registry.in_tree(name) or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
                 raise
-            found.append(Score(None, reason=in_a_line(error)))
-        scores += [replace(score, metric=name) for score in _one_if_alike(found)]
+            scores.append(Score(None, reason=in_a_line(error), metric=name))
     return scores
-
-
-def _one_if_alike(found: list[Score]) -> list[Score]:
-    """Return one skipped row where all are skipped alike, for one reason."""
-    alike = {(score.value, score.variant, score.prior, score.reason) for score in found}
-    whole = len(alike) == 1 and not (found[0].variant or found[0].prior) and found[0].value is None
-    return [Score(None, reason=found[0].reason)] if whole else found

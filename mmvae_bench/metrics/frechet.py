@@ -75,6 +75,7 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
     at most 1,000, one entry of each item, the same for every run. Ceiling: the distance of n true training entries,
     which a perfect sampler of the training data would score.
     """
+    ev.check_decoders()
     if not ev.oracles:
         raise Undefined("there is no oracle whose features could be compared")
     test = ev.test.take(ev.item_rows(ROWS))
@@ -90,7 +91,8 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
             yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
     for name, truth in truths.items():
         for given in [*conditions(ev.names, name), (name,)]:
-            yield from or_reason(ev.row(given, name), partial(_generated, ev, truth, test, given, name))
+            row = ev.row(given, name, "self" if given == (name,) else "")
+            yield from or_reason([row], partial(_generated, ev, truth, test, row))
     if not truths:
         return
     for row, parts in under_priors(ev, lambda x: {m: truths[m].read(x[m]) for m in truths}, len(test)):
@@ -102,10 +104,9 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
             yield score
 
 
-def _generated(ev: Evaluation, truth: Truth, test: Rows, given: tuple[str, ...], name: str) -> Iterator[Score]:
-    value = truth.distance(truth.read(ev.generate(test, given, name)))
-    row = replace(ev.row(given, name), value=value, n=len(test))
-    yield replace(row, variant="self") if given == (name,) else replace(row, ceiling=truth.ceiling)
+def _generated(ev: Evaluation, truth: Truth, test: Rows, row: Score) -> Iterator[Score]:
+    value = truth.distance(truth.read(ev.generate(test, tuple(row.given.split("+")), row.target)))
+    yield replace(row, value=value, n=len(test), ceiling=None if row.variant else truth.ceiling)
 
 
 def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:

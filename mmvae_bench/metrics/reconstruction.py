@@ -30,13 +30,14 @@ def reconstruction_gain(ev: Evaluation) -> Iterator[Score]:
 
     Of at most 1,000 test items, in nats, mean over rows; the others are the same for every run.
     """
+    ev.check_decoders()
     rows = ev.test.take(ev.item_rows(ROWS))
     if len(rows) < 2:
         raise Undefined("one test item is too few: there is no other to compare its reconstruction with")
     rows = rows.take(ev.order("reconstruction", len(rows)))
     for given in ev.names:
         for target in ev.names:
-            yield from or_reason(ev.row((given,), target), partial(_gains, ev, given, target, rows))
+            yield from or_reason([ev.row((given,), target)], partial(_gains, ev, given, target, rows))
 
 
 def _gains(ev: Evaluation, given: str, target: str, rows: Rows) -> Iterator[Score]:

@@ -15,7 +15,7 @@ class Barycentre(SubsetMixture):
 
     in each dimension: for one location-scale family the barycentre averages the quantiles. The bound is that of
     :class:`SubsetMixture`; no prior expert, equal weights. The abstract was read, the formula is derived; no official
-    code is known.
+    code is known. Training on incomplete rows, with the subsets of P, is ours.
     """
 
     def fuse(self, experts: Experts) -> Diagonal:

@@ -126,7 +126,7 @@ class MultimodalVAE(Densities, ABC):
 
     Subclasses define :meth:`posterior` and :meth:`loss`; their keyword-only constructor parameters are the options
     that a user may set. Every model accepts rows with any subset of modalities present. ``beta`` is the factor of every
-    KL term, and of nothing else; 1 is the bound on log p(x).
+    KL term, and of nothing else; 1 is what the paper derives.
     """
 
     version: ClassVar[int] = 1  # increased by every change of this model's numbers

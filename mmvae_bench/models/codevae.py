@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 from jaxtyping import Bool
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class CoDEVAE(MultimodalVAE):
-    """q_A is the consensus N(mu, 1 / T) of experts that err together: C_ii = s_i^2, C_ij = rho s_i s_j for i, j in A:
+    """q_A is the consensus N(mu, 1 / T) of experts with correlated errors, C_ii = s_i^2 and C_ij = rho s_i s_j:
 
         T = 1' C^-1 1,    mu = 1' C^-1 (mu_i) / T
 
@@ -27,20 +27,21 @@ class CoDEVAE(MultimodalVAE):
 
         sum over A in P of pi_A { E_{q_A}[ sum over m in P of log p(x_m | z) ] - beta KL(q_A || N(0, I)) } + h H(pi)
 
-    pi is learned, softmax over the subsets, here over those of each row's P. An expert's weight in mu is negative where
-    rho s_i > s_j, roughly: the mean then leaves the interval between the experts; the log has how often (``negative``).
+    pi is learned: a softmax over the subsets, in incomplete rows over those of P, which is ours. Of two experts the
+    weight of i in mu is negative where rho s_i > s_j: the mean then leaves the interval between them. The log has the
+    share of such weights (``negative``), over dimensions and subsets of several experts.
 
     Args:
         rho: correlation of the experts' errors.
         entropy: h, the weight of the entropy of pi, in nats of the bound (code: 1000, its likelihoods being scaled up).
     """
 
-    cost = 2.0
+    cost = 1.4
     authors: ClassVar[Mapping[str, str]] = {"beta": "20"}  # MNIST-SVHN-Text, z 20
 
     def __init__(
-        self, networks: Networks, *, beta: Weight = 1.0, rho: Annotated[float, Interval(ge=0, lt=1)] = 0.4,
-        entropy: Weight = 1000.0,
+        self, networks: Networks, *, beta: Weight = 1.0, rho: Annotated[float, Interval(ge=0, le=0.99)] = 0.4,
+        entropy: Annotated[float, Ge(0.0)] = 1000.0,
     ) -> None:  # fmt: skip
         super().__init__(networks, beta=beta)
         self.rho, self.entropy = rho, entropy
@@ -76,8 +77,10 @@ class CoDEVAE(MultimodalVAE):
         pi = self.share(available)
         bound = torch.where(available, pi * (log_px - self.beta * divergence), 0.0).sum(0)
         entropy = -torch.where(available, pi * pi.clamp(min=1e-12).log(), 0.0).sum(0)
-        often = (negative.any(1).to(pi).mean(-1) * available).sum(0) / available.sum(0).clamp(min=1)
-        terms = {"log_px": log_px[-1], "kl": divergence[-1], "negative": often}
+        whole = available & (within.sum(1) == batch.present.sum(0))  # A = P
+        several = available & (within.sum(1) > 1)
+        often = (negative.any(1).to(pi).mean(-1) * several).sum(0) / several.sum(0).clamp(min=1)
+        terms = {"log_px": (log_px * whole).sum(0), "kl": (divergence * whole).sum(0), "negative": often}
         return row_mean(bound + self.entropy * entropy, batch.present, **terms)
 
     def share(self, available: Bool[Tensor, "S B"]) -> Tensor:

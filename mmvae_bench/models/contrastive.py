@@ -22,9 +22,9 @@ class Contrastive(OwnConditional):
         - 1/2 sum over pairs m < n and rows b with both of
             log softmax_c(e_mb . e_nc / t)_b + log softmax_c(e_mc . e_nb / t)_b
 
-    c over the rows of the batch that have both; t is learned, from .07 and at least .01. Rows with one modality teach
-    nothing. q(z | x_A) is a Normal of sd 1e-4 around the mean of the e_m that are given: probes, relatedness and
-    retrieval read it. There are no decoders.
+    c over the rows of the batch that have both, also where they share an item or a class; t is learned, from .07 and at
+    least .01. Rows with one modality do not count. q(z | x_A) is a Normal of sd 1e-4 around the mean of the e_m that
+    are given: probes, relatedness and retrieval read it. There are no decoders.
     """
 
     no_prior = "a contrastive model has no p(z)"
@@ -41,7 +41,7 @@ class Contrastive(OwnConditional):
 
     def directions(self, batch: MultimodalBatch) -> Float[Tensor, "M B L"]:
         """Return e_m of all modalities; finite where absent."""
-        return F.normalize(self.encode(batch).q.loc, dim=-1)
+        return F.normalize(self.encode(batch).q.loc, dim=-1, eps=1e-6)
 
     def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
         """Return N(mean of the present e_m, 1e-4^2)."""
@@ -64,6 +64,6 @@ class Contrastive(OwnConditional):
 
 
 def _log_sum(logits: Tensor, dim: int) -> Tensor:
-    """Log of the sum of exponentials; 0 where all are exp(-inf), whose gradient would be NaN."""
+    """Log of the sum of exponentials; finite where all are 0, whose gradient would be NaN."""
     none = torch.isinf(logits).all(dim, keepdim=True)
     return torch.where(none, 0.0, logits).logsumexp(dim)

@@ -1,8 +1,5 @@
 """CRMVAE (Suzuki & Matsuo, 2023): a product of experts whose experts reconstruct, too."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import torch
 
 from mmvae_bench.models.base import MultimodalVAE
@@ -13,22 +10,20 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class CRMVAE(MultimodalVAE):
-    """q(z | x_P) proportional to prod over m in P of q(z | x_m), without a prior expert. With n = |P| the bound is
+    """q(z | x_P) proportional to prod over m in P of q(z | x_m), without a prior expert. With n = |P| the objective is
 
         (1 / (2 (n + 1))) sum over m in P of { E_{q(z | x_P)}[ log p(x_m | z) ] + E_{q(z | x_m)}[ log p(x_m | z) ] }
         - (beta / (n + 1)) { KL(q(z | x_P) || N(0, I)) + sum over m in P of KL(q(z | x_P) || q(z | x_m)) }
 
-    as MultiVae 1.0.3 has it, which keeps n = M in incomplete rows.
+    as MultiVae 1.0.3 has it, whose beta is 2.5. It keeps n = M in incomplete rows; |P| there is ours.
     """
-
-    authors: ClassVar[Mapping[str, str]] = {"beta": "2.5"}  # MultiVae's default
 
     def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
         """Return the product of all present experts."""
         return product(self.encode(batch), prior=False)
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """Return -(the bound), with one z of each posterior."""
+        """Return -(the objective), with one z of each posterior."""
         experts = self.encode(batch)
         q, n = product(experts, prior=False), batch.present.sum(0)
         joint, own = q.rsample(), experts.q.rsample()

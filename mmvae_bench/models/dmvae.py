@@ -18,7 +18,7 @@ class DMVAE(SharedAndPrivate):
             - beta { KL(q || N(0, I)) + sum over n in P of KL(q(w_n | x_n) || N(0, I)) }
 
     The KL of each private latent is counted |P| + 1 times. w is drawn anew for each ELBO. The released code multiplies
-    the reconstructions from q(u | x_P) by 0, and the paper does not.
+    the reconstructions from q(u | x_P) by 0, and the paper does not. Incomplete rows in training are ours.
 
     Args:
         private: share of each net's L latents that are private. Paper: 1 (MNIST) and 4 (SVHN) beside 10.

@@ -21,7 +21,7 @@ class Hellinger(MultimodalVAE):
         mu_ij = (mu_i s_j^2 + mu_j s_i^2) / (s_i^2 + s_j^2),    v_ij = 2 s_i^2 s_j^2 / (s_i^2 + s_j^2)
 
     It is trained by the ELBO of x_P alone: no subsets, no prior expert. S_ij vanishes exponentially in the latent size:
-    experts that are far apart are mixed with equal weights.
+    experts that are far apart are mixed with equal weights. Incomplete rows in training are ours.
     """
 
     def fuse(self, experts: Experts) -> DiagonalNormal:

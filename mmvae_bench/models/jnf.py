@@ -19,7 +19,7 @@ except ImportError as error:
 
 
 class JNF(JointEncoder):
-    """Two phases of equal length, on complete rows; others teach nothing, as the paper has none:
+    """Two phases of equal length, on complete rows; others do not count, as the paper has none:
 
         E_{q(z | x)}[ sum_m log p(x_m | z) ] - beta KL(q(z | x) || N(0, I)),    q(z | x) = q(z | x_1 .. x_M)
         sum_m E_{q(z | x)}[ log q_m(z | x_m) ],    z = T_m(v), v ~ N(mu_m(x_m), s_m(x_m)^2), all else being frozen
@@ -36,7 +36,6 @@ class JNF(JointEncoder):
     """
 
     phases = (0.5, 0.5)
-    cost = 1.5
 
     def __init__(
         self, networks: Networks, *, beta: Weight = 1.0, transforms: Positive = 4, hidden: Positive = 128

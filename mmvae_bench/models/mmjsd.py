@@ -15,7 +15,8 @@ class MMJSD(MultimodalVAE):
         E_{q(z | x_P)}[ sum over m in P of log p(x_m | z) ]
         - beta (1 / n) { sum over m in P of KL(q(z | x_m) || f) + KL(p(z) || f) },    n = |P| + 1
 
-    The dynamic prior f is the geometric mean of the n densities, proportional to (p(z) prod q(z | x_m))^(1 / n).
+    The dynamic prior f is the geometric mean of the n densities, proportional to (p(z) prod q(z | x_m))^(1 / n). The
+    paper trains on complete rows; |P| in place of M is ours.
     """
 
     def posterior(self, batch: MultimodalBatch) -> Mixture:
@@ -34,6 +35,6 @@ class MMJSD(MultimodalVAE):
         """Return the divergence of the present experts and N(0, I), all of weight 1 / n, [B]."""
         n = experts.present.sum(0) + 1
         f = product(experts, prior=True)
-        f = DiagonalNormal(f.loc, f.scale * n.sqrt()[:, None])
+        f = DiagonalNormal(f.loc, f.scale * n.to(f.scale).sqrt()[:, None])
         each = torch.where(experts.present, kl(experts.q, f), 0.0).sum(0)
         return (each + kl(standard(DiagonalNormal, f.loc), f)) / n

@@ -1,6 +1,7 @@
 """MMVAE+ (Palumbo et al., ICLR 2023): a mixture of experts with private latents, which other decoders never see."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,14 +17,15 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class MMVAEPlus(SharedAndPrivate):
-    """q(u | x_P) = (1 / |P|) sum over m in P of q(u | x_m), private w_m, and the bound (the looser one of two)
+    """q(u | x_P) = (1 / |P|) sum over m in P of q(u | x_m), private w_m, and the average of importance-weighted bounds
 
         (1 / |P|) sum over m in P of log (1 / K) sum_k W_m(u_mk, w_mk),    u ~ q(u | x_m),  w_m ~ q(w_m | x_m)
         log W_m = sum over n in P of log p(x_n | u, w_n)
                   + beta [ log p(u) + log p(w_m) - log q(u | x_P) - log q(w_m | x_m) ]
 
     A decoder n != m gets w_n ~ r_n, an auxiliary prior of mean 0 and learned scales: nothing of x_m reaches it but u. A
-    score draws w_n of what is not given from p(w_n) = N(0, I), as the released code does, not from r_n.
+    score draws w_n of what is not given from p(w_n) = N(0, I), as the released code does, not from r_n. The paper
+    trains on complete rows; P in place of all modalities is ours.
 
     Args:
         private: share of each net's L latents that are private. Paper: 32 beside 32.
@@ -32,7 +34,7 @@ class MMVAEPlus(SharedAndPrivate):
         family: family of posteriors and priors; the paper's is Laplace.
     """
 
-    cost = 3.0
+    authors: ClassVar[Mapping[str, str]] = {"beta": "2.5", "family": "laplace"}  # PolyMNIST
 
     def __init__(
         self, networks: Networks, *, beta: Weight = 1.0, private: Share = 0.5, k: Positive = 1,

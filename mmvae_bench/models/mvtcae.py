@@ -1,4 +1,4 @@
-"""MVTCAE (Hwang et al., NeurIPS 2021): a product of experts that keeps what each view says, by total correlation."""
+"""MVTCAE (Hwang et al., NeurIPS 2021): a product of experts, trained by total correlation."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -16,16 +16,17 @@ from mmvae_bench.types import Loss, MultimodalBatch
 
 
 class MVTCAE(MultimodalVAE):
-    """q(z | x_P) proportional to prod over m in P of q(z | x_m), without a prior expert. With n = |P| the bound is
+    """q(z | x_P) proportional to prod over m in P of q(z | x_m), without a prior expert. With n = |P| the objective is
 
         ((n - alpha) / n) E_{q(z | x_P)}[ sum over m in P of log p(x_m | z) ]
         - beta [ (1 - alpha) KL(q(z | x_P) || N(0, I)) + (alpha / n) sum over m in P of KL(q(z | x_P) || q(z | x_m)) ]
 
     alpha weighs the conditional bottleneck against the usual one. Paper: 5 / 6 (our default); the code's own default is
-    .99, MultiVae's .1. Training on incomplete rows is ours: the paper has n = M.
+    .99, MultiVae's .1. Training on incomplete rows is ours, as the paper has n = M: a row with one
+    modality gives 1 - alpha of its ELBO.
 
     Args:
-        alpha: between 0, a product of experts trained by the joint ELBO alone, and 1.
+        alpha: from 0, which leaves the joint ELBO alone, to 1.
     """
 
     authors: ClassVar[Mapping[str, str]] = {"beta": "2.5"}  # PolyMNIST
@@ -41,7 +42,7 @@ class MVTCAE(MultimodalVAE):
         return product(self.encode(batch), prior=False)
 
     def loss(self, batch: MultimodalBatch) -> Loss:
-        """Return -(the bound), with one z per row."""
+        """Return -(the objective), with one z per row."""
         experts = self.encode(batch)
         q, n = product(experts, prior=False), batch.present.sum(0).clamp(min=1)
         log_px = self.log_px(q.rsample(), batch).sum(0)

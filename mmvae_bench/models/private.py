@@ -28,7 +28,7 @@ class SharedAndPrivate(MultimodalVAE):
 
     def __init__(self, networks: Networks, *, beta: Weight = 1.0, private: Share = 0.5) -> None:
         super().__init__(networks, beta=beta)
-        self.own = int(networks.latent_dim * private)  # P
+        self.own = int(round(networks.latent_dim * private, 6))  # P
         self.common = networks.latent_dim - self.own  # S
 
     @property

@@ -65,7 +65,7 @@ def products(
 
 def product(experts: Experts, *, prior: bool) -> DiagonalNormal:
     """Return the product of all present experts, and of N(0, I) if ``prior``, batch shape [B]."""
-    keep = torch.ones_like(experts.present[None, :, 0])
+    keep = experts.present.new_ones(1, len(experts.present))
     return products(experts, keep, keep[:, 0] & prior)[0]
 
 

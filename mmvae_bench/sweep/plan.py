@@ -297,11 +297,11 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     for d, model in product(data, chosen):
         base = d.base(model.component, request)
         for tier in request.tiers:
-            settings: RunSpec | None = base  # of a control also where others are tuned
+            settings: RunSpec | None = base  # of a control, and of what generates nothing, also where others are tuned
             if tier == "authors" and not model.broken:
                 authors = replace(model.having(model.factory.authors), label=model.component.label)
                 settings = replace(base, model=authors, tier=tier)
-            elif tier == "tuned" and not (model.broken or model.factory.cross_is_chance):  # a control is not tuned
+            elif tier == "tuned" and not (model.broken or model.factory.cross_is_chance or model.factory.no_decoder):
                 search = _search(base, model, request, store)
                 searches.append(search)
                 for spec in chain.from_iterable(search.specs):

@@ -263,10 +263,8 @@ def bound(case: Case) -> None:
             )
             must(times > GROWTH, f"{grown}: is it a mean over entries, not their sum? {case.where}")
     if case.has_beta and case.model.no_prior is None and len(case.modalities) <= FEW:
-        distances, private = (
-            [],
-            [],
-        )  # KL(q(z | x) || p(z)) after some steps, estimated, the mean over rows; of each part
+        distances = []  # KL(q(z | x) || p(z)) after some steps, estimated, the mean over rows
+        private = []  # the same of each part of z
         for beta in (LITTLE, LARGE):
             other = replace(case, factory=partial(case.factory, beta=beta))
             train(other.model, other.complete)

@@ -197,6 +197,25 @@ def test_incomplete_rows_of_crmvae_differ_by_the_number_that_divides_them() -> N
         torch.testing.assert_close(None if own is None else own * 3 / (M + 1), their, rtol=1e-4, atol=1e-6)
 
 
+def test_multivaes_beta_leaves_out_what_alpha_weighs() -> None:
+    """Ours multiplies every KL: theirs with alpha times beta is ours."""
+    ours, theirs = pair("jmvae", "JMVAE", {"alpha": 0.3, "beta": 2.0}, {"alpha": 0.6, "beta": 2.0, "warmup": 1})
+    torch.testing.assert_close(*losses(ours, theirs, batch(ours, B)), rtol=1e-4, atol=1e-6)
+
+
+def test_the_auxiliary_prior_of_mmvaeplus_has_the_gradient_of_multivaes() -> None:
+    """Theirs has log-variances, ours log scales: half of it; away from where both start."""
+    ours, theirs = pair(*CASES["mmvaeplus"])
+    torch.nn.init.normal_(ours.log_r)
+    for row, name in zip(ours.log_r, ours.names, strict=True):
+        theirs.logvars_priors[name].data = 2 * row.detach()[None].clone()
+    data = batch(ours, B)
+    mine = torch.autograd.grad(ours.train().loss(data).total, ours.log_r)[0]
+    other = theirs(DatasetOutput(data=dict(data.x)), epoch=100).loss / B
+    found = torch.autograd.grad(other, [theirs.logvars_priors[name] for name in ours.names])
+    torch.testing.assert_close(mine, 2 * torch.cat(found), rtol=1e-4, atol=1e-6)
+
+
 def test_jmvae_takes_incomplete_rows_and_multivaes_refuses_them() -> None:
     ours, theirs = pair(*CASES["jmvae"])
     with pytest.raises(AttributeError, match="not compatible with incomplete"):

@@ -147,3 +147,24 @@ def test_each_phase_has_its_share_of_the_epochs_and_moves_only_what_its_loss_dep
         changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
         assert changed and all(name.startswith(f"networks.{moved}") for name in changed), (number, changed)
         assert not any(name.startswith(f"networks.{kept}") for name in changed)
+
+
+class Clock(MVAE):
+    """Notes the progress that a batch tells."""
+
+    def loss(self, batch):
+        if batch.epoch is not None:
+            self.told.append((float(batch.epoch), batch.epochs))
+        return super().loss(batch)
+
+
+@pytest.mark.parametrize("way", [Plain, Static])
+@pytest.mark.parametrize("done", [0, 2])
+def test_a_batch_tells_the_epochs_done_also_when_an_epoch_is_resumed(way, done):
+    model, own = Clock(made("mvae").networks), feed(Missing())
+    model.told = []
+    runner = way(Step(model, 1e-2, Mode()), own, 7)
+    for _ in runner.epoch(3, done):
+        pass
+    assert own.steps == 4
+    assert model.told == [(3 + at / 4, 7) for at in range(done, 4)]

@@ -288,3 +288,77 @@ def test_what_is_not_given_has_the_prior_of_its_private_latent_and_only_its_deco
     moved[:, parts["b"]] += 1
     assert torch.equal(made.theta("a", z), made.theta("a", moved))
     assert not torch.equal(made.theta("b", z), made.theta("b", moved))
+
+
+def test_dmvae_may_leave_out_the_reconstructions_from_the_product():
+    """As the released code does: the difference of the two losses is what they are worth."""
+    both, without = (model("dmvae", latent_dim=5, private=0.4, joint=joint) for joint in (True, False))
+    data = batch(both, 5, present=PRESENT)
+    torch.manual_seed(3)
+    whole = both.loss(data)
+    torch.manual_seed(3)
+    torch.testing.assert_close(without.loss(data).total - whole.total, whole.terms["log_px"])
+
+
+@pytest.mark.parametrize("name", ["hellinger", "mmjsd"])
+def test_a_posterior_of_one_draw_reconstructs_and_is_regularised_once(name, monkeypatch):
+    """ELBO of what is present; of mmJSD with the Jensen-Shannon divergence, and draws at given uniform numbers."""
+    made = model(name, beta=1.3)
+    data = batch(made, 5, present=PRESENT)
+    even = (torch.arange(5, dtype=torch.float64) + 0.5) / 5
+    monkeypatch.setattr("mmvae_bench.probability.fusion.stratify", lambda rows, like: even)
+    total, (noise,) = drawn(made, data, (5, D))
+    q, expected = made.posterior(data), 0.0
+    for b in range(4):
+        if name == "hellinger":
+            chosen = Normal(q.loc[b], q.scale[b])
+            divergence = kl_divergence(chosen, N01).sum()
+        else:
+            members = [*here(made, data, b).values()]
+            chosen = members[int(even[b] * len(members))]
+            divergence = made.jensen_shannon(made.encode(data))[b]
+        expected += reconstructed(made, data, chosen.loc + chosen.scale * noise[b], b) - 1.3 * divergence
+    torch.testing.assert_close(total, -expected / 4)
+
+
+def test_codevaes_log_is_of_what_is_present():
+    made = model("codevae", rho=0.0)
+    data = batch(made).given("a")
+    terms = made.loss(data).terms
+    alone = model("mvtcae", alpha=0.0).loss(data).terms
+    torch.testing.assert_close(terms["kl"], alone["kl"])
+    assert terms["log_px"] != 0 and terms["negative"] == 0
+
+
+def test_a_regressors_inputs_are_a_random_part_of_what_is_present():
+    """Each with probability 1/2, and one at random if none is: 5/8 for two modalities, and never none."""
+    made = model("regressor")
+    kept = []
+    made.log_px = lambda z, data: kept.append(z) or torch.zeros(2, len(z), dtype=z.dtype)
+    data = batch(made, 1)
+    own = made.encode(data).q.loc[:, 0]
+    data = MultimodalBatch(
+        {k: v.expand(4000, *v.shape[1:]) for k, v in data.x.items()}, torch.ones(2, 4000, dtype=torch.bool)
+    )
+    made.loss(data)
+    sums = {name: torch.isclose(kept[0], value).all(1) for name, value in zip("ab", own, strict=True)}
+    both = torch.isclose(kept[0], own.mean(0)).all(1)
+    assert (sums["a"].int() + sums["b"].int() + both.int() == 1).all()
+    for alone in sums.values():
+        assert abs(alone.double().mean() - 3 / 8) < 5 * math.sqrt(15 / 64 / 4000)
+
+
+def test_a_contrast_is_the_symmetric_cross_entropy_of_pairs_within_the_batch():
+    made = model("contrastive", m=3)
+    present = torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, 0, 1], [0, 1, 1, 0, 1]], dtype=torch.bool)
+    data = batch(made, 5, present=present)
+    loc, t = made.encode(data).q.loc, 0.07
+    e = loc / loc.norm(dim=-1, keepdim=True)
+    total = 0.0
+    for m, n in ((0, 1), (0, 2), (1, 2)):
+        rows = (present[m] & present[n]).nonzero()[:, 0]
+        logits = e[m, rows] @ e[n, rows].T / t
+        target = torch.arange(len(rows))
+        total += sum(torch.nn.functional.cross_entropy(x, target, reduction="sum") for x in (logits, logits.T)) / 2
+    torch.testing.assert_close(made.loss(data).total, total / 5)
+    assert made.posterior(data).mean.norm(dim=-1).max() <= 1 + 1e-9
