@@ -50,6 +50,6 @@ def test_models_conform_with_other_latent_dimensions(name):
     check_model(models.registry.get(name), kinds=["pixels"], m=[2], latent_dim=8)
 
 
-@pytest.mark.parametrize("name", ["mnist_street", "linear_gaussian"])
+@pytest.mark.parametrize("name", ["linear_gaussian", pytest.param("mnist_street", marks=pytest.mark.slow)])
 def test_generated_data_sets_conform(name, tmp_path: Path):
     check_dataset(datasets.registry.get(name)(), tmp_path)
