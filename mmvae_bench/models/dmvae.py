@@ -21,11 +21,12 @@ class DMVAE(SharedAndPrivate):
     the reconstructions from q(u | x_P) by 0, and the paper does not. Incomplete rows in training are ours.
 
     Args:
-        private: share of each net's L latents that are private. Paper: 1 (MNIST) and 4 (SVHN) beside 10.
+        private: share of each net's L latents that are private. Paper: 1 of 11 (MNIST) and 4 of 14 (SVHN). With half of
+            them private rows of one modality are reconstructed from w_m alone, and cross-coherence falls to chance.
         joint: False leaves out the reconstructions from q(u | x_P), as the released code does.
     """
 
-    def __init__(self, networks: Networks, *, beta: Weight = 1.0, private: Share = 0.5, joint: bool = True) -> None:
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0, private: Share = 0.2, joint: bool = True) -> None:
         super().__init__(networks, beta=beta, private=private)
         self.joint = joint
 

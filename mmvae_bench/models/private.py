@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
-from mmvae_bench.options import Weight
+from mmvae_bench.options import Range, Weight
 from mmvae_bench.probability.distributions import Diagonal
 from mmvae_bench.probability.fusion import Experts
 from mmvae_bench.types import MultimodalBatch
 
-Share = Annotated[float, Interval(ge=0, lt=1)]
+Share = Annotated[float, Interval(ge=0, lt=1), Range(0.05, 0.6)]
 
 
 class SharedAndPrivate(MultimodalVAE):

@@ -14,7 +14,7 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.testing import model_checks
 from mmvae_bench.types import Loss, MultimodalBatch
-from tests.helpers import EVERY
+from tests.helpers import EVERY, NAMES
 
 CPU = torch.device("cpu")
 RULES = {"loss", "hidden values", "empty rows", "mean over rows"}  # all that a switch could break
@@ -67,7 +67,7 @@ def test_indices_found_beforehand(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [*NAMES, "mmvaeplus"])
 def test_compiled(name):
     if why := _cannot_compile(CPU):
         pytest.skip(why)

@@ -10,7 +10,7 @@ from mmvae_bench.engine.train import train
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import Missing, TrainSpec
 from tests.engine.test_step import BATCH, feed, made
-from tests.helpers import EVERY
+from tests.helpers import EVERY, NAMES
 
 CPU = torch.device("cpu")
 
@@ -73,7 +73,7 @@ def test_what_fails_is_left_out_one_by_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [*NAMES, "mmvaeplus"])
 def test_compiled_steps_are_those_of_the_plain_engine(name):
     """The same slots, draws and weights: with the fallback for random numbers only rounding differs."""
     from mmvae_bench.engine.step import Static, Step

@@ -46,6 +46,8 @@ def test_every_model_declares_the_same_range_of_beta_and_meme_one_of_its_supervi
     assert all(found["beta"] == Range(0.05, 5.0) for found in declared.values())
     assert declared["meme"] == {"beta": Range(0.05, 5.0), "supervision": Range(1.0, 30.0)}
     assert all(declared[name].keys() == {"beta"} for name in set(NAMES) - {"meme"})
+    assert ranges(models.registry.get("dmvae"), "dmvae").keys() == {"beta", "private"}
+    assert ranges(models.registry.get("codevae"), "codevae").keys() == {"beta"}
 
 
 def test_a_range_is_read_from_an_options_annotation_the_last_one_if_there_are_several():
