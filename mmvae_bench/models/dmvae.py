@@ -21,19 +21,23 @@ class DMVAE(SharedAndPrivate):
     the reconstructions from q(u | x_P) by 0, and the paper does not. Incomplete rows in training are ours.
 
     Args:
-        private: share of each net's L latents that are private. Paper: 1 of 11 (MNIST) and 4 of 14 (SVHN). With half of
-            them private rows of one modality are reconstructed from w_m alone, and cross-coherence falls to chance.
+        private: share of each net's L latents that are private; a large one takes what modalities share. Paper: 1 of 11
+            (MNIST, our default) and 4 of 14 (SVHN).
         joint: False leaves out the reconstructions from q(u | x_P), as the released code does.
     """
 
-    def __init__(self, networks: Networks, *, beta: Weight = 1.0, private: Share = 0.2, joint: bool = True) -> None:
+    def __init__(self, networks: Networks, *, beta: Weight = 1.0, private: Share = 0.1, joint: bool = True) -> None:
         super().__init__(networks, beta=beta, private=private)
         self.joint = joint
 
     def posterior(self, batch: MultimodalBatch) -> Diagonal:
-        """Return q(u | x_A) and the private posteriors, side by side."""
+        """Return q(u | x_A), of one modality its own as in training, and the private posteriors, side by side."""
         experts, w = self.encode_parts(batch)
-        return beside(product(experts, prior=True), self.given_or_prior(w, experts))
+        alone, part, whole = batch.present.sum(0) == 1, product(experts, prior=False), product(experts, prior=True)
+        u = type(whole)(
+            *(torch.where(alone[:, None], *both) for both in ((part.loc, whole.loc), (part.scale, whole.scale)))
+        )
+        return beside(u, self.given_or_prior(w, experts))
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(the sum of ELBOs), with one z of each."""
