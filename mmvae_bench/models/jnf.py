@@ -42,8 +42,9 @@ class JNF(JointEncoder):
     ) -> None:
         super().__init__(networks, beta=beta)
         size, nets = networks.latent_dim, (hidden, hidden)
-        made = (zuko.flows.MAF(size, transforms=transforms, hidden_features=nets, passes=2) for _ in self.names)
-        self.flows = nn.ModuleList(flow.transform for flow in made)
+        with torch.device("cpu"):  # zuko asks for values of masks, which a plan's models without memory lack
+            made = [zuko.flows.MAF(size, transforms=transforms, hidden_features=nets, passes=2) for _ in self.names]
+        self.flows = nn.ModuleList(flow.transform for flow in made).to(next(networks.parameters()).device)
 
     def embed(self, name: str, x: Tensor) -> Tensor:
         """Return what an encoder of one modality reads; vectors of words are the joint encoder's, and do not learn."""

@@ -8,6 +8,7 @@ from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
+from mmvae_bench.errors import BenchError
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Range, Weight
@@ -22,14 +23,18 @@ class SharedAndPrivate(MultimodalVAE):
     """Models with z = (u, w_1 .. w_M): u is shared, w_m is private to x_m, and p(x_m | z) = p(x_m | u, w_m).
 
     The nets are those of every model: the L numbers that a decoder reads are u and w_m, of which w_m are the last
-    P = floor(private L). Posteriors, the prior N(0, I) and likelihoods are of all of z, which has S + M P dimensions,
-    S = L - P. Given x_A, w_m of m in A is drawn from q(w_m | x_m), any other from the prior.
+    P = floor(private L), at least one if ``private`` is above 0. Posteriors, the prior N(0, I) and likelihoods are of
+    all of z, which has S + M P dimensions, S = L - P. Given x_A, w_m of m in A is drawn from q(w_m | x_m), any other
+    from the prior.
     """
 
     def __init__(self, networks: Networks, *, beta: Weight = 1.0, private: Share = 0.5) -> None:
         super().__init__(networks, beta=beta)
-        self.own = int(round(networks.latent_dim * private, 6))  # P
-        self.common = networks.latent_dim - self.own  # S
+        size = networks.latent_dim
+        self.own = max(int(round(size * private, 6)), 1) if private else 0  # P
+        self.common = size - self.own  # S
+        if not self.common:
+            raise BenchError("One latent cannot be shared and private. Give --latent-dim 2 or more, or private=0.")
 
     @property
     def latent_dim(self) -> int:

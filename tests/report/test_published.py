@@ -105,7 +105,8 @@ def test_names_are_ours() -> None:
         assert (p.missing.scheme, p.missing.ratio) == (p.scheme.removesuffix(",drop"), p.ratio)
         assert p.missing.modality in (None, *names)
         if p.model in models.registry.names():
-            ours = {key: text for key, text in parsed(p.model_options).items() if key != "learn_prior"}
+            theirs = {"learn_prior", "private"}  # sizes of private latents; ours are shares of the nets' latents
+            ours = {key: text for key, text in parsed(p.model_options).items() if key not in theirs}
             resolve(models.registry.get(p.model), Named(p.model, ours))
 
 
