@@ -1,6 +1,7 @@
 """Every registered model with every option, and generated data sets, conform."""
 
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,12 @@ MOST = {"jnf": 3}
 CASES = [(name, options) for name in models.registry.names() for options in OPTIONS.get(name, [{}])]
 
 
-@pytest.mark.parametrize(
-    ("kind", "m"),
-    [("mixed", len(KINDS)), *(pytest.param(kind, 3, marks=pytest.mark.slow) for kind in KINDS)],
-)
-@pytest.mark.parametrize("name", models.registry.names())
+KINDS_OF = [(name, "mixed", len(KINDS)) for name in models.registry.names()]
+ONE_EACH = zip(models.registry.names(), cycle(KINDS), strict=False)
+KINDS_OF += [pytest.param(*case, 3, marks=pytest.mark.slow) for case in ONE_EACH]
+
+
+@pytest.mark.parametrize(("name", "kind", "m"), KINDS_OF)
 def test_models_conform_on_every_kind_of_data(name, kind, m):
     """Mixed modalities are of all kinds."""
     options = OPTIONS.get(name, [{}])[0]
