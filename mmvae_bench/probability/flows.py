@@ -13,7 +13,7 @@ from mmvae_bench.probability.bounds import log_mean_exp
 from mmvae_bench.probability.distributions import DiagonalNormal, standard
 from mmvae_bench.probability.fusion import Experts, Mixture
 
-POOL = 256  # weighted draws for moments and for a draw; the normaliser has four times as many
+POOL = 256  # weighted draws for moments and for a draw; the normaliser has sixteen times as many
 LEAST = 1e-4  # standard deviation
 
 
@@ -101,5 +101,5 @@ class FlowProduct:
 
     def log_prob(self, z: Float[Tensor, "K B L"]) -> Float[Tensor, "K B"]:
         """Return log q(z); of several modalities, not all, with an estimated normaliser."""
-        product = self.log_product(self.log_each(z), z) - log_mean_exp(self.fixed_pool(4 * POOL)[1])
+        product = self.log_product(self.log_each(z), z) - log_mean_exp(self.fixed_pool(16 * POOL)[1])
         return torch.where(self.complete, self.joint.log_prob(z), product)
