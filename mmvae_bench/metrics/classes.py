@@ -286,10 +286,10 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     every = [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
     for given in [*((name,) for name in ev.names), *every]:
         rows = [Score(None, variant, given="+".join(given)) for variant in ("mean", "sample")]
-        yield from or_reason(rows, partial(_probes, ev, given, label))
+        yield from or_reason(rows, partial(_probes, ev, given, fitted, label))
 
 
-def _probes(ev: Evaluation, given: tuple[str, ...], label: Classes) -> Iterator[Score]:
+def _probes(ev: Evaluation, given: tuple[str, ...], fitted: Classes, label: Classes) -> Iterator[Score]:
     train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.latent_parts
     own = [parts[name] for name in given if name in parts]  # the others are noise of their prior
     shared = [parts["shared"]] if parts else [slice(None)]
@@ -297,6 +297,6 @@ def _probes(ev: Evaluation, given: tuple[str, ...], label: Classes) -> Iterator[
     for part, dimensions in probed.items():
         z, z_test = train.part(*dimensions), test.part(*dimensions)
         for form in ("mean", "sample"):
-            predicted = probe(getattr(z, form), np.asarray(ev.probe_rows.label), getattr(z_test, form)[ev.judged_rows])
+            predicted = probe(getattr(z, form), fitted, getattr(z_test, form)[ev.judged_rows])
             row = Score(None, part + form, given="+".join(given), chance=majority(label))
             yield row.mean(predicted == label)

@@ -22,6 +22,11 @@ Batches = Literal["mixed", "pure"]
 MIN_SCALE = 1e-4  # smallest scale of a posterior; MEME's code clamps at 1e-3 or 1e-4, MMVAE's adds 1e-6
 
 
+def in_rows(raw: Float[Tensor, "n D"], rows: Tensor | None, size: int) -> Float[Tensor, "B D"]:
+    """Return outputs in the rows of a batch of this size from which they were computed (None: all), zeros elsewhere."""
+    return raw if rows is None else raw.new_zeros(size, raw.shape[-1]).index_copy(0, rows, raw)
+
+
 class Densities(nn.Module):
     """Encoder and decoder densities q(z | x_m) and p(x_m | z); absent entries are skipped."""
 
@@ -41,7 +46,7 @@ class Densities(nn.Module):
         for name in self.names:
             rows = batch.indices_where(batch.where(name))
             raw = self.networks.encode(name, self.embed(name, batch.visible(name, rows)))
-            outputs.append(raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw))
+            outputs.append(in_rows(raw, rows, batch.size))
         return Experts(self.expert(torch.stack(outputs)), batch.present)
 
     def embed(self, name: str, x: Tensor) -> Tensor:
@@ -131,7 +136,7 @@ class MultimodalVAE(Densities, ABC):
 
     version: ClassVar[int] = 1  # increased by every change of this model's numbers
     no_prior: ClassVar[str | None] = None  # why the model has no p(z) of its own, or None
-    rows_meet: ClassVar[bool] = False  # True if the loss compares the rows of a batch, and is no mean over rows
+    rows_meet: ClassVar[bool] = False  # True if the loss compares rows of a batch: it is then no mean over rows
     cross_is_chance: ClassVar[bool] = False  # True if its cross-modal scores are a chance control
     joint_posterior: ClassVar[bool] = True  # True if the paper defines q(z | all modalities)
     remark_if_complete: ClassVar[str] = ""  # remark in ``run.json`` of a run in which no row is incomplete

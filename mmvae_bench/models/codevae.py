@@ -13,7 +13,7 @@ from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import DiagonalNormal, kl
-from mmvae_bench.probability.fusion import Experts, powerset
+from mmvae_bench.probability.fusion import Experts, powerset, within
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -69,16 +69,16 @@ class CoDEVAE(MultimodalVAE):
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(the bound), with one z of every subset."""
-        within = self.subsets[:, :, None] & batch.present  # [S, M, B]
-        available = (within == self.subsets[:, :, None]).all(1)  # [S, B]: A is a subset of P
-        q, negative = self.consensus(self.encode(batch), within)
+        available = within(self.subsets, batch.present)
+        members = self.subsets[:, :, None] & batch.present  # [S, M, B]
+        q, negative = self.consensus(self.encode(batch), members)
         log_px = self.log_px(q.rsample(), batch, where=available).sum(0)
         divergence = kl(q)
         pi = self.share(available)
         bound = torch.where(available, pi * (log_px - self.beta * divergence), 0.0).sum(0)
         entropy = -torch.where(available, pi * pi.clamp(min=1e-12).log(), 0.0).sum(0)
-        whole = available & (within.sum(1) == batch.present.sum(0))  # A = P
-        several = available & (within.sum(1) > 1)
+        whole = available & (members.sum(1) == batch.present.sum(0))  # A = P
+        several = available & (members.sum(1) > 1)
         often = (negative.any(1).to(pi).mean(-1) * several).sum(0) / several.sum(0).clamp(min=1)
         terms = {"log_px": (log_px * whole).sum(0), "kl": (divergence * whole).sum(0), "negative": often}
         return row_mean(bound + self.entropy * entropy, batch.present, **terms)

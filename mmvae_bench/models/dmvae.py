@@ -7,7 +7,7 @@ from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import Diagonal, kl
-from mmvae_bench.probability.fusion import product
+from mmvae_bench.probability.fusion import product, where
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -33,10 +33,8 @@ class DMVAE(SharedAndPrivate):
     def posterior(self, batch: MultimodalBatch) -> Diagonal:
         """Return q(u | x_A), of one modality its own as in training, and the private posteriors, side by side."""
         experts, w = self.encode_parts(batch)
-        alone, part, whole = batch.present.sum(0) == 1, product(experts, prior=False), product(experts, prior=True)
-        u = type(whole)(
-            *(torch.where(alone[:, None], *both) for both in ((part.loc, whole.loc), (part.scale, whole.scale)))
-        )
+        alone = batch.present.sum(0) == 1
+        u = where(alone, product(experts, prior=False), product(experts, prior=True))
         return beside(u, self.given_or_prior(w, experts))
 
     def loss(self, batch: MultimodalBatch) -> Loss:

@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.base import MultimodalVAE, in_rows
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Count, Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import DiagonalNormal, kl
-from mmvae_bench.probability.fusion import Experts, product
+from mmvae_bench.probability.fusion import Experts, product, where
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -27,9 +27,7 @@ class JointEncoder(MultimodalVAE):
         rows = batch.indices_where(batch.present.all(0))
         x = {name: self.networks.embed(name, batch.visible(name, rows)) for name in self.names}
         h = torch.cat([self.networks.encode(f"{name} jointly", entries) for name, entries in x.items()], -1)
-        raw = self.head(h.relu())
-        raw = raw if rows is None else raw.new_zeros(batch.size, raw.shape[-1]).index_copy(0, rows, raw)
-        q = self.expert(raw)
+        q = self.expert(in_rows(self.head(h.relu()), rows, batch.size))
         return DiagonalNormal(q.loc, q.scale)
 
 
@@ -53,10 +51,7 @@ class JMVAE(JointEncoder):
 
     def combined(self, batch: MultimodalBatch, experts: Experts) -> DiagonalNormal:
         """Return the joint encoder's q in complete rows, the product in others."""
-        whole, part, complete = self.joint(batch), product(experts, prior=False), batch.present.all(0)[:, None]
-        return DiagonalNormal(
-            *(torch.where(complete, *both) for both in ((whole.loc, part.loc), (whole.scale, part.scale)))
-        )
+        return where(batch.present.all(0), self.joint(batch), product(experts, prior=False))
 
     def posterior(self, batch: MultimodalBatch) -> DiagonalNormal:
         """Return q(z | x_A)."""

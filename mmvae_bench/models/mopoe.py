@@ -11,7 +11,7 @@ from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import Diagonal, kl
-from mmvae_bench.probability.fusion import Experts, Mixture, powerset, products
+from mmvae_bench.probability.fusion import Experts, Mixture, powerset, products, within
 from mmvae_bench.types import Loss, MultimodalBatch
 
 
@@ -40,8 +40,7 @@ class SubsetMixture(MultimodalVAE):
     def posterior(self, batch: MultimodalBatch) -> Mixture:
         """Return the uniform mixture over all subsets of the present modalities."""
         experts = self.encode(batch)
-        available = ~(self.subsets[:, :, None] & ~experts.present).any(1)  # [S, B]: A is a subset of P
-        return Mixture(Experts(self.fuse(experts), available))
+        return Mixture(Experts(self.fuse(experts), within(self.subsets, experts.present)))
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(Eq. 8), with one subset per row."""

@@ -37,6 +37,17 @@ def powerset(m: int) -> Bool[Tensor, "S M"]:
     return (code[:, None] >> bit) % 2 == 1
 
 
+def within(subsets: Bool[Tensor, "S M"], present: Bool[Tensor, "M B"]) -> Bool[Tensor, "S B"]:
+    """Return which subsets consist of present modalities alone, in each row."""
+    return ~(subsets[:, :, None] & ~present).any(1)
+
+
+def where(mask: Bool[Tensor, " B"], q: DiagonalNormal, other: DiagonalNormal) -> DiagonalNormal:
+    """Return q in the rows where the mask is True, the other density elsewhere."""
+    loc, scale = ((q.loc, other.loc), (q.scale, other.scale))
+    return DiagonalNormal(torch.where(mask[:, None], *loc), torch.where(mask[:, None], *scale))
+
+
 def products(
     experts: Experts, keep: Bool[Tensor, "S E"] | Bool[Tensor, "S E B"], prior: Bool[Tensor, " S"]
 ) -> DiagonalNormal:

@@ -76,7 +76,7 @@ def model_checks(
 
 
 def _is_asked(name: str, case: Case) -> bool:
-    """Return whether a check is one for a model that declares to have no decoders, or to compare rows."""
+    """Return whether a check is asked of a model, which may declare that it has no decoders, or compares rows."""
     decoded, separate = case.model.no_decoder is None, not case.model.rows_meet
     return (decoded or name not in OF_DECODERS) and (separate or name != "mean over rows")
 
