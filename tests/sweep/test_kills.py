@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import benchmark
 
-KILLS = 6  # of 100 in benchmarks/kills.py
+KILLS = 4  # of 100 in benchmarks/kills.py
 
 
 @pytest.mark.slow
