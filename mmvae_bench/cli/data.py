@@ -32,7 +32,8 @@ def list_names(what: str, options: bool) -> None:
 
     registry: Registry[Any] = {"models": models, "datasets": datasets, "nets": nets, "metrics": metrics}[what].registry
     if not options:
-        _columns({name: _summary(registry, name) for name in registry.names()})
+        rows = {name: _summary(registry, name) for name in registry.names()}
+        _columns(_with_facts(rows) if what == "models" else rows)
         return
     for name in registry.names():
         try:
@@ -73,6 +74,20 @@ def _type(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     return TYPES.get(hint, str(hint))
+
+
+def _with_facts(rows: dict[str, str]) -> dict[str, str]:
+    """Put a model's family, latents and rows before its sentence, below a heading; of plug-ins they are not known."""
+    from mmvae_bench.models import ABOUT, NOT_KNOWN, About
+
+    facts = {name: ABOUT.get(name, NOT_KNOWN) for name in rows}
+    facts = {"name": About("family", "latents", "rows"), **facts}
+    widths = [max(map(len, column)) for column in zip(*facts.values(), strict=True)]
+    texts = {"name": "paper", **rows}
+    return {
+        name: "  ".join([*(f"{fact:<{width}}" for fact, width in zip(own, widths, strict=True)), texts[name]])
+        for name, own in facts.items()
+    }
 
 
 def _columns(rows: dict[str, str]) -> None:

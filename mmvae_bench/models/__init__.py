@@ -1,6 +1,6 @@
 """Models by name. Importing this package imports no torch; asking for a model does."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmvae_bench.registry import Registry
 
@@ -32,3 +32,34 @@ registry: "Registry[type[MultimodalVAE]]" = Registry(
     group="mmvae_bench.models",
 )
 register = registry.register
+
+
+class About(NamedTuple):
+    """What ``list models`` and tables say of a model without importing it; tests compare it with the classes."""
+
+    family: str  # how q(z | X) is made of the encoders
+    latents: str = "shared"
+    rows: str = "any"  # rows that train it
+
+
+NOT_KNOWN = About("-", "-", "-")  # a plug-in
+ABOUT = {
+    "meme": About("mixture"),
+    "mvae": About("product"),
+    "mmvae": About("mixture"),
+    "mopoe": About("mixture of products"),
+    "mmvm": About("one each"),
+    "mvtcae": About("product"),
+    "mmvaeplus": About("mixture", "shared, private"),
+    "dmvae": About("product", "shared, private"),
+    "jmvae": About("joint encoder"),
+    "jnf": About("joint encoder", rows="complete"),
+    "codevae": About("consensus"),
+    "hellinger": About("barycentre"),
+    "barycentre": About("mixture of barycentres"),
+    "crmvae": About("product"),
+    "mmjsd": About("mixture"),
+    "regressor": About("baseline"),
+    "contrastive": About("baseline", rows="paired"),
+    "unimodal": About("chance control"),
+}

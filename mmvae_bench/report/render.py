@@ -8,6 +8,7 @@ from itertools import groupby
 import pandas as pd
 
 from mmvae_bench.metrics import DEAD
+from mmvae_bench.models import ABOUT, NOT_KNOWN
 from mmvae_bench.report.statistics import MIN_SEEDS, Summary
 from mmvae_bench.report.tables import Cell, Table, ranked, same_seeds
 from mmvae_bench.spec import Missing
@@ -118,7 +119,14 @@ def notes(table: Table) -> list[str]:
     every = {label for label, _ in scored}
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
     left_out = [table.left_out] if table.left_out else []
-    return [*marks, *seeds, *dead, *left_out, *(chance_notes(cells) if table.better else []), *reasons, *said]
+    chances = chance_notes(cells) if table.better else []
+    return [*marks, *baselines(table.cells), *seeds, *dead, *left_out, *chances, *reasons, *said]
+
+
+def baselines(labels: Iterable[str]) -> list[str]:
+    """Return the note that some rows of a table are no multimodal VAEs."""
+    found = [label for label in labels if ABOUT.get(re.split(r"[\[ ]", label)[0], NOT_KNOWN).family == "baseline"]
+    return [f"Baselines, ranked with the models though they are no VAEs: {', '.join(found)}."] if found else []
 
 
 def chance_notes(cells: Iterable[tuple[str, Cell]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmvae_bench.report.averaging import build_table, in_order
-from mmvae_bench.report.render import DEAD_RUNS, MARKS, chance_notes, marks_of, show, show_limits
+from mmvae_bench.report.render import DEAD_RUNS, MARKS, baselines, chance_notes, marks_of, show, show_limits
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.tables import Cell, Column, Comparison, Table, compare_column
 from mmvae_bench.spec import Missing
@@ -116,9 +116,10 @@ def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
 
 
 def summary_notes(tables: Sequence[SummaryTable]) -> list[str]:
-    """Return what tells the scores of all summaries from chance where there are no intervals."""
-    parts = [part for table in tables for _, part in table.parts]
-    return chance_notes([(label, cell) for part in parts for label, row in part.cells.items() for cell in row.values()])
+    """Return which rows are baselines, and what tells scores from chance where there are no intervals."""
+    rows = [row for table in tables for _, part in table.parts for row in part.cells.items()]
+    cells = [(label, cell) for label, row in rows for cell in row.values()]
+    return [*baselines(dict.fromkeys(label for label, _ in rows)), *chance_notes(cells)]
 
 
 def _text(table: SummaryTable) -> str:

@@ -1,5 +1,6 @@
 """``mmvae-bench list``: names, what they are, and their options."""
 
+import re
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -42,10 +43,13 @@ def plugin(monkeypatch):
 
 
 def test_models_are_listed_with_their_papers_and_plugins_with_their_distribution(plugin):
-    listed = dict(line.split(maxsplit=1) for line in lines("models"))
-    assert listed["mopoe"] == "MoPoE-VAE (Sutter et al., ICLR 2021): a mixture of the products over all subsets."
-    assert listed["theirs"] == "More. (plug-in: theirs:Theirs)"
-    assert listed["bad"] == "(plug-in: no_such_module:X)"
+    listed = {cells[0]: cells[1:] for cells in (re.split(r" {2,}", line) for line in lines("models"))}
+    assert listed["name"] == ["family", "latents", "rows", "paper"]
+    paper = "MoPoE-VAE (Sutter et al., ICLR 2021): a mixture of the products over all subsets."
+    assert listed["mopoe"] == ["mixture of products", "shared", "any", paper]
+    assert listed["jnf"][2] == "complete" and listed["dmvae"][1] == "shared, private"
+    assert listed["theirs"] == ["-", "-", "-", "More. (plug-in: theirs:Theirs)"]
+    assert listed["bad"] == ["-", "-", "-", "(plug-in: no_such_module:X)"]
 
 
 def test_nets_are_listed_by_what_they_return():

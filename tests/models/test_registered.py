@@ -11,7 +11,8 @@ from mmvae_bench.options import Range, Weight, ranges
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.sweep.execute import build_model
 from mmvae_bench.types import Modality
-from tests.helpers import NAMES, modalities
+from tests import helpers
+from tests.helpers import NAMES, batch, gradient, modalities
 
 SPEC = RunSpec(
     Component("mnist_street", 1, {}), Component("mvae", 1, {}), Component("mlp", 1, {"hidden": 7, "layers": 1}), 3, {},
@@ -48,6 +49,23 @@ def test_every_model_declares_the_same_range_of_beta_and_meme_one_of_its_supervi
     assert all(declared[name].keys() == {"beta"} for name in set(NAMES) - {"meme"})
     assert ranges(models.registry.get("dmvae"), "dmvae").keys() == {"beta", "private"}
     assert ranges(models.registry.get("codevae"), "codevae").keys() == {"beta"}
+
+
+@pytest.mark.parametrize("name", models.ABOUT)
+def test_what_is_said_of_a_model_without_importing_it_is_true(name):
+    made, about = helpers.model(name, m=3), models.ABOUT[name]
+    assert (about.latents == "shared, private") == bool(made.latent_parts)
+    assert (about.family == "chance control") == made.cross_is_chance
+    trained = {}
+    for rows, present in {"complete": [1, 1, 1], "paired": [1, 1, 0], "any": [0, 1, 0]}.items():
+        loss = made.loss(batch(made, present=torch.tensor(present, dtype=torch.bool)[:, None].expand(-1, 4))).total
+        trained[rows] = bool((gradient(made, loss) != 0).any())
+    counted = ["complete", "paired", "any"][: 1 + ["complete", "paired", "any"].index(about.rows)]
+    assert [rows for rows, moved in trained.items() if moved] == counted
+
+
+def test_all_in_tree_models_are_described():
+    assert [name for name in models.registry.names() if models.registry.in_tree(name)] == list(models.ABOUT)
 
 
 def test_a_range_is_read_from_an_options_annotation_the_last_one_if_there_are_several():

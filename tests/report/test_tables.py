@@ -365,6 +365,14 @@ def test_remarks_on_scores_are_below_their_table(made: Any) -> None:
     assert not any(cell.best for cell in table.cells["unimodal"].values())
 
 
+def test_baselines_are_named_below_tables(factory: Factory, stored: Any) -> None:
+    runs = [factory.spec(model) for model in ("mvae", "regressor")]
+    selection = stored(*((run, [factory.row(run, "cross_coherence", 0.5)]) for run in runs))
+    note = "Baselines, ranked with the models though they are no VAEs: regressor."
+    assert note in notes(one(build_tables(selection), "cross_coherence"))
+    assert note in to_terminal(summarise_groups(selection), []).replace("\n", " ")
+
+
 def test_a_remark_on_some_models_names_them(factory: Factory, stored: Any) -> None:
     runs = [factory.spec(model) for model in ("mvae", "mmvae")]
     rows = [[factory.row(r, "strange", 0.5, reason="odd" * (r.model.name == "mvae"))] for r in runs]
