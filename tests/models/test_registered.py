@@ -11,8 +11,7 @@ from mmvae_bench.options import Range, Weight, ranges
 from mmvae_bench.spec import Component, Missing, RunSpec, TrainSpec
 from mmvae_bench.sweep.execute import build_model
 from mmvae_bench.types import Modality
-from tests import helpers
-from tests.helpers import NAMES, batch, gradient, modalities
+from tests.helpers import NAMES, batch, gradient, modalities, model
 
 SPEC = RunSpec(
     Component("mnist_street", 1, {}), Component("mvae", 1, {}), Component("mlp", 1, {"hidden": 7, "layers": 1}), 3, {},
@@ -36,8 +35,8 @@ def nets_of(model: str, nets: str = "mlp", seed: int = 0, **options: object) -> 
 @pytest.mark.parametrize("nets", KINDS)
 def test_equal_nets_start_from_equal_weights_whatever_the_model(nets):
     first = nets_of("mvae", nets)
-    for model, options in [*((name, {}) for name in NAMES), ("meme", {"shared": False}), ("mmvm", {"alone": "pseudo"})]:
-        torch.testing.assert_close(nets_of(model, nets, **options), first, rtol=0, atol=0)
+    for name, options in [*((name, {}) for name in NAMES), ("meme", {"shared": False}), ("mmvm", {"alone": "pseudo"})]:
+        torch.testing.assert_close(nets_of(name, nets, **options), first, rtol=0, atol=0)
     other = nets_of("mvae", nets, seed=1)
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
@@ -53,7 +52,7 @@ def test_every_model_declares_the_same_range_of_beta_and_meme_one_of_its_supervi
 
 @pytest.mark.parametrize("name", models.ABOUT)
 def test_what_is_said_of_a_model_without_importing_it_is_true(name):
-    made, about = helpers.model(name, m=3), models.ABOUT[name]
+    made, about = model(name, m=3), models.ABOUT[name]
     assert (about.latents == "shared, private") == bool(made.latent_parts)
     assert (about.family == "chance control") == made.cross_is_chance
     trained = {}
