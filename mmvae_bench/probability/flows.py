@@ -33,6 +33,11 @@ class FlowProduct:
         """Mask of the rows in which all is present."""
         return self.experts.present.all(0)
 
+    @property
+    def several(self) -> Bool[Tensor, " B"]:
+        """Mask of the rows with several modalities, not all: there draws are weighted."""
+        return (self.experts.counted.sum(0) > 1) & ~self.complete
+
     def log_each(self, z: Float[Tensor, "*k B L"]) -> Float[Tensor, "M *k B"]:
         """Return log q_m(z | x_m) of every m."""
         each = [flow.call_and_ladj(z) for flow in self.flows]
@@ -86,9 +91,9 @@ class FlowProduct:
         return self.moments[1]
 
     def rsample(self, k: int | None = None, generator: Generator | None = None) -> Float[Tensor, "*k B L"]:
-        """Draw z without gradient: of at least :data:`POOL` weighted draws k by systematic resampling."""
+        """Draw z without gradient: k of at least :data:`POOL` weighted draws by systematic resampling."""
         count, q = k or 1, self.experts.q
-        joint, size = self.joint.rsample(count, generator), max(POOL, count)
+        joint, size = self.joint.rsample(count, generator), max(POOL, count) if self.several.any() else count
         noise = q.noise((size, *q.loc.shape), q.loc, generator)
         u = torch.rand(size, q.loc.shape[1], generator=generator, device=noise.device, dtype=noise.dtype)
         z, log_w = self.pool(noise, u)
@@ -101,5 +106,14 @@ class FlowProduct:
 
     def log_prob(self, z: Float[Tensor, "K B L"]) -> Float[Tensor, "K B"]:
         """Return log q(z); of several modalities, not all, with an estimated normaliser."""
-        product = self.log_product(self.log_each(z), z) - log_mean_exp(self.fixed_pool(16 * POOL)[1])
+        product = self.log_product(self.log_each(z), z) - self.log_normaliser
         return torch.where(self.complete, self.joint.log_prob(z), product)
+
+    @cached_property
+    def log_normaliser(self) -> Float[Tensor, " B"]:
+        """Log of the product's integral: estimated in rows with several modalities, not all; elsewhere 0."""
+        experts, zero, rows = self.experts, torch.zeros_like(self.joint.loc[:, 0]), self.several.nonzero()[:, 0]
+        if not len(rows):
+            return zero
+        part = FlowProduct(self.joint[rows], Experts(experts.q[:, rows], experts.present[:, rows]), self.flows)
+        return zero.index_copy(0, rows, log_mean_exp(part.fixed_pool(16 * POOL)[1]))
