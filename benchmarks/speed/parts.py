@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODELS = ("mvae", "mopoe", "mmvae-k10")
+MORE = ("mvtcae", "jmvae", "crmvae", "dmvae", "mmvaeplus", "mmvaeplus-k10")  # in fp32
 SWITCHED = ("mopoe", "mmvae-k10")
 PRECISIONS = {"fp32": "", "bf16": "+bf16"}
 AUTHORS_PACE = 40  # samples per second of MEME's code, measured elsewhere
@@ -28,14 +29,18 @@ WITHIN = 0.02
 
 def shrink() -> None:
     """Leave one task per part and fp32 only, which is enough to try the code."""
-    global MODELS, SWITCHED
-    MODELS, SWITCHED = ("mopoe",), ("mopoe",)
+    global MODELS, SWITCHED, MORE
+    MODELS, SWITCHED, MORE = ("mopoe",), ("mopoe",), ("mmvaeplus",)
     PRECISIONS.pop("bf16", None)
 
 
 def multivae(rounds: int, threads: int) -> list[Row]:
     """Compare our step with the step of PyPI's multivae on the same nets, with all threads and with one."""
-    each = [_against_multivae("multivae", MODELS, rounds, own) for own in sorted({threads, 1}, reverse=True)]
+    each = [
+        _against_multivae("multivae", tasks, rounds, own, precisions)
+        for own in sorted({threads, 1}, reverse=True)
+        for tasks, precisions in ((MODELS, None), (MORE, ("fp32",)))
+    ]
     return [row for rows in each for row in rows]
 
 

@@ -71,10 +71,21 @@ class Task:
 
 NORMAL = "prior_and_posterior_dist"
 DREG = {"K": 10, "loss": "dreg_looser", NORMAL: "normal", "learn_prior": False}
+OWN = {"mnist": 10, "svhn": 10}  # private latents
+PLUS = {
+    "loss": "dreg_looser", NORMAL: "normal", "learn_shared_prior": False, "learn_modality_prior": True,
+    "modalities_specific_dim": 10,
+}  # fmt: skip
 TASKS = {
     "mvae": Task("mvae", lambda: conv(20), theirs={"warmup": 0, "beta": 1.0}, bare=(1, 2)),
     "mopoe": Task("mopoe", lambda: conv(20), theirs={"beta": 1.0}, bare=(1, 1)),
     "mmvae-k10": Task("mmvae", lambda: conv(20), {"estimator": "dreg", "k": 10}, DREG, bare=(1, 20)),
+    "mvtcae": Task("mvtcae", lambda: conv(20), theirs={"beta": 1.0, "alpha": 5 / 6}),
+    "jmvae": Task("jmvae", lambda: conv(20), theirs={"warmup": 1}),
+    "crmvae": Task("crmvae", lambda: conv(20), theirs={"beta": 1.0}),
+    "dmvae": Task("dmvae", lambda: conv(20), {"private": 0.5}, {"beta": 1.0, "modalities_specific_dim": OWN}),
+    "mmvaeplus": Task("mmvaeplus", lambda: conv(20), theirs={"K": 1, **PLUS}),
+    "mmvaeplus-k10": Task("mmvaeplus", lambda: conv(20), {"k": 10}, {"K": 10, **PLUS}),
     "mopoe-m8": Task("mopoe", tiny, theirs={"beta": 1.0}, batch=64),
     "meme-published-nets": Task("meme", published, {"k": 10}),
     "meme-conv": Task("meme", lambda: conv(64), {"k": 10}),

@@ -6,18 +6,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmvae_bench.models.base import MIN_SCALE, MultimodalVAE
+from mmvae_bench.models.base import MIN_SCALE
 from mmvae_bench.probability import fusion
 from mmvae_bench.probability.distributions import DiagonalNormal
 from mmvae_bench.types import MultimodalBatch
-from tests.helpers import batch, modalities, model
+from tests.helpers import batch, benchmark, modalities, model
 
 multivae = pytest.importorskip("multivae.models", reason="multivae is not installed: pip install 'mmvae-bench[speed]'")
 from multivae.data.datasets.base import DatasetOutput  # noqa: E402
-from multivae.models.base import BaseDecoder, BaseEncoder, ModelOutput  # noqa: E402
-from multivae.models.nn.base_architectures import BaseJointEncoder, BaseMultilatentEncoder  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 M, B, L, S = 3, 7, 5, 3  # modalities, rows (one for each subset), latents, of which shared
@@ -26,50 +24,6 @@ M, B, L, S = 3, 7, 5, 3  # modalities, rows (one for each subset), latents, of w
 def log_variance(raw: Tensor) -> Tensor:
     """That of our scale, softplus(raw) + 1e-4."""
     return 2 * (F.softplus(raw) + MIN_SCALE).log()
-
-
-class Encoder(BaseEncoder):
-    """Our encoder behind multivae's interface; ``shared`` latents first, the others private."""
-
-    def __init__(self, net: nn.Module, shared: int = L) -> None:
-        super().__init__()
-        self.net, self.latent_dim, self.shared, self.style_dim = net, shared, shared, L - shared
-
-    def forward(self, x: Tensor) -> Any:
-        loc, raw = self.net(x).chunk(2, -1)
-        u, w = (slice(self.shared), slice(self.shared, None))
-        scale = log_variance(raw)
-        own = {"style_embedding": loc[:, w], "style_log_covariance": scale[:, w]} if self.shared < L else {}
-        return ModelOutput(embedding=loc[:, u], log_covariance=scale[:, u], **own)
-
-
-class MultilatentEncoder(Encoder, BaseMultilatentEncoder):
-    """The same, as multivae names what has private latents."""
-
-
-class Joint(BaseJointEncoder):
-    """Our joint encoder behind multivae's interface."""
-
-    def __init__(self, ours: MultimodalVAE) -> None:
-        super().__init__()
-        self.parts = nn.ModuleDict({name: ours.networks.encoders[f"{name} jointly"] for name in ours.names})
-        self.head, self.latent_dim = ours.head, L
-
-    def forward(self, x: dict[str, Tensor]) -> Any:
-        loc, raw = self.head(torch.cat([self.parts[name](x[name]) for name in x], -1).relu()).chunk(2, -1)
-        return ModelOutput(embedding=loc, log_covariance=log_variance(raw))
-
-
-class Decoder(BaseDecoder):
-    """Our decoder behind multivae's interface; pixels pass a sigmoid, as in our models."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.latent_dim = net, L
-
-    def forward(self, z: Tensor) -> Any:
-        x = self.net(z.reshape(-1, L)).sigmoid()
-        return ModelOutput(reconstruction=x.reshape(*z.shape[:-1], *x.shape[1:]))
 
 
 @pytest.fixture(autouse=True)
@@ -101,13 +55,8 @@ def pair(name: str, theirs: str, options: dict[str, Any], config: dict[str, Any]
         decoders_dist={m.name: m.likelihood for m in of}, decoder_dist_params={m.name: {"scale": m.scale} for m in of},
         **config,
     )  # fmt: skip
-    kind = Encoder if shared == L else MultilatentEncoder
-    encoders = {m.name: kind(ours.networks.encoders[m.name], shared) for m in of}
-    decoders = {m.name: Decoder(ours.networks.decoders[m.name]) for m in of}
-    joint = {"joint_encoder": Joint(ours)} if name == "jmvae" else {}
-    return ours, getattr(multivae, theirs)(
-        configuration, encoders=encoders, decoders=decoders, **joint
-    ).double().train()
+    nets = benchmark("speed/steps/adapters").adapted(ours, shared, log_variance)
+    return ours, getattr(multivae, theirs)(configuration, **nets).double().train()
 
 
 def losses(ours: Any, theirs: Any, data: MultimodalBatch) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
