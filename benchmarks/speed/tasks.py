@@ -84,7 +84,7 @@ TASKS = {
     "jmvae": Task("jmvae", lambda: conv(20), theirs={"warmup": 1}),
     "crmvae": Task("crmvae", lambda: conv(20), theirs={"beta": 1.0}),
     "dmvae": Task("dmvae", lambda: conv(20), {"private": 0.5}, {"beta": 1.0, "modalities_specific_dim": OWN}),
-    "mmvaeplus": Task("mmvaeplus", lambda: conv(20), theirs={"K": 1, **PLUS}),
+    "mmvaeplus": Task("mmvaeplus", lambda: conv(20), theirs={"K": 1, **PLUS}, bare=(1, 2)),
     "mmvaeplus-k10": Task("mmvaeplus", lambda: conv(20), {"k": 10}, {"K": 10, **PLUS}),
     "mopoe-m8": Task("mopoe", tiny, theirs={"beta": 1.0}, batch=64),
     "meme-published-nets": Task("meme", published, {"k": 10}),
