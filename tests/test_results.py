@@ -69,7 +69,7 @@ def means(suite: str, metric: str, variant: str) -> dict[Place, Mean]:
     gains = frame[frame["metric"] == "reconstruction_gain"]
     alive = gains.assign(alive=gains["value"] > DEAD * gains["se"])
     branches = {side: alive.groupby(["run_id", side])["alive"].any().to_dict() for side in ("given", "target")}
-    own = frame[(frame["metric"] == metric) & (frame["variant"] == variant)]
+    own = frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == "")]
     found = {}
     for place, rows_of in own.groupby(["tier", "model", "missing_ratio", "given", "target"]):
         part = rows_of.set_index("seed").sort_index()
