@@ -75,7 +75,7 @@ def test_what_is_stored_is_not_run_again_and_an_interrupted_sweep_goes_on(settin
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in before.items())
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", ["loky", pytest.param("threading", marks=pytest.mark.slow)])
 def test_neither_processes_nor_threads_change_a_number(settings, monkeypatch, tmp_path, backend):
     """Threads as on a GPU: several runs in one process, each with its own random numbers."""
     settings = replace(settings, metrics=())

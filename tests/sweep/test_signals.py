@@ -158,7 +158,14 @@ def test_a_results_folder_that_vanishes_is_one_sentence(start, tmp_path):
     assert not list(results.glob("runs/*/*/*"))
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize(
+    "number",
+    [
+        errno.ENOSPC,
+        pytest.param(errno.EACCES, marks=pytest.mark.slow),
+        pytest.param(errno.EROFS, marks=pytest.mark.slow),
+    ],
+)
 def test_a_disk_that_takes_no_more_is_one_sentence_and_nothing_half_written_is_a_result(
     number, settings, monkeypatch, capsys
 ):

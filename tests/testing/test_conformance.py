@@ -8,6 +8,7 @@ import pytest
 
 from mmvae_bench import datasets, models
 from mmvae_bench.testing import KINDS, check_dataset, check_model
+from tests.helpers import NAMES
 
 OPTIONS = {
     "mmvae": [
@@ -28,10 +29,12 @@ OPTIONS = {
 }
 # Draws of JNF's products of several flows are weighted, and the check of densities sees it from three factors on
 MOST = {"jnf": 3}
+QUICKLY = {*NAMES, "mmvaeplus", "jmvae"}  # one of each family; the others of it are slow tests
 CASES = [(name, options) for name in models.registry.names() for options in OPTIONS.get(name, [{}])]
 
 
-KINDS_OF = [(name, "mixed", len(KINDS)) for name in models.registry.names()]
+SLOWLY = {name: () if name in QUICKLY else (pytest.mark.slow,) for name in models.registry.names()}
+KINDS_OF = [pytest.param(name, "mixed", len(KINDS), marks=marks) for name, marks in SLOWLY.items()]
 ONE_EACH = zip(models.registry.names(), cycle(KINDS), strict=False)
 KINDS_OF += [pytest.param(*case, 3, marks=pytest.mark.slow) for case in ONE_EACH]
 
