@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from mmvae_bench.probability.bounds import log_mean_exp
@@ -51,18 +51,30 @@ class FlowProduct:
 
     @torch.no_grad()
     def pool(self, noise: Float[Tensor, "K M *B L"], u: Float[Tensor, "K *B"]) -> tuple[Tensor, Tensor]:
-        """Return z of the mixture of the q_m given, [K, B, L], and log weights, [K, B]: 0 where one modality is given.
+        """Return z of the mixture of the q_m given, [K, B, L], and log weights, [K, B]: 0 where one is given.
 
         They are made of standard normal and uniform numbers.
         """
-        q, counted = self.experts.q, self.experts.counted
-        v, rows = q.loc + q.scale * noise, q.loc.shape[1]
-        each = torch.stack([flow.inv(v[:, m]) for m, flow in enumerate(self.flows)])
-        chosen = Mixture(self.experts).component(u.expand(len(u), rows))
-        z = each.gather(0, chosen[None, ..., None].expand(1, *each.shape[1:]))[0]
-        log_q = self.log_each(z)
-        mixture = torch.where(counted[:, None], log_q, -torch.inf).logsumexp(0) - counted.sum(0).log()
-        return z, self.log_product(log_q, z) - mixture
+        q = self.experts.q
+        v = q.loc + q.scale * noise  # [K, M, B, L]
+        chosen = Mixture(self.experts).component(u.expand(len(u), v.shape[2]))
+        v = v.gather(1, chosen[:, None, :, None].expand(-1, 1, -1, v.shape[-1]))[:, 0]
+        z = torch.zeros_like(v)
+        for m, flow in enumerate(self.flows):  # each draw passes its own flow alone
+            at = (chosen == m) & ~self.complete
+            z[at] = flow.inv(v[at])
+        log_w, rows = torch.zeros_like(z[..., 0]), self.several.nonzero()[:, 0]
+        if len(rows):
+            part = self.of_rows(rows)
+            log_q, counted = part.log_each(z[:, rows]), part.experts.counted
+            mixture = torch.where(counted[:, None], log_q, -torch.inf).logsumexp(0) - counted.sum(0).log()
+            log_w[:, rows] = part.log_product(log_q, z[:, rows]) - mixture
+        return z, log_w
+
+    def of_rows(self, rows: Int[Tensor, " n"]) -> "FlowProduct":
+        """Return the density of some rows."""
+        q, present = self.experts.q[:, rows], self.experts.present[:, rows]
+        return FlowProduct(self.joint[rows], Experts(q, present), self.flows)
 
     def fixed_pool(self, k: int) -> tuple[Tensor, Tensor]:
         """Return :meth:`pool` of the same numbers for every row and call."""
@@ -112,8 +124,7 @@ class FlowProduct:
     @cached_property
     def log_normaliser(self) -> Float[Tensor, " B"]:
         """Log of the product's integral: estimated in rows with several modalities, not all; elsewhere 0."""
-        experts, zero, rows = self.experts, torch.zeros_like(self.joint.loc[:, 0]), self.several.nonzero()[:, 0]
+        zero, rows = torch.zeros_like(self.joint.loc[:, 0]), self.several.nonzero()[:, 0]
         if not len(rows):
             return zero
-        part = FlowProduct(self.joint[rows], Experts(experts.q[:, rows], experts.present[:, rows]), self.flows)
-        return zero.index_copy(0, rows, log_mean_exp(part.fixed_pool(16 * POOL)[1]))
+        return zero.index_copy(0, rows, log_mean_exp(self.of_rows(rows).fixed_pool(16 * POOL)[1]))
