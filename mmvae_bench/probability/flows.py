@@ -50,19 +50,19 @@ class FlowProduct:
         return own + (1 - counted.sum(0)) * standard(DiagonalNormal, z).log_prob(z)
 
     @torch.no_grad()
-    def pool(self, noise: Float[Tensor, "K M *B L"], u: Float[Tensor, "K *B"]) -> tuple[Tensor, Tensor]:
+    def pool(self, noise: Float[Tensor, "K *B L"], u: Float[Tensor, "K *B"]) -> tuple[Tensor, Tensor]:
         """Return z of the mixture of the q_m given, [K, B, L], and log weights, [K, B]: 0 where one is given.
 
         They are made of standard normal and uniform numbers.
         """
-        q = self.experts.q
-        v = q.loc + q.scale * noise  # [K, M, B, L]
-        chosen = Mixture(self.experts).component(u.expand(len(u), v.shape[2]))
-        v = v.gather(1, chosen[:, None, :, None].expand(-1, 1, -1, v.shape[-1]))[:, 0]
+        q, size = self.experts.q, self.complete.shape[0]
+        chosen = Mixture(self.experts).component(u.expand(len(u), size))
+        at = chosen, torch.arange(size, device=chosen.device)
+        v = q.loc[at] + q.scale[at] * noise  # [K, B, L]
         z = torch.zeros_like(v)
         for m, flow in enumerate(self.flows):  # each draw passes its own flow alone
-            at = (chosen == m) & ~self.complete
-            z[at] = flow.inv(v[at])
+            own = (chosen == m) & ~self.complete
+            z[own] = flow.inv(v[own])
         log_w, rows = torch.zeros_like(z[..., 0]), self.several.nonzero()[:, 0]
         if len(rows):
             part = self.of_rows(rows)
@@ -76,17 +76,17 @@ class FlowProduct:
         q, present = self.experts.q[:, rows], self.experts.present[:, rows]
         return FlowProduct(self.joint[rows], Experts(q, present), self.flows)
 
-    def fixed_pool(self, k: int) -> tuple[Tensor, Tensor]:
-        """Return :meth:`pool` of the same numbers for every row and call."""
+    def fixed_pool(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Return :meth:`pool` of :data:`POOL` numbers that are the same for every row and call."""
         q = self.experts.q
-        generator = Generator(q.loc.device).manual_seed(0)
-        noise = q.noise((k, len(q.loc), 1, q.loc.shape[-1]), q.loc, generator)
-        return self.pool(noise, torch.rand(k, 1, generator=generator, device=noise.device, dtype=noise.dtype))
+        generator = Generator(q.loc.device).manual_seed(seed)
+        noise = q.noise((POOL, 1, q.loc.shape[-1]), q.loc, generator)
+        return self.pool(noise, torch.rand(POOL, 1, generator=generator, device=noise.device, dtype=noise.dtype))
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, [B, L], of weighted draws where not all is present."""
-        z, log_w = self.fixed_pool(POOL)
+        z, log_w = self.fixed_pool(0)
         w, complete = log_w.softmax(0)[..., None], self.complete[:, None]
         mean = (w * z).sum(0)
         sd = (w * (z - mean).square()).sum(0).sqrt().clamp(min=LEAST)
@@ -106,7 +106,7 @@ class FlowProduct:
         """Draw z without gradient: k of at least :data:`POOL` weighted draws by systematic resampling."""
         count, q = k or 1, self.experts.q
         joint, size = self.joint.rsample(count, generator), max(POOL, count) if self.several.any() else count
-        noise = q.noise((size, *q.loc.shape), q.loc, generator)
+        noise = q.noise((size, *q.loc.shape[1:]), q.loc, generator)
         u = torch.rand(size, q.loc.shape[1], generator=generator, device=noise.device, dtype=noise.dtype)
         z, log_w = self.pool(noise, u)
         cdf = log_w.softmax(0).cumsum(0).T.contiguous()  # [B, pool]
@@ -127,4 +127,6 @@ class FlowProduct:
         zero, rows = torch.zeros_like(self.joint.loc[:, 0]), self.several.nonzero()[:, 0]
         if not len(rows):
             return zero
-        return zero.index_copy(0, rows, log_mean_exp(self.of_rows(rows).fixed_pool(16 * POOL)[1]))
+        part = self.of_rows(rows)
+        log_w = torch.cat([part.fixed_pool(seed)[1] for seed in range(16)])  # one after the other: z may be large
+        return zero.index_copy(0, rows, log_mean_exp(log_w))
