@@ -27,8 +27,8 @@ OPTIONS = {
     "jnf": [{"hidden": 8, "transforms": 2}],
     "dmvae": [{}, {"joint": False}],
 }
-# Draws of JNF's products of several flows are weighted, and the check of densities sees it from three factors on
-MOST = {"jnf": 3}
+# Of three, JNF draws the product of two flows by weights whose effective size may be 40 of 4,096: too rough for `check`
+MOST = {"jnf": 2}
 QUICKLY = {*NAMES, "mmvaeplus", "jmvae"}  # one of each family; the others of it are slow tests
 CASES = [(name, options) for name in models.registry.names() for options in OPTIONS.get(name, [{}])]
 
