@@ -35,7 +35,7 @@ register = registry.register
 
 
 class About(NamedTuple):
-    """What ``list models`` and tables say of a model without importing it; tests compare it with the classes."""
+    """Facts of a model for ``list models`` and tables, known without its import; a test compares them with the class."""
 
     family: str  # how q(z | X) is made of the encoders
     latents: str = "shared"

@@ -124,7 +124,7 @@ def notes(table: Table) -> list[str]:
 
 
 def baselines(labels: Iterable[str]) -> list[str]:
-    """Return the note that some rows of a table are no multimodal VAEs."""
+    """Return a note that names the baselines of a table, if it has any."""
     found = [label for label in labels if ABOUT.get(re.split(r"[\[ ]", label)[0], NOT_KNOWN).family == "baseline"]
     return [f"Baselines, ranked with the models though they are no VAEs: {', '.join(found)}."] if found else []
 

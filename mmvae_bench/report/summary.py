@@ -116,7 +116,7 @@ def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
 
 
 def summary_notes(tables: Sequence[SummaryTable]) -> list[str]:
-    """Return which rows are baselines, and what tells scores from chance where there are no intervals."""
+    """Return notes that name the baselines, and say how scores without intervals are told from chance."""
     rows = [row for table in tables for _, part in table.parts for row in part.cells.items()]
     cells = [(label, cell) for label, row in rows for cell in row.values()]
     return [*baselines(dict.fromkeys(label for label, _ in rows)), *chance_notes(cells)]

@@ -131,7 +131,7 @@ def test_memes_conditional_is_unbiased_for_every_source(m):
 @pytest.mark.parametrize("name", sorted(models.ABOUT.keys() - {"unimodal", "mmvm", "meme", "regressor", "contrastive"}))
 def test_likelihoods_are_never_above_the_exact_value(name):
     """E[log of an unbiased estimate] <= log p: mean over noises within 5 standard errors, for rows of every subset."""
-    noises = 40 if name == "jnf" else 400  # of products of several flows, each row has 4,000 draws for a normaliser
+    noises = 40 if name == "jnf" else 400  # type checks of tests read q.mean, which JNF draws anew
     made, _, data = linear(name, 3, shift=1.0, widen=(1.5, 3.0))
     loose = 0
     again = MultimodalBatch({n: x.repeat(noises, 1) for n, x in data.x.items()}, data.present.repeat(1, noises))

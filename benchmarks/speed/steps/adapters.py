@@ -21,7 +21,7 @@ def as_is(raw: Tensor) -> Tensor:
 class Encoder(BaseEncoder):
     """Our encoder; the first ``shared`` of its ``size`` latents are shared, the others private."""
 
-    def __init__(self, net: nn.Module, size: int, shared: int, log_variance: LogVariance = as_is) -> None:
+    def __init__(self, net: nn.Module, size: int, shared: int, log_variance: LogVariance) -> None:
         super().__init__()
         self.net, self.log_variance = net, log_variance
         self.latent_dim, self.style_dim = shared, size - shared
@@ -42,7 +42,7 @@ class MultilatentEncoder(Encoder, BaseMultilatentEncoder):
 class Joint(BaseJointEncoder):
     """Our joint encoder."""
 
-    def __init__(self, ours: Any, size: int, log_variance: LogVariance = as_is) -> None:
+    def __init__(self, ours: Any, size: int, log_variance: LogVariance) -> None:
         super().__init__()
         self.parts = nn.ModuleDict({name: ours.networks.encoders[f"{name} jointly"] for name in ours.names})
         self.head, self.latent_dim, self.log_variance = ours.head, size, log_variance
@@ -56,7 +56,7 @@ class Joint(BaseJointEncoder):
 class Decoder(BaseDecoder):
     """Our decoder; pixels pass a sigmoid, as in our models."""
 
-    def __init__(self, net: nn.Module, size: int, pixels: bool = True) -> None:
+    def __init__(self, net: nn.Module, size: int, pixels: bool) -> None:
         super().__init__()
         self.net, self.latent_dim, self.pixels = net, size, pixels
 
