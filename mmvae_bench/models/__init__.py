@@ -35,7 +35,7 @@ register = registry.register
 
 
 class About(NamedTuple):
-    """Facts of a model for ``list models`` and tables, known without its import; a test compares them with the class."""
+    """Facts of a model, known without importing it; a test compares them with the class."""
 
     family: str  # how q(z | X) is made of the encoders
     latents: str = "shared"
