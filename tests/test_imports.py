@@ -15,7 +15,7 @@ LAYERS = [  # a module imports from its own layer or from those above it in this
     {"errors", "seeds", "types"},
     {"disk", "options", "registry"},
     {"spec"},
-    {"presence", "probability"},
+    {"presence", "probability", "sampling"},
     {"nets", "datasets", "store"},
     {"models"},
     {"engine", "metrics", "code"},

@@ -18,6 +18,9 @@ except ImportError as error:
     raise BenchError("The model 'jnf' needs zuko: pip install 'mmvae-bench[flows]'.") from error
 
 
+NEAR = 0.1  # factor of the flows' last layers before training
+
+
 class JNF(JointEncoder):
     """Two phases of equal length, on complete rows; others do not count, as the paper has none:
 
@@ -28,13 +31,15 @@ class JNF(JointEncoder):
 
         q(z | x_A) proportional to p(z)^(1 - |A|) prod over m in A of q_m(z | x_m)
 
-    is drawn by importance resampling from the mixture of the q_m; MultiVae draws it by Hamiltonian Monte Carlo.
+    is drawn by annealed importance resampling; MultiVae draws it by Hamiltonian Monte Carlo. It can be normalised where
+    the q_m are narrower than p(z): flows start near the identity.
 
     Args:
         transforms: number of coupling layers of a flow.
         hidden: width of their nets, which have two hidden layers.
     """
 
+    version = 2
     phases = (0.5, 0.5)
 
     def __init__(
@@ -45,6 +50,9 @@ class JNF(JointEncoder):
         with torch.device("cpu"):  # zuko asks for values of masks, which a plan's models without memory lack
             made = [zuko.flows.MAF(size, transforms=transforms, hidden_features=nets, passes=2) for _ in self.names]
         self.flows = nn.ModuleList(flow.transform for flow in made).to(next(networks.parameters()).device)
+        for name, p in self.flows.named_parameters():
+            if ".hyper.4." in name:  # the last layer of a net with two hidden ones
+                p.data *= NEAR
 
     def embed(self, name: str, x: Tensor) -> Tensor:
         """Return what an encoder of one modality reads; vectors of words are the joint encoder's, and do not learn."""

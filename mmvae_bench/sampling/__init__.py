@@ -1,0 +1,1 @@
+"""Markov chains over latents, and annealed importance sampling by them."""
