@@ -1,18 +1,17 @@
 """Attributes of generated entries, all or one by one: the scores of CdSprites+ (Sejnova et al. 2022). Protocol 16."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.classes import agreement_by_chance, majority
-from mmvae_bench.metrics.oracle import CPU, to_device
+from mmvae_bench.metrics.oracle import Judged
 from mmvae_bench.metrics.priors import under_priors
 
 Values = NDArray[np.int64]
@@ -24,7 +23,12 @@ class Read:
     """Reading of N entries by a judge."""
 
     values: Values  # [N, A]; where one is unreadable, the number of values of its attribute
-    whole: NDArray[np.bool_]  # well-formedness, [N]: of all pictures, and of those captions that the grammar can write
+    whole: NDArray[np.bool_]  # well-formedness, [N]
+
+    @classmethod
+    def of(cls, verdict: Judged) -> "Read":
+        """Return the attributes that a judge says."""
+        return cls(verdict.values, verdict.whole)
 
 
 def right(read: Read, truth: Values) -> Floats:
@@ -126,18 +130,18 @@ def _measured(ev: Evaluation) -> list[tuple[Score, Floats, Floats, tuple[float, 
         raise Undefined("not every modality has an oracle")
     truth, counts = ev.judged.attributes, [len(values) for values in ev.attributes.values()]
     chances, found = chance_of_rows(truth, counts), []
-    true = {name: _read(ev, name, to_device(ev.judged.x[name], CPU)) for name in ev.names}
+    true = {name: Read.of(ev.of_true(name)) for name in ev.names}
     for given in ev.subsets:
         for target in ev.names:
             row = ev.row(given, target, "self" if target in given else "")
             made = of_true = right(true[target], truth)
             try:
-                made = right(_read(ev, target, ev.generated(given, target)), truth)
+                made = right(Read.of(ev.of_generated(given, target)), truth)
             except Undefined as reason:
                 row = replace(row, reason=str(reason))
             found.append((row, made, of_true, chances))
     of_all = agreement(list(true.values()), counts)
-    for row, parts in under_priors(ev, lambda x: [_read(ev, m, x[m]) for m in ev.names]):
+    for row, parts in under_priors(ev, lambda part: [Read.of(part.verdict(m)) for m in ev.names]):
         if not parts:
             found.append((row, of_all, of_all, (0.0, 0.0)))
             continue
@@ -147,9 +151,3 @@ def _measured(ev: Evaluation) -> list[tuple[Score, Floats, Floats, tuple[float, 
         ]
         found.append((row, agreement(reads, counts), of_all, chance_of_draws(reads, counts)))
     return found
-
-
-def _read(ev: Evaluation, target: str, x: Tensor) -> Read:
-    judge = ev.oracles[target]
-    accepts: Callable[[Tensor], NDArray[np.bool_]] | None = getattr(judge, "accepts", None)
-    return Read(judge.read(x), np.ones(len(x), np.bool_) if accepts is None else accepts(x))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, wraps
+from functools import cached_property, wraps
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -15,7 +15,7 @@ from torch import Tensor
 from mmvae_bench.datasets.base import Judge, Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
 from mmvae_bench.metrics.description import UNDESCRIBED, Description, score_key
-from mmvae_bench.metrics.oracle import CPU, to_device
+from mmvae_bench.metrics.oracle import CPU, Judged, judged, to_device
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.types import MultimodalBatch
@@ -189,10 +189,6 @@ class Evaluation:
     data_dir: Path | None = None  # user's files, such as the weights of a public feature extractor
     cache: dict[Hashable, Any] = field(default_factory=dict)  # of :func:`once`
 
-    def __post_init__(self) -> None:
-        # As generate(), of :attr:`judged`; two are kept, because they are large: 10,000 SVHN pictures are 120 MB
-        self.generated = lru_cache(maxsize=2)(lambda given, target: self.generate(self.judged, given, target))
-
     def row(self, given: Sequence[str], target: str, variant: str = "") -> Score:
         """Return a score without value of x_t given x_A; a control if the model's cross-modal scores are chance."""
         control = self.model.cross_is_chance and target not in given
@@ -275,12 +271,24 @@ class Evaluation:
         generator = self.generator("latents", "+".join(given), "test")  # of all test rows: the latents' samples
         return generate(self.model, (batch.given(*given) for batch in self.chunks(rows)), target, generator)
 
-    @once
-    def predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
-        """Return the oracle's classes of the generated entries, [N]."""
-        return self.oracles[target].predict(self.generated(given, target))
+    def verdict(self, name: str, x: Tensor) -> Judged:
+        """Return what the judge of a modality says of entries: classes, attributes where there are any, features."""
+        return judged(self.oracles[name], x, attributes=self.attributes is not None)
 
     @once
+    def of_generated(self, given: tuple[str, ...], target: str) -> Judged:
+        """Return the verdict on E[x_t | z] of the judged rows, one z per row from q(z | x_A)."""
+        return replace(self.verdict(target, self.generate(self.judged, given, target)), features=None)
+
+    @once
+    def of_true(self, name: str) -> Judged:
+        """Return the verdict on the true entries of the judged rows."""
+        return replace(self.verdict(name, to_device(self.judged.x[name], CPU)), features=None)
+
+    def predicted(self, given: tuple[str, ...], target: str) -> NDArray[np.int64]:
+        """Return the oracle's classes of the generated entries, [N]."""
+        return self.of_generated(given, target).classes
+
     def recognised(self, name: str) -> NDArray[np.int64]:
         """Return the oracle's classes of :attr:`judged` entries, [N]."""
-        return self.oracles[name].predict(to_device(self.judged.x[name], CPU))
+        return self.of_true(name).classes

@@ -29,6 +29,7 @@ from mmvae_bench.metrics.relatedness import ROWS
 from mmvae_bench.types import Modality
 
 DIMENSIONS = 40  # as MMVAE's
+DRAWS = 1000  # of a prior, as in MMVAE's code
 ENOUGH = 10  # pictures a dimension; below that both views are reduced until there are as many
 EMBEDDINGS = {"mean": wv.mean_embedding, "sif": wv.sif_embedding}
 BLOCK = 8192  # rows in double precision at a time
@@ -268,7 +269,7 @@ def measured(ev: Evaluation) -> list[Measured]:
     made = [
         (ev.row((picture.name,), caption.name), [(features, generated_captions(ev))]),
         (ev.row((caption.name,), picture.name), [(side.features(pictures), ids)]),
-        *under_priors(ev, lambda x: (side.features(x[picture.name]), x[caption.name].numpy()), 1000),  # as MMVAE's
+        *under_priors(ev, lambda part: (side.features(part.x[picture.name]), part.x[caption.name].numpy()), DRAWS),
     ]
     return [Measured(s, s.agreement(features, ids), [_compared(s, *one) for one in made]) for s in fitted]
 

@@ -216,7 +216,7 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     if set(ev.oracles) != set(ev.names):
         raise Undefined("not every modality has an oracle")
     ceiling = float(joint_agreement(np.stack([ev.recognised(name) for name in ev.names])).mean())
-    for row, parts in under_priors(ev, lambda x: np.stack([ev.oracles[m].predict(x[m]) for m in ev.names])):
+    for row, parts in under_priors(ev, lambda part: np.stack([part.verdict(m).classes for m in ev.names])):
         if not parts:
             yield row
             continue

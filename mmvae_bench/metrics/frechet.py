@@ -66,6 +66,7 @@ class Truth:
         bounds=(0.0, None),
         ceiling="true training entries",
     ),
+    version=2,
 )
 def frechet(ev: Evaluation) -> Iterator[Score]:
     """:func:`frechet_distance` between n generated entries of a modality and the n true ones of the same test rows.
@@ -95,11 +96,12 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
             yield from or_reason([row], partial(_generated, ev, truth, test, row))
     if not truths:
         return
-    for row, parts in under_priors(ev, lambda x: {m: truths[m].read(x[m]) for m in truths}, len(test)):
+    for row, parts in under_priors(ev, lambda part: {m: part.verdict(m).features for m in truths}, len(test)):
         for name, truth in truths.items():
             score = replace(row, target=name, control=False)  # of each modality by itself
             if parts:
-                value = truth.distance(np.concatenate([part[name] for part in parts]))
+                made = np.concatenate([features for part in parts if (features := part[name]) is not None])
+                value = truth.distance(made[: len(test)])
                 score = replace(score, value=value, n=len(test), ceiling=truth.ceiling)
             yield score
 

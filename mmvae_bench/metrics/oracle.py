@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,40 @@ class Oracle(nn.Module):
         return np.concatenate([self.hidden(part).numpy() for part in torch.split(x, CHUNK)])
 
     @torch.no_grad()
+    def values(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the likeliest value of each attribute, [N, A], from :meth:`features`."""
+        parts = [torch.split(self.head(part), self.heads, 1) for part in torch.split(torch.from_numpy(features), CHUNK)]
+        return np.concatenate([np.stack([logits.argmax(1).numpy() for logits in part], 1) for part in parts])
+
     def read(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.int64]:
         """Return the likeliest value of each attribute, [N, A]."""
-        parts = [torch.split(self(part), self.heads, 1) for part in torch.split(x, CHUNK)]
-        return np.concatenate([np.stack([logits.argmax(1).numpy() for logits in part], 1) for part in parts])
+        return self.values(self.features(x))
 
     def predict(self, x: Shaped[Tensor, "N ..."]) -> NDArray[np.int64]:
         """Return the likeliest class, [N]."""
         return self.read(x)[:, 0]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge says of N entries."""
+
+    classes: NDArray[np.int64]  # [N]
+    values: NDArray[np.int64]  # of all attributes, [N, A]; [N, 0] where they were not asked for
+    # Well-formedness, [N]: of all pictures, and of those captions that the grammar can write
+    whole: NDArray[np.bool_]
+    features: NDArray[np.float32] | None  # of an oracle, [N, F]
+
+
+def judged(judge: Judge, x: Shaped[Tensor, "N ..."], *, attributes: bool) -> Judged:
+    """Return what a judge says of entries, with the values of ``attributes`` if asked; an oracle reads them once."""
+    whole = getattr(judge, "accepts", lambda entries: np.ones(len(entries), np.bool_))(x)
+    if isinstance(judge, Oracle):
+        features = judge.features(x)
+        values = judge.values(features)
+        return Judged(values[:, 0], values, whole, features)
+    values = judge.read(x) if attributes else np.zeros((len(x), 0), np.int64)
+    return Judged(judge.predict(x), values, whole, judge.features(x) if hasattr(judge, "features") else None)
 
 
 def to_device(values: Entries, device: torch.device) -> Tensor:

@@ -1,8 +1,8 @@
 """The aggregate prior: a p(z) for every model, including those that define none (protocol 17)."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Made, Score, once
+from mmvae_bench.metrics.oracle import Judged
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
 from mmvae_bench.probability.fusion import Mixture, everywhere
 
@@ -78,27 +79,55 @@ PRIOR_SAMPLES = 2000  # the standard error is at most .011, below the sd between
 DRAW = 500  # of them decoded at a time
 
 
-@torch.no_grad()
-def under_priors(
-    ev: Evaluation, read: Callable[[dict[str, Tensor]], Made], n: int = PRIOR_SAMPLES
-) -> Iterator[tuple[Score, list[Made]]]:
-    """Yield for each prior a score without value, and what ``read`` returns of entries decoded from n draws, in parts.
+@dataclass(frozen=True)
+class Draws:
+    """Entries decoded from :data:`DRAW` draws of a prior, on the CPU; each modality is judged once."""
 
-    They are on the CPU. Where the model has no such prior, the list is empty and the score has the reason.
+    ev: Evaluation
+    x: Mapping[str, Tensor]  # modality -> [n, *shape]
+    known: dict[str, Judged] = field(default_factory=dict)
+
+    def verdict(self, name: str) -> Judged:
+        """Return what the judge of a modality says."""
+        if name not in self.known:
+            self.known[name] = self.ev.verdict(name, self.x[name])
+        return self.known[name]
+
+
+@once
+def _drawn(ev: Evaluation, prior: Prior) -> tuple[torch.Generator, list[Draws]]:
+    """Return the generator of a prior's draws, and those that metrics have asked for: all share them."""
+    return ev.generator("joint_coherence", prior), []
+
+
+@torch.no_grad()
+def draws(ev: Evaluation, prior: Prior, n: int) -> list[Draws]:
+    """Return at least n decoded draws of a prior, in parts.
+
+    Raises:
+        Undefined: If the model has no such prior.
+    """
+    generator, parts = _drawn(ev, prior)
+    mixture = aggregate_prior(ev) if prior == "aggregate" else None
+    while len(parts) * DRAW < n:
+        if mixture is None:
+            x = ev.model.sample_prior(DRAW, generator)
+        else:
+            x = ev.model.decode(mixture.rsample(DRAW, generator)[:, 0])
+        parts.append(Draws(ev, {name: entries.cpu() for name, entries in x.items()}))
+    return parts[: math.ceil(n / DRAW)]
+
+
+def under_priors(
+    ev: Evaluation, read: Callable[[Draws], Made], n: int = PRIOR_SAMPLES
+) -> Iterator[tuple[Score, list[Made]]]:
+    """Yield for each prior a score without value, and what ``read`` returns of each part of at least n draws.
+
+    Where the model has no such prior, the list is empty and the score has the reason.
     """
     for prior in PRIORS:
         row = Score(None, prior=prior, target="+".join(ev.names), control=ev.model.cross_is_chance)
-        parts: list[Made] = []
-        generator = ev.generator("joint_coherence", prior)
         try:
-            mixture = aggregate_prior(ev) if prior == "aggregate" else None
-            for start in range(0, n, DRAW):
-                size = min(DRAW, n - start)
-                if mixture is None:
-                    x = ev.model.sample_prior(size, generator)
-                else:
-                    x = ev.model.decode(mixture.rsample(size, generator)[:, 0])
-                parts.append(read({name: entries.cpu() for name, entries in x.items()}))
+            yield row, [read(part) for part in draws(ev, prior, n)]
         except Undefined as reason:
-            row, parts = replace(row, reason=str(reason)), []
-        yield row, parts
+            yield replace(row, reason=str(reason)), []

@@ -174,7 +174,7 @@ def test_a_caption_of_generated_ids_is_judged_word_for_word(attributed, monkeypa
     said = captions.clone()
     said[1::3, :2] = said[1::3, [1, 0]]
     said[2::3, 1] = EOS
-    ev.generated = lambda given, target: said if target == "b" else torch.zeros(300, 10)
+    ev.generate = lambda rows, given, target: said if target == "b" else torch.zeros(300, 10)
     monkeypatch.setattr(ev.model, "decode", lambda *_: {"a": torch.zeros(300, 10), "b": said})
     found = {(s.metric, s.given, s.target): s for s in evaluate(ev, BOTH)}
     assert found["attributes_strict", "a", "b"].value == pytest.approx(1 / 3)

@@ -125,7 +125,7 @@ def test_classes_are_judged_on_one_row_of_each_item(world):
     for score in evaluate(ev, ["cross_coherence", "linear_probe", "oracle_accuracy"]):
         assert score.n == 30
     assert np.array_equal(ev.judged.item, np.arange(30))
-    assert ev.generated(("a",), "b").shape[0] == 30
+    assert len(ev.predicted(("a",), "b")) == 30
 
 
 def test_a_mean_over_rows_keeps_its_outcomes_and_a_mean_of_draws_does_not():

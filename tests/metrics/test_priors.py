@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.priors import Aggregate, aggregate_prior
+from mmvae_bench.metrics.evaluate import evaluate
+from mmvae_bench.metrics.priors import DRAW, PRIOR_SAMPLES, Aggregate, aggregate_prior, draws
 from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
 from mmvae_bench.probability.fusion import Experts, Mixture
 
@@ -73,3 +74,22 @@ def test_other_posteriors_are_refused_with_the_reason(world):
     ev.model.posterior = lambda batch: object()
     with pytest.raises(Undefined, match="diagonal"):
         aggregate_prior(ev)
+
+
+def test_each_draw_and_each_generation_is_decoded_and_judged_once_for_all_metrics(world, monkeypatch):
+    ev, calls = world(), []
+    for where, name in ((ev, "generate"), (ev.model, "sample_prior"), (ev.oracles["a"], "predict")):
+        whole = getattr(where, name)
+        monkeypatch.setattr(where, name, lambda *a, n=name, f=whole: calls.append(n) or f(*a), raising=False)
+    for metric in ("joint_coherence", "cross_coherence", "self_coherence", "oracle_accuracy", "attributes_strict"):
+        evaluate(ev, [metric])
+    assert calls.count("sample_prior") == PRIOR_SAMPLES / DRAW
+    assert calls.count("generate") == 6  # two targets from three subsets
+    assert calls.count("predict") == 1 + 3 + 2 * PRIOR_SAMPLES / DRAW  # of a: true, generated, drawn from both priors
+    evaluate(ev, ["frechet"])
+    assert calls.count("sample_prior") == PRIOR_SAMPLES / DRAW
+
+
+def test_fewer_draws_are_the_first_of_more(world):
+    few, many = draws(world(), "model", 10), draws(world(), "model", 2 * DRAW)
+    assert len(few) == 1 and len(many) == 2 and torch.equal(few[0].x["a"], many[0].x["a"])
