@@ -7,19 +7,24 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
+from mmvae_bench.models.draws import Proposals
 from mmvae_bench.probability.bounds import Estimate
+from mmvae_bench.probability.distributions import Posterior
 
-MOST, LEAST = 256, 64  # rows
+MOST, LEAST, FEWEST = 256, 64, 16  # rows
 ELEMENTS = 2**20  # in them, where they are more than LEAST: 85 rows with a 64x64 colour picture
+SHARE = 8  # test rows for one that is estimated, where that leaves FEWEST
 SAMPLES = 100  # K a row
 ENOUGH = 10  # mean effective sample size from which an estimate is ranked (protocol 18)
 ROUNDING = 1e-3  # nats that rounding may add to log 1
 CHUNK = 8  # rows at a time: K x 8 latents are decoded at once, which stays below 500 MB for a caption of 32 words too
 
 Names = tuple[str, ...]
+Asked = tuple[Prior, Names, Names]  # prior, given, target
 
 
 def quantities(names: Names) -> list[tuple[Names, Names]]:
@@ -31,6 +36,13 @@ def quantities(names: Names) -> list[tuple[Names, Names]]:
     if len(names) > 3:
         conditionals = [(tuple(n for n in names if n != t), (t,)) for t in names]
     return [((), names), *(((), (m,)) for m in names), *conditionals]
+
+
+def estimated_rows(ev: Evaluation, most: int = MOST) -> Rows:
+    """Return the test rows whose likelihoods are estimated, the same for every run."""
+    size = sum(math.prod(m.shape) * max(len(m.vocabulary), 1) for m in ev.model.modalities)
+    n = min(most, max(LEAST, ELEMENTS // size), max(FEWEST, len(ev.test) // SHARE))
+    return ev.test.take(ev.draw("log_likelihood", n, len(ev.test)))
 
 
 @metric(
@@ -45,47 +57,71 @@ def quantities(names: Names) -> list[tuple[Names, Names]]:
         drawn=("iw",),
         columns="density",
     ),
-    version=2,
+    version=3,
 )
 def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """log p(x_T) and log p(x_t | x_A) in nats, mean over test rows: variant ``iw100`` with K = 100 samples.
 
-    256 rows, down to 64 where entries are large. Beside each stands ``ess100``, the mean effective sample size in
-    [1, K]: where it is below 10, the estimate is marked as a bound. A probability of words above 1 is refused.
-    ``prior`` is the model's own or the aggregate one (protocol 17).
+    An eighth of the test rows, at most 256, fewer where entries are large. Beside each stands ``ess100``, the mean
+    effective sample size in [1, K]: where it is below 10, the estimate is marked as a bound. A probability of words
+    above 1 is refused. ``prior`` is the model's own or the aggregate one (protocol 17); all quantities share draws.
     """
+    for (prior, given, target), found in estimates(ev).items():
+        row = asked_row(ev, prior, given, target, f"iw{SAMPLES}")
+        yield from likelihood_scores(ev, row, found, f"ess{SAMPLES}")
+
+
+def asked_row(ev: Evaluation, prior: Prior, given: Names, target: Names, variant: str) -> Score:
+    """Return a score without value of log p(x_T | x_A)."""
+    met = prior == "model" and not given  # else one latent stands for several modalities, or none for the given
+    control = ev.model.cross_is_chance and not met and len(given + target) > 1
+    return Score(None, variant, prior, "+".join(given), "+".join(target), control=control)
+
+
+def likelihood_scores(ev: Evaluation, row: Score, found: Estimate | Undefined, ess: str) -> Iterator[Score]:
+    """Yield an estimate, and its effective sample size as variant ``ess``; or the reason why there is none."""
     words = {m.name for m in ev.model.modalities if m.likelihood == "categorical"}
-    for prior in PRIORS:
-        for given, target in quantities(ev.names):
-            met = prior == "model" and not given  # else one latent stands for several modalities, or none for the given
-            control = ev.model.cross_is_chance and not met and len(given + target) > 1
-            row = Score(None, f"iw{SAMPLES}", prior, "+".join(given), "+".join(target), control=control)
-            try:
-                log_p, ess = (x.numpy().astype(np.float64) for x in estimate(ev, given, target, prior))
-                if words.issuperset(target) and log_p.mean() > ROUNDING:
-                    raise Undefined(f"{log_p.mean():+.1f} nats would be a probability of words above 1")
-            except Undefined as reason:
-                yield replace(row, reason=str(reason))
-                continue
-            yield replace(row, bound=bool(ess.mean() < ENOUGH)).mean(log_p)
-            yield replace(row, value=float(ess.mean()), variant=f"ess{SAMPLES}", n=len(ess))
+    if isinstance(found, Undefined):
+        yield replace(row, reason=str(found))
+        return
+    log_p, size = (x.numpy().astype(np.float64) for x in found)
+    if words.issuperset(row.target.split("+")) and log_p.mean() > ROUNDING:
+        yield replace(row, reason=f"{log_p.mean():+.1f} nats would be a probability of words above 1")
+        return
+    yield replace(row, bound=bool(size.mean() < ENOUGH)).mean(log_p)
+    yield replace(row, value=float(size.mean()), variant=ess, n=len(size))
 
 
+@once
 @torch.no_grad()
-def estimate(ev: Evaluation, given: Names, target: Names, prior: Prior) -> Estimate:
-    """Return log p(target | given) and effective sample sizes of the chosen rows, each [n].
+def estimates(ev: Evaluation) -> dict[Asked, Estimate | Undefined]:
+    """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], or why there are none."""
+    asked: list[Asked] = [(prior, *pair) for prior in PRIORS for pair in quantities(ev.names)]
+    parts, none = {key: list[Estimate]() for key in asked}, dict[Asked, Undefined]()
+    aggregate: Posterior | None = None
+    try:
+        aggregate = aggregate_prior(ev)
+    except Undefined as reason:
+        none = {key: reason for key in asked if key[0] == "aggregate"}
+    generators = {given: ev.generator("log_likelihood", "+".join(given)) for given in ev.subsets}
+    for batch in ev.chunks(estimated_rows(ev), CHUNK):
+        own = Proposals(ev.model, batch, SAMPLES, generators.__getitem__, [] if aggregate is None else [aggregate])
+        for key in [key for key in asked if key not in none]:
+            try:
+                parts[key].append(_ask(own, key, aggregate))
+            except Undefined as reason:
+                none[key] = reason
+    return {key: none.get(key) or joined(parts[key]) for key in asked}
 
-    Raises:
-        Undefined: If the model does not define the quantity.
-    """
-    p = aggregate_prior(ev) if prior == "aggregate" else None
-    generator = ev.generator("log_likelihood", prior, "+".join(given), "+".join(target))
-    size = sum(math.prod(m.shape) * max(len(m.vocabulary), 1) for m in ev.model.modalities)
-    rows = ev.test.take(ev.draw("log_likelihood", min(MOST, max(LEAST, ELEMENTS // size)), len(ev.test)))
-    parts = []
-    for batch in ev.chunks(rows, CHUNK):
-        if given:
-            parts.append(ev.model.log_conditional(batch, given, target[0], SAMPLES, generator, p))
-        else:
-            parts.append(ev.model.log_likelihood(batch.given(*target), SAMPLES, generator, p))
+
+def _ask(proposals: Proposals, key: Asked, aggregate: Posterior | None) -> Estimate:
+    prior, given, target = key
+    p = aggregate if prior == "aggregate" else None
+    if given:
+        return proposals.model.log_conditional(proposals, given, target[0], p)
+    return proposals.model.log_likelihood(proposals, target, p)
+
+
+def joined(parts: list[Estimate]) -> Estimate:
+    """Return the estimates of all rows, on the CPU."""
     return Estimate(torch.cat([e.log_p for e in parts]).cpu(), torch.cat([e.ess for e in parts]).cpu())

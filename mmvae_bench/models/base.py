@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from mmvae_bench.errors import Undefined
+from mmvae_bench.models.draws import Draws, Proposals
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
-from mmvae_bench.probability.bounds import Estimate, Weighted, importance_sample
+from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, likelihoods, standard
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, without
 from mmvae_bench.spec import Missing
@@ -206,62 +207,51 @@ class MultimodalVAE(Densities, ABC):
         """
         return self.decode(self.prior().rsample(n, generator)[:, 0])
 
-    def log_likelihood(
-        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
-    ) -> Estimate:
-        """Estimate log of the integral of p(z) prod over m in A of p(x_m | z), by importance sampling (protocol 18).
+    def log_posterior(self, draws: Draws, prior: Posterior | None = None) -> Float[Tensor, "K B"]:
+        """Return the log of what p(z | x_A) is proportional to: log p(z) + sum over m in A of log p(x_m | z).
 
-        A are the modalities present in each row, k is the number of samples per row. ``prior`` is a p(z) in place of
-        the model's own (protocol 17, ``aggregate``).
-
-        Raises:
-            Undefined: If there is no prior.
-        """
-        return self.weighted(batch, k, generator, prior).evidence()
-
-    def log_conditional(
-        self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
-        generator: Generator | None = None, prior: Posterior | None = None,
-    ) -> Estimate:  # fmt: skip
-        """Estimate log p(x_t | x_A) = log sum_k w_k p(x_t | z_k) - log sum_k w_k, with draws of :meth:`weighted`.
-
-        Raises:
-            Undefined: If there is no prior.
-        """
-        draws = self.weighted(batch.given(*given), k, generator, prior)
-        return draws.predictive(self.log_px_of(target, draws.z, batch, weighted=False))
-
-    def weighted(
-        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
-    ) -> Weighted:
-        """Draw k z per row whose weights make them draws of p(z | x_A): w = p(z) prod over m in A of p(x_m | z) / r(z).
+        ``prior`` is a p(z) in place of the model's own (protocol 17, ``aggregate``).
 
         Raises:
             Undefined: If there is no prior.
         """
         p = prior or self.prior()
-        here = [name for name in self.names if batch.where(name).any()]  # a modality absent in all rows adds exactly 0
+        here = [name for name in draws.given if draws.batch.where(name).any()]  # what is absent adds exactly 0
+        return p.log_prob(draws.z) + torch.stack([draws.log_px(name) for name in here]).sum(0)
 
-        def log_px(z: Tensor) -> Tensor:
-            return torch.stack([self.log_px_of(name, z, batch, weighted=False) for name in here]).sum(0)
+    def log_likelihood(
+        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Posterior | None = None
+    ) -> Estimate:
+        """Estimate log of the integral of p(z) prod over m in A of p(x_m | z), by importance sampling (protocol 18).
 
-        return importance_sample(self.posterior(batch), p, log_px, k, generator)
+        A is ``given``, or all that is present in a row.
+
+        Raises:
+            Undefined: If there is no prior.
+        """
+        return proposals.given(*(given or self.names)).weighted(prior).evidence()
+
+    def log_conditional(
+        self, proposals: Proposals, given: Sequence[str], target: str, prior: Posterior | None = None
+    ) -> Estimate:
+        """Estimate log p(x_t | x_A) = log sum_k w_k p(x_t | z_k) - log sum_k w_k, with draws of p(z | x_A).
+
+        Raises:
+            Undefined: If there is no prior.
+        """
+        draws = proposals.given(*given)
+        return draws.weighted(prior).predictive(draws.log_px(target))
 
 
 class OwnConditional(MultimodalVAE):
     """Models without p(z), under which p(z | x_A) is :meth:`posterior` itself: p(x_t | x_A) = E_q[ p(x_t | z) ]."""
 
-    def weighted(
-        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
-    ) -> Weighted:
-        """Draw k z per row: under the model they are of p(z | x_A), and all weights are 1."""
-        if prior is not None:
-            return super().weighted(batch, k, generator, prior)
-        z = self.posterior(batch).rsample(k, generator)
-        return Weighted(z, torch.zeros_like(z[..., 0]))
+    def log_posterior(self, draws: Draws, prior: Posterior | None = None) -> Float[Tensor, "K B"]:
+        """Return log q(z | x_A), or under a given ``prior`` what every model has."""
+        return draws.log_q if prior is None else super().log_posterior(draws, prior)
 
     def log_likelihood(
-        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
+        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Posterior | None = None
     ) -> Estimate:
         """Estimate log p(x_A) under a given ``prior``: there is none of the model's own (raises :class:`Undefined`)."""
-        return super().log_likelihood(batch, k, generator, prior or self.prior())
+        return super().log_likelihood(proposals, given, prior or self.prior())

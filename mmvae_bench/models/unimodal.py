@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.draws import Proposals
 from mmvae_bench.probability.bounds import Estimate, row_mean
 from mmvae_bench.probability.distributions import Posterior, kl
 from mmvae_bench.probability.fusion import Mixture
@@ -56,22 +57,22 @@ class Unimodal(PrivateLatents):
         return {name: self.decode(self.prior().rsample(n, generator)[:, 0], [name])[name] for name in self.names}
 
     def log_likelihood(
-        self, batch: MultimodalBatch, k: int, generator: Generator | None = None, prior: Posterior | None = None
+        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Posterior | None = None
     ) -> Estimate:
         """Estimate the sum over m in A of log p(x_m), each with its own latent; with a given ``prior``, one latent."""
         if prior is not None:
-            return super().log_likelihood(batch, k, generator, prior)
-        here = [name for name in self.names if batch.where(name).any()]
-        each = [super(Unimodal, self).log_likelihood(batch.given(name), k, generator) for name in here]
+            return super().log_likelihood(proposals, given, prior)
+        batch = proposals.batch
+        here = [name for name in given or self.names if batch.where(name).any()]
+        each = [super(Unimodal, self).log_likelihood(proposals, [name]) for name in here]
         present = torch.stack([batch.where(name) for name in here])
         log_p = torch.where(present, torch.stack([e.log_p for e in each]), 0.0).sum(0)
-        return Estimate(log_p, torch.where(present, torch.stack([e.ess for e in each]), k).amin(0))
+        return Estimate(log_p, torch.where(present, torch.stack([e.ess for e in each]), proposals.k).amin(0))
 
     def log_conditional(
-        self, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
-        generator: Generator | None = None, prior: Posterior | None = None,
-    ) -> Estimate:  # fmt: skip
+        self, proposals: Proposals, given: Sequence[str], target: str, prior: Posterior | None = None
+    ) -> Estimate:
         """Estimate log p(x_t | x_A) = log p(x_t): nothing connects the two; with a given ``prior``, one latent does."""
         if prior is not None:
-            return super().log_conditional(batch, given, target, k, generator, prior)
-        return self.log_likelihood(batch.given(target), k, generator)
+            return super().log_conditional(proposals, given, target, prior)
+        return self.log_likelihood(proposals, [target])

@@ -1,14 +1,12 @@
 """Bounds on log p(x) as functions of their log-terms, and importance-sampled estimates of p(x)."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Generator, Tensor
+from torch import Tensor
 
-from mmvae_bench.probability.distributions import Posterior
 from mmvae_bench.types import Loss
 
 
@@ -32,9 +30,6 @@ def row_mean(bound: Float[Tensor, " B"], present: Bool[Tensor, "M B"], /, **term
         return torch.where(seen, value, torch.zeros_like(value)).sum() / count
 
     return Loss(-mean(bound), {name: mean(value.detach()) for name, value in terms.items()})
-
-
-PRIOR_SHARE = 0.1  # share of the prior in every proposal (protocol 18): it bounds the weights of a narrow posterior
 
 
 class Estimate(NamedTuple):
@@ -67,24 +62,3 @@ class Weighted(NamedTuple):
 def effective(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
     """Return (sum_k w_k)^2 / sum_k w_k^2, in [1, K]."""
     return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()
-
-
-def importance_sample(
-    q: Posterior, p: Posterior, log_px: Callable[[Tensor], Tensor], k: int, generator: Generator | None
-) -> Weighted:
-    """Draw z_k from r = 0.9 q + 0.1 p, row by row, with weights w_k = p(z_k) p(x | z_k) / r(z_k).
-
-    Args:
-        q: posterior of B rows.
-        p: prior, batch shape [1]; drawn independently for every row.
-        log_px: function from z [K, B, L] to log p(x | z) [K, B].
-        k: K, the number of samples per row.
-        generator: random generator of the draws, or None for the default one.
-    """
-    z_q = q.rsample(k, generator)
-    z_p = p.rsample(k * z_q.shape[1], generator).reshape(z_q.shape)
-    u = torch.rand(z_q.shape[:-1], generator=generator, device=z_q.device)
-    z = torch.where((u < PRIOR_SHARE)[..., None], z_p, z_q)
-    log_pz = p.log_prob(z)
-    log_r = torch.logaddexp(math.log(1 - PRIOR_SHARE) + q.log_prob(z), math.log(PRIOR_SHARE) + log_pz)
-    return Weighted(z, log_pz + log_px(z) - log_r)

@@ -12,6 +12,7 @@ from torch.distributions import MultivariateNormal
 
 from mmvae_bench.errors import Broken, Undefined, must
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.draws import Proposals
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, standard
 from mmvae_bench.testing.examples import Case, accepts, example_batch, example_modalities, spoiled, undefined
@@ -147,7 +148,7 @@ def generators(case: Case) -> None:
     z, first, second = model.posterior(batch).mean, *batch.names[:2]
 
     def conditional(g: Generator, prior: Posterior | None) -> list[Tensor]:
-        found = undefined(partial(model.log_conditional, batch, [first], second, SAMPLES, g, prior))
+        found = undefined(partial(log_conditional, model, batch, [first], second, SAMPLES, g, prior))
         return [found.log_p] if isinstance(found, Estimate) else []
 
     draws: dict[str, Callable[[Generator], list[Tensor]]] = {
@@ -180,7 +181,30 @@ def log_likelihood(
 ) -> Estimate:
     """Return log p(x_A) on fixed noise, under :func:`standard_prior` or the model's own."""
     prior = None if own_prior else standard_prior(case)
-    return case.model.eval().log_likelihood(batch, SAMPLES, generator or Generator().manual_seed(3), prior)
+    return log_density(case.model.eval(), batch, SAMPLES, generator or Generator().manual_seed(3), prior)
+
+
+def proposals(
+    model: MultimodalVAE, batch: MultimodalBatch, k: int, generator: Generator | None, prior: Posterior | None
+) -> Proposals:
+    """Return draws for questions about a batch under one prior, the model's own (None) or a given one."""
+    return Proposals(model, batch, k, lambda _: generator, [] if prior is None else [prior])
+
+
+def log_density(
+    model: MultimodalVAE, batch: MultimodalBatch, k: int, generator: Generator | None = None,
+    prior: Posterior | None = None,
+) -> Estimate:  # fmt: skip
+    """Return log p of all that is present in each row, by K draws."""
+    return model.log_likelihood(proposals(model, batch, k, generator, prior), prior=prior)
+
+
+def log_conditional(
+    model: MultimodalVAE, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
+    generator: Generator | None = None, prior: Posterior | None = None,
+) -> Estimate:  # fmt: skip
+    """Return log p(x_t | x_A) of each row, by K draws."""
+    return model.log_conditional(proposals(model, batch, k, generator, prior), given, target, prior)
 
 
 @torch.no_grad()
@@ -202,7 +226,7 @@ def finite(case: Case) -> None:
     for source, target in zip(batch.names, reversed(batch.names), strict=True):
         if source != target:
             ask, of = (
-                partial(model.log_conditional, given=[source], target=target, k=SAMPLES),
+                lambda rows, s=source, t=target: log_conditional(model, rows, [s], t, SAMPLES),
                 f"{target} given {source}",
             )
             most, found = mode[target] + SLACK, _estimate(ask, batch.given(source, target), f"of {of}: {case.where}")
@@ -249,13 +273,13 @@ def exact(case: Case) -> None:
     for prior in (DiagonalNormal(0 * shift, 2 * shift), DiagonalNormal(shift, shift)):
         where = f"{linear.where}, linear in z ~ N({prior.loc[0, 0]:g}, {prior.scale[0, 0]:g}^2)"
         for given in (batch.names[:1], batch.names):
-            ask = partial(model.log_likelihood, batch.given(*given), MANY, prior=prior)
+            ask = partial(log_density, model, batch.given(*given), MANY, prior=prior)
             _unbiased(ask, law(given, prior), f"of {'+'.join(given)}, {where}")
-        ask = partial(model.log_conditional, batch.given(first, second), [first], second, MANY, prior=prior)
+        ask = partial(log_conditional, model, batch.given(first, second), [first], second, MANY, prior=prior)
         _unbiased(ask, law([first, second], prior) - law([first], prior), f"of {second} given {first}, {where}")
     own = undefined(model.prior)
     for name in () if isinstance(own, Undefined) else batch.names:
-        ask = partial(model.log_likelihood, batch.given(name), MANY)
+        ask = partial(log_density, model, batch.given(name), MANY)
         found, told = _estimates(ask), _estimates(partial(ask, prior=own))
         if found:  # compared where the estimate is reliable: of 25 effective samples its log is off by 1 / 50
             difference = torch.stack([a.log_p - b.log_p for a, b in zip(found, told, strict=True)])

@@ -17,7 +17,7 @@ from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.models.private import SharedAndPrivate, beside
 from mmvae_bench.models.unimodal import Unimodal
 from mmvae_bench.options import Positive, Weight
-from mmvae_bench.probability.bounds import Estimate, importance_sample, log_mean_exp, row_mean
+from mmvae_bench.probability.bounds import Estimate, log_mean_exp, row_mean
 from mmvae_bench.probability.distributions import DiagonalNormal, kl, standard
 from mmvae_bench.probability.fusion import Experts, product
 from mmvae_bench.testing import Broken, Check, check_model, declared_checks, model_checks
@@ -71,9 +71,9 @@ def posterior(change) -> type[MVAE]:
 def scored(change) -> type[MVAE]:
     """MVAE with log p(x) changed from what it estimates; K and prior are given."""
 
-    def log_likelihood(self, batch, k, generator=None, prior=None):
-        found = MVAE.log_likelihood(self, batch, k, generator, prior)
-        return Estimate(change(self, found.log_p, k, prior), found.ess)
+    def log_likelihood(self, proposals, given=None, prior=None):
+        found = MVAE.log_likelihood(self, proposals, given, prior)
+        return Estimate(change(self, found.log_p, proposals.k, prior), found.ess)
 
     return with_(log_likelihood=log_likelihood)
 
@@ -81,9 +81,7 @@ def scored(change) -> type[MVAE]:
 def conditional(answer) -> type[MVAE]:
     """MVAE with another log p(x_t | x_A)."""
     return with_(
-        log_conditional=lambda self, batch, given, target, k, generator=None, prior=None: answer(
-            self, batch, given, target, k, generator, prior
-        )
+        log_conditional=lambda self, proposals, given, target, prior=None: answer(self, proposals, given, target, prior)
     )
 
 
@@ -193,39 +191,44 @@ def target_seen(self, target, batch):
     return self.posterior(replace(batch, present=own.expand_as(batch.present)))
 
 
-def proposal_of_all(self, batch, k, generator=None, prior=None):
-    def log_px(z):
-        return self.log_px(z, batch, weighted=False).sum(0)
-
-    return importance_sample(self.posterior(of_all(batch)), prior or self.prior(), log_px, k, generator).evidence()
-
-
-def conditional_of_all(self, batch, given, target, k, generator, prior):
-    z = self.posterior(of_all(batch)).rsample(k, generator)
-    log_w = self.log_px_of(target, z, batch, weighted=False)
-    return Estimate(log_mean_exp(log_w), torch.ones(batch.size))
+def proposal_of_all(self, proposals, given=None, prior=None):
+    seen = replace(proposals, batch=of_all(proposals.batch), made={})
+    draws = replace(seen.given(*self.names), batch=proposals.batch)
+    return draws.weighted(prior).evidence()
 
 
-def conditional_without_weights(self, batch, given, target, k, generator, prior):
-    z = self.posterior(batch.given(*given)).rsample(k, generator)
-    return Estimate(log_mean_exp(self.log_px_of(target, z, batch, weighted=False)), torch.ones(batch.size))
+def conditional_of_all(self, proposals, given, target, prior):
+    z = self.posterior(of_all(proposals.batch)).rsample(proposals.k, proposals.generator(()))
+    log_w = self.log_px_of(target, z, proposals.batch, weighted=False)
+    return Estimate(log_mean_exp(log_w), torch.ones(z.shape[1]))
 
 
-def joint_as_conditional(self, batch, given, target, k, generator, prior):
-    return self.log_likelihood(batch.given(*given, target), k, generator, prior)
+def conditional_without_weights(self, proposals, given, target, prior):
+    z = self.posterior(proposals.batch.given(*given)).rsample(proposals.k, proposals.generator(()))
+    log_w = self.log_px_of(target, z, proposals.batch, weighted=False)
+    return Estimate(log_mean_exp(log_w), torch.ones(z.shape[1]))
 
 
-def impossible(self, batch, given, target, k, generator, prior):
-    found = MVAE.log_conditional(self, batch, given, target, k, generator, prior)
+def joint_as_conditional(self, proposals, given, target, prior):
+    return self.log_likelihood(proposals, [*given, target], prior)
+
+
+def impossible(self, proposals, given, target, prior):
+    found = MVAE.log_conditional(self, proposals, given, target, prior)
     return found if prior else Estimate(found.log_p + 600, found.ess)
 
 
-def bound_of_the_own_prior(self, batch, k, generator=None, prior=None):
+def bound_of_the_own_prior(self, proposals, given=None, prior=None):
     if prior:
-        return MVAE.log_likelihood(self, batch, k, generator, prior)
+        return MVAE.log_likelihood(self, proposals, given, prior)
+    batch = proposals.batch
     q = self.posterior(batch)
-    log_px = self.log_px(q.rsample(k, generator), batch, weighted=False).sum(0)
+    log_px = self.log_px(q.rsample(proposals.k, proposals.generator(())), batch, weighted=False).sum(0)
     return Estimate(log_px.mean(0) - kl(q), torch.ones(batch.size))
+
+
+def noise_of_its_own(self, proposals, given, target, prior):
+    return MVAE.log_conditional(self, replace(proposals, generator=lambda _: None, made={}), given, target, prior)
 
 
 OF_ALL = conditional(conditional_of_all)
@@ -346,7 +349,7 @@ BROKEN = {  # model, the check that fails first, a part of its sentence
         scored(lambda self, log_p, k, prior: log_p + math.log(k) / 10), "exact likelihood", "is off by 0.69 nats"
     ),  # log 1000 / 10
     "prior ignored": (
-        with_(log_likelihood=lambda self, b, k, generator=None, prior=None: MVAE.log_likelihood(self, b, k, generator)),
+        with_(log_likelihood=lambda self, p, given=None, prior=None: MVAE.log_likelihood(self, p, given)),
         "exact likelihood", "z ~ N(0.5, 0.5^2), is off by",
     ),
     "own noise": (
@@ -355,8 +358,7 @@ BROKEN = {  # model, the check that fails first, a part of its sentence
     ),
     "noise of the second": (with_(sample_prior=noise_of_the_second), "generators", "sample_prior() draws from another"),
     "conditional noise": (
-        conditional(lambda self, b, given, t, k, g, prior: MVAE.log_conditional(self, b, given, t, k, None, prior)),
-        "generators", "log_conditional() draws from another generator",
+        conditional(noise_of_its_own), "generators", "log_conditional() draws from another generator",
     ),
     "no beta": (NoBeta, "weights and beta", "beta is not in the loss"),
     "beta in scores": (

@@ -1,0 +1,100 @@
+"""Draws of z by which log-likelihoods are estimated: those of a subset are made once, and decoded once."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from mmvae_bench.errors import Undefined
+from mmvae_bench.probability.bounds import Weighted
+from mmvae_bench.probability.distributions import Posterior
+from mmvae_bench.types import MultimodalBatch
+
+if TYPE_CHECKING:
+    from mmvae_bench.models.base import MultimodalVAE
+
+PRIOR_SHARE = 0.1  # share of each prior in r (protocol 18): it bounds the weights of a narrow posterior
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """K draws of z a row from r(z) = (1 - 0.1 n) q(z | x_A) + 0.1 sum of n priors, or any other z at its place."""
+
+    model: "MultimodalVAE"
+    batch: MultimodalBatch  # with all that may be a target
+    given: tuple[str, ...]  # A
+    q: Posterior  # q(z | x_A)
+    priors: Sequence[Posterior]  # each of batch shape [1]
+    z: Float[Tensor, "K B L"]
+    decoded: dict[str, Tensor] = field(default_factory=dict)
+
+    def at(self, z: Float[Tensor, "C B L"]) -> "Draws":
+        """Return the same at other z."""
+        return replace(self, z=z, decoded={})
+
+    def log_px(self, name: str) -> Float[Tensor, "K B"]:
+        """Return log p(x_m | z), without weight; 0 in rows without x_m."""
+        if name not in self.decoded:
+            self.decoded[name] = self.model.log_px_of(name, self.z, self.batch, weighted=False)
+        return self.decoded[name]
+
+    @cached_property
+    def log_q(self) -> Float[Tensor, "K B"]:
+        """Log q(z | x_A)."""
+        return self.q.log_prob(self.z)
+
+    @cached_property
+    def log_r(self) -> Float[Tensor, "K B"]:
+        """Log r(z)."""
+        own = math.log(1 - PRIOR_SHARE * len(self.priors)) + self.log_q
+        others = [math.log(PRIOR_SHARE) + p.log_prob(self.z) for p in self.priors]
+        return torch.stack([own, *others]).logsumexp(0)
+
+    def weighted(self, prior: Posterior | None = None) -> Weighted:
+        """Return z with weights w that make them draws of p(z | x_A), under the model's own prior or a given one."""
+        return Weighted(self.z, self.model.log_posterior(self, prior) - self.log_r)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """The :class:`Draws` of all subsets of a batch.
+
+    Args:
+        model: the model.
+        batch: rows, with all that is given or a target.
+        k: K, the number of draws.
+        generator: the generator of the draws given A.
+        priors: priors in place of the model's own, under which something will be asked.
+    """
+
+    model: "MultimodalVAE"
+    batch: MultimodalBatch
+    k: int
+    generator: Callable[[tuple[str, ...]], Generator | None] = lambda _: None
+    priors: Sequence[Posterior] = ()
+    made: dict[tuple[str, ...], Draws] = field(default_factory=dict)
+
+    def given(self, *names: str) -> Draws:
+        """Return the draws given x_A."""
+        if names not in self.made:
+            self.made[names] = self._draw(names)
+        return self.made[names]
+
+    def _draw(self, names: tuple[str, ...]) -> Draws:
+        generator, priors = self.generator(names), [*self.priors]
+        with suppress(Undefined):
+            priors.insert(0, self.model.prior())
+        q = self.model.posterior(self.batch.given(*names))
+        z = q.rsample(self.k, generator)
+        others = [p.rsample(self.k * z.shape[1], generator).reshape(z.shape) for p in priors]
+        u = torch.rand(z.shape[:-1], generator=generator, device=z.device)
+        for i, other in enumerate(others):
+            chosen = (u >= i * PRIOR_SHARE) & (u < (i + 1) * PRIOR_SHARE)
+            z = torch.where(chosen[..., None], other, z)
+        return Draws(self.model, self.batch, names, q, priors, z)
