@@ -16,6 +16,7 @@ METRICS = [  # in the order of results: modules, and metrics in them
     ("relatedness", ("retrieval_recall", "retrieval_median_rank")),
     ("caption_quality", ("caption_quality",)),
     ("log_likelihood", ("log_likelihood",)),
+    ("annealed", ("log_likelihood_ais",)),
     ("reconstruction", ("reconstruction_gain",)),
     ("frechet", ("frechet",)),
 ]
@@ -25,4 +26,12 @@ registry: "Registry[Metric]" = Registry(
     group=__name__,
 )
 register = registry.register
-__all__ = ["DEAD", "UNDESCRIBED", "Description", "is_blind", "register", "registry", "score_key"]
+ON_REQUEST = {"log_likelihood_ais"}  # these take as long as all others together
+
+
+def usual() -> list[str]:
+    """Return the names of the metrics of a run that names none: all but those that are computed only when named."""
+    return [name for name in registry.names() if name not in ON_REQUEST]
+
+
+__all__ = ["DEAD", "ON_REQUEST", "UNDESCRIBED", "Description", "is_blind", "register", "registry", "score_key", "usual"]

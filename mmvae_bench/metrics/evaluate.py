@@ -8,14 +8,14 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mmvae_bench.errors import BenchError, TrainingFailed, Undefined, in_a_line
-from mmvae_bench.metrics import registry
+from mmvae_bench.metrics import registry, usual
 from mmvae_bench.metrics.base import Evaluation, Score
 
 
 def evaluate(
     ev: Evaluation, names: Sequence[str] | None = None, begin: Callable[[str], None] = lambda _: None
 ) -> list[Score]:
-    """Return the scores of the named metrics, or of all registered ones (None), in order.
+    """Return the scores of the named metrics, or of the usual ones (None), in order.
 
     Where the model or the data do not define a metric, a skipped row with the reason ends its scores. ``begin`` is
     called with the name of each metric before it is computed. BLAS and OpenMP get as many threads as PyTorch has, in
@@ -26,7 +26,7 @@ def evaluate(
         TrainingFailed: If a value of a metric of ours is not finite.
     """
     scores: list[Score] = []
-    for name in registry.names() if names is None else names:
+    for name in usual() if names is None else names:
         begin(name)
         registry.check(name)
         try:

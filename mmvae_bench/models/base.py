@@ -239,8 +239,7 @@ class MultimodalVAE(Densities, ABC):
         Raises:
             Undefined: If there is no prior.
         """
-        draws = proposals.given(*given)
-        return draws.weighted(prior).predictive(draws.log_px(target))
+        return proposals.given(*given).predictive(target, prior)
 
 
 class OwnConditional(MultimodalVAE):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from mmvae_bench.errors import Undefined
-from mmvae_bench.probability.bounds import Weighted
+from mmvae_bench.probability.bounds import Estimate, Weighted
 from mmvae_bench.probability.distributions import Posterior
 from mmvae_bench.types import MultimodalBatch
 
@@ -36,7 +36,7 @@ class Draws:
 
     def at(self, z: Float[Tensor, "C B L"]) -> "Draws":
         """Return the same at other z."""
-        return replace(self, z=z, decoded={})
+        return Draws(self.model, self.batch, self.given, self.q, self.priors, z)
 
     def log_px(self, name: str) -> Float[Tensor, "K B"]:
         """Return log p(x_m | z), without weight; 0 in rows without x_m."""
@@ -59,6 +59,10 @@ class Draws:
     def weighted(self, prior: Posterior | None = None) -> Weighted:
         """Return z with weights w that make them draws of p(z | x_A), under the model's own prior or a given one."""
         return Weighted(self.z, self.model.log_posterior(self, prior) - self.log_r)
+
+    def predictive(self, target: str, prior: Posterior | None = None) -> Estimate:
+        """Estimate log p(x_t | x_A)."""
+        return self.weighted(prior).predictive(self.log_px(target))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +87,17 @@ class Proposals:
     def given(self, *names: str) -> Draws:
         """Return the draws given x_A."""
         if names not in self.made:
-            self.made[names] = self._draw(names)
+            self.made[names] = self.draw(names, self.k)
         return self.made[names]
 
-    def _draw(self, names: tuple[str, ...]) -> Draws:
+    def draw(self, names: tuple[str, ...], k: int) -> Draws:
+        """Draw k z a row of r(z) given x_A."""
         generator, priors = self.generator(names), [*self.priors]
         with suppress(Undefined):
             priors.insert(0, self.model.prior())
         q = self.model.posterior(self.batch.given(*names))
-        z = q.rsample(self.k, generator)
-        others = [p.rsample(self.k * z.shape[1], generator).reshape(z.shape) for p in priors]
+        z = q.rsample(k, generator)
+        others = [p.rsample(k * z.shape[1], generator).reshape(z.shape) for p in priors]
         u = torch.rand(z.shape[:-1], generator=generator, device=z.device)
         for i, other in enumerate(others):
             chosen = (u >= i * PRIOR_SHARE) & (u < (i + 1) * PRIOR_SHARE)

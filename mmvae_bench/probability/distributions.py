@@ -152,6 +152,7 @@ class Likelihood(NamedTuple):
 
     log_prob: Callable[[Tensor, Tensor, float, int], Tensor]
     mean: Callable[[Tensor], Tensor]  # what is shown and judged; of word ids the most likely one
+    draw: Callable[[Tensor, float, Generator | None], Tensor] | None = None  # x ~ p(x | theta), or None if it has none
 
 
 def _laplace(x: Tensor, loc: Tensor, b: float, axes: int) -> Tensor:
@@ -185,9 +186,18 @@ def _size(theta: Tensor, axes: int) -> int:
     return math.prod(theta.shape[-axes:])
 
 
-LAPLACE = Likelihood(_laplace, lambda theta: theta)
-NORMAL = Likelihood(_normal, lambda theta: theta)
-BERNOULLI = Likelihood(_bernoulli, lambda logits: logits.sigmoid())
+def _drawn(family: type[Diagonal]) -> Callable[[Tensor, float, Generator | None], Tensor]:
+    return lambda loc, scale, generator: family(loc, torch.full_like(loc, scale)).rsample(generator=generator)
+
+
+LAPLACE = Likelihood(_laplace, lambda theta: theta, _drawn(DiagonalLaplace))
+NORMAL = Likelihood(_normal, lambda theta: theta, _drawn(DiagonalNormal))
+BERNOULLI = Likelihood(
+    _bernoulli,
+    lambda logits: logits.sigmoid(),
+    lambda logits, _, generator: logits.sigmoid().bernoulli(generator=generator),
+)
+# No draws: how often a place is padding, its density does not say
 CATEGORICAL = Likelihood(_categorical, lambda logits: logits.argmax(-1))
 likelihoods: Registry[Likelihood] = Registry(
     "likelihood", {name.lower(): f"{__name__}:{name}" for name in ("LAPLACE", "NORMAL", "BERNOULLI", "CATEGORICAL")}

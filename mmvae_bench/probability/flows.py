@@ -100,7 +100,8 @@ class FlowProduct:
         powers = [[1.0, 0.0], *leg([1.0, 0.0], [0.0, 1.0], BRIDGES)]
         annealing = Annealing(self.log_both, powers, self.normal.scale, replace(MALA, shared=shared))
         start, tries = (self._start(n, generator, shared=shared) for n in (k, TUNING))
-        z, log_w = annealing.run(start, annealing.tuned(tries, generator=generator), generator)
+        _, steps = annealing.tuned(tries, generator=generator)
+        z, log_w = annealing.run(start, steps, generator)
         return z, log_w[-1]
 
     def _start(self, k: int, generator: Generator | None, *, shared: bool) -> Float[Tensor, "k B L"]:

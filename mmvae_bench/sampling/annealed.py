@@ -30,15 +30,15 @@ class Annealing:
 
     def tuned(
         self, z: Float[Tensor, "C B L"], step: float = 0.3, generator: Generator | None = None
-    ) -> Float[Tensor, "T B"]:
-        """Return a step size for each row and density f_1 .. f_T, adapted on chains that start at z ~ f_0."""
+    ) -> tuple[Float[Tensor, "C B L"], Float[Tensor, "T B"]]:
+        """Return z_T, and a step size for each density f_1 .. f_T and row, adapted on chains that start at z ~ f_0."""
         state, steps, found = state_of(self.terms, z), torch.full_like(z[0, :, 0], step), []
         for powers in self.powers[1:]:
             for _ in range(TRIES):
                 state, accepted = self.kernel.move(self.terms, powers, state, steps, self.scale, generator)
                 steps = adapted(steps, accepted, self.kernel.target, 1.0)
             found.append(steps)
-        return torch.stack(found)
+        return state.z, torch.stack(found)
 
     def run(
         self, z: Float[Tensor, "C B L"], steps: Float[Tensor, "T B"], generator: Generator | None = None
@@ -50,6 +50,13 @@ class Annealing:
             log_w.append(log_w[-1] + state.log_p([b - a for a, b in zip(before, powers, strict=True)]))
             state, _ = self.kernel.move(self.terms, powers, state, step, self.scale, generator)
         return state.z, torch.stack(log_w)
+
+    def backwards(
+        self, z: Float[Tensor, "C B L"], steps: Float[Tensor, "T B"], generator: Generator | None = None
+    ) -> Float[Tensor, "C B"]:
+        """Return log w of chains from z ~ f_T to f_0: E[w] = integral of f_0 / integral of f_T."""
+        reverse = Annealing(self.terms, self.powers[::-1], self.scale, self.kernel)
+        return reverse.run(z, torch.cat([steps[:-1].flip(0), steps[:1]]), generator)[1][-1]
 
 
 def leg(first: Sequence[float], last: Sequence[float], number: int) -> list[list[float]]:

@@ -35,8 +35,8 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
 
 
 def scored_by(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Return ``metrics`` (versions) and ``descriptions`` of the named metrics, or of all that can be imported."""
-    known = {name: metric for name in names or metrics.registry.names() if (metric := known_metric(name))}
+    """Return ``metrics`` (versions) and ``descriptions`` of the named metrics, or of the usual ones."""
+    known = {name: metric for name in names or metrics.usual() if (metric := known_metric(name))}
     versions = {name: metric.version for name, metric in known.items()}
     return {"metrics": versions, "descriptions": {name: asdict(metric.about) for name, metric in known.items()}}
 

@@ -7,6 +7,7 @@ from scipy.stats import multivariate_normal, norm
 
 from mmvae_bench import models
 from mmvae_bench.datasets.base import Rows
+from mmvae_bench.metrics import annealed
 from mmvae_bench.metrics import log_likelihood as module
 from mmvae_bench.metrics.base import mean_and_error
 from mmvae_bench.metrics.evaluate import evaluate
@@ -15,7 +16,7 @@ from mmvae_bench.metrics.priors import aggregate_prior
 from mmvae_bench.models.draws import Proposals
 from mmvae_bench.nets.mlp import mlp
 from mmvae_bench.probability.bounds import Estimate
-from mmvae_bench.probability.distributions import DiagonalNormal
+from mmvae_bench.probability.distributions import DiagonalNormal, likelihoods
 from mmvae_bench.types import Modality
 from tests.metrics.captioned_world import Knowing, captioned
 
@@ -166,3 +167,46 @@ def test_conditionals_are_all_pairs_up_to_three_modalities_then_all_but_one():
     four = quantities(("a", "b", "c", "d"))
     assert len(four) == 1 + 4 + 4
     assert (("a", "c", "d"), ("b",)) in four
+
+
+def test_annealed_estimates_are_the_exact_densities_and_lie_in_their_gap(exact, monkeypatch):
+    """The mean over rows within 5 of the errors that weights alone make; the gap contains 0."""
+    monkeypatch.setattr(annealed, "ROWS", 128)
+    rows = {(s.given, s.target, s.variant): s for s in evaluate(exact, ["log_likelihood_ais"])}
+    for given, target in (("", "a+b"), ("", "a"), ("a", "b")):
+        true = log_density(exact, "ab" if target == "a+b" else target)
+        if given:
+            true = log_density(exact, "ab") - log_density(exact, "a")
+        score, ess = rows[given, target, "ais"], rows[given, target, "ess"].value
+        assert 30 < ess <= annealed.CHAINS and not score.bound
+        assert np.abs(score.outcomes - true).max() < 1
+        assert abs(score.value - true.mean()) < 5 * np.sqrt((1 / ess - 1 / annealed.CHAINS) / 128) + 1 / ess
+    gap = rows["", "a+b", "gap"]
+    assert gap.n == 128 and -5 * gap.se < gap.value < 0.5
+
+
+def test_annealed_estimates_are_made_when_they_are_named_and_skipped_with_a_reason(exact):
+    assert "log_likelihood_ais" not in {s.metric for s in evaluate(exact)}
+    exact.test, exact.model.no_prior = exact.test.take(np.arange(16)), "no p(z) here"
+    rows = evaluate(exact, ["log_likelihood_ais"])
+    assert {(s.variant, s.reason) for s in rows} == {("ais", "no p(z) here"), ("gap", "no p(z) here")}
+    with_chance = evaluate(exact_unimodal(exact), ["log_likelihood_ais"])
+    assert with_chance[-1].reason == "its modalities have no latent in common"
+
+
+def exact_unimodal(ev):
+    ev.model.no_prior, ev.model.cross_is_chance = None, True
+    return ev
+
+
+@pytest.mark.parametrize(("name", "scale"), [("laplace", 0.5), ("normal", 0.5), ("bernoulli", 1.0)])
+def test_draws_of_a_likelihood_have_its_density(name, scale):
+    """E log p(x | theta) of draws is minus the entropy: 1 + log 2b, (1 + log 2 pi s^2) / 2, and of a coin."""
+    theta, family = torch.full((40_000, 1), 0.3), likelihoods.get(name)
+    log_p = family.log_prob(family.draw(theta, scale, torch.Generator().manual_seed(0)), theta, scale, 1)
+    p = 1 / (1 + np.exp(-0.3))
+    entropy = {
+        "laplace": 1 + np.log(2 * scale), "normal": (1 + np.log(2 * np.pi * scale**2)) / 2,
+        "bernoulli": -p * np.log(p) - (1 - p) * np.log(1 - p),
+    }[name]  # fmt: skip
+    assert abs(float(log_p.mean()) + entropy) < 5 * float(log_p.std()) / 200

@@ -9,8 +9,11 @@ from torch import nn
 
 from mmvae_bench import models, nets
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
+from mmvae_bench.models.annealed import AnnealedProposals
 from mmvae_bench.models.base import MIN_SCALE
+from mmvae_bench.models.draws import Proposals
 from mmvae_bench.probability.bounds import Estimate, log_mean_exp
+from mmvae_bench.sampling.chains import HMC, MALA, sample
 from mmvae_bench.testing.answers import log_conditional, log_density
 from mmvae_bench.types import MultimodalBatch
 from tests.datasets.test_linear_gaussian import subsets
@@ -218,3 +221,56 @@ def test_mmvaes_bound_rises_with_k_and_stays_below_log_p(looser):
     assert bounds[-1] <= log_p + 5 * errors[-1]
     assert bounds[0] <= bounds[1] + 5 * errors[0] and bounds[1] <= bounds[2] + 5 * errors[1]
     assert bounds[2] - bounds[0] > 5 * errors[0], "the bound must visibly rise, or the test shows nothing"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("mvae", "mmvae", "unimodal", "dmvae") else pytest.mark.slow)
+        for name in sorted(models.ABOUT.keys() - {"mmvm", "meme", "regressor", "contrastive"})
+    ],
+)
+def test_annealed_likelihoods_and_conditionals_are_exact_within_their_errors(name):
+    """Weights have the mean p(x_A), and their quotient p(x_t | x_A), for every model and subset."""
+    k = 500 if name == "jnf" else 2000
+    made, _, data = linear(name, 2, shift=1.0, widen=(1.5, 3.0))
+    proposals = AnnealedProposals(made, data, k, lambda given: torch.Generator().manual_seed(len(given)), bridges=8)
+    for given in subsets(made.names):
+        parts = [(n,) for n in given] if name == "unimodal" else [given]  # of which each has a latent of its own
+        expected = sum(exact_of(made, data, part) for part in parts).numpy()
+        agree(made.log_likelihood(proposals, given), expected, k, independent=len(parts))
+    first, second = made.names
+    expected = exact_of(made, data, (second,)) if name == "unimodal" else (
+        exact_of(made, data, (first, second)) - exact_of(made, data, (first,))
+    )  # fmt: skip
+    agree(made.log_conditional(proposals, [first], second), expected.numpy(), k, independent=2)
+
+
+@torch.no_grad()
+def test_annealing_gets_nearer_than_importance_sampling_at_equal_draws():
+    """With experts three standard deviations from the truth."""
+    made, _, data = linear("mmvae", 2, shift=3.0)
+    exact = exact_of(made, data, made.names)
+    chains = AnnealedProposals(made, data, 50, lambda _: torch.Generator().manual_seed(0), bridges=30)
+    annealed = made.log_likelihood(chains)
+    sampled = log_density(made, data, 50, torch.Generator().manual_seed(0))
+    assert (annealed.log_p - exact).abs().mean() < 0.5 * (sampled.log_p - exact).abs().mean()
+    assert annealed.ess.mean() > 2 * sampled.ess.mean()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kernel", [HMC, MALA], ids=["hmc", "mala"])
+def test_chains_of_a_model_have_its_exact_posterior(kernel):
+    """Chains on p(z) p(x_A | z) from wrong experts: means within 5 standard errors, covariances within a tenth."""
+    made, exact, data = linear("mvae", 2, shift=1.0, widen=(1.5, 3.0))
+    for given in subsets(made.names):
+        draws = Proposals(made, data, 400, lambda _: torch.Generator().manual_seed(0)).given(*given)
+        found = sample(
+            lambda z, draws=draws: made.log_posterior(draws.at(z)), draws.z, kernel, burn_in=60, draws=1,
+            scale=draws.q.stddev, generator=torch.Generator().manual_seed(1),
+        )  # fmt: skip
+        mean, covariance = exact.posterior({n: data.x[n].numpy() for n in given})
+        sd, z = torch.from_numpy(np.sqrt(np.diag(covariance))), found.z[0]
+        assert ((z.mean(0) - torch.from_numpy(mean)).abs() <= 5 * sd / 400**0.5).all()
+        assert (z.flatten(0, 0).std(0).mean(0) / sd - 1).abs().max() < 0.1
