@@ -119,12 +119,14 @@ def draws(ev: Evaluation, prior: Prior, n: int) -> list[Draws]:
 
 
 def under_priors(
-    ev: Evaluation, read: Callable[[Draws], Made], n: int = PRIOR_SAMPLES
+    ev: Evaluation, read: Callable[[Draws], Made], most: int = PRIOR_SAMPLES
 ) -> Iterator[tuple[Score, list[Made]]]:
-    """Yield for each prior a score without value, and what ``read`` returns of each part of at least n draws.
+    """Yield for each prior a score without value, and what ``read`` returns of each part of the draws.
 
-    Where the model has no such prior, the list is empty and the score has the reason.
+    They are ``most``, or fewer where there are fewer than 500 test rows: four for each row, but at least 500. Where the
+    model has no such prior, the list is empty and the score has the reason.
     """
+    n = min(most, max(1, 4 * len(ev.test) // DRAW) * DRAW)
     for prior in PRIORS:
         row = Score(None, prior=prior, target="+".join(ev.names), control=ev.model.cross_is_chance)
         try:

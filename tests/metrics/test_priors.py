@@ -4,7 +4,7 @@ import torch
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.metrics.priors import DRAW, PRIOR_SAMPLES, Aggregate, aggregate_prior, draws
+from mmvae_bench.metrics.priors import DRAW, PRIOR_SAMPLES, Aggregate, aggregate_prior, draws, under_priors
 from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
 from mmvae_bench.probability.fusion import Experts, Mixture
 
@@ -93,3 +93,9 @@ def test_each_draw_and_each_generation_is_decoded_and_judged_once_for_all_metric
 def test_fewer_draws_are_the_first_of_more(world):
     few, many = draws(world(), "model", 10), draws(world(), "model", 2 * DRAW)
     assert len(few) == 1 and len(many) == 2 and torch.equal(few[0].x["a"], many[0].x["a"])
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(20, 1), (250, 2), (500, 4), (3000, 4)])
+def test_scores_of_a_prior_have_four_draws_a_test_row_within_limits(world, rows, parts):
+    for _, found in under_priors(world(n_test=rows), lambda part: part):
+        assert len(found) == parts
