@@ -23,6 +23,7 @@ PARTS = {
     "switches": "the plain step with and without each switch",
     "compiled": "the plain step and torch.compile",
     "agreement": "scores of whole runs with and without switches; a quarter of an hour",
+    "scoring": "scoring and training in whole commands; half an hour",
     "scaling": "growth of time and memory with the work",
     "gpu": "everything about one GPU; ten minutes",
 }
@@ -32,6 +33,8 @@ def measure(part: str, given: argparse.Namespace) -> list[Row]:
     """Measure a part; its module is imported only now, since torch and pandas would count as its memory."""
     if part == "gpu":
         rows: list[Row] = import_module("gpu").measure(given.device, given.quick, given.out)
+    elif part == "scoring":
+        rows = import_module("scoring").measure(given.quick)
     elif part == "scaling":
         rows = import_module("scaling").measure(given.quick, given.out)
     else:

@@ -44,6 +44,8 @@ The plain step and `--compile`; compiling, which takes a minute, is not counted.
     "agreement": """
 Mean difference of a score from plain fp32, over models and seeds of a real grid (in the column named ratio).
 A switch passes if the 95 % interval lies within +-.02 (protocol 27).""",
+    "scoring": """
+Seconds that scoring takes, divided by those of training, in the suite `quick`; and minutes of whole commands.""",
     "scaling": """
 Growth of time and memory with the work, each point in a process of its own; `speed_scaling.png` draws it.""",
     "gpu": """
