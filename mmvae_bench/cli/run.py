@@ -23,7 +23,10 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS, RunStatus
 @click.option("--seeds", type=int, metavar="N", help="Number of seeds: 0 to N-1. Default: 1.")
 @click.option("--seed-list", type=int, multiple=True, metavar="SEED...", help="Seeds by number, in place of --seeds.")
 @click.option(
-    "--metrics", multiple=True, metavar="NAME...", help="Metrics to compute now. Default: all but log_likelihood_ais."
+    "--metrics",
+    multiple=True,
+    metavar="NAME...",
+    help="Metrics to compute now. Default: all but log_likelihood_ais and robustness_*.",
 )
 @click.option("--name", metavar="NAME", help="Name of the plan. Default: the suite's, or custom.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; other flags override it.")

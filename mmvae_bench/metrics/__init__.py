@@ -19,6 +19,7 @@ METRICS = [  # in the order of results: modules, and metrics in them
     ("annealed", ("log_likelihood_ais",)),
     ("reconstruction", ("reconstruction_gain",)),
     ("frechet", ("frechet",)),
+    ("robustness", ("robustness_coherence", "robustness_probe")),
 ]
 registry: "Registry[Metric]" = Registry(
     "metric",
@@ -26,7 +27,7 @@ registry: "Registry[Metric]" = Registry(
     group=__name__,
 )
 register = registry.register
-ON_REQUEST = {"log_likelihood_ais"}  # these take as long as all others together
+ON_REQUEST = {"log_likelihood_ais", "robustness_coherence", "robustness_probe"}  # as long as all others together
 
 
 def usual() -> list[str]:

@@ -13,7 +13,9 @@ from torch import Generator, Tensor
 
 LogDensity = Callable[[Tensor], Tensor]  # z [C, B, L] of C chains a row -> log f(z) up to a constant of the row, [C, B]
 Terms = Callable[[Tensor], Tensor]  # z -> log f_i(z) of I densities, [I, C, B]
-FALL = 0.6  # the t-th gain of burn-in is t^-0.6: their sum is infinite, that of their squares is not (Robbins & Monro)
+FALL = (
+    0.6  # the t-th gain of burn-in is 2 t^-0.6: their sum is infinite, that of their squares is not (Robbins & Monro)
+)
 
 
 class State(NamedTuple):
@@ -144,7 +146,7 @@ def sample(
     for t in range(1, burn_in + draws + 1):
         state, accepted = kernel.move(terms, [1.0], state, steps, widths, generator)
         if t <= burn_in:
-            steps = adapted(steps, accepted, kernel.target, t**-FALL)
+            steps = adapted(steps, accepted, kernel.target, 2 * t**-FALL)
             continue
         kept.append(state.z)
         acceptance += accepted.mean(0) / draws
