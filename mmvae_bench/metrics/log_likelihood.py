@@ -108,18 +108,18 @@ def estimates(ev: Evaluation) -> dict[Asked, Estimate | Undefined]:
         own = Proposals(ev.model, batch, SAMPLES, generators.__getitem__, [] if aggregate is None else [aggregate])
         for key in [key for key in asked if key not in none]:
             try:
-                parts[key].append(_ask(own, key, aggregate))
+                parts[key].append(_ask(ev, own, key, aggregate))
             except Undefined as reason:
                 none[key] = reason
     return {key: none.get(key) or joined(parts[key]) for key in asked}
 
 
-def _ask(proposals: Proposals, key: Asked, aggregate: Posterior | None) -> Estimate:
+def _ask(ev: Evaluation, proposals: Proposals, key: Asked, aggregate: Posterior | None) -> Estimate:
     prior, given, target = key
     p = aggregate if prior == "aggregate" else None
     if given:
-        return proposals.model.log_conditional(proposals, given, target[0], p)
-    return proposals.model.log_likelihood(proposals, target, p)
+        return ev.model.log_conditional(proposals, given, target[0], p)
+    return ev.model.log_likelihood(proposals, target, p)
 
 
 def joined(parts: list[Estimate]) -> Estimate:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,20 +13,34 @@ from torch import Generator, Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.probability.bounds import Estimate, Weighted
-from mmvae_bench.probability.distributions import Posterior
+from mmvae_bench.probability.distributions import Diagonal, Posterior
 from mmvae_bench.types import MultimodalBatch
 
-if TYPE_CHECKING:
-    from mmvae_bench.models.base import MultimodalVAE
-
 PRIOR_SHARE = 0.1  # share of each prior in r (protocol 18): it bounds the weights of a narrow posterior
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What is asked of a model; :class:`~mmvae_bench.models.base.MultimodalVAE` has it."""
+
+    def posterior(self, batch: MultimodalBatch) -> Posterior:
+        """Return q(z | x_A)."""
+
+    def prior(self) -> Diagonal:
+        """Return p(z), or raise :class:`Undefined`."""
+
+    def log_px_of(self, name: str, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True) -> Tensor:
+        """Return log p(x_m | z)."""
+
+    def log_posterior(self, draws: "Draws", prior: Posterior | None = None) -> Tensor:
+        """Return the log of what p(z | x_A) is proportional to."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
     """K draws of z a row from r(z) = (1 - 0.1 n) q(z | x_A) + 0.1 sum of n priors, or any other z at its place."""
 
-    model: "MultimodalVAE"
+    model: Model
     batch: MultimodalBatch  # with all that may be a target
     given: tuple[str, ...]  # A
     q: Posterior  # q(z | x_A)
@@ -77,7 +91,7 @@ class Proposals:
         priors: priors in place of the model's own, under which something will be asked.
     """
 
-    model: "MultimodalVAE"
+    model: Model
     batch: MultimodalBatch
     k: int
     generator: Callable[[tuple[str, ...]], Generator | None] = lambda _: None
