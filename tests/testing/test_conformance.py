@@ -10,7 +10,7 @@ from mmvae_bench import datasets, models
 from mmvae_bench.testing import KINDS, check_dataset, check_model
 from tests.helpers import NAMES
 
-# More modalities take minutes: every product of flows is annealed
+# JNF anneals every product of flows, which takes a minute for three modalities and many for six
 MOST = {"jnf": 3}
 OPTIONS = {
     "mmvae": [
@@ -43,7 +43,7 @@ KINDS_OF += [pytest.param(*case, 3, marks=pytest.mark.slow) for case in ONE_EACH
 def test_models_conform_on_every_kind_of_data(name, kind, m):
     """Mixed modalities are of all kinds."""
     options = OPTIONS.get(name, [{}])[0]
-    check_model(partial(models.registry.get(name), **options), kinds=[kind], m=[min(m, MOST.get(name, m))])
+    check_model(partial(models.registry.get(name), **options), kinds=[kind], m=[2 if name in MOST else m])
 
 
 @pytest.mark.parametrize("m", [2, pytest.param(5, marks=pytest.mark.slow)])
