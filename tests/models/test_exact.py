@@ -233,9 +233,9 @@ def test_mmvaes_bound_rises_with_k_and_stays_below_log_p(looser):
 )
 def test_annealed_likelihoods_and_conditionals_are_exact_within_their_errors(name):
     """Weights have the mean p(x_A), and their quotient p(x_t | x_A), for every model and subset."""
-    k = 500 if name == "jnf" else 1000
+    k = 1000
     made, _, data = linear(name, 2, shift=1.0, widen=(1.5, 3.0))
-    proposals = AnnealedProposals(made, data, k, lambda given: torch.Generator().manual_seed(len(given)), bridges=6)
+    proposals = AnnealedProposals(made, data, k, lambda given: torch.Generator().manual_seed(len(given)), bridges=8)
     for given in subsets(made.names):
         parts = [(n,) for n in given] if name == "unimodal" else [given]  # of which each has a latent of its own
         expected = sum(exact_of(made, data, part) for part in parts).numpy()
