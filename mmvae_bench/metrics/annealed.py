@@ -9,14 +9,15 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
 from mmvae_bench.metrics.log_likelihood import (
     ENOUGH,
+    Asked,
+    answered,
     asked_row,
     estimated_rows,
-    joined,
     likelihood_scores,
     quantities,
 )
 from mmvae_bench.models.annealed import AnnealedProposals
-from mmvae_bench.probability.bounds import Estimate, log_mean_exp
+from mmvae_bench.probability.bounds import log_mean_exp
 from mmvae_bench.probability.distributions import likelihoods
 from mmvae_bench.types import MultimodalBatch
 
@@ -48,27 +49,16 @@ def log_likelihood_ais(ev: Evaluation) -> Iterator[Score]:
     the start bound log p(x) from above (Grosse et al. 2015), chains forwards from below; the truth lies between.
     """
     ev.check_decoders()
-    asked = quantities(ev.names)
-    parts, none = {key: list[Estimate]() for key in asked}, dict[tuple[tuple[str, ...], tuple[str, ...]], Undefined]()
+    asked: list[Asked] = [("model", *pair) for pair in quantities(ev.names)]
     generators = {given: ev.generator("annealed", "+".join(given)) for given in ev.subsets}
-    for batch in ev.chunks(estimated_rows(ev, ROWS), CHUNK):
-        own = AnnealedProposals(ev.model, batch, CHAINS, generators.__getitem__, bridges=BRIDGES)
-        for key in [key for key in asked if key not in none]:
-            given, target = key
-            try:
-                with torch.no_grad():
-                    found = (
-                        ev.model.log_conditional(own, given, target[0])
-                        if given
-                        else ev.model.log_likelihood(own, target)
-                    )
-            except Undefined as reason:
-                none[key] = reason
-            else:
-                parts[key].append(found)
+    proposals = (
+        AnnealedProposals(ev.model, batch, CHAINS, generators.__getitem__, bridges=BRIDGES)
+        for batch in ev.chunks(estimated_rows(ev, ROWS), CHUNK)
+    )
+    with torch.no_grad():
+        found = answered(ev, asked, proposals)
     for key in asked:
-        row = asked_row(ev, "model", *key, "ais")
-        yield from likelihood_scores(ev, row, none.get(key) or joined(parts[key]), "ess")
+        yield from likelihood_scores(ev, asked_row(ev, *key, "ais"), found[key], "ess")
     yield from _gap(ev)
 
 

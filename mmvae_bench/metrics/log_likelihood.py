@@ -1,7 +1,7 @@
 """Log-likelihoods of test rows by importance sampling (Burda et al. 2016, Eq. 8). Protocol 18."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -97,29 +97,37 @@ def likelihood_scores(ev: Evaluation, row: Score, found: Estimate | Undefined, e
 def estimates(ev: Evaluation) -> dict[Asked, Estimate | Undefined]:
     """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], or why there are none."""
     asked: list[Asked] = [(prior, *pair) for prior in PRIORS for pair in quantities(ev.names)]
-    parts, none = {key: list[Estimate]() for key in asked}, dict[Asked, Undefined]()
     aggregate: Posterior | None = None
+    none = dict[Asked, Undefined]()
     try:
         aggregate = aggregate_prior(ev)
     except Undefined as reason:
         none = {key: reason for key in asked if key[0] == "aggregate"}
     generators = {given: ev.generator("log_likelihood", "+".join(given)) for given in ev.subsets}
-    for batch in ev.chunks(estimated_rows(ev), CHUNK):
-        own = Proposals(ev.model, batch, SAMPLES, generators.__getitem__, [] if aggregate is None else [aggregate])
-        for key in [key for key in asked if key not in none]:
+    priors = [] if aggregate is None else [aggregate]
+    batches = ev.chunks(estimated_rows(ev), CHUNK)
+    proposals = (Proposals(ev.model, batch, SAMPLES, generators.__getitem__, priors) for batch in batches)
+    return answered(ev, asked, proposals, aggregate, none)
+
+
+def answered(
+    ev: Evaluation, asked: Sequence[Asked], batches: Iterable[Proposals], aggregate: Posterior | None = None,
+    none: Mapping[Asked, Undefined] | None = None,
+) -> dict[Asked, Estimate | Undefined]:  # fmt: skip
+    """Return the model's answers on all batches, or why it has none; what is in ``none`` already is not asked."""
+    parts, reasons = {key: list[Estimate]() for key in asked}, dict(none or {})
+    for proposals in batches:
+        for key in [key for key in asked if key not in reasons]:
+            prior, given, target = key
+            p = aggregate if prior == "aggregate" else None
             try:
-                parts[key].append(_ask(ev, own, key, aggregate))
+                if given:
+                    parts[key].append(ev.model.log_conditional(proposals, given, target[0], p))
+                else:
+                    parts[key].append(ev.model.log_likelihood(proposals, target, p))
             except Undefined as reason:
-                none[key] = reason
-    return {key: none.get(key) or joined(parts[key]) for key in asked}
-
-
-def _ask(ev: Evaluation, proposals: Proposals, key: Asked, aggregate: Posterior | None) -> Estimate:
-    prior, given, target = key
-    p = aggregate if prior == "aggregate" else None
-    if given:
-        return ev.model.log_conditional(proposals, given, target[0], p)
-    return ev.model.log_likelihood(proposals, target, p)
+                reasons[key] = reason
+    return {key: reasons.get(key) or joined(parts[key]) for key in asked}
 
 
 def joined(parts: list[Estimate]) -> Estimate:
