@@ -72,7 +72,7 @@ def _gap(ev: Evaluation) -> Iterator[Score]:
         generator = ev.generator("annealed", "gap")
         z = ev.model.prior().rsample(ROWS, generator)[:, 0]
         rows = simulated(ev, z, generator)
-        draws = AnnealedProposals(ev.model, rows, CHAINS, lambda _: generator, bridges=BRIDGES).given(*ev.names)
+        draws = AnnealedProposals(ev.model, rows, CHAINS, lambda _: generator, bridges=BRIDGES).make(ev.names)
         run = draws.run(None)
         up = -log_mean_exp(run.annealing.backwards(z.expand(CHAINS, *z.shape), run.steps, generator))
         yield row.mean_of_draws((up - draws.weighted().evidence().log_p).cpu().numpy())

@@ -155,11 +155,17 @@ DEFENCES = {
 }
 
 
+def _labels(ev: Evaluation) -> NDArray[np.int64]:
+    """Return the classes of the chosen rows, or raise :class:`Undefined` if they cannot be judged."""
+    judged_labels(ev)
+    return np.asarray(ev.test.take(ev.item_rows(ROWS)).label)
+
+
 def _scores(
     ev: Evaluation, outcomes: Callable[[Repaired, str], NDArray[np.bool_]], targets: tuple[str, ...], ceilings: bool
 ) -> Iterator[Score]:
     """Yield the score of each attack, defence and target."""
-    chance = majority(np.asarray(ev.test.take(ev.item_rows(ROWS)).label))
+    chance = majority(_labels(ev))
     for found in repaired(ev):
         for target in targets:
             control = ev.model.cross_is_chance and (len(found.given) > 1 or target not in ("", found.attacked))
@@ -186,9 +192,7 @@ def robustness_coherence(ev: Evaluation) -> Iterator[Score]:
     ``given`` is the attacked modality; with the defence ``other`` all others are given too, clean. 64 test rows, the
     same for every run; the attack knows neither the chain nor the others. Computed only when it is named.
     """
-    label = judged_labels(ev)
-    rows = ev.item_rows(ROWS)
-    true = np.asarray(ev.test.label)[rows] if len(label) else label
+    true = _labels(ev)
     targets = tuple(name for name in ev.names if name in ev.oracles)
 
     @torch.no_grad()
@@ -214,12 +218,16 @@ def robustness_coherence(ev: Evaluation) -> Iterator[Score]:
 )
 def robustness_probe(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`robustness_coherence`, of a probe on z; it is fitted on samples given the same modalities."""
-    judged_labels(ev)
-    true = np.asarray(ev.test.label)[ev.item_rows(ROWS)]
-    fitted = np.asarray(ev.probe_rows.label)
+    true, fitted = _labels(ev), np.asarray(ev.probe_rows.label)
+    classes: dict[tuple[tuple[str, ...], str, str], NDArray[np.int64]] = {}
+    found = [one for one in repaired(ev) if one.z is not None]
+    for given in dict.fromkeys(one.given for one in found):  # one probe for all latents given the same
+        own = [one for one in found if one.given == given]
+        z = torch.cat([one.z for one in own if one.z is not None]).cpu().numpy()
+        parts = np.split(probe(ev.latents(given, "train").sample, fitted, z), len(own))
+        classes |= {(given, one.attacked, one.variant): part for one, part in zip(own, parts, strict=True)}
 
-    def right(found: Repaired, _: str) -> NDArray[np.bool_]:
-        train = ev.latents(found.given, "train").sample
-        return np.asarray(probe(train, fitted, found.z.cpu().numpy()) == true)  # type: ignore[union-attr]
+    def right(one: Repaired, _: str) -> NDArray[np.bool_]:
+        return np.asarray(classes[one.given, one.attacked, one.variant] == true)
 
     yield from _scores(ev, right, ("",), ceilings=False)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from mmvae_bench.models.draws import Draws, Proposals
-from mmvae_bench.probability.bounds import Estimate, Weighted, effective
+from mmvae_bench.probability.bounds import Estimate, Weighted
 from mmvae_bench.probability.distributions import Posterior
 from mmvae_bench.sampling.annealed import Annealing, leg
 
@@ -59,9 +59,7 @@ class AnnealedDraws(Draws):
             return torch.stack([self.model.log_posterior(draws, prior), draws.log_px(target)])
 
         first = self.run(prior)
-        both = first.log_w + self._anneal(terms, [1.0, 1.0], first.z, first.tried).log_w
-        ess = torch.minimum(effective(both), effective(first.log_w))
-        return Estimate(both.logsumexp(0) - first.log_w.logsumexp(0), ess)
+        return self.weighted(prior).predictive(self._anneal(terms, [1.0, 1.0], first.z, first.tried).log_w)
 
     def _anneal(self, terms: Callable[[Tensor], Tensor], last: list[float], z: Tensor, tries: Tensor) -> Run:
         powers = [[1.0, 0.0], *leg([1.0, 0.0], last, self.bridges)]
@@ -76,14 +74,11 @@ class AnnealedProposals(Proposals):
     """The :class:`AnnealedDraws` of all subsets of a batch: K chains, and T = ``bridges`` densities on either way."""
 
     bridges: int = 16
-    chains: dict[tuple[str, ...], AnnealedDraws] = field(default_factory=dict)
 
-    def given(self, *names: str) -> "AnnealedDraws":
-        """Return the draws given x_A."""
-        if names not in self.chains:
-            draws, tries = self.draw(names, self.k), self.draw(names, TUNING)
-            self.chains[names] = AnnealedDraws(
-                self.model, self.batch, names, draws.q, draws.priors, draws.z,
-                tries=tries.z, bridges=self.bridges, generator=self.generator(names),
-            )  # fmt: skip
-        return self.chains[names]
+    def make(self, names: tuple[str, ...]) -> AnnealedDraws:
+        """Return new draws given x_A."""
+        draws, tries = self.draw(names, self.k), self.draw(names, TUNING)
+        return AnnealedDraws(
+            self.model, self.batch, names, draws.q, draws.priors, draws.z,
+            tries=tries.z, bridges=self.bridges, generator=self.generator(names),
+        )  # fmt: skip

@@ -217,7 +217,7 @@ class MultimodalVAE(Densities, ABC):
         """
         p = prior or self.prior()
         here = [name for name in draws.given if draws.batch.where(name).any()]  # what is absent adds exactly 0
-        return p.log_prob(draws.z) + torch.stack([draws.log_px(name) for name in here]).sum(0)
+        return draws.log_prior(p) + torch.stack([draws.log_px(name) for name in here]).sum(0)
 
     def log_likelihood(
         self, proposals: Proposals, given: Sequence[str] | None = None, prior: Posterior | None = None

@@ -64,10 +64,20 @@ class Draws:
         return self.q.log_prob(self.z)
 
     @cached_property
+    def log_priors(self) -> list[Tensor]:
+        """Log p(z) under each of the priors, [K, B]."""
+        return [p.log_prob(self.z) for p in self.priors]
+
+    def log_prior(self, p: Posterior) -> Float[Tensor, "K B"]:
+        """Return log p(z); of the priors by which z was drawn it is known."""
+        known = [log_p for prior, log_p in zip(self.priors, self.log_priors, strict=True) if prior is p]
+        return known[0] if known else p.log_prob(self.z)
+
+    @cached_property
     def log_r(self) -> Float[Tensor, "K B"]:
         """Log r(z)."""
         own = math.log(1 - PRIOR_SHARE * len(self.priors)) + self.log_q
-        others = [math.log(PRIOR_SHARE) + p.log_prob(self.z) for p in self.priors]
+        others = [math.log(PRIOR_SHARE) + log_p for log_p in self.log_priors]
         return torch.stack([own, *others]).logsumexp(0)
 
     def weighted(self, prior: Posterior | None = None) -> Weighted:
@@ -101,8 +111,12 @@ class Proposals:
     def given(self, *names: str) -> Draws:
         """Return the draws given x_A."""
         if names not in self.made:
-            self.made[names] = self.draw(names, self.k)
+            self.made[names] = self.make(names)
         return self.made[names]
+
+    def make(self, names: tuple[str, ...]) -> Draws:
+        """Return new draws given x_A."""
+        return self.draw(names, self.k)
 
     def draw(self, names: tuple[str, ...], k: int) -> Draws:
         """Draw k z a row of r(z) given x_A."""

@@ -13,9 +13,8 @@ from torch import Generator, Tensor
 
 LogDensity = Callable[[Tensor], Tensor]  # z [C, B, L] of C chains a row -> log f(z) up to a constant of the row, [C, B]
 Terms = Callable[[Tensor], Tensor]  # z -> log f_i(z) of I densities, [I, C, B]
-FALL = (
-    0.6  # the t-th gain of burn-in is 2 t^-0.6: their sum is infinite, that of their squares is not (Robbins & Monro)
-)
+# Of the gains of burn-in, 2 t^-0.6: their sum is infinite, that of their squares is not (Robbins & Monro)
+FALL = 0.6
 
 
 class State(NamedTuple):
