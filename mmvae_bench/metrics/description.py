@@ -36,6 +36,8 @@ class Description:
     # Beginnings of variants, and priors, in which no best is marked: they only accompany another score
     unranked: Sequence[str] = ()
     drawn: Sequence[str] = ("",)  # beginnings of the variants that have a figure; ``""`` is the variant without a name
+    # Name of the number that variants begin with: one figure of them all has it as its axis, a line for each rest
+    against: str = ""
     key: bool = False  # True if that figure is one of the first on the page
     encodes_target: bool = False  # True if the target's posterior is scored, not what its decoder makes
     ceiling: str = ""  # name of the ceiling in that figure; empty to leave it out

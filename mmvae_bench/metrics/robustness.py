@@ -184,6 +184,7 @@ def _scores(
         bounds=(0.0, 1.0),
         unranked=("acceptance",),
         drawn=(),
+        against="radius of the attack",
     ),
 )
 def robustness_coherence(ev: Evaluation) -> Iterator[Score]:
@@ -214,6 +215,7 @@ def robustness_coherence(ev: Evaluation) -> Iterator[Score]:
         DEFENCES,
         bounds=(0.0, 1.0),
         drawn=(),
+        against="radius of the attack",
     ),
 )
 def robustness_probe(ev: Evaluation) -> Iterator[Score]:
