@@ -29,9 +29,10 @@ Several = str | Sequence[str] | None
 def run(
     models: Several = None, datasets: Several = None, missing: float | Sequence[float] | None = None,
     seeds: int | Sequence[int] | None = None, *, suite: str | None = None, name: str | None = None,
-    metrics: Several = None, scheme: Several = None, incomplete: Several = None, nets: str | None = None,
-    epochs: int | None = None, batch_size: int | None = None, learning_rate: float | None = None,
-    optimiser: str | None = None, latent_dim: int | None = None, scales: Mapping[str, float] | None = None,
+    metrics: Several = None, priors: Several = None, scheme: Several = None, incomplete: Several = None,
+    nets: str | None = None, epochs: int | None = None, batch_size: int | None = None,
+    learning_rate: float | None = None, optimiser: str | None = None, latent_dim: int | None = None,
+    scales: Mapping[str, float] | None = None,
     weights: Mapping[str, float] | None = None, limit_train: int | None = None, limit_test: int | None = None,
     precision: str | None = None, tiers: Several = None, overwrite: str = "failed", device: str | None = None,
     jobs: int | str = "auto", threads: int | None = None, compiled: bool = False, checkpoint_seconds: float = 60.0,
@@ -61,7 +62,11 @@ def run(
 
 def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request, Recorded | None]:
     """Return from the flags of ``run`` those that change no number, those that are a suite's keys, and the record."""
-    grid = {key: flags.get(key) or None if key == "metrics" else flags.get(key) for key in KINDS if key != "title"}
+    grid = {
+        key: flags.get(key) or None if key in ("metrics", "priors") else flags.get(key)
+        for key in KINDS
+        if key != "title"
+    }
     if not isinstance(grid["seeds"], int | None):
         grid["seeds"], grid["seed_list"] = None, grid["seeds"]
     again, usual = None, {"device": "auto", "threads": 1}
@@ -73,7 +78,7 @@ def _read(flags: Mapping[str, Any], command: str) -> tuple[Settings, Request, Re
         request = make_request(grid, flags["suite"], flags["name"])
     known = {field.name: flags[field.name] for field in fields(Settings)}
     known |= {key: value for key, value in usual.items() if flags[key] is None or flags[key] is False}
-    known |= {"metrics": request.metrics, "results_dir": given_path(flags["results_dir"])}
+    known |= {"metrics": request.metrics, "priors": request.priors, "results_dir": given_path(flags["results_dir"])}
     known |= {"data_dir": data_folder(flags["data_dir"]), "cache_dir": cache_folder(flags["cache_dir"])}
     return Settings(**known), replace(request, command=command), again
 

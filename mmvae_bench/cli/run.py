@@ -28,6 +28,10 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS, RunStatus
     metavar="NAME...",
     help="Metrics to compute now. Default: all but log_likelihood_ais and robustness_*.",
 )
+@click.option(
+    "--priors", "--prior", multiple=True, metavar="NAME...",
+    help="Priors to learn after training and score beside the model's own and the aggregate: gmm, 'ncp[bound=2]'.",
+)  # fmt: skip
 @click.option("--name", metavar="NAME", help="Name of the plan. Default: the suite's, or custom.")
 @click.option("--suite", metavar="FILE|NAME", help="A TOML file or a name of 'list suites'; other flags override it.")
 @click.option(

@@ -19,6 +19,7 @@ METRICS = [  # in the order of results: modules, and metrics in them
     ("annealed", ("log_likelihood_ais",)),
     ("reconstruction", ("reconstruction_gain",)),
     ("frechet", ("frechet",)),
+    ("prior_fit", ("prior_fit",)),
     ("robustness", ("robustness_coherence", "robustness_probe")),
 ]
 registry: "Registry[Metric]" = Registry(
@@ -27,7 +28,7 @@ registry: "Registry[Metric]" = Registry(
     group=__name__,
 )
 register = registry.register
-ON_REQUEST = {"log_likelihood_ais", "robustness_coherence", "robustness_probe"}  # as long as all others together
+ON_REQUEST = {"log_likelihood_ais", "prior_fit", "robustness_coherence", "robustness_probe"}  # long, or of a few users
 
 
 def usual() -> list[str]:

@@ -78,6 +78,7 @@ ATTRIBUTES = {"self": "the target being among the given"}
         key=True,
     ),
     version=2,
+    of_priors=True,
 )
 def attributes_strict(ev: Evaluation) -> Iterator[Score]:
     """Share of generated entries in which all attributes of the row are right, and a caption is the true one.
@@ -101,6 +102,7 @@ def attributes_strict(ev: Evaluation) -> Iterator[Score]:
         drawn=(),
     ),
     version=2,
+    of_priors=True,
 )
 def attributes_features(ev: Evaluation) -> Iterator[Score]:
     """Like :func:`attributes_strict`, but the share of attributes that are right, on average over rows.

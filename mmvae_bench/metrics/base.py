@@ -36,7 +36,7 @@ class Score:
 
     value: float | None  # None for a skipped row
     variant: str = ""  # form of the metric, such as ``micro``
-    prior: Literal["", "model", "aggregate"] = ""  # where the score samples p(z) (protocol 17), else empty
+    prior: str = ""  # where the score is of some p(z) (protocol 17): ``model``, ``aggregate``, or a learned one
     given: str = ""  # modalities conditioned on, joined by ``+`` in the data set's order
     target: str = ""  # modalities scored, joined in the same way
     se: float | None = None  # standard error of the value over test rows, where it is a mean
@@ -87,9 +87,12 @@ class Metric:
     compute: Compute
     about: Description
     version: int = 1
+    of_priors: bool = False  # True if it has scores of each prior: a prior that is new in a run is scored by it again
 
 
-def metric(about: Description = UNDESCRIBED, *, version: int = 1) -> Callable[[Compute], Metric]:
+def metric(
+    about: Description = UNDESCRIBED, *, version: int = 1, of_priors: bool = False
+) -> Callable[[Compute], Metric]:
     """Return a decorator that turns a generator function of an :class:`Evaluation` into a :class:`Metric`.
 
     Its definition is by default the first line of the function's docstring. The version is raised whenever the metric's
@@ -98,7 +101,7 @@ def metric(about: Description = UNDESCRIBED, *, version: int = 1) -> Callable[[C
 
     def make(compute: Compute) -> Metric:
         definition = about.definition or (compute.__doc__ or "").partition("\n")[0]
-        return Metric(compute, replace(about, definition=definition), version)
+        return Metric(compute, replace(about, definition=definition), version, of_priors)
 
     return make
 
@@ -187,6 +190,7 @@ class Evaluation:
     pairs: Rows | None = None  # all true training pairs, whatever the limits, to fit what a data set's runs share
     cache_dir: Path | None = None  # folder that keeps it; None keeps nothing
     data_dir: Path | None = None  # user's files, such as the weights of a public feature extractor
+    priors: tuple[str, ...] = ()  # learned ones that are scored beside the model's own and the aggregate
     cache: dict[Hashable, Any] = field(default_factory=dict)  # of :func:`once`
 
     def row(self, given: Sequence[str], target: str, variant: str = "") -> Score:

@@ -304,6 +304,7 @@ CCA = {
         key=True,
         ceiling="true pairs",
     ),
+    of_priors=True,
 )
 def cca(ev: Evaluation) -> Iterator[Score]:
     """Mean cosine of the projected picture features and sentence vectors of pairs of which one or both are generated.
@@ -352,6 +353,7 @@ def cca_ground_truth(ev: Evaluation) -> Iterator[Score]:
         ceiling="true pairs",
     ),
     version=2,
+    of_priors=True,
 )
 def cca_ratio(ev: Evaluation) -> Iterator[Score]:
     """:func:`cca` over :func:`cca_ground_truth`, each less its own chance: what may be compared between spaces.

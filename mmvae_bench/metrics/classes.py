@@ -205,6 +205,7 @@ def self_coherence(ev: Evaluation) -> Iterator[Score]:
         unranked=("entropy", "aggregate"),
     ),
     version=2,
+    of_priors=True,
 )
 def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     """Agreement of all oracles on entries decoded from one z ~ p(z), and the ``entropy`` of each modality's classes.

@@ -9,6 +9,8 @@ PRIORS = {
     "model": "drawn from the model's own prior",
     "aggregate": "drawn from the mixture of training posteriors (available for every model): such draws are encodings"
     " of single training entries, so that coherence of them is cross-coherence by another name, and not ranked",
+    "gmm": "drawn from a mixture of Gaussians that is fitted to training latents",
+    "ncp": "drawn from p(z) times the density ratio that a classifier finds between training latents and p(z)",
 }
 
 DEAD = 5  # standard errors by which some reconstruction gain of an encoder, or decoder, that was trained exceeds 0
@@ -70,7 +72,8 @@ class Description:
     def definition_of(self, variant: str, prior: str) -> str:
         """Return the definition with the meaning of a variant and a prior."""
         known = [max(filter(part.startswith, self.variants), key=len, default="") for part in variant.split()]
-        extra = [*(self.variants[key] for key in known if key), *([PRIORS[prior]] if prior in PRIORS else [])]
+        name = prior.partition("[")[0]
+        extra = [*(self.variants[key] for key in known if key), *([PRIORS[name]] if name in PRIORS else [])]
         return f"{self.definition[:-1]}; {'; '.join(extra)}." if extra else self.definition
 
     def column(self, given: str, target: str, modalities: int, *, coarse: bool = False) -> str | None:

@@ -67,6 +67,7 @@ class Truth:
         ceiling="true training entries",
     ),
     version=2,
+    of_priors=True,
 )
 def frechet(ev: Evaluation) -> Iterator[Score]:
     """:func:`frechet_distance` between n generated entries of a modality and the n true ones of the same test rows.

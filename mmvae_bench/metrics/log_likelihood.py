@@ -10,8 +10,9 @@ import torch
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
-from mmvae_bench.metrics.priors import PRIORS, Prior, aggregate_prior
+from mmvae_bench.metrics.priors import prior_of
 from mmvae_bench.models.draws import Proposals
+from mmvae_bench.priors import OWN
 from mmvae_bench.probability.bounds import Estimate
 from mmvae_bench.probability.distributions import Posterior
 
@@ -24,7 +25,7 @@ ROUNDING = 1e-3  # nats that rounding may add to log 1
 CHUNK = 8  # rows at a time: K x 8 latents are decoded at once, which stays below 500 MB for a caption of 32 words too
 
 Names = tuple[str, ...]
-Asked = tuple[Prior, Names, Names]  # prior, given, target
+Asked = tuple[str, Names, Names]  # prior, given, target
 
 
 def quantities(names: Names) -> list[tuple[Names, Names]]:
@@ -58,6 +59,7 @@ def estimated_rows(ev: Evaluation, most: int = MOST) -> Rows:
         columns="density",
     ),
     version=3,
+    of_priors=True,
 )
 def log_likelihood(ev: Evaluation) -> Iterator[Score]:
     """log p(x_T) and log p(x_t | x_A) in nats, mean over test rows: variant ``iw100`` with K = 100 samples.
@@ -71,7 +73,7 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
         yield from likelihood_scores(ev, row, found, f"ess{SAMPLES}")
 
 
-def asked_row(ev: Evaluation, prior: Prior, given: Names, target: Names, variant: str) -> Score:
+def asked_row(ev: Evaluation, prior: str, given: Names, target: Names, variant: str) -> Score:
     """Return a score without value of log p(x_T | x_A)."""
     met = prior == "model" and not given  # else one latent stands for several modalities, or none for the given
     control = ev.model.cross_is_chance and not met and len(given + target) > 1
@@ -96,30 +98,31 @@ def likelihood_scores(ev: Evaluation, row: Score, found: Estimate | Undefined, e
 @torch.no_grad()
 def estimates(ev: Evaluation) -> dict[Asked, Estimate | Undefined]:
     """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], or why there are none."""
-    asked: list[Asked] = [(prior, *pair) for prior in PRIORS for pair in quantities(ev.names)]
-    aggregate: Posterior | None = None
+    asked: list[Asked] = [(prior, *pair) for prior in (*OWN, *ev.priors) for pair in quantities(ev.names)]
+    priors = dict[str, Posterior | None]()
     none = dict[Asked, Undefined]()
-    try:
-        aggregate = aggregate_prior(ev)
-    except Undefined as reason:
-        none = {key: reason for key in asked if key[0] == "aggregate"}
+    for prior in (*OWN, *ev.priors):
+        try:
+            priors[prior] = prior_of(ev, prior)
+        except Undefined as reason:
+            none |= {key: reason for key in asked if key[0] == prior}
     generators = {given: ev.generator("log_likelihood", "+".join(given)) for given in ev.subsets}
-    priors = [] if aggregate is None else [aggregate]
+    drawn_by = [p for p in [priors.get("aggregate")] if p]  # beside q and the model's own; others need no draws
     batches = ev.chunks(estimated_rows(ev), CHUNK)
-    proposals = (Proposals(ev.model, batch, SAMPLES, generators.__getitem__, priors) for batch in batches)
-    return answered(ev, asked, proposals, aggregate, none)
+    proposals = (Proposals(ev.model, batch, SAMPLES, generators.__getitem__, drawn_by) for batch in batches)
+    return answered(ev, asked, proposals, priors, none)
 
 
 def answered(
-    ev: Evaluation, asked: Sequence[Asked], batches: Iterable[Proposals], aggregate: Posterior | None = None,
-    none: Mapping[Asked, Undefined] | None = None,
+    ev: Evaluation, asked: Sequence[Asked], batches: Iterable[Proposals],
+    priors: Mapping[str, Posterior | None] | None = None, none: Mapping[Asked, Undefined] | None = None,
 ) -> dict[Asked, Estimate | Undefined]:  # fmt: skip
     """Return the model's answers on all batches, or why it has none; what is in ``none`` already is not asked."""
     parts, reasons = {key: list[Estimate]() for key in asked}, dict(none or {})
     for proposals in batches:
         for key in [key for key in asked if key not in reasons]:
             prior, given, target = key
-            p = aggregate if prior == "aggregate" else None
+            p = (priors or {}).get(prior)
             try:
                 if given:
                     parts[key].append(ev.model.log_conditional(proposals, given, target[0], p))

@@ -1,9 +1,8 @@
-"""The aggregate prior: a p(z) for every model, including those that define none (protocol 17)."""
+"""Priors beside the model's own: the aggregate, for every model, and learned ones (protocol 17)."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,11 +12,13 @@ from torch import Tensor
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Evaluation, Made, Score, once
 from mmvae_bench.metrics.oracle import Judged
-from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal
+from mmvae_bench.options import parse_named, resolve
+from mmvae_bench.priors import OWN, registry
+from mmvae_bench.priors.base import Latents
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior
 from mmvae_bench.probability.fusion import Mixture, everywhere
+from mmvae_bench.seeds import seed_for
 
-Prior = Literal["model", "aggregate"]
-PRIORS: tuple[Prior, Prior] = ("model", "aggregate")
 BLOCK = 2**22  # elements of one temporary array in log_prob
 
 
@@ -75,6 +76,53 @@ def aggregate_prior(ev: Evaluation) -> Mixture:
     return Aggregate(everywhere(family(torch.cat([p.loc for p in parts]), torch.cat([p.scale for p in parts]))))
 
 
+FITTED, CHOSEN, HELD = 10_000, 1000, 1000  # training rows, or as many in this proportion as there are
+EACH = 4  # draws of q(z | x) of each of them
+
+
+@once
+@torch.no_grad()
+def latents(ev: Evaluation) -> Latents:
+    """Return draws of q(z | x) of training rows, x being what the run saw of a row, for priors that are learned."""
+    seen = np.ones((len(ev.names), len(ev.train)), bool) if ev.present is None else ev.present
+    rows = np.flatnonzero(seen.any(0))
+    rows = rows[ev.order("learned prior", len(rows))[: FITTED + CHOSEN + HELD]]
+    present = seen[:, rows]
+    if not ev.model.joint_posterior:
+        chances = np.random.default_rng(seed_for("eval", ev.dataset, "learned prior", "one")).random(present.shape)
+        present = np.where(present, chances, -1.0).argmax(0) == np.arange(len(ev.names))[:, None]
+    generator, z, start = ev.generator("learned prior"), [], 0
+    for batch in ev.chunks(ev.train.take(rows)):
+        mask = torch.as_tensor(present[:, start : start + batch.present.shape[1]], device=ev.device)
+        z.append(ev.model.posterior(replace(batch, present=mask)).rsample(EACH, generator))
+        start += batch.present.shape[1]
+    draws = torch.cat(z, 1)
+    held = max(1, len(rows) * HELD // (FITTED + CHOSEN + HELD))
+    try:
+        base = ev.model.prior()
+    except Undefined:
+        base = DiagonalNormal(draws.mean((0, 1))[None], draws.flatten(0, 1).std(0)[None])
+    fitted, chosen, last = torch.split(draws, [len(rows) - 2 * held, held, held], 1)
+    return Latents(fitted, chosen, last, base, lambda purpose: ev.generator("learned prior", purpose))
+
+
+@once
+def learned(ev: Evaluation, label: str) -> Posterior:
+    """Return a learned prior, fitted to :func:`latents`."""
+    named = parse_named(label)
+    factory = registry.get(named.name)
+    return factory(latents(ev), **resolve(factory, named))
+
+
+def prior_of(ev: Evaluation, label: str) -> Posterior | None:
+    """Return a prior that stands in place of the model's own, or None for the model's own.
+
+    Raises:
+        Undefined: If the model has no such prior.
+    """
+    return None if label == "model" else aggregate_prior(ev) if label == "aggregate" else learned(ev, label)
+
+
 PRIOR_SAMPLES = 2000  # the standard error is at most .011, below the sd between seeds, at a fifth of 10,000's cost
 DRAW = 500  # of them decoded at a time
 
@@ -95,25 +143,22 @@ class Draws:
 
 
 @once
-def _drawn(ev: Evaluation, prior: Prior) -> tuple[torch.Generator, list[Draws]]:
+def _drawn(ev: Evaluation, prior: str) -> tuple[torch.Generator, list[Draws]]:
     """Return the generator of a prior's draws, and those that metrics have asked for: all share them."""
     return ev.generator("joint_coherence", prior), []
 
 
 @torch.no_grad()
-def draws(ev: Evaluation, prior: Prior, n: int) -> list[Draws]:
+def draws(ev: Evaluation, prior: str, n: int) -> list[Draws]:
     """Return at least n decoded draws of a prior, in parts.
 
     Raises:
         Undefined: If the model has no such prior.
     """
     generator, parts = _drawn(ev, prior)
-    mixture = aggregate_prior(ev) if prior == "aggregate" else None
+    p = prior_of(ev, prior)
     while len(parts) * DRAW < n:
-        if mixture is None:
-            x = ev.model.sample_prior(DRAW, generator)
-        else:
-            x = ev.model.decode(mixture.rsample(DRAW, generator)[:, 0])
+        x = ev.model.decode(p.rsample(DRAW, generator)[:, 0]) if p else ev.model.sample_prior(DRAW, generator)
         parts.append(Draws(ev, {name: entries.cpu() for name, entries in x.items()}))
     return parts[: math.ceil(n / DRAW)]
 
@@ -127,7 +172,7 @@ def under_priors(
     model has no such prior, the list is empty and the score has the reason.
     """
     n = min(most, max(1, 4 * len(ev.test) // DRAW) * DRAW)
-    for prior in PRIORS:
+    for prior in (*OWN, *ev.priors):
         row = Score(None, prior=prior, target="+".join(ev.names), control=ev.model.cross_is_chance)
         try:
             yield row, [read(part) for part in draws(ev, prior, n)]

@@ -22,6 +22,7 @@ from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import exemplars
+from mmvae_bench.report.figures.panels import against
 from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
@@ -114,6 +115,9 @@ def _plots(
     looks = palette(selection.labels)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
         yield partial(curves, list(schemes), looks, names)
+    numbered = [table for table in tables if table.about.against and table.variant[:1].isdigit()]
+    for _, variants in groupby(numbered, lambda t: (t.group, t.metric)):
+        yield partial(against, list(variants), names)
     yield partial(against_time, tables, selection.runs, looks, names)
     for group in selection.groups:
         name, rows = names[group], exemplars(selection.runs, group, selection.labels)

@@ -38,7 +38,7 @@ def provenance(run: StoredRun) -> dict[str, str]:
     """Return the conditions of a run's numbers beside its spec; which metrics scored it is one of them."""
     known = {name: " ".join(sorted({str(row.get(name) or "") for row in run.rows()})) for name in CONDITIONS}
     known["hardware"] = str(run.record.get("hardware", ""))
-    for part in ("versions", "metrics"):
+    for part in ("versions", "metrics", "priors"):
         found = run.record.get(part)
         known |= {f"{part} {name}": str(value) for name, value in found.items()} if isinstance(found, dict) else {}
     return known

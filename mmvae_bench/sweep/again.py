@@ -24,6 +24,7 @@ class Recorded:
 
     spec: RunSpec  # specification, with the labels that stand for its options
     metrics: tuple[str, ...]  # names of the metrics that scored it and are known here; empty if it failed
+    priors: tuple[str, ...]  # learned priors that they scored
     settings: dict[str, Any]  # device, CPU threads, and whether its steps were compiled; empty if it failed
     warning: str  # what may move its bits and is different now, in a sentence; empty if nothing is known to be
 
@@ -37,6 +38,7 @@ class Recorded:
             seeds=(spec.seed,), epochs=train.epochs, batch_size=train.batch_size, learning_rate=train.learning_rate,
             optimiser=train.optimiser, latent_dim=spec.latent_dim, limit_train=spec.limit_train,
             limit_test=spec.limit_test, precision=spec.precision, metrics=tuple(scored or self.metrics),
+            priors=self.priors,
             scales={m: float(own[m]["scale"]) for m in own},  # type: ignore[arg-type]
             weights={m: float(own[m]["weight"]) for m in own},  # type: ignore[arg-type]
         )  # fmt: skip
@@ -61,9 +63,10 @@ def recorded(path: Path, asked: Mapping[str, Any]) -> Recorded:
         if tier not in TIERS:
             raise BenchError(f"there is no tier '{tier}'")
         known = tuple(name for name in record.get("metrics", {}) if name in metrics.registry.names())
+        priors = dict.fromkeys(label for own in record.get("priors", {}).values() for label in own)
         settings = {key: kind(record[key]) for key, kind in (("device", str), ("threads", int)) if key in record}
         settings["compiled"] = str(record.get("engine")).startswith("compiled")
-        return Recorded(replace(spec, tier=tier, rule=rule), known, settings, _warning(record))
+        return Recorded(replace(spec, tier=tier, rule=rule), known, tuple(priors), settings, _warning(record))
     except (BenchError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise BenchError(f"'{path}' has no run that is known here: {in_a_line(error)}. Check its plug-ins.") from error
 

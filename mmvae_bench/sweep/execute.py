@@ -147,9 +147,10 @@ def ready(
 
 def run(
     spec: RunSpec, device: torch.device, threads: int, data_dir: Path, cache_dir: Path,
-    report: Callable[[Progress], None], keeper: Keeper, *, compiled: bool = False, metrics: Sequence[str] = (),
+    report: Callable[[Progress], None], keeper: Keeper, metrics: Sequence[str] = (), priors: Sequence[str] = (), *,
+    compiled: bool = False,
 ) -> RunResult:  # fmt: skip
-    """Train one model and score it by the named metrics, or by all; with bf16 only the training is narrower.
+    """Train one model and score it by the named metrics, or by all, with learned priors; bf16 is of training alone.
 
     Raises:
         BenchError: If the device cannot have the spec's precision.
@@ -169,6 +170,7 @@ def run(
     history = train(model, feed, spec.train, report, mode=mode, random=random, keeper=keeper)
     trained = time.perf_counter()
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
+    ev.priors = tuple(priors)
     scores = _scores(ev, metrics or None, keeper)
     pictures = artifacts(ev) if spec.split == "test" else {}
     seconds = {"load": loaded - started, "warm_up": history.warm_up, "train": history.seconds}
@@ -179,7 +181,7 @@ def run(
     remark = model.remark_if_complete if spec.missing.scheme == "none" else ""
     lacks = " ".join(part for part in (lack, history.lack) if part)
     info = {**facts, "remark": remark, "engine_remark": lacks, **environment(device), **pace(history, seconds, device)}
-    info |= {**(known := scored_by(metrics)), "resumed": history.resumed, "tier": spec.tier, "rule": spec.rule}
+    info |= {**(known := scored_by(metrics, priors)), "resumed": history.resumed, "tier": spec.tier, "rule": spec.rule}
     info["code"] = {**code_of(spec), "metrics": metric_codes(known["metrics"])}
     info["modalities"] = [asdict(modality) for modality in material.modalities]
     rows = [row(spec, facts, score) for score in scores]
@@ -220,7 +222,7 @@ def evaluation(
 
 def evaluate_again(
     spec: RunSpec, store: Store, device: torch.device, data_dir: Path, cache_dir: Path, keeper: Keeper,
-    metrics: Sequence[str] = (), *, changed: bool = False,
+    metrics: Sequence[str] = (), priors: Sequence[str] = (), *, changed: bool = False,
 ) -> RunResult:  # fmt: skip
     """Score a stored run by those ``metrics`` (or all) that are :func:`unscored`, from its weights; keep other rows."""
     run = StoredRun.read(store.folder(spec))
@@ -230,8 +232,10 @@ def evaluate_again(
     weights = run.arrays("model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    now = scored_by(metrics)
-    new = unscored(record, now["metrics"], changed=changed)
+    new = unscored(record, scored_by(metrics, priors), changed=changed)
+    stored = (label for name in new for label in record.get("priors", {}).get(name, ()))
+    ev.priors = tuple(dict.fromkeys([*stored, *priors]))  # those that are scored already are not lost
+    now = scored_by(metrics, ev.priors)
     if record["dataset_hash"] != material.data.hash[:16]:
         raise BenchError("The data differ from those that the run was trained on. Retrain it with --overwrite always.")
     facts = provenance(

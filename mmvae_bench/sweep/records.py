@@ -34,26 +34,31 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
     return RunResult(spec, [row(spec, {}, Score(None, reason=reason), status="failed")], error=reason)
 
 
-def scored_by(names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Return ``metrics`` (versions) and ``descriptions`` of the named metrics, or of the usual ones."""
+def scored_by(names: Sequence[str] = (), priors: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return ``metrics`` (versions), ``descriptions`` and ``priors`` (learned ones) of metrics; unnamed, the usual."""
     known = {name: metric for name in names or metrics.usual() if (metric := known_metric(name))}
     versions = {name: metric.version for name, metric in known.items()}
-    return {"metrics": versions, "descriptions": {name: asdict(metric.about) for name, metric in known.items()}}
+    descriptions = {name: asdict(metric.about) for name, metric in known.items()}
+    of_priors = {name: list(priors) for name, metric in known.items() if metric.of_priors and priors}
+    return {"metrics": versions, "descriptions": descriptions, "priors": of_priors}
 
 
-def unscored(record: Mapping[str, Any], versions: Mapping[str, int], *, changed: bool) -> list[str]:
-    """Return which metrics a stored run lacks or has in a different version.
+def unscored(record: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]], *, changed: bool) -> list[str]:
+    """Return which metrics a stored run lacks, has in a different version, or has without a prior that is asked for.
 
     Args:
         record: the run's record.
-        versions: metric -> its version now.
+        now: :func:`scored_by` of what is asked for.
         changed: True adds metrics whose code is different now.
     """
     stored, code = record.get("metrics", {}), record.get("code", {}).get("metrics", {})
+    priors = record.get("priors", {})
     return [
         name
-        for name, version in versions.items()
-        if stored.get(name) != version or (changed and differs(Part("metric", name, code.get(name, ""))))
+        for name, version in now["metrics"].items()
+        if stored.get(name) != version
+        or not set(now["priors"].get(name, ())).issubset(priors.get(name, ()))
+        or (changed and differs(Part("metric", name, code.get(name, ""))))
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import platformdirs
 
-from mmvae_bench import metrics
+from mmvae_bench import metrics, priors
 from mmvae_bench.disk import given_path
 from mmvae_bench.errors import BenchError
 from mmvae_bench.spec import SCHEMES, TIERS, Incomplete, Missing, Optimiser, Tier, check_precision
@@ -90,12 +90,14 @@ class Request:
     limit_test: int | None = None  # number of test rows; None is all of them
     precision: str = "fp32"  # precision of the networks in training
     metrics: tuple[str, ...] = ()  # names of the metrics that are scored now; empty means all
+    priors: tuple[str, ...] = ()  # learned priors that are scored beside the model's own and the aggregate
     tiers: tuple[Tier, ...] = ("default",)  # settings that each model is run with
     search: Search = field(default_factory=Search)  # of the tier ``tuned``
 
     def __post_init__(self) -> None:
         for name in self.metrics:
             metrics.registry.check(name)
+        object.__setattr__(self, "priors", priors.labels(self.priors))
         for tier in self.tiers:
             if tier not in TIERS:
                 raise BenchError(f"No tier '{tier}'. Write one of {', '.join(TIERS)}.")
@@ -149,6 +151,7 @@ class Settings:
     backend: Literal["loky", "dask"] = "loky"  # joblib's ``loky`` processes here, or a ``dask`` cluster
     address: str = ""  # address of the cluster; empty starts one here
     metrics: tuple[str, ...] = ()  # those of the request
+    priors: tuple[str, ...] = ()  # those of the request
 
     def __post_init__(self) -> None:
         if not 0 <= self.checkpoint_seconds < math.inf:

@@ -209,7 +209,8 @@ def _replaced(plan: Plan, store: Store) -> str:
 
 
 def _task(entry: PlannedRun, settings: Settings, *, train: bool) -> Task:
-    return Task(entry.spec, train, entry.checksum, entry.metrics or settings.metrics)
+    scored = (entry.metrics, ()) if entry.metrics else (settings.metrics, settings.priors)
+    return Task(entry.spec, train, entry.checksum, *scored)
 
 
 def _tidy(plan: Plan, store: Store, settings: Settings) -> None:
@@ -285,12 +286,12 @@ def _unscored(plan: Plan, store: Store, settings: Settings) -> Iterator[RunSpec]
         return
     from mmvae_bench.sweep.records import scored_by, unscored  # which imports every metric
 
-    versions, changed = scored_by(settings.metrics)["metrics"], settings.overwrite == "changed"
+    now, changed = scored_by(settings.metrics, settings.priors), settings.overwrite == "changed"
     for spec in kept:
         if spec.split == "validation":  # a trial is scored once, by the rule's metric
             continue
         run = steadily(store.folder(spec), StoredRun.read)
-        if run and unscored(run.record, versions, changed=changed):
+        if run and unscored(run.record, now, changed=changed):
             yield spec
 
 

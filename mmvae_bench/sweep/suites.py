@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "optimiser": ("text", (str,)),
     "tiers": (TEXTS, (str,)),
     "metrics": (TEXTS, (str,)),
+    "priors": (TEXTS, (str,)),
     "search": (SEARCH, ()),
     "learning_rate": ("a number", (int, float)),
     **dict.fromkeys(("scales", "weights"), (TABLE, (int, float))),

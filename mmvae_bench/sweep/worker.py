@@ -40,6 +40,7 @@ class Task:
     train: bool  # False scores it by the metrics registered, or changed, since
     seen: str  # checksum of what was stored when the run was planned; any other result comes from another process
     metrics: tuple[str, ...] = ()  # names of the metrics that are scored; empty means all
+    priors: tuple[str, ...] = ()  # learned priors that are scored
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _result(
     from mmvae_bench.engine.share import place
     from mmvae_bench.sweep import execute
 
-    spec, epochs, metrics = task.spec, task.spec.train.epochs, task.metrics
+    spec, epochs, scored = task.spec, task.spec.train.epochs, (task.metrics, task.priors)
     folders, changed = (settings.data_dir, settings.cache_dir), settings.overwrite == "changed"
     prepare(settings.threads, spec.precision)
     keeper = Keeper(under_way.checkpoint, settings.checkpoint_seconds, halt, under_way.say)
@@ -151,9 +152,9 @@ def _result(
                 if task.train:
                     return execute.run(
                         spec, at.device, settings.threads, *folders, lambda p: note(p.epoch, p.loss), keeper,
-                        compiled=settings.compiled, metrics=metrics,
+                        *scored, compiled=settings.compiled,
                     )  # fmt: skip
-                return execute.evaluate_again(spec, store, at.device, *folders, keeper, metrics, changed=changed)
+                return execute.evaluate_again(spec, store, at.device, *folders, keeper, *scored, changed=changed)
             except torch.OutOfMemoryError as error:
                 if not at.out_of_memory():
                     why = str(error).splitlines()[0]

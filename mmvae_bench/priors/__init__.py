@@ -1,0 +1,39 @@
+"""Priors that are learned after training, by name; importing this package imports no torch.
+
+A prior is a function of the latents of training rows (:class:`~mmvae_bench.priors.base.Latents`), whose keyword-only
+parameters are its options, and that returns a distribution over z.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from mmvae_bench.options import Named, as_typed, parse_named, resolve
+from mmvae_bench.registry import Registry
+
+if TYPE_CHECKING:
+    from mmvae_bench.probability.distributions import Posterior
+
+OWN = ("model", "aggregate")  # are fitted to nothing, and always scored
+registry: "Registry[Callable[..., Posterior]]" = Registry(
+    "prior",
+    {"gmm": f"{__name__}.gmm:gmm", "ncp": f"{__name__}.ncp:ncp"},
+    group=__name__,
+)
+register = registry.register
+
+
+def labels(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return learned priors as typed in one way each, such as ``ncp[bound=2]``; those of :data:`OWN` are left out.
+
+    Raises:
+        BenchError: If there is no such prior, or an option of it cannot be meant.
+    """
+    return tuple(dict.fromkeys(_label(parse_named(text)) for text in texts if text not in OWN))
+
+
+def _label(named: Named) -> str:
+    registry.check(named.name)
+    factory = registry.get(named.name)
+    options = resolve(factory, named)
+    typed = as_typed(factory, named.name, options).options
+    return Named(named.name, {key: text.removesuffix(".0") for key, text in typed.items()}).label  # 2.0 is 2
