@@ -16,7 +16,7 @@ from mmvae_bench.priors.base import Latents
 from mmvae_bench.probability.distributions import Diagonal
 from mmvae_bench.sampling.chains import MALA, sample
 
-WIDTH = 256
+WIDTH = 128
 STEPS, BATCH, CHECK = 2000, 256, 100  # of training; CHECK steps between two looks at rows that are not fitted
 PROPOSALS = 1000  # M, for each draw by SIR
 DRAWN = 10_000  # draws of p by which Z is estimated

@@ -169,8 +169,7 @@ def run(
     loaded = time.perf_counter()
     history = train(model, feed, spec.train, report, mode=mode, random=random, keeper=keeper)
     trained = time.perf_counter()
-    ev = evaluation(spec, material, model, device, data_dir, cache_dir)
-    ev.priors = tuple(priors)
+    ev = evaluation(spec, material, model, device, data_dir, cache_dir, priors)
     scores = _scores(ev, metrics or None, keeper)
     pictures = artifacts(ev) if spec.split == "test" else {}
     seconds = {"load": loaded - started, "warm_up": history.warm_up, "train": history.seconds}
@@ -209,14 +208,16 @@ def _begin(keeper: Keeper, metric: str) -> None:
 
 
 def evaluation(
-    spec: RunSpec, material: Material, model: MultimodalVAE, device: torch.device, data_dir: Path, cache_dir: Path
-) -> Evaluation:
+    spec: RunSpec, material: Material, model: MultimodalVAE, device: torch.device, data_dir: Path, cache_dir: Path,
+    priors: Sequence[str] = (),
+) -> Evaluation:  # fmt: skip
     """Return the trained model on its test split, with the data set's judges."""
     name, dataset = spec.dataset.name, material.dataset
     return Evaluation(
         model.eval(), material.train, material.test, material.judges(name, cache_dir), name, spec.seed,
         len(dataset.classes or ()), device, related=dataset.related, present=material.presence.ever(),
         attributes=dataset.attributes, pairs=material.data.train, cache_dir=cache_dir, data_dir=data_dir,
+        priors=tuple(priors),
     )  # fmt: skip
 
 
@@ -231,11 +232,11 @@ def evaluate_again(
     model = build_model(spec, material.modalities, device)
     weights = run.arrays("model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    ev = evaluation(spec, material, model, device, data_dir, cache_dir)
     new = unscored(record, scored_by(metrics, priors), changed=changed)
     stored = (label for name in new for label in record.get("priors", {}).get(name, ()))
-    ev.priors = tuple(dict.fromkeys([*stored, *priors]))  # those that are scored already are not lost
-    now = scored_by(metrics, ev.priors)
+    priors = list(dict.fromkeys([*stored, *priors]))  # those that are scored already are not lost
+    ev = evaluation(spec, material, model, device, data_dir, cache_dir, priors)
+    now = scored_by(metrics, priors)
     if record["dataset_hash"] != material.data.hash[:16]:
         raise BenchError("The data differ from those that the run was trained on. Retrain it with --overwrite always.")
     facts = provenance(
