@@ -33,21 +33,24 @@ from mmvae_bench.priors.ncp import DRAWN, Contrastive
 def prior_fit(ev: Evaluation) -> Iterator[Score]:
     """Mean log p(z) of each prior on latents that were held out; of ``ncp`` also what its density ratio shows.
 
-    Values of models with different latents are not comparable.
+    Values of models with different latents are not comparable. Samplers of one density share its scores.
     """
-    z = latents(ev).held  # [K, H, L]
+    z, ratios = latents(ev).held, set[int]()  # [K, H, L]
     for prior in (*OWN, *ev.priors):
         row = Score(None, prior=prior)
         try:
             p = prior_of(ev, prior) or ev.model.prior()
+            if isinstance(p, Contrastive) and p.acceptances:
+                yield replace(row, value=sum(p.acceptances) / len(p.acceptances), variant="acceptance")
+            if isinstance(p, Contrastive) and id(p.ratio) in ratios:  # another sampler of the same density
+                continue
             yield row.mean_of_draws(p.log_prob(z).mean(0).cpu().numpy())
         except Undefined as reason:
             yield replace(row, reason=str(reason))
             continue
         if isinstance(p, Contrastive):
+            ratios.add(id(p.ratio))
             yield replace(row, value=p.ess, variant="ess", n=DRAWN)
             yield replace(row, value=p.least_ess, variant="ess least")
             yield replace(row, value=p.held_loss, variant="loss", chance=math.log(2), n=z.shape[1])
             yield replace(row, value=p.log_z, variant="log_z", se=p.log_z_error, n=DRAWN)
-            if p.acceptances:
-                yield replace(row, value=sum(p.acceptances) / len(p.acceptances), variant="acceptance")
