@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mmvae_bench.metrics.description import DEAD, UNDESCRIBED, Description, is_blind, score_key
+from mmvae_bench.metrics.description import DEAD, PRIORS, UNDESCRIBED, Description, is_blind, score_key
 from mmvae_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -36,4 +36,7 @@ def usual() -> list[str]:
     return [name for name in registry.names() if name not in ON_REQUEST]
 
 
-__all__ = ["DEAD", "ON_REQUEST", "UNDESCRIBED", "Description", "is_blind", "register", "registry", "score_key", "usual"]
+__all__ = [
+    "DEAD", "ON_REQUEST", "PRIORS", "UNDESCRIBED", "Description", "is_blind", "register", "registry", "score_key",
+    "usual",
+]  # fmt: skip

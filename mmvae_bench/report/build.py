@@ -17,12 +17,13 @@ from jinja2 import Environment, StrictUndefined
 from mmvae_bench import __version__
 from mmvae_bench.disk import as_utf8
 from mmvae_bench.errors import BenchWarning, counted
+from mmvae_bench.priors import OWN
 from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import exemplars
-from mmvae_bench.report.figures.panels import against
+from mmvae_bench.report.figures.panels import against, priors
 from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
@@ -113,8 +114,13 @@ def _plots(
 ) -> Iterator[Callable[[], Iterator[Plot]]]:
     """Yield calls that each draw a few figures in any process, in the order of the page."""
     looks = palette(selection.labels)
+    learned = {table.prior for table in tables} - {"", *OWN}
+    of_prior = [t for t in tables if learned and t.prior and t.about.is_drawn(t.variant)]
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
-        yield partial(curves, list(schemes), looks, names)
+        if (own := list(schemes))[0].prior not in learned:
+            yield partial(curves, own, looks, names)
+    for _, some in groupby(of_prior, lambda t: t.group):
+        yield partial(priors, [table for table in some if table.about.columns != "density"], names)
     numbered = [table for table in tables if table.about.against and table.variant[:1].isdigit()]
     for _, variants in groupby(numbered, lambda t: (t.group, t.metric)):
         yield partial(against, list(variants), names)

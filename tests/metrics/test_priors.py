@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.metrics.priors import DRAW, PRIOR_SAMPLES, Aggregate, aggregate_prior, draws, under_priors
+from mmvae_bench.metrics.priors import DRAW, PRIOR_SAMPLES, Aggregate, aggregate_prior, draws, latents, under_priors
 from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
 from mmvae_bench.probability.fusion import Experts, Mixture
 
@@ -99,3 +101,71 @@ def test_fewer_draws_are_the_first_of_more(world):
 def test_scores_of_a_prior_have_four_draws_a_test_row_within_limits(world, rows, parts):
     for _, found in under_priors(world(n_test=rows), lambda part: part):
         assert len(found) == parts
+
+
+def test_latents_are_of_what_the_run_saw_and_no_row_is_in_two_parts(world):
+    present = np.ones((2, 600), bool)
+    present[1, 100:] = False
+    ev = world(present=present)
+    for name, far in (("a", 0.0), ("b", 1000.0)):  # latents are entries: rows are told by their first number
+        ev.train.x[name][:, 0] = far + np.arange(600)
+    found = latents(ev)
+    parts = [part[0, :, 0].round().long() for part in (found.fitted, found.chosen, found.held)]
+    assert [len(part) for part in parts] == [500, 50, 50]
+    everything = torch.cat(parts)
+    assert (everything % 1000).unique().numel() == 600
+    ev.train.x["b"][100:] = np.nan
+    assert latents(world(present=present)).fitted.isfinite().all()
+
+
+def test_without_a_joint_posterior_a_row_is_encoded_from_one_modality(world):
+    ev, seen = world(), []
+    ev.model.joint_posterior = False
+    posterior = ev.model.posterior
+    ev.model.posterior = lambda batch: seen.append(batch.present) or posterior(batch)
+    latents(ev)
+    present = torch.cat(seen, 1)
+    assert (present.sum(0) == 1).all()
+    assert 0.4 < present[0].float().mean() < 0.6
+
+
+def test_a_model_without_a_prior_starts_from_the_moments_of_its_latents(world):
+    ev = world()
+    ev.model.no_prior = "none"
+    found = latents(ev)
+    z = torch.cat([found.fitted, found.chosen, found.held], 1)
+    assert torch.allclose(found.base.loc[0], z.mean((0, 1)))
+    assert torch.allclose(found.base.scale[0], z.flatten(0, 1).std(0))
+
+
+def test_learned_priors_are_scored_beside_the_others(world):
+    """Latents are one-hot classes: a draw of the model's prior is no class, one of a mixture of ten Gaussians is."""
+    ev = world(n_train=2000, priors=("gmm",))
+    scores = {s.prior: s for s in evaluate(ev, ["joint_coherence"]) if not s.variant}
+    assert list(scores) == ["model", "aggregate", "gmm"]
+    assert all(s.value == 1 for s in scores.values())  # of a copy: all modalities say what z says
+    fits = {s.prior: s.value for s in evaluate(ev, ["prior_fit"])}
+    assert fits["gmm"] > fits["model"] > fits["aggregate"]  # whose components are as narrow as a copy is exact
+    likelihoods = {
+        s.prior: s.value for s in evaluate(ev, ["log_likelihood"]) if s.variant == "iw100" and s.target == "a"
+    }
+    assert likelihoods["gmm"] > likelihoods["model"]
+
+
+def test_further_priors_change_no_score_of_the_others(world):
+    names = ["joint_coherence", "frechet", "log_likelihood"]
+    alone, beside = (evaluate(world(n_train=300, priors=priors), names) for priors in ((), ("gmm[components=2]",)))
+    assert [s for s in beside if not s.prior.startswith("gmm")] == alone
+    assert len(beside) > len(alone)
+
+
+def test_the_fit_of_a_density_ratio_is_told_once_and_its_chains_apart(world, monkeypatch):
+    monkeypatch.setattr("mmvae_bench.priors.ncp.STEPS", 20)
+    ev = world(n_train=300, n_test=20, priors=("ncp[bound=1]", "ncp[bound=1,sampler=langevin]"))
+    scores = evaluate(ev, ["joint_coherence", "prior_fit"])
+    fit = {(s.prior, s.variant): s.value for s in scores if s.metric == "prior_fit" and s.prior.startswith("ncp")}
+    first, second = ev.priors
+    variants = ("", "ess", "ess least", "loss", "log_z")
+    assert set(fit) == {*((first, variant) for variant in variants), (second, "acceptance")}
+    assert 1 >= fit[first, "ess"] >= fit[first, "ess least"] == pytest.approx(1 / math.cosh(1) ** 2)
+    assert 0.3 < fit[second, "acceptance"] <= 1

@@ -14,6 +14,7 @@ from mmvae_bench.metrics import Description
 from mmvae_bench.report.figures import style as figures
 from mmvae_bench.report.figures.curves import _line, curves
 from mmvae_bench.report.figures.exemplars import Exemplar
+from mmvae_bench.report.figures.panels import against, priors
 from mmvae_bench.report.figures.relatedness import class_matrices, histograms
 from mmvae_bench.report.figures.samples import grids
 from mmvae_bench.report.figures.style import Look, palette, save, save_all
@@ -145,3 +146,74 @@ def test_a_long_legend_makes_its_figure_higher() -> None:
         figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.y0 >= 0 and box.y1 <= figure.bbox.y1
+
+
+def numbered(variant: str, values: dict[str, float], prior: str = "", text: str = "a → b") -> Table:
+    """Scores of models under a variant or a prior, with one seed more than needed for an interval."""
+    column = Column(text, Missing())
+    cells = {}
+    for model, value in values.items():
+        own = Scores({seed: value + 0.01 * seed for seed in (-1, 0, 1)})
+        cells[model] = {column: Cell(summarise(own), own, control=model == "unimodal")}
+    about = Description(title="Score", against="size", variants={"none": "nothing", "both": "all"})
+    return Table("data", "score", variant, prior, "", [column], cells, {column: (0.1, 0.1)}, {}, 1, about=about)
+
+
+def marks(plot: Any) -> dict[str, dict[int, list[float]]]:
+    """Rows -> number of a line with marks -> its values."""
+    lines = {ax.get_ylabel(): [line for line in ax.lines if line.get_marker() != "None"] for ax in plot.figure.axes}
+    return {name: {i: list(map(float, line.get_ydata())) for i, line in enumerate(own)} for name, own in lines.items()}
+
+
+def test_variants_that_begin_with_a_number_are_lines_against_it() -> None:
+    tables = [
+        numbered(f"{size} {rest}", {"mvae": size / 10 + (rest == "both"), "unimodal": 0.1})
+        for size in (0, 1, 2)
+        for rest in ("none", "both")
+    ]
+    (plot,) = against(tables, {"data": "data"})
+    assert marks(plot)["mvae"] == {0: pytest.approx([0, 0.1, 0.2]), 1: pytest.approx([1, 1.1, 1.2])}
+    assert [label.get_text() for label in plot.figure.axes[-1].get_xticklabels()] == ["0", "1", "2"]
+    assert [text.get_text() for text in plot.figure.legends[0].get_texts()] == ["none", "both"]
+    assert plot.name == "data-score-against"
+    for part in ("none: nothing; both: all", "Dashed: chance", "Dotted: chance controls", "intervals over seeds"):
+        assert part in plot.caption
+
+
+def test_many_columns_have_a_figure_for_each_given_modality() -> None:
+    texts = [f"{a} → {b}" for a in "abc" for b in "abc"]
+    parts = [numbered("1 none", {"mvae": 0.5}, text=text) for text in texts]
+    cells = {"mvae": {column: cell for part in parts for column, cell in part.cells["mvae"].items()}}
+    whole = replace(parts[0], columns=[part.columns[0] for part in parts], cells=cells)
+    plots = list(against([whole], {"data": "data"}))
+    assert [plot.name for plot in plots] == [f"data-score-against-{given}" for given in "abc"]
+    assert [[ax.get_title() for ax in plot.figure.axes] for plot in plots] == [texts[:3], texts[3:6], texts[6:]]
+
+
+BOUNDED = ["ncp[bound=1]", "ncp[bound=2]", "ncp", "ncp[bound=1,sampler=langevin]", "ncp[bound=2,sampler=langevin]"]
+
+
+def test_priors_are_lines_against_the_bound_and_flat_without_one() -> None:
+    values = dict(zip(["model", "gmm", *BOUNDED], np.arange(7) / 10, strict=True))
+    tables = [numbered("", {"mvae": value}, prior, "joint") for prior, value in values.items()]
+    tables += [numbered("ess", {"mvae": 0.9}, "ncp", "all"), numbered("ess least", {"mvae": 0.4}, "ncp", "all")]
+    (plot,) = priors(tables, {"data": "data"})
+    first, second = plot.figure.axes
+    assert [label.get_text() for label in first.get_xticklabels()] == ["1", "2", "none"]
+    shown = {line.get_color(): line for line in first.lines if line.get_marker() != "None" and len(line.get_ydata())}
+    assert [list(line.get_ydata()) for line in shown.values()] == [
+        pytest.approx([0.0] * 3), pytest.approx([0.1] * 3), pytest.approx([0.2, 0.3, 0.4]), pytest.approx([0.5, 0.6]),
+    ]  # fmt: skip
+    assert sorted(float(y) for line in second.lines if line.get_marker() != "None" for y in line.get_ydata()) == [
+        pytest.approx(0.4), pytest.approx(0.9),
+    ]  # fmt: skip
+    names = [text.get_text() for text in plot.figure.legends[0].get_texts()]
+    assert names == ["model", "gmm", "ncp", "ncp[sampler=langevin]", "least"]
+
+
+def test_priors_without_two_bounds_are_side_by_side() -> None:
+    tables = [numbered("", {"mvae": 0.5}, prior, "joint") for prior in ("model", "aggregate", "gmm", "ncp")]
+    (plot,) = priors(tables, {"data": "data"})
+    (ax,) = plot.figure.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["model", "aggregate", "gmm", "ncp"]
+    assert [list(line.get_ydata()) for line in ax.lines if line.get_marker() != "None"] == [pytest.approx([0.5] * 4)]

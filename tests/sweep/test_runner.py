@@ -319,6 +319,23 @@ def test_a_model_whose_code_was_edited_is_named_and_trained_again_where_that_is_
     assert contents(store) == after
 
 
+def test_a_learned_prior_is_added_to_a_stored_run_without_training_or_losing_others(settings, monkeypatch):
+    settings = replace(settings, metrics=("log_likelihood", "oracle_accuracy"))
+    _, store = run(settings, models=("mvae",))
+    before = store.scores()
+    monkeypatch.setattr("mmvae_bench.sweep.execute.train", lambda *_: pytest.fail("trained again"))
+    for asked, known in (("gmm[components=2]", 1), ("gmm[components=3]", 2), ("gmm[components=2]", 2)):
+        assert run(replace(settings, priors=(asked,)), models=("mvae",))[0] == 0
+        after = store.scores()
+        learned = after["prior"].astype(str).str.startswith("gmm")
+        assert after[learned]["prior"].nunique() == known
+        record = json.loads((store.folders()[0] / "run.json").read_text())
+        assert len(record["priors"]["log_likelihood"]) == known and "oracle_accuracy" not in record["priors"]
+    kept = after[~learned].sort_values(["metric", "variant", "prior", "given", "target"], ignore_index=True)
+    first = before.sort_values(["metric", "variant", "prior", "given", "target"], ignore_index=True)
+    pd.testing.assert_frame_equal(kept, first, check_dtype=False)
+
+
 def test_a_metric_whose_code_was_edited_scores_again_where_that_is_asked_for(settings, plug_in, monkeypatch):
     plug_in(metrics.registry, METRIC)
     settings = replace(settings, metrics=("edited", "log_likelihood"))

@@ -1,8 +1,9 @@
-"""Many panels of one kind: a row per model, a column per score, a line per remedy."""
+"""Many panels of one kind: a row per model, a column per score, a line per remedy or prior."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Literal
 
@@ -10,15 +11,85 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmvae_bench.metrics import PRIORS
+from mmvae_bench.options import Named, parse_named
 from mmvae_bench.report.figures.style import MARKS, Plot, handle, legend_below, new_figure
 from mmvae_bench.report.render import covered
 from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.spec import Missing
 
-Where = tuple[str, str]  # model and column
-Lines = dict[str, dict[str, Cell]]  # name of a line -> place on the axis -> score
-Limits = dict[Where, tuple[float, float]]  # least and greatest chance level
 MOST_COLUMNS = 4
 DODGE = 0.09  # distance of two lines' marks, so that their bars do not hide one another
+
+
+@dataclass
+class Panels:
+    """Scores by model, column, line and place on the axis."""
+
+    axis: str  # name of the axis
+    places: list[str]  # on the axis
+    lines: list[str]
+    share: Literal["all", "col"]  # which panels have one scale
+    cells: dict[tuple[str, str], dict[str, dict[str, Cell]]] = field(default_factory=dict)
+    chance: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def add(self, model: str, column: str, line: str, place: str, cell: Cell) -> None:
+        """Enter a score, if there is one."""
+        if cell.summary:
+            self.cells.setdefault((model, column), {}).setdefault(line, {})[place] = cell
+
+    def draw(self) -> Figure:
+        """Draw all panels."""
+        models, columns = (list(dict.fromkeys(where[i] for where in self.cells)) for i in (0, 1))
+        figure = new_figure(1.2 + 1.9 * len(columns), 0.7 + 1.35 * len(models))
+        axes = figure.subplots(len(models), len(columns), squeeze=False, sharex=True, sharey=self.share)
+        for row, model in zip(axes, models, strict=True):
+            row[0].set_ylabel(model)
+            for ax, column in zip(row, columns, strict=True):
+                self._panel(ax, (model, column))
+        for ax, column in zip(axes[0], columns, strict=True):
+            ax.set_title(column)
+        for ax in axes[-1]:
+            crowded = max(map(len, self.places)) > 4
+            turned = {"rotation": 40, "ha": "right"} if crowded else {}
+            ax.set_xticks(range(len(self.places)), self.places, **turned)
+            ax.set_xlabel(self.axis)
+        drawn = {line for lines in self.cells.values() for line in lines}
+        handles = [handle(name, color=c, marker=m) for name, (c, m) in self._looks.items() if name in drawn]
+        legend_below(figure, handles, min(5, len(handles)))
+        return figure
+
+    @property
+    def _looks(self) -> dict[str, tuple[str, str]]:
+        return dict(zip(self.lines, cycle(MARKS), strict=False))
+
+    def _panel(self, ax: Axes, where: tuple[str, str]) -> None:
+        """Draw the lines of a panel, side by side, with their intervals as far as these fit the axis."""
+        for number, (name, (colour, marker)) in enumerate(self._looks.items()):
+            cells = self.cells.get(where, {}).get(name, {})
+            shown = {place: cell.summary for place, cell in cells.items() if cell.summary}
+            x = [self.places.index(place) + DODGE * (number - (len(self.lines) - 1) / 2) for place in shown]
+            mean = [score.mean for score in shown.values()]
+            half = [np.nan if score.half_width is None else score.half_width for score in shown.values()]
+            dash = (0, (1, 1.2)) if any(cell.control for cell in cells.values()) else "-"
+            ax.plot(x, mean, color=colour, marker=marker, markersize=3.5, linewidth=1.1, linestyle=dash, zorder=3)
+            drawn = ax.dataLim.frozen()
+            ax.errorbar(x, mean, half, fmt="none", ecolor=colour, elinewidth=0.9, zorder=2)
+            ax.dataLim.set(drawn)
+        if where in self.chance:
+            ax.axhline(self.chance[where], color="black", linewidth=0.9, linestyle="--", zorder=1)
+        ax.grid(axis="y", linewidth=0.4, alpha=0.5)
+        ax.minorticks_off()
+
+    def caption(self, start: str, tables: Sequence[Table], meanings: Mapping[str, str]) -> str:
+        """Return a caption: what the lines, the marks and the bars are."""
+        over = next(filter(None, map(covered, tables)), "")
+        bars = f"bars: 95 % intervals {over}, cut at the axes" if over else "without intervals"
+        cells = [cell for lines in self.cells.values() for line in lines.values() for cell in line.values()]
+        dotted = " Dotted: chance controls." if any(cell.control for cell in cells) else ""
+        dashed = " Dashed: chance." if self.chance else ""
+        known = "; ".join(f"{name}: {text}" for name, text in meanings.items())
+        return f"{start}. Lines: {known}. Means over seeds, {bars}.{dashed}{dotted}"
 
 
 def against(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]:
@@ -27,80 +98,91 @@ def against(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]
     Of more than :data:`MOST_COLUMNS` columns, those of each given modality have a figure of their own.
     """
     first = tables[0]
-    for missing in dict.fromkeys(column.missing for table in tables for column in table.columns):
+    title = f"{first.about.named(first.metric).title} against the {first.about.against}"
+    for missing in dict.fromkeys(column.missing for column in first.columns):
         columns = [column for column in first.columns if column.missing == missing]
         parts: dict[str, list[Column]] = defaultdict(list)
         for column in columns:
-            given = column.text.partition(" → ")[0] if len(columns) > MOST_COLUMNS else ""
-            parts[given].append(column)
+            parts[column.text.partition(" → ")[0] if len(columns) > MOST_COLUMNS else ""].append(column)
         for given, some in parts.items():
-            texts = [slugs[first.group], first.metric, "against", missing.ratio and missing.text, given]
-            name = "-".join(re.sub(r"\W+", "_", str(text)) for text in texts if text)
-            title = f"{first.about.named(first.metric).title} against the {first.about.against}"
-            caption = f"{first.group}: {title[:1].lower()}{title[1:]}{f', {missing.text}' if missing.ratio else ''}."
-            yield Plot(name, title, f"{caption} {_meanings(tables)}", first.group, _variants(tables, some), key=True)
+            panels = _variants(tables, some)
+            words = {word for line in panels.lines for word in line.split()}
+            meanings = {word: text for word, text in first.about.variants.items() if word in words}
+            caption = panels.caption(f"{first.group}: {_small(title)}{_hidden(missing)}", tables, meanings)
+            name = _name(slugs[first.group], first.metric, "against", _hidden(missing), given)
+            yield Plot(name, title, caption, first.group, panels.draw(), key=True)
 
 
-def _meanings(tables: Sequence[Table]) -> str:
-    """Return what the lines, the marks and the bars are."""
-    words = {word for table in tables for word in table.variant.split()[1:]}
-    known = [f"{word}: {text}" for word, text in tables[0].about.variants.items() if word in words]
-    over = next(filter(None, map(covered, tables)), "")
-    bars = f"bars: 95 % intervals {over}, cut at the axes" if over else "without intervals"
-    dashed = " Dashed: chance." if any(table.chance for table in tables) else ""
-    return f"Lines: {'; '.join(known)}. Means over seeds, {bars}.{dashed}"
-
-
-def _variants(tables: Sequence[Table], columns: Sequence[Column]) -> Figure:
-    """Draw the variants of a metric: a line for what follows the number."""
-    panels: dict[Where, Lines] = {}
-    chance: Limits = {}
+def _variants(tables: Sequence[Table], columns: Sequence[Column]) -> Panels:
+    """Return the scores of a metric's variants: a line for what follows the number."""
+    numbers, lines = (list(dict.fromkeys(table.variant.partition(" ")[i] for table in tables)) for i in (0, 2))
+    panels = Panels(tables[0].about.against, numbers, lines, "all")
     for table in tables:
-        number, _, rest = table.variant.partition(" ")
-        for label, row in table.cells.items():
-            for column in columns:
-                cell = row.get(column, Cell())
-                if cell.summary:
-                    panels.setdefault((label, column.text), {}).setdefault(rest, {})[number] = cell
-                if column in table.chance:
-                    chance[label, column.text] = table.chance[column]
-    return draw(panels, chance, tables[0].about.against, "all")
+        number, _, line = table.variant.partition(" ")
+        for (label, row), column in ((item, column) for item in table.cells.items() for column in columns):
+            panels.add(label, column.text, line, number, row.get(column, Cell()))
+            if column in table.chance:
+                panels.chance[label, column.text] = sum(table.chance[column]) / 2
+    return panels
 
 
-def draw(panels: Mapping[Where, Lines], chance: Limits, axis: str, share: Literal["all", "col"]) -> Figure:
-    """Draw the panels; ``share`` is which of them have one scale, ``all`` or those of a column (``col``)."""
-    labels, texts = (list(dict.fromkeys(where[i] for where in panels)) for i in (0, 1))
-    places = list(dict.fromkeys(place for lines in panels.values() for line in lines.values() for place in line))
-    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    looks = dict(zip(names, cycle(MARKS), strict=False))
-    figure = new_figure(1.2 + 1.9 * len(texts), 0.7 + 1.35 * len(labels))
-    axes = figure.subplots(len(labels), len(texts), squeeze=False, sharex=True, sharey=share)
-    for row, label in zip(axes, labels, strict=True):
-        row[0].set_ylabel(label)
-        for ax, text in zip(row, texts, strict=True):
-            _panel(ax, panels.get((label, text), {}), places, looks)
-            if (label, text) in chance:
-                ax.axhline(sum(chance[label, text]) / 2, color="black", linewidth=0.9, linestyle="--", zorder=1)
-            ax.grid(axis="y", linewidth=0.4, alpha=0.5)
-    for ax, text in zip(axes[0], texts, strict=True):
-        ax.set_title(text)
-    for ax in axes[-1]:
-        ax.set_xticks(range(len(places)), places)
-        ax.set_xlabel(axis)
-    handles = [handle(name, color=looks[name][0], marker=looks[name][1]) for name in names]
-    legend_below(figure, handles, min(5, len(handles) or 1))
-    return figure
+def priors(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]:
+    """Draw scores under priors against the bound of a density ratio, or by prior where there are no two bounds.
+
+    ``tables`` are those of one data set that are of a prior.
+    """
+    for missing in dict.fromkeys(column.missing for table in tables for column in table.columns):
+        first = tables[0]
+        panels = _priors(tables, missing)
+        if panels.cells:
+            kinds = dict.fromkeys(table.prior.partition("[")[0] for table in tables)
+            caption = panels.caption(
+                f"{first.group}: scores under priors{_hidden(missing)}",
+                tables,
+                {kind: PRIORS.get(kind, "") for kind in kinds},
+            )
+            name = _name(slugs[first.group], "priors", _hidden(missing))
+            yield Plot(name, f"Priors, by {panels.axis}", caption, first.group, panels.draw(), key=True)
 
 
-def _panel(ax: Axes, lines: Lines, places: Sequence[str], looks: Mapping[str, tuple[str, str]]) -> None:
-    """Draw the lines of a panel, side by side, with their intervals as far as these fit the axis."""
-    for number, (name, (colour, marker)) in enumerate(looks.items()):
-        shown = {place: cell.summary for place, cell in lines.get(name, {}).items() if cell.summary}
-        x = [places.index(place) + DODGE * (number - (len(looks) - 1) / 2) for place in shown]
-        mean = [score.mean for score in shown.values()]
-        half = [np.nan if score.half_width is None else score.half_width for score in shown.values()]
-        ax.plot(x, mean, color=colour, marker=marker, markersize=3.5, linewidth=1.1, zorder=3)
-        drawn = ax.dataLim.frozen()
-        ax.errorbar(x, mean, half, fmt="none", ecolor=colour, elinewidth=0.9, zorder=2)
-        ax.dataLim.set(drawn)
-    ax.minorticks_off()
+def _priors(tables: Sequence[Table], missing: Missing) -> Panels:
+    """Return the scores under priors; what follows the first word of a variant is a line of its own."""
+    axis, places, where = _axis(list(dict.fromkeys(table.prior for table in tables)))
+    rests = [rest for table in tables if (rest := table.variant.partition(" ")[2])]
+    panels = Panels(axis, places, list(dict.fromkeys([*(line for line, _ in where.values()), *rests])), "col")
+    for table in tables:
+        kind, _, rest = table.variant.partition(" ")
+        title = table.about.named(table.metric).title_of(kind, "").replace(" (", "\n(")
+        line, own = where[table.prior]
+        for column in (column for column in table.columns if column.missing == missing):
+            text = title if column.text in ("all", "joint") else f"{title}\n{column.text}"
+            for label, row in table.cells.items():
+                for place in own:
+                    panels.add(label, text, rest or line, place, row[column])
+    return panels
+
+
+def _axis(labels: Sequence[str]) -> tuple[str, list[str], dict[str, tuple[str, list[str]]]]:
+    """Return the name of an axis, its places, and the line and places of each prior: flat where it has no bound."""
+    named = {label: parse_named(label) for label in labels}
+    bounds = [one.options["bound"] for one in named.values() if "bound" in one.options]
+    if len(places := list(dict.fromkeys([*bounds, "none"]))) < 3:
+        return "prior", list(labels), {label: ("", [label]) for label in labels}
+    bounded = {one.name for one in named.values() if "bound" in one.options}
+    where = {}
+    for label, one in named.items():
+        line = Named(one.name, {key: text for key, text in one.options.items() if key != "bound"}).label
+        where[label] = line, [one.options.get("bound", "none")] if one.name in bounded else places
+    return "bound of |log r|", places, where
+
+
+def _hidden(missing: Missing) -> str:
+    return f", {missing.text}" if missing.ratio else ""
+
+
+def _small(title: str) -> str:
+    return title[:1].lower() + title[1:]
+
+
+def _name(*parts: str) -> str:
+    return "-".join(re.sub(r"\W+", "_", part).strip("_") for part in parts if part)
