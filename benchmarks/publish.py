@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/publish.py mnist_street captioned_shapes [--results-dir results]
 
 All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv.xz``, ``outcomes.npz`` (of each test row, of the
-scores of the summary) and ``environment.json`` (what it was computed with), ``reports/<suite>/`` a page in Markdown,
+scores of the summary and of attacks) and ``environment.json`` (what it was computed with), ``reports/<suite>/`` a page in Markdown,
 tables and key figures, without pictures of data that may not be published; the command that makes each table is printed
 under it. A data set on which no model is clearly above chance is refused:
 the best model on complete rows must exceed the class prior by 5 points (for a score with a ceiling, such as CCA, by 5
@@ -85,10 +85,15 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
 
 
 def outcomes(selection: Selection) -> dict[str, NDArray[Any]]:
-    """Return the outcomes on test rows [runs, N] of each score of the summary, by data set and score, and the runs."""
+    """Return the outcomes on test rows [runs, N] by data set and score, and the runs.
+
+    They are of the summary's scores, and of those that have a figure against a number.
+    """
     parts = {(part.metric, part.variant, part.prior) for line in PARTS for part in line}
     frame = selection.frame.drop_duplicates(["run_id", "metric", "variant", "prior", "given", "target"])
-    frame = frame[[key in parts for key in zip(frame["metric"], frame["variant"], frame["prior"], strict=True)]]
+    drawn = {name for name, about in selection.metrics.items() if about.against}
+    keys = zip(frame["metric"], frame["variant"], frame["prior"], strict=True)
+    frame = frame[[key in parts or key[0] in drawn for key in keys]]
     arrays: dict[str, NDArray[Any]] = {}
     where = ["dataset", "metric", "variant", "prior", "given", "target"]
     for key, rows in frame.groupby(where, sort=False):

@@ -20,7 +20,9 @@ from scipy import optimize, stats
 ROOT = Path(__file__).parent.parent
 SECTION = (ROOT / "reports" / "README.md").read_text(encoding="utf-8")
 SUITES = sorted(path.parent.name for path in ROOT.glob("results/*/scores.csv.xz"))
-MADE = r"\nMade by `mmvae-bench run --suite ([\w-]+)[^`]*` \(`(\w+)`(?:, `([\w ]+)`)?\)"
+# `0.2 *`: heads are the rests of variants; `any prior`: heads are priors
+MADE = r"\nMade by `mmvae-bench run --suite ([\w-]+)[^`]*` \(`(\w+)`(?:, `([\w .*]+)`)?\)"
+PRIOR = "any prior"
 TABLES = re.findall(rf"((?:^\|.*\n)+){MADE}", SECTION, re.MULTILINE)  # table, suite, metric, variant
 NAMES = {"MEME": "meme", "MMVAE": "mmvae", "MVAE": "mvae", "MoPoE": "mopoe", "MM-VAMP": "mmvm", "unimodal": "unimodal"}
 RATIOS = {"complete": 0.0, "half": 0.5, "an eighth": 0.875}
@@ -32,13 +34,14 @@ MOST = 20e6  # bytes
 
 
 class Place(NamedTuple):
-    """A model in a column of a tier."""
+    """A model in a column of a tier; ``how`` is the rest of the variant, or the prior, where these are compared."""
 
     tier: str
     model: str
     ratio: float
     given: str
     target: str
+    how: str = ""
 
 
 class Mean(NamedTuple):
@@ -64,12 +67,25 @@ def scores(suite: str) -> pd.DataFrame:
 
 @cache
 def means(suite: str, metric: str, variant: str) -> dict[Place, Mean]:
-    """All places of a score in a suite."""
+    """All places of a score in a suite, or of the scores of several variants or priors."""
+    own = scores(suite)
+    own = own[own["metric"] == metric]
+    if variant == PRIOR:
+        priors = own[own["variant"] == ""]["prior"].unique()
+        return {x._replace(how=p): m for p in priors for x, m in places(suite, metric, "", p).items()}
+    if variant.endswith("*"):
+        rests = {v.removeprefix(start): v for v in own["variant"].unique() if v.startswith(start := variant[:-1])}
+        return {x._replace(how=rest): m for rest, v in rests.items() for x, m in places(suite, metric, v).items()}
+    return places(suite, metric, variant)
+
+
+def places(suite: str, metric: str, variant: str, prior: str = "") -> dict[Place, Mean]:
+    """All places of one variant under one prior."""
     frame, arrays = scores(suite), np.load(ROOT / "results" / suite / "outcomes.npz")
     gains = frame[frame["metric"] == "reconstruction_gain"]
     alive = gains.assign(alive=gains["value"] > DEAD * gains["se"])
     branches = {side: alive.groupby(["run_id", side])["alive"].any().to_dict() for side in ("given", "target")}
-    own = frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == "")]
+    own = frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["prior"] == prior)]
     found = {}
     for place, rows_of in own.groupby(["tier", "model", "missing_ratio", "given", "target"]):
         part = rows_of.set_index("seed").sort_index()
@@ -125,10 +141,12 @@ def test_every_cell_is_the_mean_of_its_scores_and_counts_dead_seeds(
     for (name, *cells), (column, head) in product(rows, enumerate(heads)):
         if name == CHANCE:
             continue
-        wanted, shown = re.findall(r"(\w+) to (\w+)", directions.lower()), re.findall(CELL, cells[column])
+        wanted = [("" if a == "prior" else a, b) for a, b in re.findall(r"(\w+) to ([\w+]+)", directions.lower())]
+        shown = re.findall(CELL, cells[column])
         assert len(shown) == len(wanted) > 0, (name, head)
         for (number, dead), (given, target) in zip(shown, wanted, strict=True):
-            mean = found[Place(tier, NAMES[name.partition(" (")[0]], RATIOS[head], given, target)]
+            where = (RATIOS[head], given, target) if head in RATIOS else (0.0, given, target, head)
+            mean = found[Place(tier, NAMES[name.partition(" (")[0]], *where)]
             assert fits(number, mean.seeds.mean()), (name, head, given, mean.seeds.mean())
             assert int(dead or 0) == mean.dead, (name, head, given, mean.dead)
 

@@ -12,15 +12,17 @@ from mmvae_bench.errors import BenchError, DataError
 from mmvae_bench.options import bounds, declared_options, parse_named, resolve
 from mmvae_bench.registry import Registry
 
-WITH_OPTIONS = ("models", "datasets", "nets")
+WITH_OPTIONS = ("models", "datasets", "nets", "priors")
 TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "none"}
 
 
 @click.command("list", short_help="Print registered names and what they are.")
 @click.argument("what", type=click.Choice([*WITH_OPTIONS, "metrics", "suites"]))
-@click.option("--options", is_flag=True, help="Options of each model, data set or nets preset: type, bounds, default.")
+@click.option(
+    "--options", is_flag=True, help="Options of each model, data set, nets preset or prior: type, bounds, default."
+)
 def list_names(what: str, options: bool) -> None:
-    """Print the names of all models, data sets, nets presets, metrics or suites, plug-ins included."""
+    """Print the names of all models, data sets, nets presets, priors, metrics or suites, plug-ins included."""
     if options and what not in WITH_OPTIONS:
         raise BenchError(f"The names of 'list {what}' have no options. Leave out --options.")
     if what == "suites":
@@ -28,9 +30,10 @@ def list_names(what: str, options: bool) -> None:
 
         _columns(list_suites())
         return
-    from mmvae_bench import datasets, metrics, models, nets
+    from mmvae_bench import datasets, metrics, models, nets, priors
 
-    registry: Registry[Any] = {"models": models, "datasets": datasets, "nets": nets, "metrics": metrics}[what].registry
+    modules = {"models": models, "datasets": datasets, "nets": nets, "priors": priors, "metrics": metrics}
+    registry: Registry[Any] = modules[what].registry
     if not options:
         rows = {name: _summary(registry, name) for name in registry.names()}
         _columns(_with_facts(rows) if what == "models" else rows)
