@@ -156,7 +156,7 @@ def page(
     yield f"# {plan['title'] or plan['name']}\n"
     yield f"Made by {command}"
     yield f"All scores: `results/{plan['name']}/{PUBLISHED}`, computed with `environment.json` beside them.\n"
-    yield from (f"- {what}: {text}" for what, text in setting(selection).items() if what != "Versions")
+    yield from (f"- {what}: {text}" for what, text in setting(selection).items() if text and what != "Versions")
     for subset in sorted({run.subset for run in selection.runs} - {""}):
         yield f"- Files: {subset}, not the official set, with which the same command gives another table"
     yield f"\n## Main scores\n\n```\n{built.summary}\n```\n\nMade by {command}\n"

@@ -17,7 +17,8 @@ from mmvae_bench.probability.distributions import Diagonal
 from mmvae_bench.sampling.chains import MALA, sample
 
 WIDTH = 128
-STEPS, BATCH, CHECK = 2000, 256, 100  # of training; CHECK steps between two looks at rows that are not fitted
+STEPS, BATCH, RATE = 2000, 512, 3e-3  # of training; the rate falls to 0 along a cosine
+CHECK = 100  # steps between two looks at rows that are not fitted
 PROPOSALS = 1000  # M, for each draw by SIR
 DRAWN = 10_000  # draws of p by which Z is estimated
 MOVES, KEPT = 200, 50  # transitions of a Langevin chain, and those after its burn-in
@@ -56,7 +57,8 @@ def classifier(latents: Latents, bound: float | None) -> Classifier:
         found = Classifier(base, bound)
     z, q = latents.fitted.flatten(0, 1), latents.chosen.flatten(0, 1)
     p = base.rsample(len(q), generator)[:, 0]
-    optimiser = torch.optim.Adam(found.parameters(), 1e-3)
+    optimiser = torch.optim.Adam(found.parameters(), RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     best, least = copy.deepcopy(found.state_dict()), math.inf
     with torch.enable_grad():
         for step in range(1, STEPS + 1):
@@ -64,6 +66,7 @@ def classifier(latents: Latents, bound: float | None) -> Classifier:
             optimiser.zero_grad()
             torch.autograd.backward(found.loss(z[rows], base.rsample(BATCH, generator)[:, 0]))
             optimiser.step()
+            schedule.step()
             if step % CHECK == 0:
                 with torch.no_grad():
                     now = float(found.loss(q, p))

@@ -17,7 +17,9 @@ from mmvae_bench.engine.device import peak_memory_mb
 from mmvae_bench.engine.train import History
 from mmvae_bench.errors import BenchError, described
 from mmvae_bench.metrics.base import Evaluation, Metric, Score
+from mmvae_bench.options import parse_named
 from mmvae_bench.presence import Presence
+from mmvae_bench.priors import registry
 from mmvae_bench.spec import RunSpec, canonical_json
 from mmvae_bench.store.run import SCHEMA, Part, RunResult
 from mmvae_bench.sweep.environment import NUMERIC, processor, versions
@@ -35,11 +37,12 @@ def failed(spec: RunSpec, error: Exception) -> RunResult:
 
 
 def scored_by(names: Sequence[str] = (), priors: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """Return ``metrics`` (versions), ``descriptions`` and ``priors`` (learned ones) of metrics; unnamed, the usual."""
+    """Return ``metrics`` (versions), ``descriptions`` and ``priors`` (learned ones, by their code) of metrics."""
     known = {name: metric for name in names or metrics.usual() if (metric := known_metric(name))}
     versions = {name: metric.version for name, metric in known.items()}
     descriptions = {name: asdict(metric.about) for name, metric in known.items()}
-    of_priors = {name: list(priors) for name, metric in known.items() if metric.of_priors and priors}
+    codes = {label: registry.code(parse_named(label).name) for label in priors}
+    of_priors = {name: codes for name, metric in known.items() if metric.of_priors and codes}
     return {"metrics": versions, "descriptions": descriptions, "priors": of_priors}
 
 
@@ -52,12 +55,18 @@ def unscored(record: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]], *,
         changed: True adds metrics whose code is different now.
     """
     stored, code = record.get("metrics", {}), record.get("code", {}).get("metrics", {})
-    priors = record.get("priors", {})
+
+    def lacks_prior(name: str) -> bool:
+        known = record.get("priors", {}).get(name, {})
+        return any(
+            label not in known or (changed and known[label] != c) for label, c in now["priors"].get(name, {}).items()
+        )
+
     return [
         name
         for name, version in now["metrics"].items()
         if stored.get(name) != version
-        or not set(now["priors"].get(name, ())).issubset(priors.get(name, ()))
+        or lacks_prior(name)
         or (changed and differs(Part("metric", name, code.get(name, ""))))
     ]
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from mmvae_bench.metrics import PRIORS
 from mmvae_bench.options import Named, parse_named
+from mmvae_bench.priors import OWN
 from mmvae_bench.report.figures.style import MARKS, Plot, handle, legend_below, new_figure
 from mmvae_bench.report.render import covered
 from mmvae_bench.report.tables import Cell, Column, Table
@@ -30,6 +31,7 @@ class Panels:
     places: list[str]  # on the axis
     lines: list[str]
     share: Literal["all", "col"]  # which panels have one scale
+    own: set[str] = field(default_factory=set)  # columns in which each panel has its own
     cells: dict[tuple[str, str], dict[str, dict[str, Cell]]] = field(default_factory=dict)
     chance: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -42,13 +44,17 @@ class Panels:
         """Draw all panels."""
         models, columns = (list(dict.fromkeys(where[i] for where in self.cells)) for i in (0, 1))
         figure = new_figure(1.2 + 1.9 * len(columns), 0.7 + 1.35 * len(models))
-        axes = figure.subplots(len(models), len(columns), squeeze=False, sharex=True, sharey=self.share)
+        axes = figure.subplots(len(models), len(columns), squeeze=False, sharex=True, sharey=self.share == "all")
         for row, model in zip(axes, models, strict=True):
             row[0].set_ylabel(model)
             for ax, column in zip(row, columns, strict=True):
                 self._panel(ax, (model, column))
-        for ax, column in zip(axes[0], columns, strict=True):
-            ax.set_title(column)
+        for column, axs in zip(columns, axes.T, strict=True):
+            axs[0].set_title(column)
+            if self.share == "col" and column not in self.own:
+                ends = [ax.get_ylim() for ax in axs if ax.has_data()]
+                for ax in axs:
+                    ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
         for ax in axes[-1]:
             crowded = max(map(len, self.places)) > 4
             turned = {"rotation": 40, "ha": "right"} if crowded else {}
@@ -72,14 +78,22 @@ class Panels:
             mean = [score.mean for score in shown.values()]
             half = [np.nan if score.half_width is None else score.half_width for score in shown.values()]
             dash = (0, (1, 1.2)) if any(cell.control for cell in cells.values()) else "-"
-            ax.plot(x, mean, color=colour, marker=marker, markersize=3.5, linewidth=1.1, linestyle=dash, zorder=3)
+            one = (
+                1 if len({id(cell) for cell in cells.values()}) == 1 else None
+            )  # a flat line: a score that has no place
+            ax.plot(
+                x, mean, color=colour, marker=marker, markersize=3.5, linewidth=1.1, linestyle=dash, zorder=3,
+                markevery=slice(one),
+            )  # fmt: skip
             drawn = ax.dataLim.frozen()
+            x, mean, half = x[:one], mean[:one], half[:one]
             ax.errorbar(x, mean, half, fmt="none", ecolor=colour, elinewidth=0.9, zorder=2)
             ax.dataLim.set(drawn)
         if where in self.chance:
             ax.axhline(self.chance[where], color="black", linewidth=0.9, linestyle="--", zorder=1)
         ax.grid(axis="y", linewidth=0.4, alpha=0.5)
         ax.minorticks_off()
+        ax.margins(y=0.1)
 
     def caption(self, start: str, tables: Sequence[Table], meanings: Mapping[str, str]) -> str:
         """Return a caption: what the lines, the marks and the bars are."""
@@ -147,7 +161,10 @@ def priors(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]:
 
 def _priors(tables: Sequence[Table], missing: Missing) -> Panels:
     """Return the scores under priors; what follows the first word of a variant is a line of its own."""
-    axis, places, where = _axis(list(dict.fromkeys(table.prior for table in tables)))
+    found = dict.fromkeys(table.prior for table in tables)
+    axis, places, where = _axis(
+        [*(name for name in OWN if name in found), *(name for name in found if name not in OWN)]
+    )
     rests = [rest for table in tables if (rest := table.variant.partition(" ")[2])]
     panels = Panels(axis, places, list(dict.fromkeys([*(line for line, _ in where.values()), *rests])), "col")
     for table in tables:
@@ -156,6 +173,8 @@ def _priors(tables: Sequence[Table], missing: Missing) -> Panels:
         line, own = where[table.prior]
         for column in (column for column in table.columns if column.missing == missing):
             text = title if column.text in ("all", "joint") else f"{title}\n{column.text}"
+            if not (kind or table.about.is_ranked("")):  # of latents, which differ between models
+                panels.own.add(text)
             for label, row in table.cells.items():
                 for place in own:
                     panels.add(label, text, rest or line, place, row[column])
