@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from mmvae_bench import datasets, metrics, models, nets
+from mmvae_bench import datasets, metrics, models, nets, priors
 from mmvae_bench.registry import Registry
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import Part
@@ -14,7 +14,10 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "nets": nets.registry,
     "dataset": datasets.registry,
     "metric": metrics.registry,
+    "prior": priors.registry,
 }
+
+SCORES = ("metric", "prior")  # kinds of what scores a run, and does not train it
 
 
 def code_of(spec: RunSpec) -> dict[str, str]:
@@ -35,7 +38,7 @@ def differs(part: Part) -> bool:
 
 
 def describe(parts: Iterable[Part]) -> list[str]:
-    """Return a sentence for each model, nets preset, data set or metric whose code is different now.
+    """Return a sentence for each model, nets preset, data set, metric or prior whose code is different now.
 
     Args:
         parts: parts of stored runs, each as often as it made a run.
@@ -48,7 +51,7 @@ def describe(parts: Iterable[Part]) -> list[str]:
 
 
 def _sentence(kind: str, name: str, count: int) -> str:
-    made, again = ("scored", "scores") if kind == "metric" else ("made", "trains")
+    made, again = ("scored", "scores") if kind in SCORES else ("made", "trains")
     runs, them = ("1 stored run was", "it") if count == 1 else (f"{count:,} stored runs were", "them")
     what = f"the {REGISTRIES[kind].kind} '{name}'"
     return f"{runs} {made} by different code of {what}; --overwrite changed {again} {them} again."

@@ -128,6 +128,14 @@ class MultimodalBatch:
         x = {name: values if name in names else torch.zeros_like(values) for name, values in self.x.items()}
         return replace(self, x=x, present=self.present & keep[:, None])
 
+    def shown(self, mask: Bool[Tensor, "M B"]) -> "MultimodalBatch":
+        """Return the same rows with the entries outside ``mask`` hidden, and zeroed."""
+        x = {
+            name: torch.where(keep.reshape(-1, *(1,) * (values.dim() - 1)), values, torch.zeros_like(values))
+            for keep, (name, values) in zip(mask, self.x.items(), strict=True)
+        }
+        return replace(self, x=x, present=self.present & mask)
+
 
 @dataclass(frozen=True)
 class Loss:

@@ -211,7 +211,7 @@ def joint_coherence(ev: Evaluation) -> Iterator[Score]:
     """Agreement of all oracles on entries decoded from one z ~ p(z), and the ``entropy`` of each modality's classes.
 
     Chance: sum_c prod_m p_m(c) of the predicted marginals; ceiling: the oracles' agreement on true test rows. The prior
-    is the model's own and the aggregate posterior's (protocol 17); different priors are never ranked together.
+    is the model's own, the aggregate posterior's, or learned (protocol 17); priors are never ranked together.
     """
     judged_labels(ev)
     if set(ev.oracles) != set(ev.names):

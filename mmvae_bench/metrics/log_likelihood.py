@@ -14,7 +14,7 @@ from mmvae_bench.metrics.priors import prior_of
 from mmvae_bench.models.draws import Proposals
 from mmvae_bench.priors import OWN
 from mmvae_bench.probability.bounds import Estimate
-from mmvae_bench.probability.distributions import Posterior
+from mmvae_bench.probability.distributions import Prior
 
 MOST, LEAST, FEWEST = 256, 64, 16  # rows
 ELEMENTS = 2**20  # in them, where they are more than LEAST: 85 rows with a 64x64 colour picture
@@ -66,7 +66,7 @@ def log_likelihood(ev: Evaluation) -> Iterator[Score]:
 
     An eighth of the test rows, at most 256, fewer where entries are large. Beside each stands ``ess100``, the mean
     effective sample size in [1, K]: where it is below 10, the estimate is marked as a bound. A probability of words
-    above 1 is refused. ``prior`` is the model's own or the aggregate one (protocol 17); all quantities share draws.
+    above 1 is refused. ``prior`` is the model's own, the aggregate or a learned one; all share draws.
     """
     for (prior, given, target), found in estimates(ev).items():
         row = asked_row(ev, prior, given, target, f"iw{SAMPLES}")
@@ -99,7 +99,7 @@ def likelihood_scores(ev: Evaluation, row: Score, found: Estimate | Undefined, e
 def estimates(ev: Evaluation) -> dict[Asked, Estimate | Undefined]:
     """Return log p(target | given) and effective sample sizes of the chosen rows, each [n], or why there are none."""
     asked: list[Asked] = [(prior, *pair) for prior in (*OWN, *ev.priors) for pair in quantities(ev.names)]
-    priors = dict[str, Posterior | None]()
+    priors = dict[str, Prior | None]()
     none = dict[Asked, Undefined]()
     for prior in (*OWN, *ev.priors):
         try:
@@ -115,7 +115,7 @@ def estimates(ev: Evaluation) -> dict[Asked, Estimate | Undefined]:
 
 def answered(
     ev: Evaluation, asked: Sequence[Asked], batches: Iterable[Proposals],
-    priors: Mapping[str, Posterior | None] | None = None, none: Mapping[Asked, Undefined] | None = None,
+    priors: Mapping[str, Prior | None] | None = None, none: Mapping[Asked, Undefined] | None = None,
 ) -> dict[Asked, Estimate | Undefined]:  # fmt: skip
     """Return the model's answers on all batches, or why it has none; what is in ``none`` already is not asked."""
     parts, reasons = {key: list[Estimate]() for key in asked}, dict(none or {})

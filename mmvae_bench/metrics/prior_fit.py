@@ -1,4 +1,4 @@
-"""How well priors fit the latents of training rows, and how stable those of a density ratio are."""
+"""How well learned priors fit the latents of training rows, and how stable those of a density ratio are."""
 
 import math
 from collections.abc import Iterator
@@ -8,8 +8,7 @@ import torch
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
-from mmvae_bench.metrics.priors import latents, prior_of
-from mmvae_bench.priors import OWN
+from mmvae_bench.metrics.priors import DRAW, encodings, prior_of
 from mmvae_bench.priors.ncp import DRAWN, Contrastive
 
 
@@ -31,26 +30,34 @@ from mmvae_bench.priors.ncp import DRAWN, Contrastive
 )
 @torch.no_grad()
 def prior_fit(ev: Evaluation) -> Iterator[Score]:
-    """Mean log p(z) of each prior on latents that were held out; of ``ncp`` also what its density ratio shows.
+    """Mean log p(z) of the model's own and of each learned prior on latents that were held out.
 
-    Values of models with different latents are not comparable. Samplers of one density share its scores.
+    Of ``ncp`` also what its density ratio shows; the error of its log Z is in the standard error. Values of models with
+    different latents are not comparable. The aggregate prior is left out: held-out rows are among its components.
     """
-    z, ratios = latents(ev).held, set[int]()  # [K, H, L]
-    for prior in (*OWN, *ev.priors):
+    for prior in ("model", *ev.priors):
         row = Score(None, prior=prior)
         try:
             p = prior_of(ev, prior) or ev.model.prior()
-            if isinstance(p, Contrastive) and p.acceptances:
-                yield replace(row, value=sum(p.acceptances) / len(p.acceptances), variant="acceptance")
-            if isinstance(p, Contrastive) and id(p.ratio) in ratios:  # another sampler of the same density
-                continue
-            yield row.mean_of_draws(p.log_prob(z).mean(0).cpu().numpy())
+            score = row.mean_of_draws(p.log_prob(encodings(ev).held).mean(0).cpu().numpy())
         except Undefined as reason:
             yield replace(row, reason=str(reason))
             continue
         if isinstance(p, Contrastive):
-            ratios.add(id(p.ratio))
-            yield replace(row, value=p.ess, variant="ess", n=DRAWN)
-            yield replace(row, value=p.least_ess, variant="ess least")
-            yield replace(row, value=p.held_loss, variant="loss", chance=math.log(2), n=z.shape[1])
-            yield replace(row, value=p.log_z, variant="log_z", se=p.log_z_error, n=DRAWN)
+            yield replace(score, se=math.hypot(score.se or 0.0, p.log_z_error))
+            yield from _ratio(ev, row, p)
+        else:
+            yield score
+
+
+def _ratio(ev: Evaluation, row: Score, p: Contrastive) -> Iterator[Score]:
+    """Yield what the density ratio of a prior shows."""
+    generator, q = ev.generator("prior_fit", row.prior), encodings(ev).held.flatten(0, 1)
+    loss = float(p.ratio.loss(q, p.base.rsample(len(q), generator)[:, 0]))
+    yield replace(row, value=p.ess, variant="ess", n=DRAWN)
+    yield replace(row, value=p.least_ess, variant="ess least")
+    yield replace(row, value=loss, variant="loss", chance=math.log(2), n=len(q))
+    yield replace(row, value=p.log_z, variant="log_z", se=p.log_z_error, n=DRAWN)
+    if p.sampler == "langevin":
+        accepted = float(p.chains(DRAW, generator).acceptance.mean())
+        yield replace(row, value=accepted, variant="acceptance", n=DRAW)

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmvae_bench.errors import Undefined
-from mmvae_bench.metrics.base import Evaluation, Made, Score, once
+from mmvae_bench.errors import TrainingFailed, Undefined, in_a_line
+from mmvae_bench.metrics.base import CHUNK, Evaluation, Made, Score, once
 from mmvae_bench.metrics.oracle import Judged
 from mmvae_bench.options import parse_named, resolve
 from mmvae_bench.priors import OWN, registry
-from mmvae_bench.priors.base import Latents
-from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior
+from mmvae_bench.priors.base import Encodings
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Prior
 from mmvae_bench.probability.fusion import Mixture, everywhere
 from mmvae_bench.seeds import seed_for
 
@@ -82,39 +82,64 @@ EACH = 4  # draws of q(z | x) of each of them
 
 @once
 @torch.no_grad()
-def latents(ev: Evaluation) -> Latents:
-    """Return draws of q(z | x) of training rows, x being what the run saw of a row, for priors that are learned."""
+def encodings(ev: Evaluation) -> Encodings:
+    """Return draws of q(z | x) of training rows, x being what the run saw of a row, for priors that are learned.
+
+    Raises:
+        Undefined: If there are fewer than three rows.
+        TrainingFailed: If a draw is not finite.
+    """
     seen = np.ones((len(ev.names), len(ev.train)), bool) if ev.present is None else ev.present
-    rows = np.flatnonzero(seen.any(0))
-    rows = rows[ev.order("learned prior", len(rows))[: FITTED + CHOSEN + HELD]]
+    rng = np.random.default_rng(seed_for("eval", ev.dataset, ev.seed, "learned prior"))
+    rows = rng.permutation(np.flatnonzero(seen.any(0)))[: FITTED + CHOSEN + HELD]
+    if len(rows) < 3:
+        raise Undefined("a prior cannot be learned from fewer than three training rows")
     present = seen[:, rows]
     if not ev.model.joint_posterior:
-        chances = np.random.default_rng(seed_for("eval", ev.dataset, "learned prior", "one")).random(present.shape)
-        present = np.where(present, chances, -1.0).argmax(0) == np.arange(len(ev.names))[:, None]
-    generator, z, start = ev.generator("learned prior"), [], 0
-    for batch in ev.chunks(ev.train.take(rows)):
-        mask = torch.as_tensor(present[:, start : start + batch.present.shape[1]], device=ev.device)
-        z.append(ev.model.posterior(replace(batch, present=mask)).rsample(EACH, generator))
-        start += batch.present.shape[1]
-    draws = torch.cat(z, 1)
+        one = np.where(present, rng.random(present.shape), -1.0).argmax(0)
+        present = one == np.arange(len(ev.names))[:, None]
+    generator, parts = ev.generator("learned prior"), []
+    for start, batch in zip(range(0, len(rows), CHUNK), ev.chunks(ev.train.take(rows)), strict=True):
+        mask = torch.as_tensor(present[:, start : start + CHUNK], device=ev.device)
+        q = ev.model.posterior(batch.shown(mask))
+        parts.append(q.rsample(EACH, generator))
+    z = torch.cat(parts, 1)
+    if not z.isfinite().all():
+        raise TrainingFailed("latents of training rows have values that are not finite")
     held = max(1, len(rows) * HELD // (FITTED + CHOSEN + HELD))
     try:
         base = ev.model.prior()
     except Undefined:
-        base = DiagonalNormal(draws.mean((0, 1))[None], draws.flatten(0, 1).std(0)[None])
-    fitted, chosen, last = torch.split(draws, [len(rows) - 2 * held, held, held], 1)
-    return Latents(fitted, chosen, last, base, lambda purpose: ev.generator("learned prior", purpose))
+        base = DiagonalNormal(z.mean((0, 1))[None], z.flatten(0, 1).std(0)[None])
+    fitted, chosen, last = torch.split(z, [len(rows) - 2 * held, held, held], 1)
+    return Encodings(fitted, chosen, last, base, lambda purpose: ev.generator("learned prior", purpose))
 
 
 @once
-def learned(ev: Evaluation, label: str) -> Posterior:
-    """Return a learned prior, fitted to :func:`latents`."""
-    named = parse_named(label)
+@torch.no_grad()
+def learned(ev: Evaluation, label: str) -> Prior:
+    """Return a learned prior, fitted to :func:`encodings`.
+
+    Raises:
+        Undefined: If it cannot be fitted, drawn from, or evaluated; a trained run is not lost for that.
+    """
+    named, known = parse_named(label), encodings(ev)
     factory = registry.get(named.name)
-    return factory(latents(ev), **resolve(factory, named))
+    try:
+        prior: Prior = factory(known, **resolve(factory, named))
+        finite = prior.log_prob(prior.rsample(2, ev.generator("learned prior", "tried"))).isfinite()
+    except (Undefined, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise Undefined(f"the prior '{label}' failed: {in_a_line(error)}") from error
+    if finite.shape != (2, 1) or not finite.all():
+        raise Undefined(
+            f"the prior '{label}' failed: two draws have log densities of shape {[*finite.shape]}, or not finite"
+        )
+    return prior
 
 
-def prior_of(ev: Evaluation, label: str) -> Posterior | None:
+def prior_of(ev: Evaluation, label: str) -> Prior | None:
     """Return a prior that stands in place of the model's own, or None for the model's own.
 
     Raises:

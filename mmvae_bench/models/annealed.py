@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from mmvae_bench.models.draws import Draws, Proposals
 from mmvae_bench.probability.bounds import Estimate, Weighted
-from mmvae_bench.probability.distributions import Posterior
+from mmvae_bench.probability.distributions import Prior
 from mmvae_bench.sampling.annealed import Annealing, leg
 
 TUNING = 4  # chains by which step sizes are chosen
@@ -35,12 +35,12 @@ class AnnealedDraws(Draws):
     generator: Generator | None = field(kw_only=True)
     runs: dict[int, Run] = field(default_factory=dict, kw_only=True)
 
-    def weighted(self, prior: Posterior | None = None) -> Weighted:
+    def weighted(self, prior: Prior | None = None) -> Weighted:
         """Return z with weights w that make them draws of p(z | x_A), under the model's own prior or a given one."""
         run = self.run(prior)
         return Weighted(run.z, run.log_w)
 
-    def run(self, prior: Posterior | None) -> Run:
+    def run(self, prior: Prior | None) -> Run:
         """Return the chains from r(z) to p(z | x_A)."""
 
         def terms(z: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class AnnealedDraws(Draws):
             self.runs[id(prior)] = self._anneal(terms, [0.0, 1.0], self.z, self.tries)
         return self.runs[id(prior)]
 
-    def predictive(self, target: str, prior: Posterior | None = None) -> Estimate:
+    def predictive(self, target: str, prior: Prior | None = None) -> Estimate:
         """Estimate log p(x_t | x_A) = log sum_k w_k v_k - log sum_k w_k, v_k those of the way to p(z | x_A, x_t)."""
 
         def terms(z: Tensor) -> Tensor:

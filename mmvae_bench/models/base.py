@@ -14,7 +14,7 @@ from mmvae_bench.models.draws import Draws, Proposals
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
 from mmvae_bench.probability.bounds import Estimate
-from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, likelihoods, standard
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, Prior, likelihoods, standard
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, without
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
@@ -207,7 +207,7 @@ class MultimodalVAE(Densities, ABC):
         """
         return self.decode(self.prior().rsample(n, generator)[:, 0])
 
-    def log_posterior(self, draws: Draws, prior: Posterior | None = None) -> Float[Tensor, "K B"]:
+    def log_posterior(self, draws: Draws, prior: Prior | None = None) -> Float[Tensor, "K B"]:
         """Return the log of what p(z | x_A) is proportional to: log p(z) + sum over m in A of log p(x_m | z).
 
         ``prior`` is a p(z) in place of the model's own (protocol 17, ``aggregate``).
@@ -220,7 +220,7 @@ class MultimodalVAE(Densities, ABC):
         return draws.log_prior(p) + torch.stack([draws.log_px(name) for name in here]).sum(0)
 
     def log_likelihood(
-        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Posterior | None = None
+        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Prior | None = None
     ) -> Estimate:
         """Estimate log of the integral of p(z) prod over m in A of p(x_m | z), by importance sampling (protocol 18).
 
@@ -232,7 +232,7 @@ class MultimodalVAE(Densities, ABC):
         return proposals.given(*(given or self.names)).weighted(prior).evidence()
 
     def log_conditional(
-        self, proposals: Proposals, given: Sequence[str], target: str, prior: Posterior | None = None
+        self, proposals: Proposals, given: Sequence[str], target: str, prior: Prior | None = None
     ) -> Estimate:
         """Estimate log p(x_t | x_A) = log sum_k w_k p(x_t | z_k) - log sum_k w_k, with draws of p(z | x_A).
 
@@ -245,12 +245,12 @@ class MultimodalVAE(Densities, ABC):
 class OwnConditional(MultimodalVAE):
     """Models without p(z), under which p(z | x_A) is :meth:`posterior` itself: p(x_t | x_A) = E_q[ p(x_t | z) ]."""
 
-    def log_posterior(self, draws: Draws, prior: Posterior | None = None) -> Float[Tensor, "K B"]:
+    def log_posterior(self, draws: Draws, prior: Prior | None = None) -> Float[Tensor, "K B"]:
         """Return log q(z | x_A), or under a given ``prior`` what every model has."""
         return draws.log_q if prior is None else super().log_posterior(draws, prior)
 
     def log_likelihood(
-        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Posterior | None = None
+        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Prior | None = None
     ) -> Estimate:
         """Estimate log p(x_A) under a given ``prior``: there is none of the model's own (raises :class:`Undefined`)."""
         return super().log_likelihood(proposals, given, prior or self.prior())

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.probability.bounds import Estimate, Weighted
-from mmvae_bench.probability.distributions import Diagonal, Posterior
+from mmvae_bench.probability.distributions import Diagonal, Posterior, Prior
 from mmvae_bench.types import MultimodalBatch
 
 PRIOR_SHARE = 0.1  # share of each prior in r (protocol 18): it bounds the weights of a narrow posterior
@@ -32,7 +32,7 @@ class Model(Protocol):
     def log_px_of(self, name: str, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True) -> Tensor:
         """Return log p(x_m | z)."""
 
-    def log_posterior(self, draws: "Draws", prior: Posterior | None = None) -> Tensor:
+    def log_posterior(self, draws: "Draws", prior: Prior | None = None) -> Tensor:
         """Return the log of what p(z | x_A) is proportional to."""
 
 
@@ -44,7 +44,7 @@ class Draws:
     batch: MultimodalBatch  # with all that may be a target
     given: tuple[str, ...]  # A
     q: Posterior  # q(z | x_A)
-    priors: Sequence[Posterior]  # each of batch shape [1]
+    priors: Sequence[Prior]  # each of batch shape [1]
     z: Float[Tensor, "K B L"]
     decoded: dict[str, Tensor] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Draws:
         """Log p(z) under each of the priors, [K, B]."""
         return [p.log_prob(self.z) for p in self.priors]
 
-    def log_prior(self, p: Posterior) -> Float[Tensor, "K B"]:
+    def log_prior(self, p: Prior) -> Float[Tensor, "K B"]:
         """Return log p(z); of the priors by which z was drawn it is known."""
         known = [log_p for prior, log_p in zip(self.priors, self.log_priors, strict=True) if prior is p]
         return known[0] if known else p.log_prob(self.z)
@@ -80,11 +80,11 @@ class Draws:
         others = [math.log(PRIOR_SHARE) + log_p for log_p in self.log_priors]
         return torch.stack([own, *others]).logsumexp(0)
 
-    def weighted(self, prior: Posterior | None = None) -> Weighted:
+    def weighted(self, prior: Prior | None = None) -> Weighted:
         """Return z with weights w that make them draws of p(z | x_A), under the model's own prior or a given one."""
         return Weighted(self.z, self.model.log_posterior(self, prior) - self.log_r)
 
-    def predictive(self, target: str, prior: Posterior | None = None) -> Estimate:
+    def predictive(self, target: str, prior: Prior | None = None) -> Estimate:
         """Estimate log p(x_t | x_A)."""
         return self.weighted(prior).predictive(self.log_px(target))
 
@@ -105,7 +105,7 @@ class Proposals:
     batch: MultimodalBatch
     k: int
     generator: Callable[[tuple[str, ...]], Generator | None] = lambda _: None
-    priors: Sequence[Posterior] = ()
+    priors: Sequence[Prior] = ()
     made: dict[tuple[str, ...], Draws] = field(default_factory=dict)
 
     def given(self, *names: str) -> Draws:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.draws import Proposals
 from mmvae_bench.probability.bounds import Estimate, row_mean
-from mmvae_bench.probability.distributions import Posterior, kl
+from mmvae_bench.probability.distributions import Prior, kl
 from mmvae_bench.probability.fusion import Mixture
 from mmvae_bench.types import Loss, MultimodalBatch
 
@@ -57,7 +57,7 @@ class Unimodal(PrivateLatents):
         return {name: self.decode(self.prior().rsample(n, generator)[:, 0], [name])[name] for name in self.names}
 
     def log_likelihood(
-        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Posterior | None = None
+        self, proposals: Proposals, given: Sequence[str] | None = None, prior: Prior | None = None
     ) -> Estimate:
         """Estimate the sum over m in A of log p(x_m), each with its own latent; with a given ``prior``, one latent."""
         if prior is not None:
@@ -70,7 +70,7 @@ class Unimodal(PrivateLatents):
         return Estimate(log_p, torch.where(present, torch.stack([e.ess for e in each]), proposals.k).amin(0))
 
     def log_conditional(
-        self, proposals: Proposals, given: Sequence[str], target: str, prior: Posterior | None = None
+        self, proposals: Proposals, given: Sequence[str], target: str, prior: Prior | None = None
     ) -> Estimate:
         """Estimate log p(x_t | x_A) = log p(x_t): nothing connects the two; with a given ``prior``, one latent does."""
         if prior is not None:

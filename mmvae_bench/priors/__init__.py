@@ -1,7 +1,8 @@
 """Priors that are learned after training, by name; importing this package imports no torch.
 
-A prior is a function of the latents of training rows (:class:`~mmvae_bench.priors.base.Latents`), whose keyword-only
-parameters are its options, and that returns a distribution over z.
+A prior is a function of the encodings of training rows (:class:`~mmvae_bench.priors.base.Encodings`), whose
+keyword-only parameters are its options. It returns a :class:`~mmvae_bench.probability.distributions.Prior`, and is
+called without gradients: one that trains enables them.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,10 +12,10 @@ from mmvae_bench.options import Named, as_typed, parse_named, resolve
 from mmvae_bench.registry import Registry
 
 if TYPE_CHECKING:
-    from mmvae_bench.probability.distributions import Posterior
+    from mmvae_bench.probability.distributions import Prior
 
 OWN = ("model", "aggregate")  # are fitted to nothing, and always scored
-registry: "Registry[Callable[..., Posterior]]" = Registry(
+registry: "Registry[Callable[..., Prior]]" = Registry(
     "prior",
     {"gmm": f"{__name__}.gmm:gmm", "ncp": f"{__name__}.ncp:ncp"},
     group=__name__,
@@ -36,4 +37,5 @@ def _label(named: Named) -> str:
     factory = registry.get(named.name)
     options = resolve(factory, named)
     typed = as_typed(factory, named.name, options).options
-    return Named(named.name, {key: text.removesuffix(".0") for key, text in typed.items()}).label  # 2.0 is 2
+    texts = {k: text.removesuffix(".0") if isinstance(options[k], float) else text for k, text in typed.items()}
+    return Named(named.name, texts).label

@@ -9,27 +9,16 @@ from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal
 
 from mmvae_bench.options import Positive
-from mmvae_bench.priors.base import Latents
+from mmvae_bench.priors.base import Encodings
 
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """p(z) = sum_c w_c N(z; m_c, R_c R_c'), in double precision; batch shape [1]."""
+    """p(z) = sum_c w_c N(z; m_c, R_c R_c'), in double precision."""
 
     weight: Float[Tensor, " C"]  # w
     loc: Float[Tensor, "C L"]  # m
     root: Float[Tensor, "C L L"]  # R, lower triangular
-
-    @property
-    def mean(self) -> Float[Tensor, "1 L"]:
-        """E[z]."""
-        return (self.weight @ self.loc)[None]
-
-    @property
-    def stddev(self) -> Float[Tensor, "1 L"]:
-        """Standard deviation of each dimension."""
-        second = self.root.square().sum(-1) + self.loc.square()
-        return (self.weight @ second - self.mean.square()).sqrt()
 
     def rsample(self, k: int, generator: Generator | None = None) -> Float[Tensor, "k 1 L"]:
         """Return k draws."""
@@ -44,14 +33,14 @@ class GaussianMixture:
         return torch.logsumexp(each + self.weight.log(), -1).to(z)
 
 
-def gmm(latents: Latents, *, components: Positive = 10) -> GaussianMixture:
+def gmm(known: Encodings, *, components: Positive = 10) -> GaussianMixture:
     """Mixture of Gaussians with full covariances, fitted by scikit-learn; 10 components are what RAEs take."""
     from sklearn import mixture
 
-    z = latents.fitted.flatten(0, 1).double().cpu().numpy()
-    seed = int(torch.randint(2**31, (1,), generator=latents.generator("gmm"), device=latents.held.device))
+    z = known.fitted.flatten(0, 1).double().cpu().numpy()
+    seed = int(torch.randint(2**31, (1,), generator=known.generator("gmm"), device=known.held.device))
     found = mixture.GaussianMixture(min(components, len(z)), random_state=seed).fit(z)
     weight, loc, covariance = (
-        torch.as_tensor(x, device=latents.held.device) for x in (found.weights_, found.means_, found.covariances_)
+        torch.as_tensor(x, device=known.held.device) for x in (found.weights_, found.means_, found.covariances_)
     )
     return GaussianMixture(weight, loc, torch.linalg.cholesky(covariance))

@@ -19,6 +19,17 @@ from mmvae_bench.registry import Registry
 
 
 @runtime_checkable
+class Prior(Protocol):
+    """The interface of a p(z) in place of a model's own: draws and densities, batch shape [1]."""
+
+    def rsample(self, k: int, generator: Generator | None = None) -> Float[Tensor, "k 1 D"]:
+        """Return k draws."""
+
+    def log_prob(self, z: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """Return log p(z), summed over D."""
+
+
+@runtime_checkable
 class Posterior(Protocol):
     """The interface of q(z | x_A), a Gaussian or a mixture: a distribution over z for each of B rows."""
 

@@ -40,7 +40,11 @@ def provenance(run: StoredRun) -> dict[str, str]:
     known["hardware"] = str(run.record.get("hardware", ""))
     for part in ("versions", "metrics", "priors"):
         found = run.record.get(part)
-        known |= {f"{part} {name}": str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+        known |= (
+            {f"{part} {name}": canonical_json(value) for name, value in found.items()}
+            if isinstance(found, dict)
+            else {}
+        )
     return known
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.disk import as_utf8, read_json, refuse, sync
 from mmvae_bench.errors import BenchError, NewerSchema
+from mmvae_bench.options import parse_named
 from mmvae_bench.spec import RunSpec, RunStatus, canonical_json
 
 SCHEMA = 2  # of run.json and of each row
@@ -74,17 +75,19 @@ def write_files(folder: Path, result: RunResult) -> None:
 class Part(NamedTuple):
     """A part of a run and the code that defined it."""
 
-    kind: str  # ``model``, ``nets``, ``dataset`` or ``metric``
+    kind: str  # ``model``, ``nets``, ``dataset``, ``metric`` or ``prior``
     name: str  # registered name
     code: str  # hash of its code; empty where that was not known
 
 
 def parts(record: Mapping[str, Any]) -> list[Part]:
-    """Return a record's model, nets, data set and metrics; none if it was stored before their code was recorded."""
+    """Return a record's model, nets, data set, metrics and priors; none if it was stored before code was recorded."""
     code = dict(record.get("code", {}))
     scored = code.pop("metrics", {}).items()
     made = [Part(kind, record["spec"][kind]["name"], value) for kind, value in code.items()]
-    return [*made, *(Part("metric", name, value) for name, value in scored)]
+    learned = {prior: value for own in record.get("priors", {}).values() for prior, value in own.items()}
+    priors = [Part("prior", parse_named(prior).name, value) for prior, value in learned.items()]
+    return [*made, *(Part("metric", name, value) for name, value in scored), *priors]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench import datasets, metrics, models, nets
+from mmvae_bench import datasets, metrics, models, nets, priors
 from mmvae_bench.code import REGISTRIES, differs
 from mmvae_bench.errors import BenchError, in_a_line
-from mmvae_bench.options import as_typed
+from mmvae_bench.options import as_typed, parse_named
 from mmvae_bench.registry import Registry
 from mmvae_bench.spec import TIERS, Component, RunSpec
 from mmvae_bench.store.run import parts, read_record
@@ -24,7 +24,7 @@ class Recorded:
 
     spec: RunSpec  # specification, with the labels that stand for its options
     metrics: tuple[str, ...]  # names of the metrics that scored it and are known here; empty if it failed
-    priors: tuple[str, ...]  # learned priors that they scored
+    priors: tuple[str, ...]  # learned priors that they scored and that are known here
     settings: dict[str, Any]  # device, CPU threads, and whether its steps were compiled; empty if it failed
     warning: str  # what may move its bits and is different now, in a sentence; empty if nothing is known to be
 
@@ -63,10 +63,11 @@ def recorded(path: Path, asked: Mapping[str, Any]) -> Recorded:
         if tier not in TIERS:
             raise BenchError(f"there is no tier '{tier}'")
         known = tuple(name for name in record.get("metrics", {}) if name in metrics.registry.names())
-        priors = dict.fromkeys(label for own in record.get("priors", {}).values() for label in own)
+        labels = dict.fromkeys(label for own in record.get("priors", {}).values() for label in own)
+        learned = tuple(label for label in labels if parse_named(label).name in priors.registry.names())
         settings = {key: kind(record[key]) for key, kind in (("device", str), ("threads", int)) if key in record}
         settings["compiled"] = str(record.get("engine")).startswith("compiled")
-        return Recorded(replace(spec, tier=tier, rule=rule), known, tuple(priors), settings, _warning(record))
+        return Recorded(replace(spec, tier=tier, rule=rule), known, learned, settings, _warning(record))
     except (BenchError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise BenchError(f"'{path}' has no run that is known here: {in_a_line(error)}. Check its plug-ins.") from error
 

@@ -28,7 +28,9 @@ from mmvae_bench.metrics.classes import blind_judges
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.options import parse_named
 from mmvae_bench.presence import Presence
+from mmvae_bench.priors import registry
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import Missing, RunSpec
 from mmvae_bench.store.run import OUTCOMES, OWN, RunResult, StoredRun
@@ -233,17 +235,18 @@ def evaluate_again(
     weights = run.arrays("model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     new = unscored(record, scored_by(metrics, priors), changed=changed)
-    stored = (label for name in new for label in record.get("priors", {}).get(name, ()))
-    priors = list(dict.fromkeys([*stored, *priors]))  # those that are scored already are not lost
+    stored = dict.fromkeys(label for name in new for label in record.get("priors", {}).get(name, ()))
+    gone = {label for label in stored if parse_named(label).name not in registry.names()}
+    priors = list(dict.fromkeys([*(label for label in stored if label not in gone), *priors]))
     ev = evaluation(spec, material, model, device, data_dir, cache_dir, priors)
-    now = scored_by(metrics, priors)
+    now = scored_by(new, priors) if new else {}
     if record["dataset_hash"] != material.data.hash[:16]:
         raise BenchError("The data differ from those that the run was trained on. Retrain it with --overwrite always.")
     facts = provenance(
         spec, material.data, material.presence, ev, record["threads"], record["steps"] // spec.train.epochs,
         record["engine"],
     )  # fmt: skip
-    old = [r for r in run.rows() if r["metric"] not in new]
+    old = [r for r in run.rows() if r["metric"] not in new or r["prior"] in gone]
     info = {key: value for key, value in record.items() if key not in OWN}
     scores = _scores(ev, new, keeper)
     rows = [*old, *(row(spec, facts, score) for score in scores)]

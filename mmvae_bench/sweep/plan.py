@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench import datasets, models, nets
-from mmvae_bench.code import describe, differs
+from mmvae_bench.code import SCORES, describe, differs
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import BenchError, DataError, NewerSchema, Unsupported, in_a_line
 from mmvae_bench.options import Named, parse_named, resolve
@@ -43,7 +43,7 @@ class PlannedRun:
     @property
     def outdated(self) -> bool:
         """True if a stored run was trained by different code; a metric is scored again without training."""
-        return any(part.kind != "metric" for part in self.changed)
+        return any(part.kind not in SCORES for part in self.changed)
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def make_plan(request: Request, store: Store, data_dir: Path) -> Plan:
     """
     chosen = _choose_models(request.models)
     data = [_Data(text, data_dir) for text in request.datasets]
-    _check_modalities(request, data)
+    _check_request(request, data)
     most = len(request.holes) * len(request.seeds) * len(request.tiers)
     most += request.search.trials * len(request.search.missing) * ("tuned" in request.tiers)
     if (runs := len(chosen) * len(data) * most) > MOST_RUNS:
@@ -372,8 +372,8 @@ def _choose_models(texts: Sequence[str]) -> list[_Model]:
     return chosen
 
 
-def _check_modalities(request: Request, data: Sequence[_Data]) -> None:
-    """Refuse a scheme, a scale or a weight whose modality is in no data set."""
+def _check_request(request: Request, data: Sequence[_Data]) -> None:
+    """Refuse a scheme, a scale or a weight whose modality is in no data set, and priors that no metric would score."""
     named = {f"The scheme '{scheme}'": Missing(0.5, scheme).modality for scheme in request.scheme if scheme != "none"}
     named |= {f"The scale of '{name}'": name for name in request.scales}
     named |= {f"The weight of '{name}'": name for name in request.weights}
@@ -381,6 +381,13 @@ def _check_modalities(request: Request, data: Sequence[_Data]) -> None:
         if name and not any(name in d.names for d in data):
             have = "; ".join(f"{d.component.label} has {', '.join(d.names)}" for d in data)
             raise BenchError(f"{what} names no modality of the data. {have}.")
+    if request.priors:
+        from mmvae_bench.sweep.records import scored_by  # which imports every metric
+
+        if not scored_by(request.metrics, request.priors)["priors"]:
+            raise BenchError(
+                "No metric that is asked for scores priors. Add one to --metrics, such as joint_coherence."
+            )
 
 
 def _planned(

@@ -52,23 +52,23 @@ def unscored(record: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]], *,
     Args:
         record: the run's record.
         now: :func:`scored_by` of what is asked for.
-        changed: True adds metrics whose code is different now.
+        changed: True adds metrics whose code, or that of a prior they scored, is different now.
     """
-    stored, code = record.get("metrics", {}), record.get("code", {}).get("metrics", {})
-
-    def lacks_prior(name: str) -> bool:
-        known = record.get("priors", {}).get(name, {})
-        return any(
-            label not in known or (changed and known[label] != c) for label, c in now["priors"].get(name, {}).items()
-        )
-
+    stored = record.get("metrics", {})
     return [
         name
         for name, version in now["metrics"].items()
         if stored.get(name) != version
-        or lacks_prior(name)
-        or (changed and differs(Part("metric", name, code.get(name, ""))))
+        or not now["priors"].get(name, {}).keys() <= record.get("priors", {}).get(name, {}).keys()
+        or (changed and any(map(differs, _parts(record, name))))
     ]
+
+
+def _parts(record: Mapping[str, Any], metric: str) -> list[Part]:
+    """Return a metric of a record, and the priors that it scored."""
+    learned = record.get("priors", {}).get(metric, {}).items()
+    own = Part("metric", metric, record.get("code", {}).get("metrics", {}).get(metric, ""))
+    return [own, *(Part("prior", parse_named(label).name, value) for label, value in learned)]
 
 
 def known_metric(name: str) -> Metric | None:

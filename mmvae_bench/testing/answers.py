@@ -14,7 +14,7 @@ from mmvae_bench.errors import Broken, Undefined, must
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.draws import Proposals
 from mmvae_bench.probability.bounds import Estimate
-from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, standard
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, Prior, standard
 from mmvae_bench.testing.examples import Case, accepts, example_batch, example_modalities, spoiled, undefined
 from mmvae_bench.types import Modality, MultimodalBatch
 
@@ -147,7 +147,7 @@ def generators(case: Case) -> None:
     model, batch = case.model.eval(), case.complete
     z, first, second = model.posterior(batch).mean, *batch.names[:2]
 
-    def conditional(g: Generator, prior: Posterior | None) -> list[Tensor]:
+    def conditional(g: Generator, prior: Prior | None) -> list[Tensor]:
         found = undefined(partial(log_conditional, model, batch, [first], second, SAMPLES, g, prior))
         return [found.log_p] if isinstance(found, Estimate) else []
 
@@ -185,7 +185,7 @@ def log_likelihood(
 
 
 def proposals(
-    model: MultimodalVAE, batch: MultimodalBatch, k: int, generator: Generator | None, prior: Posterior | None
+    model: MultimodalVAE, batch: MultimodalBatch, k: int, generator: Generator | None, prior: Prior | None
 ) -> Proposals:
     """Return draws for questions about a batch under one prior, the model's own (None) or a given one."""
     return Proposals(model, batch, k, lambda _: generator, [] if prior is None else [prior])
@@ -193,7 +193,7 @@ def proposals(
 
 def log_density(
     model: MultimodalVAE, batch: MultimodalBatch, k: int, generator: Generator | None = None,
-    prior: Posterior | None = None,
+    prior: Prior | None = None,
 ) -> Estimate:  # fmt: skip
     """Return log p of all that is present in each row, by K draws."""
     return model.log_likelihood(proposals(model, batch, k, generator, prior), prior=prior)
@@ -201,7 +201,7 @@ def log_density(
 
 def log_conditional(
     model: MultimodalVAE, batch: MultimodalBatch, given: Sequence[str], target: str, k: int,
-    generator: Generator | None = None, prior: Posterior | None = None,
+    generator: Generator | None = None, prior: Prior | None = None,
 ) -> Estimate:  # fmt: skip
     """Return log p(x_t | x_A) of each row, by K draws."""
     return model.log_conditional(proposals(model, batch, k, generator, prior), given, target, prior)

@@ -6,7 +6,17 @@ import torch
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.evaluate import evaluate
-from mmvae_bench.metrics.priors import DRAW, PRIOR_SAMPLES, Aggregate, aggregate_prior, draws, latents, under_priors
+from mmvae_bench.metrics.priors import (
+    DRAW,
+    PRIOR_SAMPLES,
+    Aggregate,
+    aggregate_prior,
+    draws,
+    encodings,
+    prior_of,
+    under_priors,
+)
+from mmvae_bench.priors import registry
 from mmvae_bench.probability.distributions import Diagonal, DiagonalLaplace, DiagonalNormal
 from mmvae_bench.probability.fusion import Experts, Mixture
 
@@ -107,15 +117,29 @@ def test_latents_are_of_what_the_run_saw_and_no_row_is_in_two_parts(world):
     present = np.ones((2, 600), bool)
     present[1, 100:] = False
     ev = world(present=present)
-    for name, far in (("a", 0.0), ("b", 1000.0)):  # latents are entries: rows are told by their first number
-        ev.train.x[name][:, 0] = far + np.arange(600)
-    found = latents(ev)
-    parts = [part[0, :, 0].round().long() for part in (found.fitted, found.chosen, found.held)]
-    assert [len(part) for part in parts] == [500, 50, 50]
-    everything = torch.cat(parts)
-    assert (everything % 1000).unique().numel() == 600
     ev.train.x["b"][100:] = np.nan
-    assert latents(world(present=present)).fitted.isfinite().all()
+    for name in ("a", "b"):  # latents are entries: rows are told by their first number
+        ev.train.x[name][:, 0] = np.where(np.isnan(ev.train.x[name][:, 0]), np.nan, np.arange(600))
+    found = encodings(ev)
+    parts = [part[:, :, 0].round().long() for part in (found.fitted, found.chosen, found.held)]
+    assert [part.shape for part in parts] == [(4, 500), (4, 50), (4, 50)]
+    rows = torch.cat(parts, 1)
+    assert (rows == rows[0]).all()
+    assert rows[0].unique().numel() == 600
+
+
+def test_what_a_run_did_not_see_is_zero_and_absent(world):
+    present = np.random.default_rng(0).random((2, 600)) < 0.5
+    present[0] |= ~present.any(0)
+    ev, seen = world(present=present), []
+    posterior = ev.model.posterior
+    ev.model.posterior = lambda batch: seen.append(batch) or posterior(batch)
+    encodings(ev)
+    for batch in seen:
+        for keep, x in zip(batch.present, batch.x.values(), strict=True):
+            assert (x[~keep] == 0).all() and (x[keep] != 0).any(1).all()
+    shown = torch.cat([batch.present for batch in seen], 1)
+    assert shown.sum(1).tolist() == present.sum(1).tolist()
 
 
 def test_without_a_joint_posterior_a_row_is_encoded_from_one_modality(world):
@@ -123,7 +147,7 @@ def test_without_a_joint_posterior_a_row_is_encoded_from_one_modality(world):
     ev.model.joint_posterior = False
     posterior = ev.model.posterior
     ev.model.posterior = lambda batch: seen.append(batch.present) or posterior(batch)
-    latents(ev)
+    encodings(ev)
     present = torch.cat(seen, 1)
     assert (present.sum(0) == 1).all()
     assert 0.4 < present[0].float().mean() < 0.6
@@ -132,20 +156,56 @@ def test_without_a_joint_posterior_a_row_is_encoded_from_one_modality(world):
 def test_a_model_without_a_prior_starts_from_the_moments_of_its_latents(world):
     ev = world()
     ev.model.no_prior = "none"
-    found = latents(ev)
+    found = encodings(ev)
     z = torch.cat([found.fitted, found.chosen, found.held], 1)
     assert torch.allclose(found.base.loc[0], z.mean((0, 1)))
     assert torch.allclose(found.base.scale[0], z.flatten(0, 1).std(0))
 
 
-def test_learned_priors_are_scored_beside_the_others(world):
-    """Latents are one-hot classes: a draw of the model's prior is no class, one of a mixture of ten Gaussians is."""
-    ev = world(n_train=2000, priors=("gmm",))
+def test_each_seed_has_rows_of_its_own(world):
+    first, second = (encodings(world(seed=seed)).held for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("n", "what"), [(2, "fewer than three"), (3, "")])
+def test_few_rows_are_enough_or_the_reason_is_told(world, n, what):
+    ev = world(n_train=n, priors=("gmm",))
+    (score,) = [s for s in evaluate(ev, ["prior_fit"]) if s.prior == "gmm"]
+    assert what in score.reason and (score.value is None) == bool(what)
+
+
+def test_a_prior_that_fails_takes_no_other_score_along(world, monkeypatch):
+    def broken(known, *, how: str = "raise"):
+        if how == "raise":
+            raise ValueError("no idea")
+        return Far()
+
+    class Far:
+        def rsample(self, k, generator=None):
+            return torch.zeros(k, 1, 10)
+
+        def log_prob(self, z):
+            return torch.full(z.shape[:-1], torch.nan)
+
+    monkeypatch.setitem(registry._loaded, "broken", broken)
+    ev = world(priors=("broken", "broken[how=nan]", "gmm[components=2]"))
     scores = {s.prior: s for s in evaluate(ev, ["joint_coherence"]) if not s.variant}
-    assert list(scores) == ["model", "aggregate", "gmm"]
-    assert all(s.value == 1 for s in scores.values())  # of a copy: all modalities say what z says
+    assert scores["broken"].reason == "the prior 'broken' failed: ValueError: no idea"
+    assert "not finite" in scores["broken[how=nan]"].reason
+    assert all(scores[prior].value is not None for prior in ("model", "aggregate", "gmm[components=2]"))
+
+
+def test_learned_priors_are_scored_beside_the_others(world):
+    """Latents are one-hot classes, of norm 1; draws of N(0, I) have a norm near the root of 10."""
+    ev = world(n_train=2000, priors=("gmm",))
+    scores = [s.prior for s in evaluate(ev, ["joint_coherence"]) if not s.variant]
+    assert scores == ["model", "aggregate", "gmm"]
+    norms = {prior: draws(ev, prior, DRAW)[0].x["a"].norm(dim=-1).mean() for prior in scores}
+    assert norms["model"] > 2.9 and abs(norms["gmm"] - 1) < 0.2 and abs(norms["aggregate"] - 1) < 0.2
     fits = {s.prior: s.value for s in evaluate(ev, ["prior_fit"])}
-    assert fits["gmm"] > fits["model"] > fits["aggregate"]  # whose components are as narrow as a copy is exact
+    assert list(fits) == ["model", "gmm"] and fits["gmm"] > fits["model"]
+    z = encodings(ev).held
+    assert fits["gmm"] == pytest.approx(float(prior_of(ev, "gmm").log_prob(z).mean()), rel=1e-5)
     likelihoods = {
         s.prior: s.value for s in evaluate(ev, ["log_likelihood"]) if s.variant == "iw100" and s.target == "a"
     }
@@ -159,13 +219,21 @@ def test_further_priors_change_no_score_of_the_others(world):
     assert len(beside) > len(alone)
 
 
-def test_the_fit_of_a_density_ratio_is_told_once_and_its_chains_apart(world, monkeypatch):
+def test_the_fit_of_a_density_ratio_has_its_errors(world, monkeypatch):
     monkeypatch.setattr("mmvae_bench.priors.ncp.STEPS", 20)
     ev = world(n_train=300, n_test=20, priors=("ncp[bound=1]", "ncp[bound=1,sampler=langevin]"))
-    scores = evaluate(ev, ["joint_coherence", "prior_fit"])
-    fit = {(s.prior, s.variant): s.value for s in scores if s.metric == "prior_fit" and s.prior.startswith("ncp")}
+    fit = {(s.prior, s.variant): s for s in evaluate(ev, ["prior_fit"]) if s.prior.startswith("ncp")}
     first, second = ev.priors
-    variants = ("", "ess", "ess least", "loss", "log_z")
-    assert set(fit) == {*((first, variant) for variant in variants), (second, "acceptance")}
-    assert 1 >= fit[first, "ess"] >= fit[first, "ess least"] == pytest.approx(1 / math.cosh(1) ** 2)
-    assert 0.3 < fit[second, "acceptance"] <= 1
+    assert {variant for prior, variant in fit if prior == first} == {"", "ess", "ess least", "loss", "log_z"}
+    assert {variant for prior, variant in fit if prior == second} == {
+        "",
+        "ess",
+        "ess least",
+        "loss",
+        "log_z",
+        "acceptance",
+    }
+    assert 1 >= fit[first, "ess"].value >= fit[first, "ess least"].value == pytest.approx(1 / math.cosh(1) ** 2)
+    assert fit[first, ""].value == fit[second, ""].value
+    assert fit[first, ""].se > fit[first, "log_z"].se > 0
+    assert 0.3 < fit[second, "acceptance"].value <= 1

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmvae_bench import datasets, metrics, models
+from mmvae_bench import datasets, metrics, models, priors
 from mmvae_bench.datasets.base import Built, Rows
 from mmvae_bench.datasets.linear_gaussian import LinearGaussian
 from mmvae_bench.errors import BenchError, DataError
@@ -319,21 +319,63 @@ def test_a_model_whose_code_was_edited_is_named_and_trained_again_where_that_is_
     assert contents(store) == after
 
 
+PRIOR = """
+from mmvae_bench.priors.gmm import gmm
+
+def Edited(known):
+    return gmm(known, components=1)
+"""
+
+
+def labels(store: Store, metric: str) -> set[str]:
+    """Return the learned priors of a metric's rows, which are those of the record."""
+    rows = store.scores()
+    found = {p for p in rows[rows["metric"] == metric]["prior"].dropna() if p not in ("", "model", "aggregate")}
+    record = json.loads((store.folders()[0] / "run.json").read_text())
+    assert found == record["priors"].get(metric, {}).keys()
+    return found
+
+
 def test_a_learned_prior_is_added_to_a_stored_run_without_training_or_losing_others(settings, monkeypatch):
+    two, three = "gmm[components=2]", "gmm[components=3]"
     settings = replace(settings, metrics=("log_likelihood", "oracle_accuracy"))
     _, store = run(settings, models=("mvae",))
     before = store.scores()
     monkeypatch.setattr("mmvae_bench.sweep.execute.train", lambda *_: pytest.fail("trained again"))
-    for asked, known in (("gmm[components=2]", 1), ("gmm[components=3]", 2), ("gmm[components=2]", 2)):
-        assert run(replace(settings, priors=(asked,)), models=("mvae",))[0] == 0
-        after = store.scores()
-        learned = after["prior"].astype(str).str.startswith("gmm")
-        assert after[learned]["prior"].nunique() == known
-        record = json.loads((store.folders()[0] / "run.json").read_text())
-        assert len(record["priors"]["log_likelihood"]) == known and "oracle_accuracy" not in record["priors"]
-    kept = after[~learned].sort_values(["metric", "variant", "prior", "given", "target"], ignore_index=True)
-    first = before.sort_values(["metric", "variant", "prior", "given", "target"], ignore_index=True)
+    both = ("log_likelihood", "prior_fit")
+    for asked, prior, likelihood, fit in (
+        (both[:1], two, {two}, set()),
+        (both, three, {two, three}, {two, three}),
+        (both[1:], two, {two, three}, {two, three}),
+    ):
+        assert run(replace(settings, metrics=asked, priors=(prior,)), models=("mvae",))[0] == 0
+        assert (labels(store, "log_likelihood"), labels(store, "prior_fit")) == (likelihood, fit)
+    after = store.scores()
+    after = after[(after["metric"] != "prior_fit") & ~after["prior"].astype(str).str.startswith("gmm")]
+    order = ["metric", "variant", "prior", "given", "target"]
+    kept, first = (frame.sort_values(order, ignore_index=True) for frame in (after, before))
     pd.testing.assert_frame_equal(kept, first, check_dtype=False)
+
+
+def test_an_edited_prior_is_scored_again_and_one_that_is_gone_keeps_its_rows(settings, plug_in, monkeypatch):
+    plug_in(priors.registry, PRIOR)
+    settings = replace(settings, metrics=("prior_fit",), priors=("edited",))
+    _, store = run(settings, models=("mvae",))
+    monkeypatch.setattr("mmvae_bench.sweep.execute.train", lambda *_: pytest.fail("trained again"))
+    first = store.scores()
+    plug_in(priors.registry, PRIOR.replace("components=1", "components=2"))
+    assert changes(settings) == [
+        "1 stored run was scored by different code of the prior 'edited'; --overwrite changed scores it again."
+    ]
+    assert run(replace(settings, overwrite="changed"), models=("mvae",))[0] == 0
+    second = store.scores()
+    values = [frame[frame["prior"] == "edited"]["value"].item() for frame in (first, second)]
+    assert values[0] != values[1] and changes(settings) == []
+    priors.registry._loaded.pop("edited")
+    assert run(replace(settings, priors=("gmm",)), models=("mvae",))[0] == 0
+    third = store.scores()
+    assert third[third["prior"] == "edited"]["value"].item() == values[1]
+    assert "gmm" in set(third["prior"])
 
 
 def test_a_metric_whose_code_was_edited_scores_again_where_that_is_asked_for(settings, plug_in, monkeypatch):

@@ -113,8 +113,9 @@ def against(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]
     """
     first = tables[0]
     title = f"{first.about.named(first.metric).title} against the {first.about.against}"
-    for missing in dict.fromkeys(column.missing for column in first.columns):
-        columns = [column for column in first.columns if column.missing == missing]
+    found = dict.fromkeys(column for table in tables for column in table.columns)
+    for missing in dict.fromkeys(column.missing for column in found):
+        columns = [column for column in found if column.missing == missing]
         parts: dict[str, list[Column]] = defaultdict(list)
         for column in columns:
             parts[column.text.partition(" → ")[0] if len(columns) > MOST_COLUMNS else ""].append(column)
@@ -184,8 +185,8 @@ def _priors(tables: Sequence[Table], missing: Missing) -> Panels:
 def _axis(labels: Sequence[str]) -> tuple[str, list[str], dict[str, tuple[str, list[str]]]]:
     """Return the name of an axis, its places, and the line and places of each prior: flat where it has no bound."""
     named = {label: parse_named(label) for label in labels}
-    bounds = [one.options["bound"] for one in named.values() if "bound" in one.options]
-    if len(places := list(dict.fromkeys([*bounds, "none"]))) < 3:
+    bounds = {one.options["bound"] for one in named.values() if "bound" in one.options}
+    if len(places := [*sorted(bounds, key=float), "none"]) < 3:
         return "prior", list(labels), {label: ("", [label]) for label in labels}
     bounded = {one.name for one in named.values() if "bound" in one.options}
     where = {}
