@@ -41,7 +41,7 @@ def provenance(run: StoredRun) -> dict[str, str]:
     for part in ("versions", "metrics", "priors"):
         found = run.record.get(part)
         known |= (
-            {f"{part} {name}": canonical_json(value) for name, value in found.items()}
+            {f"{part} {name}": canonical_json(value).strip('"') for name, value in found.items()}
             if isinstance(found, dict)
             else {}
         )

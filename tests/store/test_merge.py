@@ -127,8 +127,11 @@ def test_a_full_disk_is_a_sentence(here, there, monkeypatch):
 
 
 def test_the_order_of_rows_the_label_and_the_platform_may_differ(here, there):
-    publish(here, RUN, info={"platform": "Linux-6.1"})
-    publish(there, RUN, [{**each, "label": "mvae"} for each in reversed(rows(RUN))], info={"platform": "Linux-5.4"})
+    priors = {"gmm": "a", "ncp": "b"}
+    publish(here, RUN, info={"platform": "Linux-6.1", "priors": {"frechet": priors}})
+    turned = {"frechet": dict(reversed(priors.items()))}
+    changed = [{**each, "label": "mvae"} for each in reversed(rows(RUN))]
+    publish(there, RUN, changed, info={"platform": "Linux-5.4", "priors": turned})
     assert counts(merge("there")) == "0 copied, 1 the same, 0 preferred, 0 left out"
 
 

@@ -55,6 +55,14 @@ def test_a_record_is_the_same_run_with_its_label_tier_and_settings(split, tmp_pa
     assert recorded(folder / "run.json", {}) == known
 
 
+def test_learned_priors_of_a_record_come_again_but_for_those_that_are_gone(tmp_path):
+    (spec,) = make_plan(OWN, Store(tmp_path), tmp_path).specs
+    priors = {"log_likelihood": {"gmm": "a", "gone[k=2]": "b"}, "frechet": {"ncp[bound=2]": "c", "gmm": "a"}}
+    _, known = again(stored(tmp_path, spec, priors=priors, device="cpu", threads=1, engine="eager"))
+    assert known.priors == ("gmm", "ncp[bound=2]")
+    assert known.request("custom", ["frechet"]).priors == known.priors
+
+
 @pytest.mark.parametrize("registry", [models.registry, datasets.registry, nets.registry], ids=lambda each: each.kind)
 def test_options_are_typed_again_as_they_were(registry):
     for name in registry.names():

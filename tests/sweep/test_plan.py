@@ -107,6 +107,8 @@ def test_all_is_every_registered_model_and_takes_options(store):
         ({"datasets": ("pairs[side=1]",)}, "'pairs' has no option 'side'. Its options are size"),
         ({"scales": {"top": 0.5}}, "The scale of 'top' names no modality of the data. pairs has left, right"),
         ({"weights": {"top": 2.0}}, "The weight of 'top' names no modality"),
+        ({"metrics": ("linear_probe",), "priors": ("gmm",)}, "No metric that is asked for scores priors. Add one to"),
+        ({"priors": ("gm",)}, "No prior 'gm'; did you mean gmm"),
         ({"optimiser": "sgd"}, "No optimiser 'sgd'. Write one of adam, amsgrad"),
     ],
 )
