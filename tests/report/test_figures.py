@@ -94,6 +94,20 @@ def test_a_band_does_not_set_the_axis() -> None:
     assert 0 < low < 0.1 < 0.9 < high < 1
 
 
+def test_means_with_a_dead_seed_are_white_in_the_middle() -> None:
+    whole = many(2)
+    column = whole.columns[1]
+    cells = {
+        **whole.cells,
+        "model 1": {**whole.cells["model 1"], column: replace(whole.cells["model 1"][column], dead=1)},
+    }
+    for table, found in ((whole, 0), (replace(whole, cells=cells), 1)):
+        (plot,) = curves([table], palette(list(whole.cells)), SLUGS)
+        white = [line for line in plot.figure.axes[0].lines if line.get_color() == "white"]
+        assert len(white) == found == plot.caption.count("White in the middle: a seed is dead.")
+    assert white[0].get_xydata().tolist() == [[0.5, cells["model 1"][column].mean]]
+
+
 def many(count: int, *texts: str) -> Table:
     """Scores of some entrants at two ratios: entrant i has i hundredths, and twice as many where rows are missing."""
     columns = [c for text in texts or ["a → b"] for c in (Column(text, Missing()), Column(text, Missing(0.5)))]

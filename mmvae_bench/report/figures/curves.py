@@ -79,10 +79,11 @@ def _draw(schemes: Sequence[Table], looks: Mapping[str, Look]) -> Figure:
 def _rows(ax: Axes, table: Table, columns: list[Column], looks: Mapping[str, Look]) -> None:
     """Draw a row per model with a mark per missing ratio, and the intervals as far as these fit the axis."""
     for column, (colour, marker) in zip(columns, cycle(MARKS), strict=False):
-        shown = [(i, row[column].summary) for i, row in enumerate(table.cells.values())]
-        y, scores = [i for i, score in shown if score], [score for _, score in shown if score]
+        shown = [(i, row[column]) for i, row in enumerate(table.cells.values())]
+        y, scores = [i for i, cell in shown if cell.summary], [cell.summary for _, cell in shown if cell.summary]
         means = [score.mean for score in scores]
         ax.plot(means, y, marker, color=colour, markersize=4, zorder=3)
+        _hollow(ax, [(cell.mean, i) for i, cell in shown if cell.dead], marker)
         drawn = ax.dataLim.frozen()
         ax.errorbar(means, y, xerr=[s.half_width or 0.0 for s in scores], fmt="none", ecolor=colour, linewidth=1)
         ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
@@ -128,6 +129,7 @@ def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
     x, mean = [r for r, _, _ in scored], np.array([s.mean for _, _, s in scored])
     dash = (0, (1, 1.2)) if scored[0][1].control else "-"
     ax.plot(x, mean, color=look.colour, marker=look.marker, markersize=4, linewidth=1.4, linestyle=dash, zorder=3)
+    _hollow(ax, [(ratio, cell.mean) for ratio, cell, _ in scored if cell.dead], look.marker)
     half = np.array([s.half_width if s.half_width is not None else np.nan for _, _, s in scored])
     if len(x) > 1:
         drawn = ax.dataLim.frozen()
@@ -143,6 +145,12 @@ def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
     ]
     if dots:
         ax.plot(*zip(*dots, strict=True), ".", color=look.colour, markersize=2.5, alpha=0.6, zorder=2)
+
+
+def _hollow(ax: Axes, points: list[tuple[float, float]], marker: str) -> None:
+    """Whiten the middle of the marks of means that include a dead seed."""
+    if points:
+        ax.plot(*zip(*points, strict=True), marker, color="white", markersize=2, zorder=4)
 
 
 def draw_chance(
@@ -194,7 +202,8 @@ def _caption(tables: Sequence[Table]) -> str:
     moved = any(low != high for low, high in table.chance.values())
     chance = " Chance depends on the run; its mid-range is dashed." if moved else ""
     axis = AXIS if _swept(table) and not crowded else ""
-    left_out = f" {table.left_out}" if table.left_out else ""
+    left_out = " White in the middle: a seed is dead." * any(cell.dead for cell in cells)
+    left_out += f" {table.left_out}" if table.left_out else ""
     return f"{table.group}: {table.definition[:1].lower()}{table.definition[1:]}{seeds}{chance}{axis}{left_out}"
 
 
