@@ -143,6 +143,9 @@ def test_every_cell_is_the_mean_of_its_scores_and_counts_dead_seeds(
             continue
         wanted = [("" if a == "prior" else a, b) for a, b in re.findall(r"(\w+) to ([\w+]+)", directions.lower())]
         shown = re.findall(CELL, cells[column])
+        if cells[column] == "-":
+            assert not [x for x in found if (x.model, x.how) == (NAMES[name.partition(" (")[0]], head)], (name, head)
+            continue
         assert len(shown) == len(wanted) > 0, (name, head)
         for (number, dead), (given, target) in zip(shown, wanted, strict=True):
             where = (RATIOS[head], given, target) if head in RATIOS else (0.0, given, target, head)

@@ -67,7 +67,9 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     aggregates = aggregate(tables, {run.group: run.tier for run in selection.runs})
     sections = beside(selection)
     folder = report_folder(out, str(plan.get("name") or "report"))
-    names = slugs([*selection.groups, *(t.variant for t in tables), *(t.scheme for t in tables)])
+    names = slugs(
+        [*selection.groups, *(t.variant for t in tables), *(t.prior for t in tables), *(t.scheme for t in tables)]
+    )
     page, scores = folder / "index.html", folder / "scores.csv"
     _say_what_is_replaced(folder, selection)
     _clear(folder)
@@ -142,7 +144,7 @@ def _table_texts(tables: Sequence[Table], folder: Path, names: Mapping[str, str]
     found: dict[Path, str] = {}
     for table in tables:
         scheme = "" if table.scheme == "none" else table.scheme
-        parts = (names[table.group], table.metric, table.variant and names[table.variant], table.prior)
+        parts = (names[table.group], table.metric, *(text and names[text] for text in (table.variant, table.prior)))
         name = file_name("-".join(filter(None, (*parts, scheme and names[scheme]))))
         for ending, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
             found[folder / f"{name}.{ending}"] = write(table)

@@ -53,8 +53,9 @@ class Panels:
             axs[0].set_title(column)
             if self.share == "col" and column not in self.own:
                 ends = [ax.get_ylim() for ax in axs if ax.has_data()]
+                low, high = min(low for low, _ in ends), max(high for _, high in ends)
                 for ax in axs:
-                    ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+                    ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         for ax in axes[-1]:
             crowded = max(map(len, self.places)) > 4
             turned = {"rotation": 40, "ha": "right"} if crowded else {}
@@ -150,12 +151,10 @@ def priors(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]:
         first = tables[0]
         panels = _priors(tables, missing)
         if panels.cells:
-            kinds = dict.fromkeys(table.prior.partition("[")[0] for table in tables)
-            caption = panels.caption(
-                f"{first.group}: scores under priors{_hidden(missing)}",
-                tables,
-                {kind: PRIORS.get(kind, "") for kind in kinds},
-            )
+            kinds = [name.partition("[")[0] for name in (*panels.lines, *panels.places)]
+            meanings = {kind: PRIORS[kind] for kind in kinds if kind in PRIORS}
+            meanings |= {rest: t.about.variants[t.variant] for t in tables if (rest := t.variant.partition(" ")[2])}
+            caption = panels.caption(f"{first.group}: scores under priors{_hidden(missing)}", tables, meanings)
             name = _name(slugs[first.group], "priors", _hidden(missing))
             yield Plot(name, f"Priors, by {panels.axis}", caption, first.group, panels.draw(), key=True)
 
