@@ -79,9 +79,8 @@ class Panels:
             mean = [score.mean for score in shown.values()]
             half = [np.nan if score.half_width is None else score.half_width for score in shown.values()]
             dash = (0, (1, 1.2)) if any(cell.control for cell in cells.values()) else "-"
-            one = (
-                1 if len({id(cell) for cell in cells.values()}) == 1 else None
-            )  # a flat line: a score that has no place
+            flat = len({id(cell) for cell in cells.values()}) == 1  # a score that has no place on the axis
+            one = 1 if flat else None
             ax.plot(
                 x, mean, color=colour, marker=marker, markersize=3.5, linewidth=1.1, linestyle=dash, zorder=3,
                 markevery=slice(one),
@@ -153,7 +152,9 @@ def priors(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]:
         if panels.cells:
             kinds = [name.partition("[")[0] for name in (*panels.lines, *panels.places)]
             meanings = {kind: PRIORS[kind] for kind in kinds if kind in PRIORS}
-            meanings |= {rest: t.about.variants[t.variant] for t in tables if (rest := t.variant.partition(" ")[2])}
+            for table in tables:
+                if (rest := table.variant.partition(" ")[2]) and table.variant in table.about.variants:
+                    meanings[rest] = table.about.variants[table.variant]
             caption = panels.caption(f"{first.group}: scores under priors{_hidden(missing)}", tables, meanings)
             name = _name(slugs[first.group], "priors", _hidden(missing))
             yield Plot(name, f"Priors, by {panels.axis}", caption, first.group, panels.draw(), key=True)
@@ -184,10 +185,10 @@ def _priors(tables: Sequence[Table], missing: Missing) -> Panels:
 def _axis(labels: Sequence[str]) -> tuple[str, list[str], dict[str, tuple[str, list[str]]]]:
     """Return the name of an axis, its places, and the line and places of each prior: flat where it has no bound."""
     named = {label: parse_named(label) for label in labels}
-    bounds = {one.options["bound"] for one in named.values() if "bound" in one.options}
+    bounds = {text for one in named.values() if re.fullmatch(r"\d+\.?\d*", text := one.options.get("bound", ""))}
     if len(places := [*sorted(bounds, key=float), "none"]) < 3:
         return "prior", list(labels), {label: ("", [label]) for label in labels}
-    bounded = {one.name for one in named.values() if "bound" in one.options}
+    bounded = {one.name for one in named.values() if one.options.get("bound") in bounds}
     where = {}
     for label, one in named.items():
         line = Named(one.name, {key: text for key, text in one.options.items() if key != "bound"}).label
