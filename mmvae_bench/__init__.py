@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from mmvae_bench.options import Positive as Positive
     from mmvae_bench.options import Range as Range
     from mmvae_bench.options import Weight as Weight
+    from mmvae_bench.probability import likelihoods as likelihoods
     from mmvae_bench.probability.bounds import log_mean_exp as log_mean_exp
     from mmvae_bench.probability.bounds import row_mean as row_mean
     from mmvae_bench.probability.distributions import DiagonalLaplace as DiagonalLaplace
     from mmvae_bench.probability.distributions import DiagonalNormal as DiagonalNormal
+    from mmvae_bench.probability.distributions import Likelihood as Likelihood
     from mmvae_bench.probability.distributions import kl as kl
     from mmvae_bench.probability.fusion import Experts as Experts
     from mmvae_bench.probability.fusion import Mixture as Mixture
@@ -54,7 +56,8 @@ _MODULES = {
     "models.base": ("MultimodalVAE",),
     "types": ("Modality", "MultimodalBatch", "Loss"),
     "probability.fusion": ("Experts", "Mixture", "product", "products"),
-    "probability.distributions": ("DiagonalNormal", "DiagonalLaplace", "kl"),
+    "probability": ("likelihoods",),
+    "probability.distributions": ("DiagonalNormal", "DiagonalLaplace", "Likelihood", "kl"),
     "probability.bounds": ("row_mean", "log_mean_exp"),
     "nets.base": ("Networks",),
     "datasets.base": ("Dataset", "Rows", "Built", "Protocol", "Repeated"),

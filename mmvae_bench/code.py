@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mmvae_bench import datasets, metrics, models, nets, priors
+from mmvae_bench.probability import likelihoods
 from mmvae_bench.registry import Registry
 from mmvae_bench.spec import RunSpec
 from mmvae_bench.store.run import Part
@@ -15,15 +16,19 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "dataset": datasets.registry,
     "metric": metrics.registry,
     "prior": priors.registry,
+    "likelihood": likelihoods,
 }
 
 SCORES = ("metric", "prior")  # kinds of what scores a run, and does not train it
 
 
-def code_of(spec: RunSpec) -> dict[str, str]:
-    """Return the hashes of the code of a run's model, nets and data set, for ``run.json``."""
+def code_of(spec: RunSpec) -> dict[str, Any]:
+    """Return the hashes of the code of a run's model, nets, data set and likelihoods of plug-ins, for ``run.json``."""
     parts = {"model": spec.model, "nets": spec.nets, "dataset": spec.dataset}
-    return {kind: REGISTRIES[kind].code(part.name) for kind, part in parts.items()}
+    code: dict[str, Any] = {kind: REGISTRIES[kind].code(part.name) for kind, part in parts.items()}
+    names = {str(own["likelihood"]) for own in spec.likelihoods.values()}
+    others = {name: likelihoods.code(name) for name in sorted(names) if not likelihoods.in_tree(name)}
+    return {**code, "likelihoods": others} if others else code
 
 
 def metric_codes(names: Iterable[str]) -> dict[str, str]:
@@ -38,7 +43,7 @@ def differs(part: Part) -> bool:
 
 
 def describe(parts: Iterable[Part]) -> list[str]:
-    """Return a sentence for each model, nets preset, data set, metric or prior whose code is different now.
+    """Return a sentence for each model, nets preset, data set, likelihood, metric or prior whose code is different.
 
     Args:
         parts: parts of stored runs, each as often as it made a run.

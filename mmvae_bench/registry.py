@@ -214,8 +214,9 @@ def _package(module: str) -> dict[str, bytes]:
 
 
 def _hash_own(item: Any) -> str:
-    """Hash the file or notebook cell in which a class, a function or a metric of a user is defined."""
-    item = item if hasattr(item, "__qualname__") else getattr(item, "compute", None)  # a metric has a function
+    """Hash the file or notebook cell in which a class, a function, a metric or a likelihood of a user is defined."""
+    if not hasattr(item, "__qualname__"):  # a metric and a likelihood have a function
+        item = getattr(item, "compute", None) or getattr(item, "log_prob", None)
     name, module = getattr(item, "__qualname__", "").partition(".")[0], getattr(item, "__module__", None)
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     if file:

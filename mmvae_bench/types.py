@@ -19,7 +19,7 @@ class Modality:
     Attributes:
         name: a word such as ``mnist``, never a number.
         shape: shape of one entry, without the batch axis: ``(1, 28, 28)``.
-        likelihood: ``laplace``, ``normal``, ``bernoulli`` or ``categorical`` (see ``distributions.py``).
+        likelihood: ``laplace``, ``normal``, ``bernoulli``, ``categorical``, or one that is registered (docs/counts.md).
         scale: scale of p(x_m | z), where the likelihood has one.
         weight: factor of log p(x_m | z) in training, the same for every model; scores use 1.
         dtype: type of stored entries. ``uint8`` is for pixels: divided by 255 on the device, decoded through a sigmoid.

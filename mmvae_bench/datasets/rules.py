@@ -13,7 +13,7 @@ import numpy as np
 from mmvae_bench.datasets.base import FACTS, Built, Dataset, Repeated, Rows, Stored
 from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.errors import must
-from mmvae_bench.probability.distributions import likelihoods
+from mmvae_bench.probability import likelihoods
 from mmvae_bench.types import Modality
 
 

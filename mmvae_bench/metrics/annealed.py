@@ -17,8 +17,8 @@ from mmvae_bench.metrics.log_likelihood import (
     quantities,
 )
 from mmvae_bench.models.annealed import AnnealedProposals
+from mmvae_bench.probability import likelihoods
 from mmvae_bench.probability.bounds import log_mean_exp
-from mmvae_bench.probability.distributions import likelihoods
 from mmvae_bench.types import MultimodalBatch
 
 ROWS = 16

@@ -13,8 +13,9 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.models.draws import Draws, Proposals
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Weight
+from mmvae_bench.probability import likelihoods
 from mmvae_bench.probability.bounds import Estimate
-from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, Prior, likelihoods, standard
+from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, Posterior, Prior, standard
 from mmvae_bench.probability.fusion import Experts, Mixture, everywhere, without
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch

@@ -1,1 +1,17 @@
-"""The mathematics that all models share: densities, combinations of experts, and bounds."""
+"""The mathematics that all models share: densities, combinations of experts, and bounds.
+
+Likelihoods p(x_m | z) by name; importing this package imports no torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from mmvae_bench.registry import Registry
+
+if TYPE_CHECKING:
+    from mmvae_bench.probability.distributions import Likelihood
+
+likelihoods: "Registry[Likelihood]" = Registry(
+    "likelihood",
+    {name: f"{__name__}.distributions:{name.upper()}" for name in ("laplace", "normal", "bernoulli", "categorical")},
+    group=f"{__name__.partition('.')[0]}.likelihoods",
+)

@@ -15,8 +15,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from mmvae_bench.registry import Registry
-
 
 @runtime_checkable
 class Prior(Protocol):
@@ -210,6 +208,3 @@ BERNOULLI = Likelihood(
 )
 # No draws: how often a place is padding, its density does not say
 CATEGORICAL = Likelihood(_categorical, lambda logits: logits.argmax(-1))
-likelihoods: Registry[Likelihood] = Registry(
-    "likelihood", {name.lower(): f"{__name__}:{name}" for name in ("LAPLACE", "NORMAL", "BERNOULLI", "CATEGORICAL")}
-)

@@ -75,18 +75,19 @@ def write_files(folder: Path, result: RunResult) -> None:
 class Part(NamedTuple):
     """A part of a run and the code that defined it."""
 
-    kind: str  # ``model``, ``nets``, ``dataset``, ``metric`` or ``prior``
+    kind: str  # ``model``, ``nets``, ``dataset``, ``likelihood``, ``metric`` or ``prior``
     name: str  # registered name
     code: str  # hash of its code; empty where that was not known
 
 
 def parts(record: Mapping[str, Any]) -> list[Part]:
-    """Return a record's model, nets, data set, metrics and priors; none if it was stored before code was recorded."""
+    """Return the parts of a record; none if it was stored before code was recorded."""
     code = dict(record.get("code", {}))
-    scored = code.pop("metrics", {}).items()
+    scored, densities = (code.pop(kind, {}).items() for kind in ("metrics", "likelihoods"))
     made = [Part(kind, record["spec"][kind]["name"], value) for kind, value in code.items()]
     learned = {prior: value for own in record.get("priors", {}).values() for prior, value in own.items()}
     priors = [Part("prior", parse_named(prior).name, value) for prior, value in learned.items()]
+    made += [Part("likelihood", name, value) for name, value in densities]
     return [*made, *(Part("metric", name, value) for name, value in scored), *priors]
 
 

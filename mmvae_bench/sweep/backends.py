@@ -12,13 +12,15 @@ import joblib
 
 from mmvae_bench import datasets, metrics, models, nets, priors
 from mmvae_bench.errors import BenchError
+from mmvae_bench.probability import likelihoods
 from mmvae_bench.registry import Registry
 from mmvae_bench.sweep.request import Settings
 from mmvae_bench.sweep.signals import unheard
 from mmvae_bench.sweep.streams import unread
 
 T = TypeVar("T")
-REGISTRIES: tuple[Registry[Any], ...] = tuple(package.registry for package in (models, datasets, nets, metrics, priors))
+PACKAGES = (models, datasets, nets, metrics, priors)
+REGISTRIES: tuple[Registry[Any], ...] = (*(package.registry for package in PACKAGES), likelihoods)
 IDLE = 30  # seconds after which an idle worker ends, also one whose command was killed
 TIMEOUT = 20  # seconds that a scheduler may take to answer
 WORKERS = 600  # seconds to wait for the first worker, which may be in a queue

@@ -15,8 +15,9 @@ from mmvae_bench.metrics.log_likelihood import estimated_rows, estimates, quanti
 from mmvae_bench.metrics.priors import aggregate_prior
 from mmvae_bench.models.draws import Proposals
 from mmvae_bench.nets.mlp import mlp
+from mmvae_bench.probability import likelihoods
 from mmvae_bench.probability.bounds import Estimate
-from mmvae_bench.probability.distributions import DiagonalNormal, likelihoods
+from mmvae_bench.probability.distributions import DiagonalNormal
 from mmvae_bench.types import Modality
 from tests.metrics.captioned_world import Knowing, captioned
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Laplace, Normal
 
-from mmvae_bench.probability.distributions import likelihoods
+from mmvae_bench.probability import likelihoods
 
 
 @pytest.mark.parametrize(("name", "family"), [("laplace", Laplace), ("normal", Normal)])
