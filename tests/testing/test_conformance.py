@@ -49,8 +49,7 @@ def test_models_conform_on_every_kind_of_data(name, kind, m):
 @pytest.mark.parametrize("m", [2, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_models_conform_with_every_option(name, options, m):
-    most = {"jnf": 3, **MOST}.get(name, m)  # the products of five flows are annealed for a minute
-    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[min(m, most)])
+    check_model(partial(models.registry.get(name), **options), kinds=["pixels"], m=[min(m, MOST.get(name, m))])
 
 
 @pytest.mark.parametrize("name", ["mvae", "mmvae"])
