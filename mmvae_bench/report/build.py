@@ -211,11 +211,16 @@ def render_page(
 
 
 def _families(tables: Sequence[Table], group: str) -> dict[str, list[Table]]:
-    """Tables of one data set by metric, each with its schemes."""
+    """Tables of one data set by metric, each with its schemes; all attacks, and all learned priors, together."""
     found: dict[str, list[Table]] = {}
     for table in tables:
         if table.group == group:
-            found.setdefault(table.title, []).append(table)
+            about, title = table.about.named(table.metric), table.title
+            if about.against:
+                title = about.title
+            elif table.prior not in ("", *OWN):
+                title = f"{about.title_of(table.variant, '')} under learned priors"
+            found.setdefault(title, []).append(table)
     return found
 
 
