@@ -61,9 +61,9 @@ class Panels:
             turned = {"rotation": 40, "ha": "right"} if crowded else {}
             ax.set_xticks(range(len(self.places)), self.places, **turned)
             ax.set_xlabel(self.axis)
-        drawn = {line for lines in self.cells.values() for line in lines}
+        drawn = {line for lines in self.cells.values() for line in lines} - {""}
         handles = [handle(name, color=c, marker=m) for name, (c, m) in self._looks.items() if name in drawn]
-        legend_below(figure, handles, min(5, len(handles)))
+        legend_below(figure, handles, max(1, min(5, len(handles))))
         return figure
 
     @property
@@ -78,7 +78,8 @@ class Panels:
             x = [self.places.index(place) + DODGE * (number - (len(self.lines) - 1) / 2) for place in shown]
             mean = [score.mean for score in shown.values()]
             half = [np.nan if score.half_width is None else score.half_width for score in shown.values()]
-            dash = (0, (1, 1.2)) if any(cell.control for cell in cells.values()) else "-"
+            joined = "-" if name else ""  # places without an order
+            dash = (0, (1, 1.2)) if name and any(cell.control for cell in cells.values()) else joined
             flat = len({id(cell) for cell in cells.values()}) == 1  # a score that has no place on the axis
             one = 1 if flat else None
             ax.plot(
