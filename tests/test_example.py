@@ -38,6 +38,7 @@ def my_jmvae(monkeypatch):
     sys.modules.pop("my_jmvae")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("my_jmvae")
 def test_it_conforms_by_the_command():
     result = invoke("check", "my_jmvae")

@@ -343,7 +343,7 @@ def answers(store: Store, *commands: str) -> None:
 
 
 @given(st.data())
-@settings(COMMON, max_examples=150 * MORE)
+@settings(COMMON, max_examples=100 * MORE)
 def test_an_edited_record_of_a_run_is_the_same_or_refused(data):
     with copied() as (store, folder), empty_folder():
         whole = contents(store)
@@ -375,7 +375,7 @@ def test_an_edited_record_whose_checksum_fits_is_read_or_refused_in_a_sentence(d
 
 
 @given(st.data())
-@settings(COMMON, max_examples=100 * MORE)
+@settings(COMMON, max_examples=60 * MORE)
 def test_an_edited_or_damaged_plan_is_read_or_refused_in_a_sentence(data):
     with copied() as (store, _), empty_folder():
         path = store.root / "plans" / "custom.json"
