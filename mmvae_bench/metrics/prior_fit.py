@@ -1,4 +1,4 @@
-"""How well learned priors fit the latents of training rows, and how stable those of a density ratio are."""
+"""Fit of learned priors to latents of training rows, and stability of density ratios."""
 
 import math
 from collections.abc import Iterator

@@ -211,7 +211,7 @@ class MultimodalVAE(Densities, ABC):
     def log_posterior(self, draws: Draws, prior: Prior | None = None) -> Float[Tensor, "K B"]:
         """Return the log of what p(z | x_A) is proportional to: log p(z) + sum over m in A of log p(x_m | z).
 
-        ``prior`` is a p(z) in place of the model's own (protocol 17, ``aggregate``).
+        ``prior`` is a p(z) in place of the model's own (protocol 17): the aggregate, or a learned one.
 
         Raises:
             Undefined: If there is no prior.

@@ -27,9 +27,14 @@ def labels(texts: Iterable[str]) -> tuple[str, ...]:
     """Return learned priors as typed in one way each, such as ``ncp[bound=2]``; those of :data:`OWN` are left out.
 
     Raises:
-        BenchError: If there is no such prior, or an option of it cannot be meant.
+        BenchError: If there is no such prior, or one of its options is unknown or out of bounds.
     """
     return tuple(dict.fromkeys(_label(parse_named(text)) for text in texts if text not in OWN))
+
+
+def installed(labels: Iterable[str]) -> list[str]:
+    """Return those of some labels whose priors are registered here, each once: a plug-in may be gone."""
+    return [label for label in dict.fromkeys(labels) if parse_named(label).name in registry.names()]
 
 
 def _label(named: Named) -> str:

@@ -1,4 +1,4 @@
-"""What a prior is fitted to."""
+"""Encodings of training rows, to which learned priors are fitted."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field

@@ -15,6 +15,7 @@ from torch.distributions import MultivariateNormal
 from torch.nn.functional import softplus
 
 from mmvae_bench.priors.base import Encodings
+from mmvae_bench.probability.bounds import effective, log_mean_exp
 from mmvae_bench.probability.distributions import Diagonal
 from mmvae_bench.sampling.chains import MALA, Chains, sample
 
@@ -82,11 +83,6 @@ def classifier(known: Encodings, bound: float | None) -> Classifier:
     return found.requires_grad_(False)
 
 
-def effective(log_w: Float[Tensor, " M"]) -> float:
-    """Return the effective sample size of M weights by their number, (sum w)^2 / (M sum w^2), in [1 / M, 1]."""
-    return float((2 * torch.logsumexp(log_w, 0) - torch.logsumexp(2 * log_w, 0)).exp()) / len(log_w)
-
-
 @dataclass(frozen=True, eq=False)
 class Contrastive:
     """p(z) r(z) / Z, Z = E_p[r(z)].
@@ -104,13 +100,13 @@ class Contrastive:
 
     @cached_property
     def ess(self) -> float:
-        """Effective sample size of draws of p by their number."""
+        """Effective sample size of draws of p, divided by their number."""
         log_r: Tensor = self.ratio(self.proposals)
-        return effective(log_r.double())
+        return float(effective(log_r.double())) / len(log_r)
 
     @property
     def least_ess(self) -> float:
-        """What :attr:`ess` cannot be below: 1 / cosh(B)^2, or 1 / M without a bound."""
+        """Lower bound of :attr:`ess`: 1 / cosh(B)^2, or 1 / M without a bound of log r."""
         return math.cosh(self.ratio.bound) ** -2 if self.ratio.bound else 1 / len(self.proposals)
 
     @cached_property
@@ -124,12 +120,12 @@ class Contrastive:
     @cached_property
     def log_z(self) -> float:
         """Log Z; on average too low by half the square of its error, so that densities are as much too high."""
-        return float(torch.logsumexp(self.log_w, 0)) - math.log(len(self.log_w))
+        return float(log_mean_exp(self.log_w))
 
     @cached_property
     def log_z_error(self) -> float:
         """Standard error of :attr:`log_z`: that of a mean of weights, by its value (delta method)."""
-        return math.sqrt(max(1 / effective(self.log_w) - 1, 0.0) / len(self.log_w))
+        return math.sqrt(max(1 / float(effective(self.log_w)) - 1 / len(self.log_w), 0.0))
 
     def log_prob(self, z: Float[Tensor, "*any L"]) -> Float[Tensor, "*any"]:
         """Return log p(z) + log r(z) - log Z."""

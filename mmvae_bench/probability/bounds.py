@@ -59,6 +59,6 @@ class Weighted(NamedTuple):
         return Estimate(joint.logsumexp(0) - self.log_w.logsumexp(0), ess)
 
 
-def effective(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
+def effective(log_w: Float[Tensor, "K *rows"]) -> Float[Tensor, "*rows"]:
     """Return (sum_k w_k)^2 / sum_k w_k^2, in [1, K]."""
     return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()

@@ -17,7 +17,6 @@ from jinja2 import Environment, StrictUndefined
 from mmvae_bench import __version__
 from mmvae_bench.disk import as_utf8
 from mmvae_bench.errors import BenchWarning, counted
-from mmvae_bench.priors import OWN
 from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
@@ -116,13 +115,13 @@ def _plots(
 ) -> Iterator[Callable[[], Iterator[Plot]]]:
     """Yield calls that each draw a few figures in any process, in the order of the page."""
     looks = palette(selection.labels)
-    learned = {table.prior for table in tables} - {"", *OWN}
-    of_prior = [t for t in tables if learned and t.prior and t.about.is_drawn(t.variant)]
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
-        if (own := list(schemes))[0].prior not in learned:
+        if not (own := list(schemes))[0].of_learned_prior:
             yield partial(curves, own, looks, names)
-    for _, some in groupby(of_prior, lambda t: t.group):
-        yield partial(priors, [table for table in some if table.about.columns != "density"], names)
+    if any(table.of_learned_prior for table in tables):
+        drawn = [t for t in tables if t.prior and t.about.is_drawn(t.variant) and t.about.columns != "density"]
+        for _, some in groupby(drawn, lambda t: t.group):
+            yield partial(priors, list(some), names)
     numbered = [table for table in tables if table.about.against and table.variant[:1].isdigit()]
     for _, variants in groupby(numbered, lambda t: (t.group, t.metric)):
         yield partial(against, list(variants), names)
@@ -218,7 +217,7 @@ def _families(tables: Sequence[Table], group: str) -> dict[str, list[Table]]:
             about, title = table.about.named(table.metric), table.title
             if about.against:
                 title = about.title
-            elif table.prior not in ("", *OWN):
+            elif table.of_learned_prior:
                 title = f"{about.title_of(table.variant, '')} under learned priors"
             found.setdefault(title, []).append(table)
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from mmvae_bench.metrics import UNDESCRIBED, Description
+from mmvae_bench.priors import OWN
 from mmvae_bench.report.statistics import LEVEL, Scores, Summary, holm, paired_difference
 from mmvae_bench.spec import Missing
 
@@ -75,6 +76,11 @@ class Table:
     def definition(self) -> str:
         """One sentence on the metric, the variant and the prior."""
         return self.about.named(self.metric).definition_of(self.variant, self.prior)
+
+    @property
+    def of_learned_prior(self) -> bool:
+        """Whether the scores are of a prior that was learned after training."""
+        return self.prior not in ("", *OWN)
 
     def decimals(self, column: Column) -> int:
         """Return the number of digits after the point in a column."""

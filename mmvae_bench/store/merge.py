@@ -39,12 +39,8 @@ def provenance(run: StoredRun) -> dict[str, str]:
     known = {name: " ".join(sorted({str(row.get(name) or "") for row in run.rows()})) for name in CONDITIONS}
     known["hardware"] = str(run.record.get("hardware", ""))
     for part in ("versions", "metrics", "priors"):
-        found = run.record.get(part)
-        known |= (
-            {f"{part} {name}": canonical_json(value).strip('"') for name, value in found.items()}
-            if isinstance(found, dict)
-            else {}
-        )
+        if isinstance(found := run.record.get(part), dict):
+            known |= {f"{part} {name}": canonical_json(value).strip('"') for name, value in found.items()}
     return known
 
 

@@ -83,12 +83,17 @@ class Part(NamedTuple):
 def parts(record: Mapping[str, Any]) -> list[Part]:
     """Return the parts of a record; none if it was stored before code was recorded."""
     code = dict(record.get("code", {}))
-    scored, densities = (code.pop(kind, {}).items() for kind in ("metrics", "likelihoods"))
+    scored, densities = (code.pop(kind, {}) for kind in ("metrics", "likelihoods"))
     made = [Part(kind, record["spec"][kind]["name"], value) for kind, value in code.items()]
-    learned = {prior: value for own in record.get("priors", {}).values() for prior, value in own.items()}
-    priors = [Part("prior", parse_named(prior).name, value) for prior, value in learned.items()]
-    made += [Part("likelihood", name, value) for name, value in densities]
-    return [*made, *(Part("metric", name, value) for name, value in scored), *priors]
+    made += [Part("likelihood", name, value) for name, value in densities.items()]
+    return [*made, *dict.fromkeys(part for name in scored for part in scorers(record, name))]
+
+
+def scorers(record: Mapping[str, Any], metric: str) -> list[Part]:
+    """Return a metric of a record, and the learned priors that it scored, each once whatever its options."""
+    own = Part("metric", metric, record.get("code", {}).get("metrics", {}).get(metric, ""))
+    learned = record.get("priors", {}).get(metric, {}).items()
+    return [own, *dict.fromkeys(Part("prior", parse_named(label).name, value) for label, value in learned)]
 
 
 @dataclass(frozen=True)

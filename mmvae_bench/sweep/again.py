@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench import datasets, metrics, models, nets, priors
+from mmvae_bench import datasets, metrics, models, nets
 from mmvae_bench.code import REGISTRIES, differs
 from mmvae_bench.errors import BenchError, in_a_line
-from mmvae_bench.options import as_typed, parse_named
+from mmvae_bench.options import as_typed
+from mmvae_bench.priors import installed
 from mmvae_bench.registry import Registry
 from mmvae_bench.spec import TIERS, Component, RunSpec
 from mmvae_bench.store.run import parts, read_record
@@ -63,8 +64,7 @@ def recorded(path: Path, asked: Mapping[str, Any]) -> Recorded:
         if tier not in TIERS:
             raise BenchError(f"there is no tier '{tier}'")
         known = tuple(name for name in record.get("metrics", {}) if name in metrics.registry.names())
-        labels = dict.fromkeys(label for own in record.get("priors", {}).values() for label in own)
-        learned = tuple(label for label in labels if parse_named(label).name in priors.registry.names())
+        learned = tuple(installed(label for own in record.get("priors", {}).values() for label in own))
         settings = {key: kind(record[key]) for key, kind in (("device", str), ("threads", int)) if key in record}
         settings["compiled"] = str(record.get("engine")).startswith("compiled")
         return Recorded(replace(spec, tier=tier, rule=rule), known, learned, settings, _warning(record))

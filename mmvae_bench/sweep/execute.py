@@ -28,9 +28,8 @@ from mmvae_bench.metrics.classes import blind_judges
 from mmvae_bench.metrics.evaluate import evaluate
 from mmvae_bench.metrics.oracle import load_oracles
 from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.options import parse_named
 from mmvae_bench.presence import Presence
-from mmvae_bench.priors import registry
+from mmvae_bench.priors import installed
 from mmvae_bench.seeds import seed_for
 from mmvae_bench.spec import Missing, RunSpec
 from mmvae_bench.store.run import OUTCOMES, OWN, RunResult, StoredRun
@@ -235,9 +234,9 @@ def evaluate_again(
     weights = run.arrays("model.safetensors")
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     new = unscored(record, scored_by(metrics, priors), changed=changed)
-    stored = dict.fromkeys(label for name in new for label in record.get("priors", {}).get(name, ()))
-    gone = {label for label in stored if parse_named(label).name not in registry.names()}
-    priors = list(dict.fromkeys([*(label for label in stored if label not in gone), *priors]))
+    stored = [label for name in new for label in record.get("priors", {}).get(name, ())]
+    gone = {*stored}.difference(here := installed(stored))
+    priors = list(dict.fromkeys([*here, *priors]))
     ev = evaluation(spec, material, model, device, data_dir, cache_dir, priors)
     now = scored_by(new, priors) if new else {}
     if record["dataset_hash"] != material.data.hash[:16]:

@@ -21,7 +21,7 @@ from mmvae_bench.options import parse_named
 from mmvae_bench.presence import Presence
 from mmvae_bench.priors import registry
 from mmvae_bench.spec import RunSpec, canonical_json
-from mmvae_bench.store.run import SCHEMA, Part, RunResult
+from mmvae_bench.store.run import SCHEMA, RunResult, scorers
 from mmvae_bench.sweep.environment import NUMERIC, processor, versions
 
 # Variables that change how libraries round.
@@ -60,15 +60,8 @@ def unscored(record: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]], *,
         for name, version in now["metrics"].items()
         if stored.get(name) != version
         or not now["priors"].get(name, {}).keys() <= record.get("priors", {}).get(name, {}).keys()
-        or (changed and any(map(differs, _parts(record, name))))
+        or (changed and any(map(differs, scorers(record, name))))
     ]
-
-
-def _parts(record: Mapping[str, Any], metric: str) -> list[Part]:
-    """Return a metric of a record, and the priors that it scored."""
-    learned = record.get("priors", {}).get(metric, {}).items()
-    own = Part("metric", metric, record.get("code", {}).get("metrics", {}).get(metric, ""))
-    return [own, *(Part("prior", parse_named(label).name, value) for label, value in learned)]
 
 
 def known_metric(name: str) -> Metric | None:

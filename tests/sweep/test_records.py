@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import mmvae_bench
+from mmvae_bench.store.run import Part, parts
 from mmvae_bench.sweep import records
 from tests.stored import spec
 
@@ -22,3 +23,12 @@ def test_a_checkpoint_of_other_code_is_not_resumed(name, tmp_path, monkeypatch):
     with (copy / name).open("a") as file:
         file.write("# changed\n")
     assert records._code(run) != before
+
+
+def test_a_prior_with_several_options_is_one_part_of_a_run():
+    priors = {"frechet": {"ncp": "a", "ncp[bound=2]": "a", "gmm": "b"}, "cca": {"ncp[bound=2]": "a"}}
+    record = {"code": {"metrics": {"frechet": "c", "cca": "d"}}, "priors": priors}
+    assert parts(record) == [
+        Part("metric", "frechet", "c"), Part("prior", "ncp", "a"), Part("prior", "gmm", "b"),
+        Part("metric", "cca", "d"),
+    ]  # fmt: skip

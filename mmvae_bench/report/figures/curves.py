@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from mmvae_bench.report.figures.style import MARKS, Look, Plot, handle, legend_below, legend_right, new_figure
+from mmvae_bench.report.figures.style import (
+    MARKS,
+    Look,
+    Plot,
+    axis_kept,
+    handle,
+    legend_below,
+    legend_right,
+    lower_first,
+    new_figure,
+)
 from mmvae_bench.report.render import covered
 from mmvae_bench.report.select import Run
 from mmvae_bench.report.summary import PARTS
@@ -84,9 +94,8 @@ def _rows(ax: Axes, table: Table, columns: list[Column], looks: Mapping[str, Loo
         means = [score.mean for score in scores]
         ax.plot(means, y, marker, color=colour, markersize=4, zorder=3)
         _hollow(ax, [(cell.mean, i) for i, cell in shown if cell.dead], marker)
-        drawn = ax.dataLim.frozen()
-        ax.errorbar(means, y, xerr=[s.half_width or 0.0 for s in scores], fmt="none", ecolor=colour, linewidth=1)
-        ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
+        with axis_kept(ax):
+            ax.errorbar(means, y, xerr=[s.half_width or 0.0 for s in scores], fmt="none", ecolor=colour, linewidth=1)
         for limits, dash in ((table.chance, "--"), (table.ceiling if table.about.ceiling else {}, ":")):
             if column in limits:
                 ax.axvline(sum(limits[column]) / 2, color="black", linewidth=0.9, linestyle=dash, zorder=1)
@@ -132,9 +141,8 @@ def _line(ax: Axes, points: list[tuple[float, Cell]], look: Look) -> None:
     _hollow(ax, [(ratio, cell.mean) for ratio, cell, _ in scored if cell.dead], look.marker)
     half = np.array([s.half_width if s.half_width is not None else np.nan for _, _, s in scored])
     if len(x) > 1:
-        drawn = ax.dataLim.frozen()
-        ax.fill_between(x, mean - half, mean + half, color=look.colour, alpha=0.15, linewidth=0)
-        ax.dataLim.set(drawn)  # a t-interval of three seeds may be ten times as wide as all that was measured
+        with axis_kept(ax):
+            ax.fill_between(x, mean - half, mean + half, color=look.colour, alpha=0.15, linewidth=0)
     else:
         ax.errorbar(x, mean, half, color=look.colour, linewidth=1)
     dots = [
@@ -204,7 +212,7 @@ def _caption(tables: Sequence[Table]) -> str:
     axis = AXIS if _swept(table) and not crowded else ""
     left_out = " White in the middle: a seed is dead." * any(cell.dead for cell in cells)
     left_out += f" {table.left_out}" if table.left_out else ""
-    return f"{table.group}: {table.definition[:1].lower()}{table.definition[1:]}{seeds}{chance}{axis}{left_out}"
+    return f"{table.group}: {lower_first(table.definition)}{seeds}{chance}{axis}{left_out}"
 
 
 def against_time(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mmvae_bench.metrics import PRIORS
 from mmvae_bench.options import Named, parse_named
 from mmvae_bench.priors import OWN
-from mmvae_bench.report.figures.style import MARKS, Plot, handle, legend_below, new_figure
+from mmvae_bench.report.figures.style import MARKS, Plot, axis_kept, handle, legend_below, lower_first, new_figure
 from mmvae_bench.report.render import covered
 from mmvae_bench.report.tables import Cell, Column, Table
 from mmvae_bench.spec import Missing
@@ -63,7 +63,7 @@ class Panels:
             ax.set_xlabel(self.axis)
         drawn = {line for lines in self.cells.values() for line in lines} - {""}
         handles = [handle(name, color=c, marker=m) for name, (c, m) in self._looks.items() if name in drawn]
-        legend_below(figure, handles, max(1, min(5, len(handles))))
+        legend_below(figure, handles, min(5, len(handles)))
         return figure
 
     @property
@@ -86,10 +86,8 @@ class Panels:
                 x, mean, color=colour, marker=marker, markersize=3.5, linewidth=1.1, linestyle=dash, zorder=3,
                 markevery=slice(one),
             )  # fmt: skip
-            drawn = ax.dataLim.frozen()
-            x, mean, half = x[:one], mean[:one], half[:one]
-            ax.errorbar(x, mean, half, fmt="none", ecolor=colour, elinewidth=0.9, zorder=2)
-            ax.dataLim.set(drawn)
+            with axis_kept(ax):
+                ax.errorbar(x[:one], mean[:one], half[:one], fmt="none", ecolor=colour, elinewidth=0.9, zorder=2)
         if where in self.chance:
             ax.axhline(self.chance[where], color="black", linewidth=0.9, linestyle="--", zorder=1)
         ax.grid(axis="y", linewidth=0.4, alpha=0.5)
@@ -124,7 +122,7 @@ def against(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]
             panels = _variants(tables, some)
             words = {word for line in panels.lines for word in line.split()}
             meanings = {word: text for word, text in first.about.variants.items() if word in words}
-            caption = panels.caption(f"{first.group}: {_small(title)}{_hidden(missing)}", tables, meanings)
+            caption = panels.caption(f"{first.group}: {lower_first(title)}{_hidden(missing)}", tables, meanings)
             name = _name(slugs[first.group], first.metric, "against", _hidden(missing), given)
             yield Plot(name, title, caption, first.group, panels.draw(), key=True)
 
@@ -143,12 +141,12 @@ def _variants(tables: Sequence[Table], columns: Sequence[Column]) -> Panels:
 
 
 def priors(tables: Sequence[Table], slugs: Mapping[str, str]) -> Iterator[Plot]:
-    """Draw scores under priors against the bound of a density ratio, or by prior where there are no two bounds.
+    """Draw scores under priors; the axis is the bound of a density ratio or, of fewer than two bounds, the prior.
 
     ``tables`` are those of one data set that are of a prior.
     """
+    first = tables[0]
     for missing in dict.fromkeys(column.missing for table in tables for column in table.columns):
-        first = tables[0]
         panels = _priors(tables, missing)
         if panels.cells:
             kinds = [name.partition("[")[0] for name in (*panels.lines, *panels.places)]
@@ -199,10 +197,6 @@ def _axis(labels: Sequence[str]) -> tuple[str, list[str], dict[str, tuple[str, l
 
 def _hidden(missing: Missing) -> str:
     return f", {missing.text}" if missing.ratio else ""
-
-
-def _small(title: str) -> str:
-    return title[:1].lower() + title[1:]
 
 
 def _name(*parts: str) -> str:

@@ -3,6 +3,7 @@
 import gc
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import joblib
 import matplotlib as mpl
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -90,6 +92,22 @@ def palette(labels: Sequence[str]) -> dict[str, Look]:
 def new_figure(width: float, height: float) -> Figure:
     """Return a figure of a size in inches; its parts are laid out when it is drawn."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def axis_kept(ax: Axes) -> Iterator[None]:
+    """Keep what is drawn inside from setting the axis.
+
+    An interval of three seeds may be ten times as wide as all that was measured.
+    """
+    drawn = ax.dataLim.frozen()
+    yield
+    ax.dataLim.set(drawn)
+
+
+def lower_first(text: str) -> str:
+    """Return a title as it stands inside a sentence."""
+    return text[:1].lower() + text[1:]
 
 
 def handle(label: str, **style: Any) -> Line2D:
