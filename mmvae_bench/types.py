@@ -3,7 +3,7 @@
 Dimension letters: M modalities, E experts, S subsets, K samples, B rows of a batch, L or D latent, N rows of data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,6 +25,8 @@ class Modality:
         dtype: type of stored entries. ``uint8`` is for pixels: divided by 255 on the device, decoded through a sigmoid.
             ``int16`` is for word ids of shape ``(T,)``, likelihood ``categorical``; id 0 is padding and counts nothing.
         vocabulary: words by id, where entries are word ids; empty until the data are read if it is computed from them.
+        kind: name of its :class:`~mmvae_bench.kinds.base.Kind`. If it is not given: ``symbol`` for one word id,
+            ``caption`` for several, ``picture`` for one to three channels of at least 8 x 8, else ``table``.
     """
 
     name: str
@@ -34,11 +36,23 @@ class Modality:
     weight: float = 1.0
     dtype: Literal["uint8", "float32", "int16"] = "uint8"
     vocabulary: tuple[str, ...] = ()
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            words = "symbol" if self.shape == (1,) else "caption"
+            numbers = "picture" if is_picture(self.shape) else "table"
+            object.__setattr__(self, "kind", words if self.has_words else numbers)
 
     @property
-    def is_text(self) -> bool:
+    def has_words(self) -> bool:
         """True if entries are word ids."""
         return self.dtype == "int16"
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Return True for the shape of a picture: channels first, grey or colour, at least 8 x 8."""
+    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 8
 
 
 def to_values(stored: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ LAYERS = [  # a module imports from its own layer or from those above it in this
     {"disk", "options", "registry"},
     {"spec"},
     {"presence", "probability", "sampling"},
-    {"nets", "datasets", "store", "priors"},
+    {"nets", "datasets", "kinds", "store", "priors"},
     {"models"},
     {"engine", "metrics", "code"},
     {"sweep", "report"},

@@ -80,6 +80,5 @@ def _checks(named: "Named", latent_dim: int | None, data_dir: Path) -> Iterator[
         factory = partial(entry, **resolve(entry, named))  # type: ignore[arg-type]
         yield from testing.model_checks(factory, latent_dim=latent_dim or LATENT)
     if "data set" in kinds:
-        data = datasets.registry.get(named.name)
-        yield from declared_checks(data, Dataset)
-        yield from testing.dataset_checks(partial(data, **resolve(data, named)), data_dir)
+        yield from declared_checks(datasets.registry.get(named.name), Dataset)
+        yield from testing.dataset_checks(partial(datasets.made, named.name, datasets.options(named)), data_dir)

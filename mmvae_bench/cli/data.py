@@ -9,7 +9,7 @@ import click
 
 from mmvae_bench.cli.options import Given, cache_option, data_option
 from mmvae_bench.errors import BenchError, DataError
-from mmvae_bench.options import bounds, declared_options, parse_named, resolve
+from mmvae_bench.options import bounds, declared_options, parse_named
 from mmvae_bench.registry import Registry
 
 WITH_OPTIONS = ("models", "datasets", "nets", "priors")
@@ -150,7 +150,7 @@ def _dataset(text: str) -> Any:
     from mmvae_bench import datasets
 
     named = parse_named(text)
-    return datasets.make(named.name, resolve(datasets.registry.get(named.name), named))
+    return datasets.make(named.name, datasets.options(named))
 
 
 @click.command(short_help="Print versions, cores, memory and devices.")

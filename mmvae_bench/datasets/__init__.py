@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mmvae_bench.errors import BenchError, in_a_line
-from mmvae_bench.options import Scalar
+from mmvae_bench.options import Named, Scalar, coerce, declared_options, resolve
 from mmvae_bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -23,6 +23,22 @@ registry: "Registry[type[Dataset]]" = Registry(
     group="mmvae_bench.datasets",
 )
 register = registry.register
+LABELS = "labels"  # the option of all data sets that makes their labels a modality
+
+
+def options(named: Named) -> dict[str, Scalar]:
+    """Return all options of a data set, resolved.
+
+    Every data set that does not declare ``labels`` itself has it. It is in the result only where it is true, so that
+    runs without it keep their identity.
+
+    Raises:
+        BenchError: If the name or an option is unknown, or a value does not fit its type.
+    """
+    factory, own = registry.get(named.name), dict(named.options)
+    common = LABELS in own and LABELS not in declared_options(factory, named.name)
+    labels = common and coerce(own.pop(LABELS), bool, f"{named.name}[{LABELS}]")
+    return {**resolve(factory, Named(named.name, own)), **({LABELS: True} if labels else {})}
 
 
 def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
@@ -31,12 +47,30 @@ def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
     Raises:
         BenchError: If its name is unknown, an option is wrong, or a plug-in raises any exception.
     """
-    factory = registry.get(name)
+    registry.check(name)
     try:
-        dataset = factory(**options)
+        dataset = made(name, options)
         _ = dataset.modalities, dataset.protocol
     except BenchError:
         raise
     except Exception as error:
         raise BenchError(f"The data set '{name}' cannot be made: {in_a_line(error)}.") from error
     return dataset
+
+
+def made(name: str, options: Mapping[str, Scalar]) -> "Dataset":
+    """Return a data set with its options, of which nothing was read yet: without labels, this imports no torch."""
+    factory = registry.get(name)
+    if options.get(LABELS) and LABELS not in declared_options(factory, name):
+        return _labelled(factory(**{key: value for key, value in options.items() if key != LABELS}), name)
+    return factory(**options)
+
+
+def _labelled(dataset: "Dataset", name: str) -> "Dataset":
+    from mmvae_bench.datasets.labelled import NAME, Labelled
+
+    if not (dataset.classes or dataset.attributes):
+        raise BenchError(f"'{name}' has no classes and no attributes to be labels. Leave out {LABELS}=true.")
+    if NAME in (m.name for m in dataset.modalities):
+        raise BenchError(f"'{name}' has a modality '{NAME}' of its own. Leave out {LABELS}=true.")
+    return Labelled(dataset)

@@ -1,15 +1,12 @@
 """Arrays for the figures of a run, stored beside its scores."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-from mmvae_bench.datasets.words import decode
+from mmvae_bench.kinds import kinds
 from mmvae_bench.metrics.base import Evaluation
-from mmvae_bench.metrics.oracle import is_picture
 from mmvae_bench.metrics.relatedness import balanced, relatedness_artifacts
-from mmvae_bench.types import Modality
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -23,14 +20,7 @@ def artifacts(ev: Evaluation) -> Arrays:
     return {**relatedness_artifacts(ev), **pictures, **tsne(ev)}
 
 
-def shown(modality: Modality, x: torch.Tensor) -> NDArray[np.generic]:
-    """Return captions as text [n] of fixed width, which loads without pickle; pictures in 0..255, rounded."""
-    if modality.is_text:
-        return np.array([decode(row, modality.vocabulary) for row in x.numpy()], dtype=np.str_)
-    return np.asarray((x.clamp(0, 1) * 255).round().byte().numpy())
-
-
-def kinds(ev: Evaluation) -> NDArray[np.int64] | None:
+def numbers(ev: Evaluation) -> NDArray[np.int64] | None:
     """Return a number that differs between a grid's rows, [N]: of the picture, all attributes or the class; or None."""
     if ev.related == "item":
         return ev.test.item
@@ -51,18 +41,17 @@ def grid_rows(kind: NDArray[np.int64] | None, order: NDArray[np.intp]) -> NDArra
 
 
 def grids(ev: Evaluation) -> Arrays:
-    """Return ``grid/source/m`` and ``grid/A/t``: true entries, and x_t generated from x_A.
+    """Return ``grid/source/m`` and ``grid/A/t``: true entries, and x_t generated from x_A, as their kind shows them.
 
-    Pictures are uint8 [10, *shape], captions text [10]; other modalities have none.
+    They are texts [10] or pictures, uint8 [10, C, height, width].
     """
-    rows = ev.test.take(grid_rows(kinds(ev), ev.order("grid", len(ev.test))))
+    rows = ev.test.take(grid_rows(numbers(ev), ev.order("grid", len(ev.test))))
     source, out = ev.batch(rows).x, Arrays()
-    for modality in ev.model.modalities:
-        if not (modality.is_text or is_picture(modality.shape)):
-            continue
-        out[f"grid/source/{modality.name}"] = shown(modality, source[modality.name].cpu())
+    for m in ev.model.modalities:
+        show, true = kinds.get(m.kind).show, source[m.name].cpu().numpy()
+        out[f"grid/source/{m.name}"] = show(m, true, true)
         for given in ev.subsets:
-            out[f"grid/{'+'.join(given)}/{modality.name}"] = shown(modality, ev.generate(rows, given, modality.name))
+            out[f"grid/{'+'.join(given)}/{m.name}"] = show(m, ev.generate(rows, given, m.name).numpy(), true)
     return out
 
 

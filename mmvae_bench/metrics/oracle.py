@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from mmvae_bench.datasets.base import Entries, Judge
 from mmvae_bench.datasets.cache import Data, array_hash
 from mmvae_bench.disk import built_once, replace_file
+from mmvae_bench.kinds import kinds
+from mmvae_bench.kinds.base import Augment
 from mmvae_bench.seeds import seed_for
-from mmvae_bench.types import Modality, to_values
+from mmvae_bench.types import Modality, is_picture, to_values
 
 SEED = 0
 VERSION = 1  # bumped by whoever changes nets or training here: oracles are trained anew, and scores change
@@ -115,26 +117,14 @@ def to_device(values: Entries, device: torch.device) -> Tensor:
     return to_values(torch.tensor(np.ascontiguousarray(values), device=device))  # a copy: arrays may be read-only maps
 
 
-def is_picture(shape: Sequence[int]) -> bool:
-    """Channels first, grey or colour, at least 8 x 8."""
-    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 8
-
-
-def warp(x: Float[Tensor, "B c h w"]) -> Float[Tensor, "B c h w"]:
-    """Turn by up to 0.2 rad, scale by up to 15 % and shift by up to 6 % of the side: mild augmentation."""
-    angle, scale = torch.empty(2, len(x)).uniform_(-1, 1)
-    angle, scale, shift = 0.2 * angle, 1 + 0.15 * scale, torch.empty(len(x), 2).uniform_(-0.12, 0.12)
-    cos, sin = scale * angle.cos(), scale * angle.sin()
-    theta = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, words: int = 0) -> Oracle:
+def train_oracle(
+    entries: Entries, labels: NDArray[np.int64], name: str, words: int = 0, augment: Augment | None = None
+) -> Oracle:
     """Train the classifier of modality ``name``; the same arguments give the same weights.
 
     AdamW, one-cycle rate, label smoothing 0.1; 5 epochs for grey pictures, 15 otherwise, within 150 to 4,000 steps.
-    ``labels`` are classes [N] or the values of attributes [N, A]; ``words`` is V, of captions.
+    ``labels`` are classes [N] or the values of attributes [N, A]; ``words`` is V, of captions; ``augment`` varies the
+    entries of each step.
     """
     labels = labels.reshape(len(labels), -1)
     threads = torch.get_num_threads()
@@ -143,22 +133,22 @@ def train_oracle(entries: Entries, labels: NDArray[np.int64], name: str, words: 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("oracle", VERSION, name, SEED))
             oracle = Oracle(entries.shape[1:], (labels.max(0) + 1).tolist(), words).train()
-            _fit(oracle, entries, torch.from_numpy(np.array(labels, np.int64)))
+            _fit(oracle, entries, torch.from_numpy(np.array(labels, np.int64)), augment or (lambda x: x))
     finally:
         torch.set_num_threads(threads)
     return oracle.eval()
 
 
-def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"]) -> None:
-    picture, n = is_picture(oracle.shape), len(labels)
-    epochs = 5 if picture and oracle.shape[0] == 1 else 15
+def _fit(oracle: Oracle, entries: Entries, labels: Int[Tensor, "N A"], augment: Augment) -> None:
+    n = len(labels)
+    epochs = 5 if is_picture(oracle.shape) and oracle.shape[0] == 1 else 15
     steps = int(np.clip(epochs * -(-n // BATCH), MIN_STEPS, MAX_STEPS))
     optimiser = torch.optim.AdamW(oracle.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01 if epochs == 5 else 0.005, steps)
     order = torch.cat([torch.randperm(n) for _ in range(-(-steps * BATCH // n))])
     for index in torch.split(order[: steps * BATCH], BATCH):
         x = to_device(entries[index.numpy()], CPU)
-        logits = torch.split(oracle(warp(x) if picture else x), oracle.heads, 1)
+        logits = torch.split(oracle(augment(x)), oracle.heads, 1)
         wrong = [F.cross_entropy(head, labels[index, a], label_smoothing=0.1) for a, head in enumerate(logits)]
         optimiser.zero_grad()
         torch.autograd.backward(torch.stack(wrong).sum())
@@ -217,7 +207,7 @@ def _load_or_train(
         return oracle.eval()
 
     def make() -> Oracle:
-        oracle = train_oracle(entries, labels, name, words)
+        oracle = train_oracle(entries, labels, name, words, kinds.get(m.kind).augment)
         seen, known = (a.reshape(len(a), -1)[:, 0] for a in (labels, test_labels))
         judged = np.isin(known, seen)
         if judged.any():

@@ -14,8 +14,9 @@ from typing import Literal
 from torch import nn
 
 from mmvae_bench.errors import Unsupported
+from mmvae_bench.kinds import kinds
 from mmvae_bench.nets.base import Networks, Words
-from mmvae_bench.nets.mlp import activated, mlp_decoder, mlp_encoder
+from mmvae_bench.nets.mlp import activated, embedded, mlp_decoder, mlp_encoder
 from mmvae_bench.nets.text import TEXT
 from mmvae_bench.options import Positive
 from mmvae_bench.types import Modality
@@ -56,9 +57,9 @@ def colour_decoder(latent_dim: int) -> nn.Module:
     return nn.Sequential(*first, nn.Unflatten(1, (128, 4, 4)), *activated(up), last)
 
 
-def is_picture(m: Modality) -> bool:
+def is_square(m: Modality) -> bool:
     """Return True for a square picture of a size in :data:`CHANNELS`."""
-    return len(m.shape) == 3 and m.shape[1] == m.shape[2] and m.shape[1] in CHANNELS
+    return m.kind == "picture" and m.shape[1] == m.shape[2] and m.shape[1] in CHANNELS
 
 
 def conv(
@@ -73,7 +74,7 @@ def conv(
     Raises:
         Unsupported: If all nets would be MLPs, or a caption's nets cannot have its length and ``embedding``.
     """
-    if not any(is_picture(m) or m.is_text or m.shape in (COLOUR, FEATURES) for m in modalities):
+    if not any(_is_covered(m) for m in modalities):
         raise Unsupported(
             "the conv nets need a picture of 32x32 or 64x64, a colour picture of 28x28, 2048 features or a caption; "
             "use mlp"
@@ -85,12 +86,20 @@ def conv(
     )  # fmt: skip
 
 
+def _is_covered(m: Modality) -> bool:
+    """Return True if a modality has nets of its own here, or of its kind."""
+    return is_square(m) or m.kind == "caption" or m.shape in (COLOUR, FEATURES) or kinds.get(m.kind).nets is not None
+
+
 def _makers(m: Modality, hidden: int, text: str, embedding: int) -> list[Callable[[int], nn.Module]]:
     """Return the functions from L to the encoder and to the decoder of a modality."""
-    if m.is_text:
+    if m.kind == "caption":
         return [partial(make, m.shape[0], embedding) for make in TEXT[text]]
-    if is_picture(m):
+    if is_square(m):
         return [partial(conv_encoder, m), partial(conv_decoder, m)]
+    if (own := kinds.get(m.kind).nets) is not None:
+        return [partial(make, m) for make in own]
+    m = embedded(m, embedding)
     if m.shape == COLOUR:
         return [colour_encoder, colour_decoder]
     sizes, activation = ((1024, 512, 256), nn.ELU) if m.shape == FEATURES else ((hidden,), nn.ReLU)

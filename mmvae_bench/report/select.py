@@ -43,7 +43,7 @@ class Run(StoredRun):
         """Whether pictures of its data may be published; not if its data set is no longer known here."""
         data = self.spec.dataset
         try:
-            return bool(datasets.registry.get(data.name)(**data.options).may_be_shown)
+            return bool(datasets.made(data.name, data.options).may_be_shown)
         except (BenchError, TypeError):  # a plug-in that is not installed, or whose options have changed
             return False
 

@@ -176,8 +176,8 @@ class _Data:
 
     def __init__(self, text: str, data_dir: Path) -> None:
         named = parse_named(text)
-        factory = datasets.registry.get(named.name)
-        self.component = component(named, factory)
+        version = getattr(datasets.registry.get(named.name), "version", 1)
+        self.component = Component(named.name, version, datasets.options(named), named.label)
         self.dataset = datasets.make(named.name, self.component.options)
         self.modalities = self.dataset.modalities
         self.names = [m.name for m in self.modalities]

@@ -37,7 +37,7 @@ def example_modalities(kind: str, m: int) -> list[Modality]:
 
 
 def _random_entries(m: Modality, n: int, generator: torch.Generator | None = None) -> Tensor:
-    if m.is_text:
+    if m.has_words:
         return torch.randint(1, len(m.vocabulary), (n, *m.shape), generator=generator)
     return torch.rand(n, *m.shape, generator=generator)
 

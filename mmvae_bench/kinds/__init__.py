@@ -1,0 +1,10 @@
+"""Kinds of modalities by name: what a picture, a caption, a symbol or a table is. Importing this imports no torch."""
+
+from mmvae_bench.kinds.base import Kind
+from mmvae_bench.registry import Registry
+
+kinds: Registry[Kind] = Registry(
+    "kind",
+    {name: f"{__name__}.standard:{name.upper()}" for name in ("picture", "caption", "symbol", "table")},
+    group=__name__,
+)

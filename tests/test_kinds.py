@@ -1,0 +1,76 @@
+"""What entries of each kind look like in figures, and which kind a modality is of."""
+
+import numpy as np
+import pytest
+
+from mmvae_bench import BenchError, Modality
+from mmvae_bench.datasets.words import SPECIALS
+from mmvae_bench.kinds import kinds
+from mmvae_bench.kinds.standard import DOWN, HEIGHT, PAPER, UP, bars, pixels, sentences, symbols
+
+WORDS = (*SPECIALS, "a", "red", "bird")
+CAPTION = Modality("caption", (4,), "categorical", dtype="int16", vocabulary=WORDS)
+TABLE = Modality("genes", (3,), "normal", dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("kind", "m"),
+    [
+        ("picture", Modality("a", (3, 28, 28))),
+        ("picture", Modality("a", (1, 8, 8), dtype="float32")),
+        ("table", Modality("a", (2, 8, 8))),  # no colours have two channels
+        ("table", Modality("a", (1, 7, 8))),
+        ("table", TABLE),
+        ("caption", CAPTION),
+        ("symbol", Modality("a", (1,), "categorical", dtype="int16", vocabulary=WORDS)),
+        ("symbol", Modality("a", (3,), "categorical", dtype="int16", vocabulary=WORDS, kind="symbol")),
+    ],
+)
+def test_the_kind_follows_from_shape_and_type_or_is_declared(kind: str, m: Modality) -> None:
+    assert m.kind == kind
+    assert not kinds.get(kind).likelihoods or m.likelihood in kinds.get(kind).likelihoods
+
+
+def test_an_unknown_kind_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(BenchError, match=r"No kind 'pictur'; did you mean picture"):
+        kinds.get("pictur")
+
+
+def test_captions_end_at_the_first_eos() -> None:
+    ids = np.array([[3, 4, 2, 5], [2, 4, 4, 4], [3, 1, 5, 4]])
+    assert sentences(CAPTION, ids, ids).tolist() == ["a red", "", "a <unk> bird red"]
+
+
+def test_symbols_are_named_and_have_no_end_of_a_sentence() -> None:
+    m = Modality("label", (2,), "categorical", dtype="int16", vocabulary=("<pad>", "cat", "dog"), kind="symbol")
+    ids = np.array([[1, 2], [2, 2], [0, 1]])
+    assert symbols(m, ids, ids).tolist() == ["cat, dog", "dog, dog", "cat"]
+
+
+def test_pixels_are_rounded_and_clipped() -> None:
+    x = np.array([-1.0, 0.0, 0.5 / 255 + 1e-6, 1.0, 7.0])
+    assert pixels(Modality("image", (5,)), x, x).tolist() == [0, 0, 1, 255, 255]
+
+
+def test_bars_of_a_table_are_as_long_as_its_numbers() -> None:
+    true = np.array([[2.0, 0.0, -1.0]])
+    (picture,) = bars(TABLE, true, true)
+    assert picture.shape == (3, HEIGHT, 96) and picture.dtype == np.uint8
+    up, flat, down = (picture[:, :, 32 * i + 5].T for i in range(3))  # pixels from the top, of each number
+    assert (up[: HEIGHT // 2] == UP).all() and (up[HEIGHT // 2 :] == PAPER).all()  # the largest number is at the border
+    assert (flat == PAPER).all()
+    assert (down == DOWN).all(1).sum() == HEIGHT // 4 and (down[: HEIGHT // 2] == PAPER).all()
+
+
+def test_bars_share_the_scale_of_the_true_entries_and_stay_inside() -> None:
+    true = np.array([[1.0, 0.0, 0.0]])
+    half, far = bars(TABLE, np.array([[0.5, 0, 0], [9.0, 0, 0]]), true)
+    assert (half[:, :, 0].T == UP).all(1).sum() == HEIGHT // 4
+    assert (far[:, :, 0].T == UP).all(1).sum() == HEIGHT // 2
+
+
+@pytest.mark.parametrize("d", [1, 5, 96, 97, 4000])
+def test_bars_of_tables_of_any_length_have_one_width_at_most(d: int) -> None:
+    x = np.random.default_rng(0).normal(size=(2, d))
+    picture = bars(Modality("x", (d,), "normal", dtype="float32"), x, np.zeros_like(x))  # a scale of nothing
+    assert 48 < picture.shape[3] <= 96
