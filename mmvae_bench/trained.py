@@ -184,7 +184,7 @@ class TrainedModel:
                 if m.name in arrays:
                     x[m.name] = to_device(arrays[m.name][start : start + size], self._device)
                 else:
-                    kind = torch.long if m.has_words else torch.float32
+                    kind = torch.long if m.is_text else torch.float32
                     x[m.name] = torch.zeros(own.shape[1], *m.shape, dtype=kind, device=self._device)
             yield MultimodalBatch(x, own)
 
@@ -299,7 +299,7 @@ def _own_data(
             raise BenchError(f"No row has an entry of '{m.name}'; leave the modality out.")
         if not re.fullmatch(r"[A-Za-z]\w*", m.name):
             raise BenchError(f"The name of a modality is a word of letters, digits and '_', not '{m.name}'.")
-        if m.has_words and not 0 < len(m.vocabulary) <= MOST_WORDS:
+        if m.is_text and not 0 < len(m.vocabulary) <= MOST_WORDS:
             raise BenchError(f"'{m.name}' needs a vocabulary of 1 to {MOST_WORDS:,} words, not {len(m.vocabulary):,}.")
     return own, {m.name: _stored(m, arrays[m.name], shown[m.name]) for m in own}, np.stack([shown[m.name] for m in own])
 
@@ -414,7 +414,7 @@ def _stored(m: Modality, array: Array, shown: NDArray[np.bool_]) -> Array:
         needed = ", ".join(map(str, ("N", *m.shape)))
         raise BenchError(f"'{m.name}' has shape {array.shape}, and [{needed}] is needed.")
     seen = array[shown]
-    if m.has_words:
+    if m.is_text:
         if array.dtype.kind not in "iu":
             raise BenchError(f"'{m.name}' are word ids: whole numbers, not {array.dtype}.")
         if seen.size and not 0 <= seen.min() <= seen.max() < len(m.vocabulary):

@@ -42,11 +42,11 @@ class Modality:
         if not self.kind:
             words = "symbol" if self.shape == (1,) else "caption"
             numbers = "picture" if is_picture(self.shape) else "table"
-            object.__setattr__(self, "kind", words if self.has_words else numbers)
+            object.__setattr__(self, "kind", words if self.is_text else numbers)
 
     @property
-    def has_words(self) -> bool:
-        """True if entries are word ids."""
+    def is_text(self) -> bool:
+        """True if entries are ids of words or of symbols."""
         return self.dtype == "int16"
 
 

@@ -27,7 +27,7 @@ def check_modalities(dataset: Dataset) -> None:
         must(re.fullmatch(r"\w+", m.name), f"a modality's name is a word, as in --scheme only:name, not {m.name!r}")
         known = likelihoods.names()
         must(m.likelihood in known, f"the likelihood of {m.name} is one of {', '.join(known)}, not {m.likelihood!r}")
-        must(m.has_words == (m.likelihood == "categorical"), f"{m.name}: int16 ids, and only those, are categorical")
+        must(m.is_text == (m.likelihood == "categorical"), f"{m.name}: int16 ids, and only those, are categorical")
         must(m.kind in kinds.names(), f"the kind of {m.name} is one of {', '.join(kinds.names())}, not {m.kind!r}")
         fitting = kinds.get(m.kind).likelihoods or known
         must(m.likelihood in fitting, f"a {m.kind} as {m.name} is {' or '.join(fitting)}, not {m.likelihood}")
@@ -40,7 +40,7 @@ def check_modalities(dataset: Dataset) -> None:
 def check_rows(dataset: Dataset, built: Built) -> None:
     """Check shapes, types and values of the entries."""
     modalities = _modalities(dataset, built)
-    words = [m.name for m in modalities if m.has_words]
+    words = [m.name for m in modalities if m.is_text]
     for name in built.vocabularies:
         must(name in words, f"a vocabulary is given for {name!r}, which is not a modality of word ids")
     for split, rows in (("train", built.train), ("test", built.test)):
@@ -68,7 +68,7 @@ def _entries(m: Modality, x: Stored | Repeated, n: int, what: str) -> None:
         must(np.isfinite(values).all(), f"{what} has values that are not finite")
         fits = m.likelihood != "bernoulli" or (values.min() >= 0 and values.max() <= 1)  # pixels are divided by 255
         must(fits, f"{what} has values outside [0, 1], which bernoulli takes: scale them, or store uint8 pixels")
-    if m.has_words:
+    if m.is_text:
         must(m.vocabulary[:1] == SPECIALS[:1], f"{what}: word 0 is padding, {SPECIALS[0]}, not {m.vocabulary[:1]}")
         fits = values.min() >= 0 and values.max() < len(m.vocabulary)
         must(fits, f"{what} has word ids outside its {len(m.vocabulary)} words")

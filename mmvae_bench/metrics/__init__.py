@@ -21,6 +21,7 @@ METRICS = [  # in the order of results: modules, and metrics in them
     ("frechet", ("frechet",)),
     ("prior_fit", ("prior_fit",)),
     ("robustness", ("robustness_coherence", "robustness_probe")),
+    ("labels", ("attribute_swap", "attribute_probe")),
 ]
 registry: "Registry[Metric]" = Registry(
     "metric",
@@ -28,7 +29,9 @@ registry: "Registry[Metric]" = Registry(
     group=__name__,
 )
 register = registry.register
-ON_REQUEST = {"log_likelihood_ais", "prior_fit", "robustness_coherence", "robustness_probe"}  # long, or of a few users
+ON_REQUEST = {  # long, or of a few users
+    "log_likelihood_ais", "prior_fit", "robustness_coherence", "robustness_probe", "attribute_swap", "attribute_probe",
+}  # fmt: skip
 
 
 def usual() -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -107,10 +108,10 @@ def encodings(ev: Evaluation) -> Encodings:
     if not z.isfinite().all():
         raise TrainingFailed("latents of training rows have values that are not finite")
     held = max(1, len(rows) * HELD // (FITTED + CHOSEN + HELD))
-    try:
-        base = ev.model.prior()
-    except Undefined:
-        base = DiagonalNormal(z.mean((0, 1))[None], z.flatten(0, 1).std(0)[None])
+    base: Diagonal = DiagonalNormal(z.mean((0, 1))[None], z.flatten(0, 1).std(0)[None])
+    with suppress(Undefined):
+        own = ev.model.prior()
+        base = own if isinstance(own, Diagonal) else base  # a mixture may have modes that no posterior reaches
     fitted, chosen, last = torch.split(z, [len(rows) - 2 * held, held, held], 1)
     return Encodings(fitted, chosen, last, base, lambda purpose: ev.generator("learned prior", purpose))
 

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.classes import judged_labels, majority, probe
-from mmvae_bench.metrics.oracle import CPU
+from mmvae_bench.metrics.oracle import CPU, is_picture
 from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.draws import Draws
 from mmvae_bench.probability.distributions import DiagonalNormal, kl
@@ -102,7 +102,7 @@ def repaired(ev: Evaluation) -> list[Repaired]:
         Undefined: If no modality is a picture, or the model decodes nothing.
     """
     ev.check_decoders()
-    pictures = [m.name for m in ev.model.modalities if m.dtype == "uint8" and m.kind == "picture"]
+    pictures = [m.name for m in ev.model.modalities if m.dtype == "uint8" and is_picture(m.shape)]
     if not pictures:
         raise Undefined("attacks are on pictures, and no modality is one")
     batch, found = ev.batch(ev.test.take(ev.item_rows(ROWS))), []

@@ -45,7 +45,7 @@ class Densities(nn.Module):
     def encode(self, batch: MultimodalBatch) -> Experts:
         """Return q(z | x_m) of every modality, batch shape [M, B]; finite for absent entries, which are not encoded."""
         outputs = []
-        for name in self.names:
+        for name in batch.names:
             rows = batch.indices_where(batch.where(name))
             raw = self.networks.encode(name, self.embed(name, batch.visible(name, rows)))
             outputs.append(in_rows(raw, rows, batch.size))
@@ -185,11 +185,16 @@ class MultimodalVAE(Densities, ABC):
         """
         return {}
 
+    @property
+    def label_latents(self) -> slice | None:
+        """Dimensions of z that labels are read from, where the others must not say them; else None."""
+        return None
+
     def posterior_for(self, target: str, batch: MultimodalBatch) -> Posterior:
         """Return q(z | x_A) for decoding modality ``target``: the same for all targets unless a paper differs."""
         return self.posterior(batch)
 
-    def prior(self) -> Diagonal:
+    def prior(self) -> Prior:
         """Return p(z), the family's standard member, batch shape [1].
 
         Raises:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.probability.bounds import Estimate, Weighted
-from mmvae_bench.probability.distributions import Diagonal, Posterior, Prior
+from mmvae_bench.probability.distributions import Posterior, Prior
 from mmvae_bench.types import MultimodalBatch
 
 PRIOR_SHARE = 0.1  # share of each prior in r (protocol 18): it bounds the weights of a narrow posterior
@@ -26,7 +26,7 @@ class Model(Protocol):
     def posterior(self, batch: MultimodalBatch) -> Posterior:
         """Return q(z | x_A)."""
 
-    def prior(self) -> Diagonal:
+    def prior(self) -> Prior:
         """Return p(z), or raise :class:`Undefined`."""
 
     def log_px_of(self, name: str, z: Tensor, batch: MultimodalBatch, *, weighted: bool = True) -> Tensor:

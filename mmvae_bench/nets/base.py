@@ -61,7 +61,7 @@ class Networks(nn.Module):
         self._encoder = encoder
         self.encoders = nn.ModuleDict({m.name: encoder(m, latent_dim) for m in modalities})
         self.decoders = nn.ModuleDict({m.name: decoder(m, latent_dim) for m in modalities})
-        self.words = nn.ModuleDict({m.name: words(m) for m in modalities if words and m.has_words})
+        self.words = nn.ModuleDict({m.name: words(m) for m in modalities if words and m.is_text})
 
     def add_encoder(self, key: str, name: str, latent_dim: int) -> None:
         """Make another encoder of a modality, with weights of its own: ``encode(key, ...)`` is [B, 2 latent_dim]."""

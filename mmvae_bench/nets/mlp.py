@@ -25,7 +25,7 @@ def activated(layers: Iterable[nn.Module], activation: Activation = nn.ReLU) -> 
 
 def embedded(m: Modality, width: int) -> Modality:
     """Return the modality with the shape that its nets see: a caption is [T, width], others are unchanged."""
-    return replace(m, shape=(*m.shape, width)) if m.has_words else m
+    return replace(m, shape=(*m.shape, width)) if m.is_text else m
 
 
 def mlp_encoder(m: Modality, latent_dim: int, hidden: Sequence[int], activation: Activation = nn.ReLU) -> nn.Module:

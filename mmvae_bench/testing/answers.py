@@ -122,7 +122,7 @@ def _entries(m: Modality, x: Tensor, rows: int, of: str) -> None:
     """Check that decoded entries are like those of the data."""
     must(x.shape == (rows, *m.shape), f"decoded entries are {list(x.shape)}, not {[rows, *m.shape]}, {of}")
     must(torch.isfinite(x).all(), f"decoded entries are not finite, {of}")
-    if m.has_words:
+    if m.is_text:
         must(((x >= 0) & (x < len(m.vocabulary))).all(), f"decoded words are not word ids, {of}")
 
 

@@ -216,7 +216,7 @@ def _nets(trial: Trial) -> None:
         for m in trial.modalities:
             x = to_device(trial.built.train.x[m.name][:2], torch.device("cpu"))
             raw, theta = made.encode_entries(m.name, x), made.decode(m.name, torch.zeros(2, protocol.latent_dim))
-            shape = (2, *m.shape, len(m.vocabulary)) if m.has_words else (2, *m.shape)
+            shape = (2, *m.shape, len(m.vocabulary)) if m.is_text else (2, *m.shape)
             must(raw.shape == (len(x), 2 * protocol.latent_dim), f"'{named.label}' encodes {m.name} to another shape")
             must(theta.shape == shape, f"'{named.label}' decodes {m.name} to another shape")
 

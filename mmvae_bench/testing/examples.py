@@ -27,6 +27,7 @@ KINDS: dict[str, Modality] = {
     "binary": Modality("", (4,), "bernoulli"),
     "real": Modality("", (5,), "normal", 0.5, dtype="float32"),
     "words": Modality("", (4,), "categorical", dtype="int16", vocabulary=("<pad>", "<unk>", "<eos>", "one", "two")),
+    "symbol": Modality("", (1,), "categorical", dtype="int16", vocabulary=("<pad>", "one", "two", "three")),
 }
 
 
@@ -37,7 +38,7 @@ def example_modalities(kind: str, m: int) -> list[Modality]:
 
 
 def _random_entries(m: Modality, n: int, generator: torch.Generator | None = None) -> Tensor:
-    if m.has_words:
+    if m.is_text:
         return torch.randint(1, len(m.vocabulary), (n, *m.shape), generator=generator)
     return torch.rand(n, *m.shape, generator=generator)
 

@@ -254,7 +254,7 @@ def _log_px(case: Case, name: str) -> float:
 
 def bound(case: Case) -> None:
     """Check two rules of any bound: rows' likelihoods are products over entries, and beta multiplies every KL."""
-    for m in case.modalities:
+    for m in (m for m in case.modalities if m.kind != "symbol"):  # whose places have meanings
         modalities = [replace(n, shape=(TIMES * n.shape[0], *n.shape[1:])) if n is m else n for n in case.modalities]
         if examples.accepts(case.factory, modalities):
             other = replace(case, modalities=modalities)

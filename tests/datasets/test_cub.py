@@ -58,7 +58,7 @@ def test_folders_and_archives_give_the_same_rows(folder, fake, tmp_path):
 def test_what_is_declared_fits_the_rows():
     for image, shape in (("pixels", (3, 64, 64)), ("resnet101", (2048,))):
         picture, caption = Cub(image=image).modalities
-        assert picture.shape == shape and caption.shape == (LENGTH,) and caption.has_words
+        assert picture.shape == shape and caption.shape == (LENGTH,) and caption.is_text
     assert len(Cub.classes) == 200 and len(set(UNSEEN)) == 50 and set(UNSEEN) <= set(range(1, 201))
     assert Cub().related == "item"
 

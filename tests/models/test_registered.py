@@ -50,7 +50,7 @@ def test_every_model_declares_the_same_range_of_beta_and_meme_one_of_its_supervi
     assert ranges(models.registry.get("codevae"), "codevae").keys() == {"beta"}
 
 
-@pytest.mark.parametrize("name", models.ABOUT)
+@pytest.mark.parametrize("name", sorted(models.ABOUT.keys() - {"csvae"}))  # which needs labels
 def test_what_is_said_of_a_model_without_importing_it_is_true(name):
     made, about = model(name, m=3), models.ABOUT[name]
     assert (about.latents == "shared, private") == bool(made.latent_parts)

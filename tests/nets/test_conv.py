@@ -79,11 +79,11 @@ def test_activations_are_those_of_the_papers_and_the_ends_are_linear():
 def test_shapes(rows):
     made = conv(ALL, 5)
     for m in ALL:
-        x = torch.randint(20, (rows, 32)) if m.has_words else torch.rand(rows, *m.shape)
+        x = torch.randint(20, (rows, 32)) if m.is_text else torch.rand(rows, *m.shape)
         out = made.encode_entries(m.name, x)
         theta = made.decode(m.name, torch.randn(2, rows, 5))
         assert out.shape == (rows, 10)
-        assert theta.shape == (2, rows, *m.shape, *((20,) if m.has_words else ()))
+        assert theta.shape == (2, rows, *m.shape, *((20,) if m.is_text else ()))
 
 
 def test_options_reach_the_nets():

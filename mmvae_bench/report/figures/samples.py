@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 Texts = NDArray[np.str_]
 PAIRS = 8
 WIDEST = 9.3  # the page; lengths are in inches
-PICTURE, NARROWEST, BROADEST = 0.8, 1.4, 2.6  # columns of pictures and of captions
+PICTURE, NARROWEST, BROADEST = 0.8, 1.4, 2.6  # columns of pictures, and of long captions at least and at most
 SIZE = 7.5  # of letters, in points
 LETTER, LINE = 0.0636, 0.135  # the width of one, where all are equal (.602 em), and a line's height
 MOST_LINES = 8
@@ -168,13 +168,13 @@ def _entries(values: NDArray[Any] | None) -> Texts | Pixels | None:
 def _fit(columns: list[Column]) -> tuple[list[Column], float]:
     """Return the columns of as many of the first heads as fit the page, and the width of their captions."""
     longest = max(len(str(text)) for c in columns if is_text(c.entries) for text in c.entries)
-    wanted = min(max(LETTER * longest, NARROWEST), BROADEST)
+    wanted = min(max(LETTER * longest, PICTURE), BROADEST)
     heads = list(dict.fromkeys(column.head for column in columns))
     for left in range(len(heads), 0, -1):
         kept = [column for column in columns if column.head in heads[:left]]
         texts = sum(is_text(column.entries) for column in kept)
         room = WIDEST - GAP * (len(kept) + 1) - PICTURE * (len(kept) - texts)
-        if room >= NARROWEST * texts:
+        if room >= min(wanted, NARROWEST) * texts:
             return kept, min(wanted, room / max(1, texts))
     return kept, wanted
 
