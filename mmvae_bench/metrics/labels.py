@@ -75,9 +75,8 @@ def attribute_swap(ev: Evaluation) -> Iterator[Score]:
         right = said(ev.of_true(target)) == true
         changed, kept, chances = [], [], []
         for a in range(count):
-            wanted = swapped(
-                true, judge.sizes, a, np.random.default_rng(seed_for("eval", ev.dataset, ev.seed, "swap", a))
-            )
+            rng = np.random.default_rng(seed_for("eval", ev.dataset, ev.seed, "swap", a))
+            wanted = swapped(true, judge.sizes, a, rng)
             other = replace(rows, x={**rows.x, label: judge.write(wanted)})
             correct = said(ev.verdict(target, ev.generate(other, given, target))) == wanted
             changed.append(correct[:, a])
