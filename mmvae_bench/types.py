@@ -25,6 +25,7 @@ class Modality:
         dtype: type of stored entries. ``uint8`` is for pixels: divided by 255 on the device, decoded through a sigmoid.
             ``int16`` is for word ids of shape ``(T,)``, likelihood ``categorical``; id 0 is padding and counts nothing.
         vocabulary: words by id, where entries are word ids; empty until the data are read if it is computed from them.
+            Of a graph: names of the types of vertices.
         kind: name of its :class:`~mmvae_bench.kinds.base.Kind`. If it is not given: ``symbol`` for one word id,
             ``caption`` for several, ``picture`` for one to three channels of at least 8 x 8, else ``table``.
     """

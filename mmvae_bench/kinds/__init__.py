@@ -5,6 +5,9 @@ from mmvae_bench.registry import Registry
 
 kinds: Registry[Kind] = Registry(
     "kind",
-    {name: f"{__name__}.standard:{name.upper()}" for name in ("picture", "caption", "symbol", "table")},
+    {
+        **{name: f"{__name__}.standard:{name.upper()}" for name in ("picture", "caption", "symbol", "table")},
+        "graph": f"{__name__}.graph:GRAPH",
+    },
     group=__name__,
 )

@@ -20,6 +20,7 @@ METRICS = [  # in the order of results: modules, and metrics in them
     ("reconstruction", ("reconstruction_gain",)),
     ("frechet", ("frechet",)),
     ("prior_fit", ("prior_fit",)),
+    ("graphs", ("graph_quality", "number_error")),
     ("robustness", ("robustness_coherence", "robustness_probe")),
     ("labels", ("attribute_swap", "attribute_probe")),
 ]

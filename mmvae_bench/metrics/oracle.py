@@ -192,7 +192,7 @@ def _load_or_train(
     m: Modality, entries: Entries, labels: NDArray[np.int64], test_entries: Entries, test_labels: NDArray[np.int64],
     cache_dir: Path, dataset_name: str,
 ) -> Oracle:  # fmt: skip
-    name, words = m.name, len(m.vocabulary)
+    name, words = m.name, len(m.vocabulary) if m.is_text else 0
     content = array_hash(entries, labels, test_entries, test_labels)
     key = hashlib.sha256(f"{VERSION}:{name}:{SEED}:{content}".encode()).hexdigest()[:16]
     weights = cache_dir / "oracles" / f"{key}.safetensors"
