@@ -25,11 +25,9 @@ def is_valid(x: Values) -> NDArray[np.bool_]:
     output, is read by none.
     """
     types, edges = parts(x)
-    whole = np.stack(
-        [types[:, 0] == 0, (types[:, 1:] > 0).all(1), edges.any(2)[:, 1:].all(1), edges.any(1)[:, :-1].all(1)]
-    )
-    valid: NDArray[np.bool_] = whole.all(0)
-    return valid
+    inputs = (types[:, 0] == 0) & np.all(types[:, 1:] > 0, 1)
+    reads, is_read = np.any(edges, 2)[:, 1:], np.any(edges, 1)[:, :-1]
+    return np.asarray(inputs & np.all(reads, 1) & np.all(is_read, 1))
 
 
 def steps(m: Modality, x: Values, true: Values) -> Values:
