@@ -1,5 +1,6 @@
 """Scores of graphs and of numbers, after D-VAE (Zhang et al., NeurIPS 2019, Section 4)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ Floats = NDArray[np.floating]
 
 def keys(x: NDArray[np.generic]) -> NDArray[np.bytes_]:
     """Return a key for each entry, equal for equal graphs: [N]."""
-    flat = np.ascontiguousarray(np.asarray(x).reshape(len(x), -1) > 0.5)
+    flat = np.ascontiguousarray(np.asarray(x).reshape(len(x), math.prod(x.shape[1:])) > 0.5)
     return np.packbits(flat, axis=1).view(f"V{-(-flat.shape[1] // 8)}")[:, 0]
 
 
