@@ -1,11 +1,19 @@
 """What entries of each kind look like in figures, and which kind a modality is of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from mmvae_bench import BenchError, Modality
+from mmvae_bench import BenchError, Modality, nets
+from mmvae_bench.datasets.linear_gaussian import LinearGaussian
+from mmvae_bench.datasets.rules import check_modalities
 from mmvae_bench.datasets.words import SPECIALS
+from mmvae_bench.errors import Broken
 from mmvae_bench.kinds import kinds
+from mmvae_bench.kinds.base import Kind
 from mmvae_bench.kinds.standard import DOWN, HEIGHT, PAPER, UP, bars, pixels, sentences, symbols
 
 WORDS = (*SPECIALS, "a", "red", "bird")
@@ -74,3 +82,33 @@ def test_bars_of_tables_of_any_length_have_one_width_at_most(d: int) -> None:
     x = np.random.default_rng(0).normal(size=(2, d))
     picture = bars(Modality("x", (d,), "normal", dtype="float32"), x, np.zeros_like(x))  # a scale of nothing
     assert 48 < picture.shape[3] <= 96
+
+
+def test_a_kind_of_ones_own_has_its_nets_in_conv_and_its_likelihoods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    def encoder(m: Modality, latent_dim: int) -> nn.Module:
+        made.append(m.name)
+        return nn.Linear(m.shape[0], 2 * latent_dim)
+
+    def decoder(m: Modality, latent_dim: int) -> nn.Module:
+        return nn.Linear(latent_dim, m.shape[0])
+
+    own = Kind(lambda m, x, true: np.array([f"{row[0]:.1f}" for row in x]), ("normal",), (encoder, decoder))
+    monkeypatch.setitem(kinds._loaded, "dial", own)
+    dial = Modality("dial", (4,), "normal", dtype="float32", kind="dial")
+    networks = nets.registry.get("conv")([dial, TABLE], 2)
+    assert made == ["dial"] and networks.decode("dial", torch.zeros(3, 2)).shape == (3, 4)
+
+    class Data(LinearGaussian):
+        modalities = (dial, TABLE)
+
+    check_modalities(Data())
+    Data.modalities = (replace(dial, likelihood="laplace"), TABLE)
+    with pytest.raises(Broken, match="a dial as dial is normal, not laplace"):
+        check_modalities(Data())
+    Data.modalities = (replace(dial, kind="dail"), TABLE)
+    with pytest.raises(Broken, match=r"the kind of dial is one of .*dial"):
+        check_modalities(Data())

@@ -58,8 +58,8 @@ class Encoder(nn.Module):
         sent: list[Tensor] = []
         h = x.new_zeros(len(x), self.hidden)
         for v in range(n):
-            parts = [edges[:, v, u, None] * sent[u] for u in range(v)]
-            h = self.messages.state(types[:, v], torch.stack([torch.zeros_like(h), *parts]).sum(0))
+            incoming = (edges[:, v, :v, None] * torch.stack(sent, 1)).sum(1) if v else torch.zeros_like(h)
+            h = self.messages.state(types[:, v], incoming)
             sent.append(self.messages.message(h, v))
         out: Tensor = self.head(h)
         return out
@@ -91,12 +91,15 @@ class Decoder(nn.Module):
             logits = self.kind(torch.cat([h, whole], 1))
             types = logits.softmax(-1)
             h = self.messages.state(types, h)  # before its edges are known
-            edges = [self.edge(torch.cat([state, h, whole], 1)) for state in states]
-            incoming = [edge.sigmoid() * message for edge, message in zip(edges, sent, strict=True)]
-            h = self.messages.state(types, torch.stack([torch.zeros_like(h), *incoming]).sum(0)) if v else h
+            edges = h.new_zeros(len(z), 0)
+            if v:
+                earlier = torch.stack(states, 1)  # [B, v, H]
+                known = torch.stack([h, whole], 1).flatten(1)[:, None].expand(-1, v, -1)
+                edges = self.edge(torch.cat([earlier, known], -1))[..., 0]
+                h = self.messages.state(types, (edges.sigmoid()[..., None] * torch.stack(sent, 1)).sum(1))
             states.append(h)
             sent.append(self.messages.message(h, v))
-            rows.append(torch.cat([logits, *edges, logits.new_zeros(len(z), n - v)], 1))
+            rows.append(torch.cat([logits, edges, logits.new_zeros(len(z), n - v)], 1))
         return torch.stack(rows, 1)
 
 
