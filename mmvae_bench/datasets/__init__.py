@@ -18,6 +18,7 @@ registry: "Registry[type[Dataset]]" = Registry(
         "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
         "cub": "mmvae_bench.datasets.cub:Cub",
+        "avatars": "mmvae_bench.datasets.avatars:Avatars",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
     group="mmvae_bench.datasets",
