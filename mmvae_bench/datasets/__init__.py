@@ -19,6 +19,7 @@ registry: "Registry[type[Dataset]]" = Registry(
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
         "cub": "mmvae_bench.datasets.cub:Cub",
         "avatars": "mmvae_bench.datasets.avatars:Avatars",
+        "celeba": "mmvae_bench.datasets.celeba:CelebA",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
     group="mmvae_bench.datasets",

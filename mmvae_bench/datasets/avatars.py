@@ -136,7 +136,8 @@ def draw() -> Array:
     each.
 
     Returns:
-        [3, 3, 2, 3, height, width, 7]: for each hair, glasses, beard and mouth k (red, green, blue), a_s, a_h, a_c, a_g.
+        [3, 3, 2, 3, height, width, 7]: of each hair, glasses, beard and mouth k in red, green and blue, a_s, a_h, a_c,
+        a_g.
     """
     tables = [tuple(TABLES[name].values()) for name in SHAPES]
     out = np.empty((*map(len, tables), HEIGHT, WIDTH, 7))
@@ -191,7 +192,8 @@ def render(rng: np.random.Generator, attributes: NDArray[np.int64], drawn: Array
     for i in range(n):
         face = drawn[tuple(parts[i])].reshape(-1, 7)
         whole = (255 * (face[:, :3] + face[:, 3:] @ inks[i])).round().clip(0, 255).astype(np.uint8)
-        framed = Image.fromarray(whole.reshape(HEIGHT, WIDTH, 3)).resize((side, side), Image.Resampling.BOX, tuple(boxes[i]))
+        picture = Image.fromarray(whole.reshape(HEIGHT, WIDTH, 3))
+        framed = picture.resize((side, side), Image.Resampling.BOX, tuple(boxes[i]))
         out[i] = np.asarray(framed).transpose(2, 0, 1)
     return out
 
