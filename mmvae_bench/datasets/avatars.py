@@ -79,12 +79,16 @@ class Avatars(Dataset):
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """``image`` [3, side, side] and ``caption`` [8]."""
+        """``image`` [3, side, side] and ``caption`` [8], scale and weight as for ``captioned_shapes``.
+
+        The weight grows with the number of pixels, so that captions count as much at either size.
+        """
         from mmvae_bench.types import Modality
 
+        weight = 100.0 * (self.side / 32) ** 2
         return (
             Modality("image", (3, self.side, self.side), scale=0.4),
-            Modality("caption", (LENGTH,), "categorical", weight=100.0, dtype="int16", vocabulary=VOCABULARY),
+            Modality("caption", (LENGTH,), "categorical", weight=weight, dtype="int16", vocabulary=VOCABULARY),
         )
 
     @property
