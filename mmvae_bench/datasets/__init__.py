@@ -19,6 +19,8 @@ registry: "Registry[type[Dataset]]" = Registry(
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
         "cub": "mmvae_bench.datasets.cub:Cub",
         "dag": "mmvae_bench.datasets.dag:Dag",
+        "avatars": "mmvae_bench.datasets.avatars:Avatars",
+        "celeba": "mmvae_bench.datasets.celeba:CelebA",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
     group="mmvae_bench.datasets",

@@ -1,10 +1,7 @@
 """Pictures of a shape with a caption, in five levels of difficulty: image-text data that need no download."""
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from mmvae_bench.datasets import grammar
 from mmvae_bench.datasets.base import Built, Dataset, Judge, Protocol, Rows
-from mmvae_bench.datasets.words import EOS, PAD, SPECIALS
+from mmvae_bench.datasets.words import SPECIALS
 from mmvae_bench.seeds import seed_for
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from mmvae_bench.types import Modality
 
 TRAIN, TEST = 4000, 1000
@@ -77,7 +73,6 @@ ORDER = (  # of a caption: attribute, and words of which it contains one
 )
 VOCABULARY = (*SPECIALS, *(word for _, words in ORDER for word in words))
 Array = NDArray[np.float64]
-Ids = NDArray[np.int16] | NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,60 +216,8 @@ def _ink(rng: np.random.Generator, colour: Array) -> Array:
     return rgb
 
 
-class Grammar:
-    """The captions of a level, one for each combination of values; and their judge, which reads them exactly."""
+class Grammar(grammar.Grammar):
+    """The captions of a level, and their judge."""
 
     def __init__(self, level: int) -> None:
-        self.level = level  # number of attributes that a caption names, 1..5
-        self.places = tuple((name, words) for name, words in ORDER if name in ATTRIBUTES[:level])
-        self.attributes: Mapping[str, tuple[str, ...]] = {
-            # A value of two words is written with a space
-            name: tuple(" ".join(words) for words in product(*(ws for n, ws in self.places if n == name and ws[1:])))
-            for name in ATTRIBUTES[:level]
-        }
-        self.accuracy: float | None = 1.0
-        self.hash = hashlib.sha256(repr((VERSION, VOCABULARY, self.places)).encode()).hexdigest()[:16]
-
-    def write(self, values: NDArray[np.int64]) -> NDArray[np.int16]:
-        """Return the captions of values [N, level]: word ids [N, T], <eos> after the last word, then padding."""
-        ids = np.full((len(values), LENGTH), PAD, np.int16)
-        for t, (name, words) in enumerate(self.places):
-            # The word is a digit of the attribute's value, that of its last place the units
-            units = math.prod(len(after) for n, after in self.places[t + 1 :] if n == name)
-            digit = values[:, ATTRIBUTES.index(name)] // units % len(words)
-            ids[:, t] = np.array([VOCABULARY.index(word) for word in words])[digit]
-        ids[:, len(self.places)] = EOS
-        return ids
-
-    def predict(self, x: "Tensor") -> NDArray[np.int64]:
-        """Return the shape that captions [N, T] name: [N]; 3 where none, or more than one, is named."""
-        return self.read(x)[:, 0]
-
-    def read(self, x: "Tensor | Ids") -> NDArray[np.int64]:
-        """Return the value of each attribute in captions [N, T]: [N, level]; the number of values if it is unreadable.
-
-        An attribute is readable if exactly one of its words (for positions, one for each direction) occurs before the
-        first <eos>, at any place. Other words of the caption do not matter; :meth:`accepts` checks the whole caption.
-        """
-        said = until_eos(np.asarray(x))
-        out = np.zeros((len(said), self.level), np.int64)
-        readable = np.ones((len(said), self.level), np.bool_)
-        for name, words in self.places:
-            if len(words) > 1:
-                a = ATTRIBUTES.index(name)
-                found = np.stack([(said == VOCABULARY.index(word)).sum(1) for word in words], 1)
-                out[:, a] = out[:, a] * len(words) + found.argmax(1)
-                readable[:, a] &= found.sum(1) == 1
-        return np.where(readable, out, [len(values) for values in self.attributes.values()])
-
-    def accepts(self, x: "Tensor | Ids") -> NDArray[np.bool_]:
-        """Return True for captions [N, T] that equal one of the grammar up to their first <eos>: [N]."""
-        values = self.read(x) % np.array([len(values) for values in self.attributes.values()])
-        accepted: NDArray[np.bool_] = np.all(self.write(values) == until_eos(np.asarray(x)), axis=1)
-        return accepted
-
-
-def until_eos(ids: Ids) -> Ids:
-    """Return captions [N, T] with padding after their first <eos>."""
-    over = np.cumsum(ids == EOS, 1) - (ids == EOS) > 0
-    return np.where(over, PAD, ids)
+        super().__init__(ATTRIBUTES[:level], ORDER, VOCABULARY, LENGTH, VERSION)

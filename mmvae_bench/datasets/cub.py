@@ -6,26 +6,22 @@ The files are found, read and downloaded, or copied from a user's.
 import io
 import re
 import shlex
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.archives import AGAIN, kind, members
 from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
-from mmvae_bench.datasets.download import UNVERIFIED, Pinned, disk_errors, download, sha256
+from mmvae_bench.datasets.brought import bring, first, locked
+from mmvae_bench.datasets.download import UNVERIFIED, Pinned, download, sha256
 from mmvae_bench.datasets.resnet import WEIGHTS_NAME, WHENCE, features, is_resnet101, weights_file
 from mmvae_bench.datasets.words import encode, tokenise, vocabulary
-from mmvae_bench.disk import sync
 from mmvae_bench.errors import BenchWarning, DataError, listed
 
 if TYPE_CHECKING:
@@ -53,7 +49,7 @@ CAPTION = re.compile(rf"(?:.*text_c10/)?{NAME}\.txt")
 TABLE = re.compile(r"(?:.*/)?((?:images|train_test_split)\.txt)")
 LINE = re.compile(r"^(\d+)[ \t]+(\S+)[ \t\r]*$", re.MULTILINE)  # of a table: number and value
 Convert = Callable[[Iterable["Image"]], Iterable[NDArray[Any]]]
-PLACES = (".", "cub")  # below data_dir, searched in this order for these names:
+# Names in data_dir and data_dir/cub, in the order in which they are looked for
 PICTURES = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.zip")
 CAPTIONS = ("text_c10", "cub_captions_text_c10.tar.xz", "cvpr2016_cub.tar.gz", "cub_captions_text_c10.zip")
 PARTIAL = ("cub_50classes_64px.npz",)
@@ -180,8 +176,8 @@ class Cub(Dataset):
     def fetch(self, data_dir: Path) -> None:
         """Download the pictures, unless some are there; captions and weights have no checksum to download them by."""
         path = data_dir / "cub" / "CUB_200_2011.tgz"
-        with _locked(path.parent):
-            if found := first(data_dir, PICTURES):  # perhaps downloaded by another process in the meantime
+        with locked(path.parent):
+            if found := first(data_dir, "cub", PICTURES):  # perhaps downloaded by another process in the meantime
                 click.echo(f"Found: {found} (mmvae-bench data check cub examines it)")
             else:
                 download(CUB, path)
@@ -190,9 +186,10 @@ class Cub(Dataset):
     def take(self, files: Sequence[Path], data_dir: Path) -> None:
         """Copy files that the user has into ``data_dir/cub``: pictures, captions or weights, known by their content."""
         roles = [(file, recognise(file)) for file in files]
-        with _locked(data_dir / "cub"):
+        with locked(data_dir / "cub"):
             for file, name in roles:
-                _take(file, name, data_dir)
+                group = next((group for group in (PICTURES, CAPTIONS) if name in group), (WEIGHTS_NAME,))
+                bring(file, data_dir, "cub", name, group)
                 click.echo(f"Taken: {file}")
 
 
@@ -341,7 +338,7 @@ def find(data_dir: Path) -> list[Path]:
     Raises:
         DataError: If neither is complete. The message says what is missing and how to get it.
     """
-    pictures, captions, partial = (first(data_dir, names) for names in (PICTURES, CAPTIONS, PARTIAL))
+    pictures, captions, partial = (first(data_dir, "cub", names) for names in (PICTURES, CAPTIONS, PARTIAL))
     if pictures and captions:
         return [pictures, captions]
     if partial and not pictures:
@@ -357,20 +354,6 @@ def find(data_dir: Path) -> list[Path]:
         f"cvpr2016_cub.tar.gz (https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view) and run {command} "
         f"--from cvpr2016_cub.tar.gz, or put its folder text_c10 into {data_dir / 'cub'}."
     )
-
-
-def first(data_dir: Path, names: Iterable[str]) -> Path | None:
-    """Return the first existing file or folder of these names in :data:`PLACES`, or None."""
-    paths = (data_dir / place / name for place, name in product(PLACES, names))
-    return next((path for path in paths if path.exists()), None)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            yield
 
 
 def recognise(path: Path) -> str:
@@ -394,19 +377,3 @@ def recognise(path: Path) -> str:
         f"{path} is not one of the files that cub reads: CUB_200_2011 (.tgz, .zip), the captions text_c10 (.tar.gz, "
         ".tar.xz, .zip) or a ResNet-101 in safetensors' format."
     )
-
-
-def _take(file: Path, name: str, data_dir: Path) -> None:
-    """Copy a user's file to where it is read, unless the same file is there."""
-    group = next((group for group in (PICTURES, CAPTIONS) if name in group), (WEIGHTS_NAME,))
-    path, digest, found = data_dir / "cub" / name, sha256(file), first(data_dir, group)
-    if found and found.is_file() and sha256(found) == digest:
-        return
-    if found == path:
-        raise DataError(f"{path} exists with a different content. Move it away to take {file}.")
-    if found and group.index(found.name) <= group.index(name):
-        raise DataError(f"{file} would not be read: {found} is read before it. Move that away and run it again.")
-    part = path.with_name(f"{name}.copy")
-    shutil.copyfile(file, part)
-    sync(part)
-    part.replace(path)

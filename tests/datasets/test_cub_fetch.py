@@ -147,7 +147,7 @@ def test_what_would_not_be_read_is_not_taken(mine, offline, fake, tmp_path):
 
 def test_two_at_once_wait_for_each_other(mine, tmp_path, monkeypatch):
     asked, inside = bringing(mine / "birds(1).tar", monkeypatch), []
-    bring, copy = cub_fetch.download, cub_fetch._take
+    bring, copy = cub_fetch.download, cub_fetch.bring
 
     def alone(work):
         def working(*args):
@@ -161,7 +161,7 @@ def test_two_at_once_wait_for_each_other(mine, tmp_path, monkeypatch):
         return working
 
     monkeypatch.setattr(cub_fetch, "download", alone(bring))
-    monkeypatch.setattr(cub_fetch, "_take", alone(copy))
+    monkeypatch.setattr(cub_fetch, "bring", alone(copy))
     with warnings.catch_warnings(), ThreadPoolExecutor(3) as threads:
         warnings.simplefilter("ignore")
         data = tmp_path / "data"

@@ -10,6 +10,8 @@ import pytest
     "use",
     [
         "captioned_shapes import CaptionedShapes as D; D(level=2).judges({}); D(level=2).build(Path('.'))",
+        "avatars import Avatars as D, CAPTIONS; D().judges({}); CAPTIONS.write(__import__('numpy').zeros((1, 5), int))",
+        "celeba import CelebA as D; D().judges({}); D().protocol; D().attributes",
         "mnist_street import MnistStreet as D; D().protocol; D().sources(Path('.'))",
         "polymnist import PolyMnist as D; D(m=2, digits='embedded', translated=True).build(Path('.'))",
     ],
