@@ -18,6 +18,8 @@ registry: "Registry[type[Dataset]]" = Registry(
         "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
         "cub": "mmvae_bench.datasets.cub:Cub",
+        "place_cells": "mmvae_bench.datasets.place_cells:PlaceCells",
+        "hippocampus": "mmvae_bench.datasets.hippocampus:Hippocampus",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
     group="mmvae_bench.datasets",
