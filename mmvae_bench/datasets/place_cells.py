@@ -53,10 +53,11 @@ class Population:
         """Return log p(n | s, d) of counts [N, I] for every position and direction: [N, S, D]."""
         from scipy.special import gammaln
 
-        total = n.sum(1)[:, None, None]
-        constant = SHAPE * np.log(SHAPE) + gammaln(SHAPE + total) - gammaln(SHAPE) - gammaln(n + 1).sum(1)[:, None, None]
+        a, total = SHAPE, n.sum(1)
+        constant = a * np.log(a) + gammaln(a + total) - gammaln(a) - gammaln(n + 1).sum(1)
         log_rates: Array = np.einsum("ni,sdi->nsd", n, np.log(self.rate))
-        return np.asarray(log_rates + constant - (SHAPE + total) * np.log(SHAPE + self.rate.sum(-1)))
+        silence = (a + total)[:, None, None] * np.log(a + self.rate.sum(-1))
+        return np.asarray(log_rates + constant[:, None, None] - silence)
 
 
 class Bayes:
@@ -85,7 +86,7 @@ class Bayes:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceCells(Dataset):
-    """Animals on a linear track, after the hippocampal recordings of MM-VAMP (Sutter et al. 2024, Sec. 5.3).
+    """Animals on a linear track, after MM-VAMP's experiment on rats (Sutter et al. 2024).
 
     All animals of a row are at the same position s (20 bins) and run in the same direction d; each has a gain g_m of
     its own, such as arousal. Every neuron has a place field for each direction:
@@ -93,8 +94,9 @@ class PlaceCells(Dataset):
         lambda_i(s, d) = b + r_id exp(-(s - c_id)^2 / (2 w_id^2)),  r_id exponential, c_id and w_id uniform
 
     Counts are Poisson, see :class:`Population`. Stored is Anscombe's 2 sqrt(n + 3/8), whose standard deviation is
-    about 1 for rates above 2 and less below, so the likelihood is ``normal`` of scale 1. Classes are positions, in order. 4,000
-    rows for training and 1,000 for testing, each drawn anew: nothing connects the rows. Animal m does not depend on M.
+    about 1 for rates above 2 and less below, so the likelihood is ``normal`` of scale 1. Classes are positions, in
+    order. There are 4,000 rows for training and 1,000 for testing, each drawn anew, so no row has neighbours in time.
+    Animal m does not depend on M.
     """
 
     summary: ClassVar[str] = "place cells of several animals on a track, with known tuning curves; generated"
@@ -105,7 +107,7 @@ class PlaceCells(Dataset):
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """``animal0``, ``animal1``, ..., [40] each: neurons in the order of their fields for the direction ``right``."""
+        """``animal0``, ``animal1``, ..., [40] each: neurons in the order of their fields on the way right."""
         from mmvae_bench.types import Modality
 
         return tuple(Modality(name, (NEURONS,), "normal", 1.0, dtype="float32") for name in self._names)

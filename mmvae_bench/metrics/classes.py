@@ -296,7 +296,7 @@ def probed_labels(ev: Evaluation) -> Classes:
 
 
 def probed_parts(ev: Evaluation, given: tuple[str, ...]) -> dict[str, list[slice]]:
-    """Return the dimensions of z given x_A that are probed: all (""), and ``shared`` and ``private`` where A has both."""
+    """Return the dimensions of z given x_A that are probed: all (``""``), and ``shared`` and ``private`` ones."""
     parts = ev.model.latent_parts
     own = [parts[name] for name in given if name in parts]  # the others are noise of their prior
     shared = [parts["shared"]] if parts else [slice(None)]
