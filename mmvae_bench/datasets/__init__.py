@@ -21,6 +21,8 @@ registry: "Registry[type[Dataset]]" = Registry(
         "dag": "mmvae_bench.datasets.dag:Dag",
         "avatars": "mmvae_bench.datasets.avatars:Avatars",
         "celeba": "mmvae_bench.datasets.celeba:CelebA",
+        "place_cells": "mmvae_bench.datasets.place_cells:PlaceCells",
+        "hippocampus": "mmvae_bench.datasets.hippocampus:Hippocampus",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
     group="mmvae_bench.datasets",

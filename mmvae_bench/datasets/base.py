@@ -140,6 +140,7 @@ class Dataset(ABC):
     summary: ClassVar[str] = ""  # one line for ``list``, with the licence
     classes: tuple[str, ...] | None = None  # names of the C classes, or None where there are none
     related: ClassVar[Literal["class", "item"]] = "class"  # what makes two rows related
+    ordered: ClassVar[Literal["", "line", "circle"]] = ""  # the classes are bins of a line or a circle, in their order
     pairs: int = 1  # number of pairings of each complete row within its class (dm)
 
     @property

@@ -55,6 +55,7 @@ class Labelled(Dataset):
         self.of = of
         self.version, self.summary = of.version, of.summary  # type: ignore[misc]
         self.classes, self.related, self.pairs = of.classes, of.related, of.pairs  # type: ignore[misc]
+        self.ordered = of.ordered  # type: ignore[misc]
         values = dict(of.attributes or {"class": of.classes or ()})
         self.judge = Symbols([len(each) for each in values.values()])
         self.vocabulary = (SPECIALS[0], *(value for each in values.values() for value in each))

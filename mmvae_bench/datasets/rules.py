@@ -87,6 +87,8 @@ def check_labels(data: Dataset, built: Built) -> None:
         must(proper, f"{split} has items that are not one int64 a row")
         must(rows.item is not None or data.related != "item", f"{split} has no items, which relate its rows")
     train, test = built.train.item, built.test.item
+    must(data.ordered in ("", "line", "circle"), f"classes are ordered as a line or a circle, not {data.ordered!r}")
+    must(data.classes or not data.ordered, f"the classes are ordered as a {data.ordered}, and there are none")
     must((train is None) == (test is None), f"{'train' if train is None else 'test'} has no items, the other split has")
     if train is not None and test is not None:
         must(not np.intersect1d(train, test).size, "an item has rows in both splits")

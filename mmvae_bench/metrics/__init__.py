@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 METRICS = [  # in the order of results: modules, and metrics in them
     ("classes", ("cross_coherence", "self_coherence", "joint_coherence", "oracle_accuracy", "linear_probe")),
+    ("decoding", ("decoding_error", "decoding_error_generated")),
     ("relatedness", ("relatedness_auroc", "relatedness_contrast", "relatedness_transport")),
     ("attributes", ("attributes_strict", "attributes_features")),
     ("cca", ("cca", "cca_ground_truth", "cca_ratio")),

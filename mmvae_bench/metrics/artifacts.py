@@ -59,11 +59,11 @@ def tsne(ev: Evaluation) -> Arrays:
     """Return t-SNE of one sample of q(z | x_m) per row and modality: ``tsne/xy`` [n, 2], ``/label``, ``/modality`` [n].
 
     The same test rows for every modality and run, class-balanced; without classes, or with too many to be coloured,
-    the first n and label -1. Empty if that is a single point.
+    the first n and label -1. Empty if that is a single point. ``tsne/order`` says how classes are ordered, if they are.
     """
     n = min(TSNE_POINTS // len(ev.names), len(ev.test))
     order = ev.order("tsne", len(ev.test))
-    label = ev.test.label if ev.classes <= 20 else None  # more colours cannot be distinguished
+    label = ev.test.label if ev.classes <= 20 or ev.ordered else None  # more colours cannot be distinguished
     rows = np.sort(order[:n]) if label is None else balanced(label, n, order)
     z = np.concatenate([ev.shared((name,)).sample[rows] for name in ev.names])
     if len(z) < 2:
@@ -72,7 +72,9 @@ def tsne(ev: Evaluation) -> Arrays:
     init = "pca" if z.shape[1] > 1 else "random"  # one dimension has no two principal components
     xy = TSNE(init=init, random_state=0, perplexity=perplexity, max_iter=500).fit_transform(z)
     classes = np.full(len(rows), -1) if label is None else label[rows]
+    order = {"tsne/order": np.array(ev.ordered)} if ev.ordered else {}
     return {
+        **order,
         "tsne/xy": xy.astype(np.float32),
         "tsne/label": np.tile(classes.astype(np.int64), len(ev.names)),
         "tsne/modality": np.repeat(np.arange(len(ev.names)), len(rows)),

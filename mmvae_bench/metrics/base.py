@@ -185,6 +185,7 @@ class Evaluation:
     classes: int  # number of classes C, or 0
     device: torch.device = CPU  # of the model
     related: Literal["class", "item"] = "class"  # what related rows share: a class, or the item (picture) they show
+    ordered: Literal["", "line", "circle"] = ""  # the classes are bins of a line or a circle, in their order
     present: NDArray[np.bool_] | None = None  # Bool[M, N] of the entries of ``train`` that the run saw; None: all
     attributes: Mapping[str, tuple[str, ...]] | None = None  # attribute -> its values, where rows have them
     pairs: Rows | None = None  # all true training pairs, whatever the limits, to fit what a data set's runs share

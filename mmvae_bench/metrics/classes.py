@@ -279,25 +279,40 @@ def linear_probe(ev: Evaluation) -> Iterator[Score]:
     Fitted on the same min(4,000, N) complete training rows for every model, whatever its mask. Chance: the share of the
     largest class.
     """
-    label = class_labels(ev)
-    fitted = np.asarray(ev.probe_rows.label)
-    if len(np.unique(fitted)) < 2:
-        raise Undefined(f"a probe needs two classes, and its training rows ({len(fitted)}) have one")
+    label = probed_labels(ev)
     # All together if the paper defines their posterior
     every = [ev.names] if ev.model.joint_posterior and len(ev.names) > 1 else []
     for given in [*((name,) for name in ev.names), *every]:
         rows = [Score(None, variant, given="+".join(given)) for variant in ("mean", "sample")]
-        yield from or_reason(rows, partial(_probes, ev, given, fitted, label))
+        yield from or_reason(rows, partial(_probes, ev, given, label))
 
 
-def _probes(ev: Evaluation, given: tuple[str, ...], fitted: Classes, label: Classes) -> Iterator[Score]:
-    train, test, parts = ev.latents(given, "train"), ev.latents(given, "test"), ev.model.latent_parts
+def probed_labels(ev: Evaluation) -> Classes:
+    """Return :func:`class_labels`, or raise :class:`Undefined` if the rows that fit a probe are of one class."""
+    label, fitted = class_labels(ev), np.asarray(ev.probe_rows.label)
+    if len(np.unique(fitted)) < 2:
+        raise Undefined(f"a probe needs two classes, and its training rows ({len(fitted)}) have one")
+    return label
+
+
+def probed_parts(ev: Evaluation, given: tuple[str, ...]) -> dict[str, list[slice]]:
+    """Return the dimensions of z given x_A that are probed: all (``""``), and ``shared`` and ``private`` ones."""
+    parts = ev.model.latent_parts
     own = [parts[name] for name in given if name in parts]  # the others are noise of their prior
     shared = [parts["shared"]] if parts else [slice(None)]
-    probed = {"": [*shared, *own], "shared ": shared, "private ": own} if own else {"": shared}
-    for part, dimensions in probed.items():
-        z, z_test = train.part(*dimensions), test.part(*dimensions)
+    return {"": [*shared, *own], "shared": shared, "private": own} if own else {"": shared}
+
+
+@once
+def probed(ev: Evaluation, given: tuple[str, ...], part: str, form: str) -> Classes:
+    """Return the class of each judged row by a :func:`probe` on a part of z and a form of it (``mean``, ``sample``)."""
+    dimensions = probed_parts(ev, given)[part]
+    train, test = (getattr(ev.latents(given, split).part(*dimensions), form) for split in ("train", "test"))
+    return probe(train, np.asarray(ev.probe_rows.label), test[ev.judged_rows])
+
+
+def _probes(ev: Evaluation, given: tuple[str, ...], label: Classes) -> Iterator[Score]:
+    for part in probed_parts(ev, given):
         for form in ("mean", "sample"):
-            predicted = probe(getattr(z, form), fitted, getattr(z_test, form)[ev.judged_rows])
-            row = Score(None, part + form, given="+".join(given), chance=majority(label))
-            yield row.mean(predicted == label)
+            row = Score(None, f"{part} {form}".lstrip(), given="+".join(given), chance=majority(label))
+            yield row.mean(probed(ev, given, part, form) == label)

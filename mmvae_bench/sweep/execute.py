@@ -216,9 +216,9 @@ def evaluation(
     name, dataset = spec.dataset.name, material.dataset
     return Evaluation(
         model.eval(), material.train, material.test, material.judges(name, cache_dir), name, spec.seed,
-        len(dataset.classes or ()), device, related=dataset.related, present=material.presence.ever(),
-        attributes=dataset.attributes, pairs=material.data.train, cache_dir=cache_dir, data_dir=data_dir,
-        priors=tuple(priors),
+        len(dataset.classes or ()), device, related=dataset.related, ordered=dataset.ordered,
+        present=material.presence.ever(), attributes=dataset.attributes, pairs=material.data.train,
+        cache_dir=cache_dir, data_dir=data_dir, priors=tuple(priors),
     )  # fmt: skip
 
 

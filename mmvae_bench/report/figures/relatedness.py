@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from mmvae_bench.report.figures.style import Look, Plot, handle, legend_below
 UNRELATED = "#9A9A9A"
 MOST_PAIRS = 3
 MARKERS = "o^sDvP"
+ORDERED = {"line": "viridis", "circle": "twilight"}  # colours of classes in an order
 Matrix = NDArray[np.float64]
 
 
@@ -126,13 +128,58 @@ def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequ
     """Draw t-SNE of posterior samples: a panel per model, a row per pattern; colour = class, marker = modality."""
     if not any("tsne/xy" in arrays for row in rows for arrays in row.arrays.values()):
         return
-    figure, _ = draw_panels(rows, "tsne/", (1.55, 1.55), _embedding)
+    figure, axes = draw_panels(rows, "tsne/", (1.55, 1.55), _embedding)
     legend_below(figure, _legend(rows, modalities), 12)
+    _order_beside(figure, axes, rows)
     caption = (
         f"t-SNE of one posterior sample per test row and modality on {group}, all in one embedding per panel. Axes "
         f"and distances between panels have no meaning. {describe_rows(rows)}"
     )
     yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
+    if _order(rows):
+        yield _by_modality(rows[0], group, slug, modalities)
+
+
+def _by_modality(row: Exemplar, group: str, slug: str, modalities: Sequence[str]) -> Plot:
+    """Draw the same points with a line of panels per modality: the order of the classes, as each latent has it."""
+    lines = [
+        replace(row, arrays={label: _of(arrays, m) for label, arrays in row.arrays.items()})
+        for m in range(len(modalities))
+    ]
+    figure, axes = draw_panels(lines, "tsne/", (1.4, 1.25), _embedding)
+    for column in axes.T:
+        ends = [(*ax.get_xlim(), *ax.get_ylim()) for ax in column]
+        (left, _, low, _), (_, right, _, high) = np.min(ends, 0), np.max(ends, 0)
+        for ax in column:
+            ax.set(xlim=(left, right), ylim=(low, high))
+    for line, name in zip(axes, modalities, strict=True):
+        line[0].set_ylabel(name)
+    _order_beside(figure, axes, lines)
+    caption = (
+        f"The t-SNE of posterior samples on {group}, with a line of panels for each modality; the panels of a column "
+        f"are one embedding. Equal colours at equal places mean that modalities share the latent. {describe_rows([row])}"
+    )
+    return Plot(f"{slug}-tsne-modalities", "Latent space by modality", caption, group, figure)
+
+
+def _of(arrays: Arrays, m: int) -> Arrays:
+    """Return the points of a modality."""
+    own = arrays.get("tsne/modality", np.empty(0)) == m
+    return {key: x[own] if x.ndim else x for key, x in arrays.items() if key.startswith("tsne/")}
+
+
+def _order(rows: Sequence[Exemplar]) -> str:
+    """Return how the classes are ordered, ``line`` or ``circle``; empty if they are not."""
+    found = [str(arrays["tsne/order"]) for row in rows for arrays in row.arrays.values() if "tsne/order" in arrays]
+    return found[0] if found else ""
+
+
+def _order_beside(figure: Figure, axes: NDArray[Any], rows: Sequence[Exemplar]) -> None:
+    """Add the colours of ordered classes beside the panels."""
+    if order := _order(rows):
+        last = max(arrays["tsne/label"].max() for row in rows for arrays in row.arrays.values() if arrays)
+        image = ScalarMappable(Normalize(1, last + 1), ORDERED[order])
+        figure.colorbar(image, ax=list(axes.flat), label="class, in order", shrink=0.6, aspect=25)
 
 
 def _embedding(ax: Axes, arrays: Arrays, label: str) -> None:
@@ -141,9 +188,11 @@ def _embedding(ax: Axes, arrays: Arrays, label: str) -> None:
     xy, classes, modality = (arrays[f"tsne/{name}"] for name in ("xy", "label", "modality"))
     for m in np.unique(modality):
         own = modality == m
-        colours = (
-            _colours(classes[own], len(np.unique(classes))) if classes.max() >= 0 else colormaps["tab10"]([m % 10])
-        )
+        colours = colormaps["tab10"]([m % 10])
+        if "tsne/order" in arrays:
+            colours = colormaps[ORDERED[str(arrays["tsne/order"])]](classes[own] / max(1, classes.max()))
+        elif classes.max() >= 0:
+            colours = _colours(classes[own], len(np.unique(classes)))
         x, y = xy[own].T
         marker = MARKERS[int(m) % len(MARKERS)]
         ax.scatter(x, y, s=6, c=colours, marker=marker, linewidths=0, alpha=0.75, rasterized=True)
@@ -162,7 +211,7 @@ def _legend(rows: Sequence[Exemplar], modalities: Sequence[str]) -> list[Line2D]
         for name in ("label", "modality")
     )
     plain, names = max(classes, default=-1) < 0, dict(enumerate(modalities))
-    classes = [c for c in classes if c >= 0] if len(classes) <= 20 else []
+    classes = [c for c in classes if c >= 0] if len(classes) <= 20 and not _order(rows) else []
     dots = [
         handle(names.get(m, f"modality {m}"), linestyle="", marker=MARKERS[m % len(MARKERS)], markersize=5,
                color=colormaps["tab10"](m % 10) if plain else "#444444") for m in present
