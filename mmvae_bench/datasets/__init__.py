@@ -17,6 +17,7 @@ registry: "Registry[type[Dataset]]" = Registry(
         "mnist_svhn": "mmvae_bench.datasets.mnist_svhn:MnistSvhn",
         "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
+        "digits_views": "mmvae_bench.datasets.digits_views:DigitsViews",
         "cub": "mmvae_bench.datasets.cub:Cub",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
