@@ -18,6 +18,7 @@ registry: "Registry[type[Dataset]]" = Registry(
         "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
         "digits_views": "mmvae_bench.datasets.digits_views:DigitsViews",
+        "tcga_breast": "mmvae_bench.datasets.tcga_breast:TcgaBreast",
         "cub": "mmvae_bench.datasets.cub:Cub",
         "linear_gaussian": "mmvae_bench.datasets.linear_gaussian:LinearGaussian",
     },
