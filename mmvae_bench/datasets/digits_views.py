@@ -53,7 +53,7 @@ class DigitsViews(Dataset):
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """The first ``views`` of profile [216], fourier [76], karhunen [64], pixel [240], zernike [47] and shape [6]."""
+        """The first ``views`` of :data:`VIEWS`: ``profile`` [216], ``fourier`` [76], ``karhunen`` [64], ..."""
         from mmvae_bench.types import Modality
 
         chosen = list(VIEWS.items())[: self.views]

@@ -123,7 +123,10 @@ def _part(content: Mapping[str, Any], part: str) -> Part:
     """Return tables and classes of a part; the second part of the file has no ``protein``."""
     names = [name for name in COLUMNS if part == "data.train" or name != "protein"]
     tables = {name: np.asarray(content[name], np.float64) for name in names}
-    label = np.array([CLASSES.index(str(subtype)) for subtype in content["subtype"]], np.int64)
+    subtypes = [str(subtype) for subtype in content["subtype"]]
+    if unknown := set(subtypes).difference(CLASSES):
+        raise ValueError(f"{part} has the subtypes {', '.join(sorted(unknown))}, not only {', '.join(CLASSES)}")
+    label = np.array([CLASSES.index(subtype) for subtype in subtypes], np.int64)
     for name, x in tables.items():
         if x.shape != (shape := (PATIENTS[part], COLUMNS[name])) or len(label) != len(x):
             raise ValueError(f"{name} of {part} has shape {x.shape} and {len(label)} subtypes, not {shape}")

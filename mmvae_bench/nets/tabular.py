@@ -21,9 +21,7 @@ class Block(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.change = nn.Sequential(
-            nn.LayerNorm(size), nn.Linear(size, 2 * size), nn.SiLU(), nn.Linear(2 * size, size)
-        )
+        self.change = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 2 * size), nn.SiLU(), nn.Linear(2 * size, size))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input, changed."""
@@ -34,9 +32,7 @@ class Block(nn.Module):
 def residual(inputs: int, outputs: int, hidden: int, blocks: int) -> nn.Sequential:
     """[B, inputs] -> [B, outputs] by ``blocks`` residual blocks of ``hidden`` units."""
     body = [Block(hidden) for _ in range(blocks)]
-    return nn.Sequential(
-        nn.Linear(inputs, hidden), *body, nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, outputs)
-    )
+    return nn.Sequential(nn.Linear(inputs, hidden), *body, nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
 
 def tabular(modalities: Sequence[Modality], latent_dim: int, *, hidden: Positive = 128, blocks: Layers = 2) -> Networks:
