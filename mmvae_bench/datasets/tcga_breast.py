@@ -52,7 +52,7 @@ class TcgaBreast(Dataset):
     def protocol(self) -> Protocol:
         """The settings of digits_views with smaller batches: too few validation rows are here to choose by."""
         return Protocol(
-            nets="tabular", latent_dim=16, epochs=100, batch_size=16, learning_rate=1e-3, rows=100, cost=0.5
+            nets="tabular", latent_dim=16, epochs=100, batch_size=16, learning_rate=1e-3, rows=100, cost=0.8
         )
 
     def sources(self, data_dir: Path) -> list[Path]:
@@ -79,13 +79,13 @@ class TcgaBreast(Dataset):
         (tables, label), (late, late_label) = read(data_dir / FILE)
         if self.omics == 2:
             x = {m.name: standardised(tables[m.name], late[m.name]) for m in self.modalities}
-            labels, subset = (label, late_label), "220 patients"
+            known, unknown, patients = label, late_label, "220 patients"
         else:
             train, test = split_by_class(label, TEST_SHARE, "tcga_breast")
             x = {name: standardised(table[train], table[test]) for name, table in tables.items()}
-            labels, subset = (label[train], label[test]), "150 of 220 patients"
-        parts = [Rows({name: x[name][i] for name in x}, own) for i, own in enumerate(labels)]
-        return Built(*parts, subset=f"{subset}, {UNVERIFIED}")
+            known, unknown, patients = label[train], label[test], "150 of 220 patients"
+        first, second = ({name: parts[i] for name, parts in x.items()} for i in (0, 1))
+        return Built(Rows(first, known), Rows(second, unknown), f"{patients}, {UNVERIFIED}")
 
 
 def _absent(data_dir: Path) -> DataError:

@@ -35,7 +35,7 @@ def residual(inputs: int, outputs: int, hidden: int, blocks: int) -> nn.Sequenti
     return nn.Sequential(nn.Linear(inputs, hidden), *body, nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
 
-def tabular(modalities: Sequence[Modality], latent_dim: int, *, hidden: Positive = 128, blocks: Layers = 2) -> Networks:
+def tabular(modalities: Sequence[Modality], latent_dim: int, *, hidden: Positive = 64, blocks: Layers = 2) -> Networks:
     """Return residual nets of ``hidden`` units, for entries of any shape; captions as T words of 32 numbers each."""
 
     def encoder(m: Modality, size: int) -> nn.Module:
