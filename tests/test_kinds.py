@@ -15,6 +15,7 @@ from mmvae_bench.errors import Broken
 from mmvae_bench.kinds import kinds
 from mmvae_bench.kinds.base import Kind
 from mmvae_bench.kinds.standard import DOWN, HEIGHT, PAPER, UP, bars, pixels, sentences, symbols
+from mmvae_bench.kinds.standard import DOWN, HEIGHT, PAPER, UP, numbers, pixels, sentences, symbols
 
 WORDS = (*SPECIALS, "a", "red", "bird")
 CAPTION = Modality("caption", (4,), "categorical", dtype="int16", vocabulary=WORDS)
@@ -61,8 +62,7 @@ def test_pixels_are_rounded_and_clipped() -> None:
 
 
 def test_bars_of_a_table_are_as_long_as_its_numbers() -> None:
-    true = np.array([[2.0, 0.0, -1.0]])
-    (picture,) = bars(TABLE, true, true)
+    (picture,) = numbers(TABLE, np.array([[2.0, 0.0, -1.0]]), np.array([[2.0, 2.0, 2.0]]))
     assert picture.shape == (3, HEIGHT, 96) and picture.dtype == np.uint8
     up, flat, down = (picture[:, :, 32 * i + 5].T for i in range(3))  # pixels from the top, of each number
     assert (up[: HEIGHT // 2] == UP).all() and (up[HEIGHT // 2 :] == PAPER).all()  # the largest number is at the border
@@ -71,14 +71,36 @@ def test_bars_of_a_table_are_as_long_as_its_numbers() -> None:
 
 
 def test_bars_share_the_scale_of_the_true_entries_and_stay_inside() -> None:
-    true = np.array([[1.0, 0.0, 0.0]])
-    half, far = bars(TABLE, np.array([[0.5, 0, 0], [9.0, 0, 0]]), true)
+    true = np.ones((1, 3))
+    half, far = numbers(TABLE, np.array([[0.5, 0, 0], [9.0, 0, 0]]), true)
     assert (half[:, :, 0].T == UP).all(1).sum() == HEIGHT // 4
     assert (far[:, :, 0].T == UP).all(1).sum() == HEIGHT // 2
 
 
-@pytest.mark.parametrize("d", [1, 5, 96, 97, 4000])
-def test_bars_of_tables_of_any_length_have_one_width_at_most(d: int) -> None:
+def test_one_far_number_in_hundreds_does_not_flatten_the_others() -> None:
+    true = np.ones((100, 3))
+    true[0, 0] = 1000.0
+    assert np.array_equal(numbers(TABLE, true[1:], true), numbers(TABLE, true[1:], true[1:]))
+    rare = np.zeros((100, 3))
+    rare[0, 0] = 2.0  # the quantile is 0: the largest value is the scale
+    assert (numbers(TABLE, rare[:1], rare)[0, :, : HEIGHT // 2, 0].T == UP).all()
+
+
+def test_many_numbers_are_cells_line_by_line_whose_colour_is_their_size() -> None:
+    true = np.ones((1, 48))  # 12 columns of 8 pixels, 4 lines
+    x = np.zeros((1, 48))
+    x[0, [0, 13, 47]] = 1.0, -1.0, 0.5
+    (picture,) = numbers(TABLE, x, true)
+    assert picture.shape == (3, 32, 96)
+    middle = picture[:, 4::8, 4::8].reshape(3, -1).T
+    assert np.array_equal(middle[0], UP) and np.array_equal(middle[13], DOWN)
+    assert np.array_equal(middle[47], np.round((np.array(UP) + PAPER) / 2))
+    assert (np.delete(middle, [0, 13, 47], 0) == PAPER).all()
+    assert (picture.reshape(3, 4, 8, 12, 8) == picture[:, None, ::8, None, ::8].transpose(0, 2, 1, 4, 3)).all()
+
+
+@pytest.mark.parametrize("d", [1, 5, 32, 33, 96, 97, 216, 4000])
+def test_tables_of_any_length_have_one_width_at_most(d: int) -> None:
     x = np.random.default_rng(0).normal(size=(2, d))
     picture = bars(Modality("x", (d,), "normal", dtype="float32"), x, np.zeros_like(x))  # a scale of nothing
     assert 48 < picture.shape[3] <= 96
@@ -112,3 +134,5 @@ def test_a_kind_of_ones_own_has_its_nets_in_conv_and_its_likelihoods(
     Data.modalities = (replace(dial, kind="dail"), TABLE)
     with pytest.raises(Broken, match=r"the kind of dial is one of .*dial"):
         check_modalities(Data())
+    picture = numbers(Modality("x", (d,), "normal", dtype="float32"), x, np.zeros_like(x))  # a scale of nothing
+    assert picture.dtype == np.uint8 and 48 < picture.shape[3] <= 96 and 16 < picture.shape[2] <= 32

@@ -17,6 +17,8 @@ registry: "Registry[type[Dataset]]" = Registry(
         "mnist_svhn": "mmvae_bench.datasets.mnist_svhn:MnistSvhn",
         "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
+        "digits_views": "mmvae_bench.datasets.digits_views:DigitsViews",
+        "tcga_breast": "mmvae_bench.datasets.tcga_breast:TcgaBreast",
         "cub": "mmvae_bench.datasets.cub:Cub",
         "dag": "mmvae_bench.datasets.dag:Dag",
         "avatars": "mmvae_bench.datasets.avatars:Avatars",

@@ -1,5 +1,7 @@
 """The kinds of most data sets: pictures, captions, symbols and tables of numbers."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from mmvae_bench.kinds.base import Kind, Values
 from mmvae_bench.types import Modality
 
 HEIGHT, WIDEST = 32, 96  # of the picture of a table's row, in pixels
+MOST_BARS = 32  # of three pixels each; more numbers are cells
 UP, DOWN, PAPER = (49, 104, 142), (197, 90, 17), (244, 244, 244)  # colours of positive and negative numbers
 
 
@@ -39,15 +42,20 @@ def symbols(m: Modality, x: Values, true: Values) -> Values:
     return np.array([", ".join(m.vocabulary[i] for i in row if i != PAD) for row in x], dtype=np.str_)
 
 
-def bars(m: Modality, x: Values, true: Values) -> Values:
-    """Return a bar chart of each entry, [n, 3, 32, width], up for positive and down for negative numbers.
+def numbers(m: Modality, x: Values, true: Values) -> Values:
+    """Return a picture of each entry, [n, 3, height, width]: bars of up to 32 numbers, coloured cells of more.
 
-    The largest absolute value of the true entries reaches the border. More than 96 numbers are averaged in groups.
+    A bar reaches the border, and a cell has its full colour, at the 99 % quantile of the true entries' absolute values.
     """
-    rows, scale = x.reshape(len(x), -1), np.abs(true).max(initial=0) or 1.0
-    groups = np.array_split(np.arange(rows.shape[1]), min(rows.shape[1], WIDEST))
-    level = np.stack([rows[:, group].mean(1) for group in groups], 1) / scale
-    level = np.repeat(level, max(1, WIDEST // len(groups)), axis=1)
+    size = np.abs(true)
+    scale = (np.quantile(size, 0.99) or size.max()) if size.size else 0.0
+    level = x.reshape(len(x), -1) / (scale or 1.0)
+    return bars(level) if level.shape[1] <= MOST_BARS else cells(level)
+
+
+def bars(level: Values) -> Values:
+    """Return a bar chart of each row of numbers in -1..1, [n, 3, 32, width]: up for positive ones, down for others."""
+    level = np.repeat(level, WIDEST // level.shape[1], axis=1)
     height = (np.arange(HEIGHT) + 0.5) / (HEIGHT / 2) - 1  # of the middle of each line of pixels, from the top
     up = (level[:, None] > 0) & (-height[:, None] > 0) & (-height[:, None] <= level[:, None])
     down = (level[:, None] < 0) & (height[:, None] > 0) & (height[:, None] <= -level[:, None])
@@ -55,7 +63,22 @@ def bars(m: Modality, x: Values, true: Values) -> Values:
     return np.ascontiguousarray(colours[up + 2 * down].transpose(0, 3, 1, 2))
 
 
+def cells(level: Values) -> Values:
+    """Return each row of numbers in -1..1 as cells, line by line, [n, 3, height, width]: the darker, the larger.
+
+    More numbers than 96 x 32 are averaged in groups.
+    """
+    groups = np.array_split(np.arange(level.shape[1]), min(level.shape[1], WIDEST * HEIGHT))
+    level = np.stack([level[:, group].mean(1) for group in groups], 1).clip(-1, 1)
+    columns = math.ceil(math.sqrt(len(groups) * WIDEST / HEIGHT))
+    level = np.pad(level, ((0, 0), (0, -len(groups) % columns))).reshape(len(level), 1, -1, columns)
+    paper, full = (np.array(colours, float)[..., None, None] for colours in (PAPER, [UP, DOWN]))
+    colour = paper + np.abs(level) * (np.where(level > 0, full[0], full[1]) - paper)
+    side = max(1, min(WIDEST // columns, HEIGHT // level.shape[2]))
+    return colour.round().astype(np.uint8).repeat(side, 2).repeat(side, 3)
+
+
 PICTURE = Kind(pixels, augment=warp)
 CAPTION = Kind(sentences, ("categorical",))
 SYMBOL = Kind(symbols, ("categorical",))
-TABLE = Kind(bars)
+TABLE = Kind(numbers)

@@ -16,6 +16,7 @@ registry: "Registry[Callable[..., Networks]]" = Registry(
     {
         "mlp": "mmvae_bench.nets.mlp:mlp",
         "linear": "mmvae_bench.nets.mlp:linear",
+        "tabular": "mmvae_bench.nets.tabular:tabular",
         "conv": "mmvae_bench.nets.conv:conv",
         "dag": "mmvae_bench.nets.dag:dag",
         "authors": "mmvae_bench.nets.authors:authors",
