@@ -1,10 +1,13 @@
-"""Kinds of modalities by name: what a picture, a caption, a symbol or a table is. Importing this imports no torch."""
+"""Kinds of modalities by name: what a picture, a caption, a symbol, a table or a sound is. Importing this imports no torch."""
 
 from mmvae_bench.kinds.base import Kind
 from mmvae_bench.registry import Registry
 
 kinds: Registry[Kind] = Registry(
     "kind",
-    {name: f"{__name__}.standard:{name.upper()}" for name in ("picture", "caption", "symbol", "table")},
+    {
+        **{name: f"{__name__}.standard:{name.upper()}" for name in ("picture", "caption", "symbol", "table")},
+        "sound": f"{__name__}.sound:SOUND",
+    },
     group=__name__,
 )
