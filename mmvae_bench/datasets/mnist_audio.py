@@ -57,7 +57,7 @@ class MnistAudio(Dataset):
 
     Six speakers said each digit 50 times. The test split has all 1,000 recordings of two speakers, theo and yweweler,
     who are in no training row; the others' 2,000 recordings are in five training rows each, with five different digits.
-    ``item`` is the recording. A recording is cut after 0.752 s (2.7 % are longer), or has zeros behind its end.
+    ``item`` is the recording. A recording is cut after 0.752 s (2.6 % are longer), or has zeros behind its end.
 
     Sounds are log-mel spectrograms, standardised by mean and standard deviation over all values of the training
     recordings: two constants of :mod:`~mmvae_bench.kinds.spectrogram`, which a report needs to make them audible.

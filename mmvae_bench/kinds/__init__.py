@@ -1,4 +1,4 @@
-"""Kinds of modalities by name: what a picture, a caption, a symbol, a table or a sound is. Importing this imports no torch."""
+"""Kinds of modalities by name: pictures, captions, symbols, tables and sounds. Importing this imports no torch."""
 
 from mmvae_bench.kinds.base import Kind
 from mmvae_bench.registry import Registry

@@ -141,9 +141,7 @@ def _plots(
 def _sounds(selection: Selection) -> list[Sounds]:
     """Return the sounds of all data sets that may be published."""
     groups = [group for group in selection.groups if group not in selection.hidden]
-    return [
-        each for group in groups for each in sounds(exemplars(selection.runs, group, selection.labels), group)
-    ]
+    return [each for group in groups for each in sounds(exemplars(selection.runs, group, selection.labels), group)]
 
 
 def _table_texts(tables: Sequence[Table], folder: Path, names: Mapping[str, str]) -> dict[Path, str]:
