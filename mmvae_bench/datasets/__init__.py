@@ -15,6 +15,7 @@ registry: "Registry[type[Dataset]]" = Registry(
     {
         "mnist_street": "mmvae_bench.datasets.mnist_street:MnistStreet",
         "mnist_svhn": "mmvae_bench.datasets.mnist_svhn:MnistSvhn",
+        "mnist_audio": "mmvae_bench.datasets.mnist_audio:MnistAudio",
         "polymnist": "mmvae_bench.datasets.polymnist:PolyMnist",
         "captioned_shapes": "mmvae_bench.datasets.captioned_shapes:CaptionedShapes",
         "digits_views": "mmvae_bench.datasets.digits_views:DigitsViews",

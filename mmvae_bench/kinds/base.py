@@ -27,9 +27,11 @@ class Kind:
         likelihoods: names of the likelihoods that fit; empty if any does.
         nets: (modality, L) -> encoder and decoder in the preset ``conv``; None for fully connected ones.
         augment: random variation [B, *shape] of entries while a classifier learns to judge them, or None.
+        heard: True if a report plays entries: ``show`` then returns :func:`~mmvae_bench.kinds.spectrogram.pictures`.
     """
 
     show: Show
     likelihoods: tuple[str, ...] = ()
     nets: tuple[Make, Make] | None = None
     augment: Augment | None = None
+    heard: bool = False

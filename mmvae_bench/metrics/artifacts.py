@@ -43,7 +43,7 @@ def grid_rows(kind: NDArray[np.int64] | None, order: NDArray[np.intp]) -> NDArra
 def grids(ev: Evaluation) -> Arrays:
     """Return ``grid/source/m`` and ``grid/A/t``: true entries, and x_t generated from x_A, as their kind shows them.
 
-    They are texts [10] or pictures, uint8 [10, C, height, width].
+    They are texts [10] or pictures, uint8 [10, C, height, width]. ``sounds`` are the names of what a report plays.
     """
     rows = ev.test.take(grid_rows(numbers(ev), ev.order("grid", len(ev.test))))
     source, out = ev.batch(rows).x, Arrays()
@@ -52,7 +52,8 @@ def grids(ev: Evaluation) -> Arrays:
         out[f"grid/source/{m.name}"] = show(m, true, true)
         for given in ev.subsets:
             out[f"grid/{'+'.join(given)}/{m.name}"] = show(m, ev.generate(rows, given, m.name).numpy(), true)
-    return out
+    heard = [m.name for m in ev.model.modalities if kinds.get(m.kind).heard]
+    return {**out, "sounds": np.array(heard)} if heard else out
 
 
 def tsne(ev: Evaluation) -> Arrays:

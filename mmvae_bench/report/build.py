@@ -29,6 +29,7 @@ from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
 from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
 from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slugs
+from mmvae_bench.report.sounds import Sounds, sounds
 from mmvae_bench.report.summary import compare_summary, summarise_groups, summary_notes, to_terminal
 from mmvae_bench.report.tables import Comparison, Table
 from mmvae_bench.store.store import COLUMNS, Store
@@ -76,7 +77,7 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     selection.rows[list(COLUMNS)].to_csv(scores, index=False, errors="backslashreplace")
     texts = {
         page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
-                          aggregates=shown(aggregates), published=sections),
+                          aggregates=shown(aggregates), published=sections, sounds=_sounds(selection)),
         folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
         folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
         folder / "published.csv": beside_csv(sections),
@@ -135,6 +136,12 @@ def _plots(
             yield partial(grids, rows, group, name)
             yield partial(captions, rows, group, name)
         yield partial(embeddings, rows, group, name, modalities)
+
+
+def _sounds(selection: Selection) -> list[Sounds]:
+    """Return the sounds of all data sets that may be published."""
+    groups = [group for group in selection.groups if group not in selection.hidden]
+    return [each for group in groups for each in sounds(exemplars(selection.runs, group, selection.labels), group)]
 
 
 def _table_texts(tables: Sequence[Table], folder: Path, names: Mapping[str, str]) -> dict[Path, str]:
