@@ -75,7 +75,8 @@ def cells(level: Values) -> Values:
     paper, full = (np.array(colours, float)[..., None, None] for colours in (PAPER, [UP, DOWN]))
     colour = paper + np.abs(level) * (np.where(level > 0, full[0], full[1]) - paper)
     side = max(1, min(WIDEST // columns, HEIGHT // level.shape[2]))
-    return colour.round().astype(np.uint8).repeat(side, 2).repeat(side, 3)
+    picture: Values = colour.round().astype(np.uint8).repeat(side, 2).repeat(side, 3)
+    return picture
 
 
 PICTURE = Kind(pixels, augment=warp)

@@ -115,7 +115,7 @@ def test_arrays_of_pictures_and_vectors(world: Make) -> None:
     pictures = {name: value for name, value in out.items() if name.startswith("grid/")}
     assert set(pictures) == {f"grid/{given}/{target}" for given in ("a", "b", "a+b", "source") for target in "ab"}
     shapes = {name[-1]: value.shape for name, value in pictures.items() if value.dtype == np.uint8}
-    assert shapes == {"a": (GRID_ROWS, 1, 8, 8), "b": (GRID_ROWS, 3, 32, 64)}  # a table is a bar chart
+    assert shapes == {"a": (GRID_ROWS, 1, 8, 8), "b": (GRID_ROWS, 3, 30, 84)}  # a table of 64 is 14 x 5 cells
     chosen = grid_rows(label, ev.order("grid", 200))
     assert np.array_equal(label[chosen], np.arange(10))
     assert np.array_equal(out["grid/source/a"], x[chosen])
