@@ -148,7 +148,8 @@ class CelebA(Dataset):
         rows = {side: np.array([splits[name] == split for name in names]) for side, split in SPLITS.items()}
         if not all(side.any() for side in rows.values()):
             raise DataError(f"{files[0]} has no pictures of one of the splits train and test. Get a larger part.")
-        return Built(*(self._rows(image[side], values[side]) for side in rows.values()), subset)
+        train, test = (self._rows(image[side], values[side]) for side in rows.values())
+        return Built(train, test, subset)
 
     def _rows(self, image: NDArray[np.uint8], values: NDArray[np.int64]) -> Rows:
         *_, second = self.modalities

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmvae_bench import BenchError
+from mmvae_bench import BenchError, datasets
 from mmvae_bench.datasets import avatars
 from mmvae_bench.datasets.avatars import CAPTIONS, COUNTS, TABLES, VOCABULARY, Avatars, draw, render
 from mmvae_bench.datasets.base import Built
+from mmvae_bench.datasets.rules import check_labels, check_modalities, check_rows
 from mmvae_bench.datasets.words import decode
 
 NOWHERE = Path("/nonexistent")  # nothing is read from the data directory
@@ -92,3 +93,14 @@ def test_without_the_extra_a_sentence_names_it(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(avatars, "find_spec", lambda name: None)
     with pytest.raises(BenchError, match=r"resvg_py. Run pip install 'mmvae-bench\[avatars\]'"):
         Avatars().build(NOWHERE)
+
+
+def test_labels_name_all_attributes_of_a_face(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = datasets.make("avatars", {"side": 32, "labels": True})
+    monkeypatch.setattr(Avatars, "build", lambda self, data_dir: built)
+    labelled, label = data.build(NOWHERE), data.modalities[-1]
+    check_modalities(data)
+    for rule in (check_rows, check_labels):
+        rule(data, labelled)
+    assert (label.name, label.shape, len(label.vocabulary)) == ("label", (5,), 1 + sum(COUNTS))
+    assert np.array_equal(data.judges({})["label"].read(labelled.test.x["label"]), built.test.attributes)  # type: ignore[arg-type]
