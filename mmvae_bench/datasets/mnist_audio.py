@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.datasets import digits
 from mmvae_bench.datasets.archives import AGAIN, members
-from mmvae_bench.datasets.base import Built, Dataset, Protocol, Repeated, Rows
+from mmvae_bench.datasets.base import Built, Dataset, Entries, Protocol, Repeated, Rows
 from mmvae_bench.datasets.digits import MNIST_MD5, Images
 from mmvae_bench.datasets.download import UNVERIFIED, Pinned, disk_errors, download
 from mmvae_bench.errors import BenchWarning, DataError
@@ -155,7 +155,7 @@ def _wave(path: Path, name: str, content: bytes) -> NDArray[np.float32]:
             raise ValueError(f"it is {wave.dtype} {wave.shape} of {rate} Hz, not int16 of {spectrogram.RATE} Hz")
     except Exception as error:  # readers raise many exceptions on damaged files
         raise DataError(f"{path} has a damaged recording {name!a} ({error}). {AGAIN}") from error
-    return spectrogram.fitted(wave.astype(np.float32) / 2**15)
+    return spectrogram.fitted(np.asarray(wave / 2**15, np.float32))
 
 
 def _rows(split: str, mnist: Images, of: Recordings, chosen: NDArray[np.intp], pairs: int) -> Rows:
@@ -169,5 +169,5 @@ def _rows(split: str, mnist: Images, of: Recordings, chosen: NDArray[np.intp], p
     for k in range(10):
         rows = np.flatnonzero(label == k)
         picture[rows] = np.resize(rng.permutation(np.flatnonzero(mnist[1] == k)), len(rows))
-    x = {"mnist": mnist[0][picture], "sound": Repeated(of.sound[chosen], recording)}
+    x: dict[str, Entries] = {"mnist": mnist[0][picture], "sound": Repeated(of.sound[chosen], recording)}
     return Rows(x, label, item=chosen[recording].astype(np.int64))

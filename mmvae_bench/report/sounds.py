@@ -42,6 +42,8 @@ def sounds(rows: Sequence[Exemplar], group: str) -> list[Sounds]:
 def _table(row: Exemplar, group: str, name: str) -> Sounds:
     drawn: dict[str, Pixels] = {}
     for label, arrays in row.arrays.items():
+        if name not in arrays.get("sounds", ()):
+            continue
         drawn.setdefault("true", arrays[f"grid/source/{name}"])
         for key in arrays:
             source, given, target = (*key.split("/"), "", "")[:3]

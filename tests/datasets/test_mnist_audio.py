@@ -68,7 +68,7 @@ def test_speakers_are_held_out_and_each_recording_has_its_digits(built: Any, fol
         assert np.bincount(np.unique(rows.item, return_counts=True)[1]).tolist() == [0] * pairs + [count]
         assert np.array_equal(everything.label[rows.item], rows.label)
         assert np.array_equal(rows.x["sound"][:], everything.sound[rows.item])
-        number = rows.x["mnist"][:, 0, 0, 0].astype(int) + 256 * rows.x["mnist"][:, 0, 0, 1]
+        number = rows.x["mnist"][:, 0, 0, 0].astype(int) + 256 * rows.x["mnist"][:, 0, 0, 1].astype(int)
         assert np.array_equal(number % 10, rows.label)
         assert len(set(number.tolist())) == len(rows)  # no picture is used twice
     train, test = (set(everything.speaker[rows.item].tolist()) for rows in (built.train, built.test))
