@@ -117,3 +117,11 @@ def test_small_pictures_start_as_they_did_before_there_were_other_nets():
     decoder = [m for m in made.decoders["small"] if isinstance(m, nn.ConvTranspose2d)]
     for ours, expected in zip(decoder, upwards, strict=False):
         assert torch.equal(ours.weight, expected.weight)
+
+
+def test_a_symbol_beside_a_picture_has_its_own_small_nets() -> None:
+    words = ("<pad>", "cat", "dog")
+    label = Modality("label", (1,), "categorical", dtype="int16", vocabulary=words)
+    networks = conv([Modality("image", (3, 32, 32)), label], 4)
+    assert networks.encode_entries("label", torch.tensor([[1], [2]])).shape == (2, 8)
+    assert networks.decode("label", torch.zeros(5, 4)).shape == (5, 1, 3)
