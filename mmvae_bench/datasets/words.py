@@ -52,7 +52,10 @@ def encode(captions: Sequence[Sequence[str]], vocabulary: Sequence[str], length:
 
 
 def decode(ids: NDArray[np.integer[Any]], vocabulary: Sequence[str]) -> str:
-    """Return the words of a caption [T] up to the first ``<eos>``, without padding, joined by spaces."""
+    """Return the words of a caption [T] up to the first ``<eos>``, without padding, joined by spaces.
+
+    Where the space is a word, words are the characters of a text, and nothing is put between them.
+    """
     words = [int(i) for i in ids]
     end = words.index(EOS) if EOS in words else len(words)
-    return " ".join(vocabulary[i] for i in words[:end] if i != PAD)
+    return ("" if " " in vocabulary else " ").join(vocabulary[i] for i in words[:end] if i != PAD)

@@ -65,3 +65,8 @@ def test_the_size_that_the_docs_state_is_that_of_reeds_captions():
     assert len(train) == 88_550
     words = vocabulary(train)
     assert len(words) == 1710
+
+
+def test_letters_of_a_text_are_not_put_apart() -> None:
+    letters = (*SPECIALS, " ", *"abc")
+    assert decode(np.array([4, 3, 5, 6, 2, 4]), letters) == "a bc"
