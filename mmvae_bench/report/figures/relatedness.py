@@ -157,7 +157,8 @@ def _by_modality(row: Exemplar, group: str, slug: str, modalities: Sequence[str]
     _order_beside(figure, axes, lines)
     caption = (
         f"The t-SNE of posterior samples on {group}, with a line of panels for each modality; the panels of a column "
-        f"are one embedding. Equal colours at equal places mean that modalities share the latent. {describe_rows([row])}"
+        f"are one embedding. Equal colours at equal places mean that modalities share the latent. "
+        f"{describe_rows([row])}"
     )
     return Plot(f"{slug}-tsne-modalities", "Latent space by modality", caption, group, figure)
 
