@@ -164,7 +164,7 @@ class PlaceCells(Dataset):
 
 def activity(n: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return 2 sqrt(n + 3/8) of counts (Anscombe 1948)."""
-    return (2 * np.sqrt(n + 0.375)).astype(np.float32)
+    return np.asarray(2 * np.sqrt(n + 0.375), np.float32)
 
 
 def counts(x: Array) -> Array:

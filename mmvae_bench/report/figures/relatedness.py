@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
@@ -157,7 +158,8 @@ def _by_modality(row: Exemplar, group: str, slug: str, modalities: Sequence[str]
     _order_beside(figure, axes, lines)
     caption = (
         f"The t-SNE of posterior samples on {group}, with a line of panels for each modality; the panels of a column "
-        f"are one embedding. Equal colours at equal places mean that modalities share the latent. {describe_rows([row])}"
+        f"are one embedding. Equal colours at equal places mean that modalities share the latent. "
+        f"{describe_rows([row])}"
     )
     return Plot(f"{slug}-tsne-modalities", "Latent space by modality", caption, group, figure)
 
@@ -179,7 +181,8 @@ def _order_beside(figure: Figure, axes: NDArray[Any], rows: Sequence[Exemplar]) 
     if order := _order(rows):
         last = max(arrays["tsne/label"].max() for row in rows for arrays in row.arrays.values() if arrays)
         image = ScalarMappable(Normalize(1, last + 1), ORDERED[order])
-        figure.colorbar(image, ax=list(axes.flat), label="class, in order", shrink=0.6, aspect=25)
+        ticks = MaxNLocator(5, integer=True)
+        figure.colorbar(image, ax=list(axes.flat), label="class, in order", shrink=0.6, aspect=25, ticks=ticks)
 
 
 def _embedding(ax: Axes, arrays: Arrays, label: str) -> None:
