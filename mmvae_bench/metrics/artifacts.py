@@ -73,9 +73,9 @@ def tsne(ev: Evaluation) -> Arrays:
     init = "pca" if z.shape[1] > 1 else "random"  # one dimension has no two principal components
     xy = TSNE(init=init, random_state=0, perplexity=perplexity, max_iter=500).fit_transform(z)
     classes = np.full(len(rows), -1) if label is None else label[rows]
-    order = {"tsne/order": np.array(ev.ordered)} if ev.ordered else {}
+    ordered = {"tsne/order": np.array(ev.ordered)} if ev.ordered else {}
     return {
-        **order,
+        **ordered,
         "tsne/xy": xy.astype(np.float32),
         "tsne/label": np.tile(classes.astype(np.int64), len(ev.names)),
         "tsne/modality": np.repeat(np.arange(len(ev.names)), len(rows)),
