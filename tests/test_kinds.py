@@ -98,7 +98,12 @@ def test_many_numbers_are_cells_line_by_line_whose_colour_is_their_size() -> Non
     assert (picture.reshape(3, 4, 8, 12, 8) == picture[:, None, ::8, None, ::8].transpose(0, 2, 1, 4, 3)).all()
 
 
-@pytest.mark.parametrize("d", [1, 5, 32, 33, 96, 97, 216, 4000])
+def test_a_single_number_is_written() -> None:
+    m, x = Modality("x", (1,), "normal", dtype="float32"), np.array([[1.346], [-2.0]], np.float32)
+    assert numbers(m, x, x).tolist() == ["1.35", "-2.00"]
+
+
+@pytest.mark.parametrize("d", [2, 5, 32, 33, 96, 97, 216, 4000])
 def test_tables_of_any_length_have_one_width_at_most(d: int) -> None:
     x = np.random.default_rng(0).normal(size=(2, d))
     picture = numbers(Modality("x", (d,), "normal", dtype="float32"), x, np.zeros_like(x))  # a scale of nothing

@@ -43,10 +43,12 @@ def symbols(m: Modality, x: Values, true: Values) -> Values:
 
 
 def numbers(m: Modality, x: Values, true: Values) -> Values:
-    """Return a picture of each entry, [n, 3, height, width]: bars of up to 32 numbers, coloured cells of more.
+    """Return a single number as text, [n], more as a picture, [n, 3, height, width]: bars of up to 32, else cells.
 
     A bar reaches the border, and a cell has its full colour, at the 99 % quantile of the true entries' absolute values.
     """
+    if x.size == len(x):
+        return np.array([f"{float(number):.2f}" for number in x.reshape(-1)], dtype=np.str_)
     size = np.abs(true)
     scale = (np.quantile(size, 0.99) or size.max()) if size.size else 0.0
     level = x.reshape(len(x), -1) / (scale or 1.0)
