@@ -60,7 +60,7 @@ def tsne(ev: Evaluation) -> Arrays:
     """Return t-SNE of one sample of q(z | x_m) per row and modality: ``tsne/xy`` [n, 2], ``/label``, ``/modality`` [n].
 
     The same test rows for every modality and run, class-balanced; without classes, or with too many to be coloured,
-    the first n and label -1. Empty if that is a single point. ``tsne/order`` says how classes are ordered, if they are.
+    the first n and label -1. Empty if that is a single point. ``tsne/circle`` is there if classes are ordered.
     """
     n = min(TSNE_POINTS // len(ev.names), len(ev.test))
     order = ev.order("tsne", len(ev.test))
@@ -73,9 +73,9 @@ def tsne(ev: Evaluation) -> Arrays:
     init = "pca" if z.shape[1] > 1 else "random"  # one dimension has no two principal components
     xy = TSNE(init=init, random_state=0, perplexity=perplexity, max_iter=500).fit_transform(z)
     classes = np.full(len(rows), -1) if label is None else label[rows]
-    ordered = {"tsne/order": np.array(ev.ordered)} if ev.ordered else {}
+    circle = {"tsne/circle": np.array(ev.ordered == "circle")} if ev.ordered else {}
     return {
-        **ordered,
+        **circle,
         "tsne/xy": xy.astype(np.float32),
         "tsne/label": np.tile(classes.astype(np.int64), len(ev.names)),
         "tsne/modality": np.repeat(np.arange(len(ev.names)), len(rows)),

@@ -134,3 +134,10 @@ def test_all_arrays_of_captioned_pictures_are_small_and_the_same_twice(birds: Ma
     assert out.keys() == again.keys()
     assert all(np.array_equal(values, again[name]) for name, values in out.items())
     assert not any(values.dtype.hasobject for values in out.values())
+
+
+@pytest.mark.parametrize(("ordered", "circle"), [("line", False), ("circle", True)])
+def test_ordered_classes_are_coloured_however_many_there_are(birds: Make, ordered: str, circle: bool) -> None:
+    out = tsne(birds(classes=30, ordered=ordered))
+    assert (out["tsne/label"] >= 0).all() and bool(out["tsne/circle"]) == circle
+    assert "tsne/circle" not in tsne(birds(classes=30))

@@ -15,7 +15,7 @@ from mmvae_bench.report.figures import style as figures
 from mmvae_bench.report.figures.curves import _line, curves
 from mmvae_bench.report.figures.exemplars import Exemplar
 from mmvae_bench.report.figures.panels import against, priors
-from mmvae_bench.report.figures.relatedness import class_matrices, histograms
+from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import grids
 from mmvae_bench.report.figures.style import Look, palette, save, save_all
 from mmvae_bench.report.statistics import Scores, summarise
@@ -231,3 +231,22 @@ def test_priors_without_two_bounds_are_side_by_side() -> None:
     (ax,) = plot.figure.axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["model", "aggregate", "gmm", "ncp"]
     assert [list(line.get_ydata()) for line in ax.lines if line.get_marker() != "None"] == [pytest.approx([0.5] * 4)]
+
+
+@pytest.mark.parametrize("circle", [False, True])
+def test_ordered_classes_have_a_panel_for_each_modality_and_their_pictures_are_still_drawn(circle: bool) -> None:
+    rng = np.random.default_rng(0)
+    tsne = {"xy": rng.normal(size=(80, 2)), "label": np.tile(np.arange(20), 4), "modality": np.repeat([0, 1], 40)}
+    arrays = {f"tsne/{name}": values for name, values in tsne.items()} | {"tsne/circle": np.array(circle)}
+    arrays |= {f"grid/{name}/b": rng.integers(0, 255, (10, 3, 32, 80), dtype=np.uint8) for name in ("source", "a")}
+    arrays["grid/source/a"] = arrays["grid/source/b"]
+    rows = [Exemplar(Missing(), 0, {"one": arrays, "two": {}})]
+    assert len(list(grids(rows, "tracks", "tracks"))) == 1
+    together, apart = embeddings(rows, "tracks", "tracks", ["a", "b"])
+    panels = [ax for ax in apart.figure.axes if ax.get_ylabel() != "class, in order"]
+    assert [ax.get_ylabel() for ax in panels] == ["a", "b"]
+    assert panels[0].get_xlim() == panels[1].get_xlim() and len(together.figure.axes) == 2
+    points = [ax.collections[0].get_offsets() for ax in panels]
+    np.testing.assert_allclose(np.concatenate(points), tsne["xy"])
+    first, last = (panels[0].collections[0].get_facecolors()[i, :3] for i in (0, 19))
+    assert np.allclose(first, last, atol=0.05) == circle  # a circle's ends meet

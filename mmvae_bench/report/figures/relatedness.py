@@ -25,7 +25,7 @@ from mmvae_bench.report.figures.style import Look, Plot, handle, legend_below
 UNRELATED = "#9A9A9A"
 MOST_PAIRS = 3
 MARKERS = "o^sDvP"
-ORDERED = {"line": "viridis", "circle": "twilight"}  # colours of classes in an order
+ORDERED = {False: "viridis", True: "twilight"}  # colours of classes in an order, on a line and on a circle
 Matrix = NDArray[np.float64]
 
 
@@ -137,7 +137,7 @@ def embeddings(rows: Sequence[Exemplar], group: str, slug: str, modalities: Sequ
         f"and distances between panels have no meaning. {describe_rows(rows)}"
     )
     yield Plot(f"{slug}-tsne", "Latent space", caption, group, figure)
-    if _order(rows):
+    if _ordered(rows):
         yield _by_modality(rows[0], group, slug, modalities)
 
 
@@ -170,17 +170,17 @@ def _of(arrays: Arrays, m: int) -> Arrays:
     return {key: x[own] if x.ndim else x for key, x in arrays.items() if key.startswith("tsne/")}
 
 
-def _order(rows: Sequence[Exemplar]) -> str:
-    """Return how the classes are ordered, ``line`` or ``circle``; empty if they are not."""
-    found = [str(arrays["tsne/order"]) for row in rows for arrays in row.arrays.values() if "tsne/order" in arrays]
-    return found[0] if found else ""
+def _ordered(rows: Sequence[Exemplar]) -> str:
+    """Return the name of the colours of ordered classes; empty if classes have no order."""
+    found = [arrays["tsne/circle"] for row in rows for arrays in row.arrays.values() if "tsne/circle" in arrays]
+    return ORDERED[bool(found[0])] if found else ""
 
 
 def _order_beside(figure: Figure, axes: NDArray[Any], rows: Sequence[Exemplar]) -> None:
     """Add the colours of ordered classes beside the panels."""
-    if order := _order(rows):
+    if colours := _ordered(rows):
         last = max(arrays["tsne/label"].max() for row in rows for arrays in row.arrays.values() if arrays)
-        image = ScalarMappable(Normalize(1, last + 1), ORDERED[order])
+        image = ScalarMappable(Normalize(1, last + 1), colours)
         ticks = MaxNLocator(5, integer=True)
         figure.colorbar(image, ax=list(axes.flat), label="class, in order", shrink=0.6, aspect=25, ticks=ticks)
 
@@ -192,8 +192,8 @@ def _embedding(ax: Axes, arrays: Arrays, label: str) -> None:
     for m in np.unique(modality):
         own = modality == m
         colours = colormaps["tab10"]([m % 10])
-        if "tsne/order" in arrays:
-            colours = colormaps[ORDERED[str(arrays["tsne/order"])]](classes[own] / max(1, classes.max()))
+        if "tsne/circle" in arrays:
+            colours = colormaps[ORDERED[bool(arrays["tsne/circle"])]](classes[own] / max(1, classes.max()))
         elif classes.max() >= 0:
             colours = _colours(classes[own], len(np.unique(classes)))
         x, y = xy[own].T
@@ -214,7 +214,7 @@ def _legend(rows: Sequence[Exemplar], modalities: Sequence[str]) -> list[Line2D]
         for name in ("label", "modality")
     )
     plain, names = max(classes, default=-1) < 0, dict(enumerate(modalities))
-    classes = [c for c in classes if c >= 0] if len(classes) <= 20 and not _order(rows) else []
+    classes = [c for c in classes if c >= 0] if len(classes) <= 20 and not _ordered(rows) else []
     dots = [
         handle(names.get(m, f"modality {m}"), linestyle="", marker=MARKERS[m % len(MARKERS)], markersize=5,
                color=colormaps["tab10"](m % 10) if plain else "#444444") for m in present
