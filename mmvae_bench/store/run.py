@@ -181,7 +181,7 @@ class StoredRun:
         """Seconds of all phases together; 0 where none are recorded."""
         found = self.record.get("seconds")
         values = found.values() if isinstance(found, dict) else ()
-        return float(sum(value for value in values if isinstance(value, int | float)))
+        return sum(value for value in values if isinstance(value, float))
 
     def __str__(self) -> str:
         """Name the run for people."""
