@@ -52,7 +52,7 @@ def grids(rows: Sequence[Exemplar], group: str, slug: str) -> Iterator[Plot]:
 
 def _strips(arrays: Arrays) -> list[Strip]:
     """Return rows of pictures: each source, then what is generated from it. Captions have other figures."""
-    if any(is_text(values) for values in arrays.values()):
+    if any(is_text(values) for values in _sources(arrays).values()):
         return []
     generated = [key.split("/")[1:] for key in arrays if key.startswith("grid/") and not key.startswith("grid/source/")]
     strips: list[Strip] = []
