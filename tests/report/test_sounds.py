@@ -14,6 +14,7 @@ from scipy.io import wavfile
 from mmvae_bench.kinds.spectrogram import RATE, SAMPLES, pictures, spectrograms
 from mmvae_bench.report.build import build_report
 from mmvae_bench.report.figures.exemplars import Exemplar
+from mmvae_bench.report.figures.samples import grids
 from mmvae_bench.report.sounds import COLUMNS, sounds
 from mmvae_bench.spec import Missing
 from mmvae_bench.store.store import Store
@@ -59,6 +60,12 @@ def test_other_data_have_no_sounds(arrays: Arrays) -> None:
     assert sounds([], "group") == []
     silent = {key: values for key, values in arrays.items() if key != "sounds"}
     assert sounds([Exemplar(Missing(), 0, {"mvae": silent})], "group") == []
+
+
+def test_sounds_are_in_the_figure_of_pictures_too(arrays: Arrays) -> None:
+    (plot,) = grids([Exemplar(Missing(), 0, {"mvae": arrays})], "group", "slug")
+    (ax,) = plot.figure.axes
+    assert [text.get_text() for text in ax.get_yticklabels()].count("→ sound") == 3
 
 
 @pytest.mark.parametrize("installed", [True, False])
