@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from mmvae_bench import DataError, datasets
-from mmvae_bench.datasets import digits
+from mmvae_bench.datasets import digits, mnist_audio
 from mmvae_bench.datasets.digits import MNIST_MD5
-from mmvae_bench.datasets.mnist_audio import HELD_OUT, PAIRS, MnistAudio, read
+from mmvae_bench.datasets.mnist_audio import HELD_OUT, PAIRS, PLACES, MnistAudio, read
 from mmvae_bench.errors import BenchWarning
 from mmvae_bench.kinds.spectrogram import BANDS, FRAMES
 from tests.helpers import REAL, needs
@@ -124,6 +124,17 @@ def test_absent_files_are_named_with_the_command(folder: Path) -> None:
         dataset.sources(folder)
     with pytest.raises(DataError, match=r"train-images.*mmvae-bench data fetch mnist_audio"):
         dataset.sources(folder / "nowhere")
+
+
+def test_fetch_downloads_the_release_unless_recordings_are_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(digits, "fetch_mnist", lambda data_dir: None)
+    monkeypatch.setattr(mnist_audio, "download", lambda pinned, path: asked.append(path))
+    MnistAudio().fetch(folder)
+    assert not asked
+    MnistAudio().fetch(folder / "elsewhere")
+    assert asked == [folder / "elsewhere" / "fsdd" / "free-spoken-digit-dataset-1.0.10.zip"]
+    assert asked[0].name in PLACES  # it is read from there
 
 
 @pytest.mark.slow
