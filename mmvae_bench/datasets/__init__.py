@@ -43,10 +43,10 @@ def options(named: Named) -> dict[str, Scalar]:
     Raises:
         BenchError: If the name or an option is unknown, or a value does not fit its type.
     """
-    factory, own = registry.get(named.name), dict(named.options)
-    common = LABELS in own and LABELS not in declared_options(factory, named.name)
-    labels = common and coerce(own.pop(LABELS), bool, f"{named.name}[{LABELS}]")
-    return {**resolve(factory, Named(named.name, own)), **({LABELS: True} if labels else {})}
+    own, found = dict(named.options), dict[str, Scalar]()
+    if LABELS in own and not _declares_labels(named.name) and coerce(own.pop(LABELS), bool, f"{named.name}[{LABELS}]"):
+        found[LABELS] = True
+    return {**resolve(registry.get(named.name), Named(named.name, own)), **found}
 
 
 def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
@@ -55,7 +55,6 @@ def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
     Raises:
         BenchError: If its name is unknown, an option is wrong, or a plug-in raises any exception.
     """
-    registry.check(name)
     try:
         dataset = made(name, options)
         _ = dataset.modalities, dataset.protocol
@@ -69,9 +68,14 @@ def make(name: str, options: Mapping[str, Scalar]) -> "Dataset":
 def made(name: str, options: Mapping[str, Scalar]) -> "Dataset":
     """Return a data set with its options, of which nothing was read yet: without labels, this imports no torch."""
     factory = registry.get(name)
-    if options.get(LABELS) and LABELS not in declared_options(factory, name):
+    if options.get(LABELS) and not _declares_labels(name):
         return _labelled(factory(**{key: value for key, value in options.items() if key != LABELS}), name)
     return factory(**options)
+
+
+def _declares_labels(name: str) -> bool:
+    """Return whether a data set has an option of its own with the name of the common one."""
+    return LABELS in declared_options(registry.get(name), name)
 
 
 def _labelled(dataset: "Dataset", name: str) -> "Dataset":

@@ -104,6 +104,13 @@ class Rows:
         return len(next(iter(self.x.values())))
 
     @property
+    def values(self) -> NDArray[np.int64] | None:
+        """Values of all attributes, else the class, [N, A]; None if rows have neither."""
+        if self.attributes is not None or self.label is None:
+            return self.attributes
+        return self.label[:, None]
+
+    @property
     def items(self) -> NDArray[np.int64]:
         """Item of each row, [N]: ``item``, or the row itself."""
         return np.arange(len(self)) if self.item is None else self.item

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmvae_bench.datasets.base import Built, Dataset, Judge, Protocol, Rows
+from mmvae_bench.datasets.download import disk_errors
+from mmvae_bench.disk import replace_file
 from mmvae_bench.errors import DataError
 from mmvae_bench.kinds.graph import is_valid, joined
 from mmvae_bench.kinds.graph import parts as parts_of
@@ -106,9 +107,9 @@ class Dag(Dataset):
         if self.source == "programs" or len(files) != 1:
             raise DataError(f"Only 'dag[source=architectures]' takes a file, and one: {FILE}.")
         read_architectures(files[0])
-        data_dir.mkdir(parents=True, exist_ok=True)
-        if files[0].resolve() != (data_dir / FILE).resolve():
-            shutil.copyfile(files[0], data_dir / FILE)
+        with disk_errors(data_dir):
+            data_dir.mkdir(parents=True, exist_ok=True)
+            replace_file(data_dir / FILE, files[0].read_bytes())
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,10 @@ def _rows(types: Types, edges: Edges, number: Floats, count: int, scale: Scale) 
 
 @cache
 def _programs(split: str) -> tuple[Types, Edges, Floats]:
-    """Draw the programs of a split. Who would read nothing reads the vertex before, and so is read who would not be."""
+    """Draw the programs of a split.
+
+    A vertex that reads nothing is made to read the one before it; one that is never read, to be read by the one after.
+    """
     n, rng = TRAIN if split == "train" else TEST, np.random.default_rng(seed_for("dag", "programs", split))
     types = rng.integers(1, len(PROGRAMS), (n, VERTICES))
     types[:, 0] = 0

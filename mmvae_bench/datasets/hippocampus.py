@@ -70,7 +70,7 @@ class Hippocampus(Dataset):
 
     @property
     def attributes(self) -> Mapping[str, tuple[str, ...]]:
-        """What all mice of a row share; the files do not say which direction is which."""
+        """Attributes that all mice of a row share; the files do not say which direction is which."""
         return {"position": self.classes or (), "direction": ("1", "2")}
 
     @property

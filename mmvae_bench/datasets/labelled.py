@@ -94,10 +94,9 @@ class Labelled(Dataset):
         return replace(built, train=self._with(built.train), test=self._with(built.test))
 
     def _with(self, rows: Rows) -> Rows:
-        values = rows.attributes if self.of.attributes else rows.label
-        if values is None:  # the rules of data sets say so
+        if rows.values is None:  # the rules of data sets say so
             return rows
-        return replace(rows, x={**rows.x, NAME: self.judge.write(values.reshape(len(rows), -1))})
+        return replace(rows, x={**rows.x, NAME: self.judge.write(rows.values)})
 
     def sources(self, data_dir: Path) -> list[Path]:
         """Return the files that the data set reads."""

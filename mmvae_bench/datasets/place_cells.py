@@ -31,7 +31,7 @@ GRID = 2.0**-16  # rates and gains are rounded to it, so that they are the same 
 
 @dataclass(frozen=True)
 class Factors:
-    """What a row is drawn from: position and direction are shared, each animal's gain is its own. All independent."""
+    """Independent factors of rows: position and direction, which animals share, and a gain of each animal."""
 
     position: NDArray[np.int64]  # s, bin of the track in 0..19, [N]
     direction: NDArray[np.int64]  # d, index into DIRECTIONS, [N]
@@ -123,7 +123,7 @@ class PlaceCells(Dataset):
 
     @property
     def attributes(self) -> Mapping[str, tuple[str, ...]]:
-        """What all animals of a row share."""
+        """Attributes that all animals of a row share."""
         return {"position": self.classes or (), "direction": DIRECTIONS}
 
     def population(self, animal: int) -> Population:

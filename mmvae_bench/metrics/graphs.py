@@ -1,18 +1,26 @@
 """Scores of graphs and of numbers, after D-VAE (Zhang et al., NeurIPS 2019, Section 4)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mmvae_bench.errors import Undefined
 from mmvae_bench.kinds.graph import is_valid
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once
 from mmvae_bench.metrics.priors import under_priors
 
 Floats = NDArray[np.floating]
+Read = Callable[[Tensor], Floats]
+
+
+@once
+def generated(ev: Evaluation, given: tuple[str, ...], target: str) -> Tensor:
+    """Return E[x_t | z] of all test rows, one z per row from q(z | x_A)."""
+    return ev.generate(ev.test, given, target)
 
 
 def keys(x: NDArray[np.generic]) -> NDArray[np.bytes_]:
@@ -51,7 +59,7 @@ def graph_quality(ev: Evaluation) -> Iterator[Score]:
         for given in ev.subsets:
             row = ev.row(given, name)
             try:
-                x = ev.generate(ev.test, given, name).numpy()
+                x = generated(ev, given, name).numpy()
             except Undefined as reason:
                 yield replace(row, reason=str(reason))
                 continue
@@ -102,14 +110,14 @@ def number_error(ev: Evaluation) -> Iterator[Score]:
                     yield from _of(ev, given, target, true, read)
 
 
-def _of(ev: Evaluation, given: tuple[str, ...], target: str, true: Floats, read: object) -> Iterator[Score]:
+def _of(ev: Evaluation, given: tuple[str, ...], target: str, true: Floats, read: Read | None) -> Iterator[Score]:
     row = ev.row(given, target)
     try:
-        x = ev.generate(ev.test, given, target)
+        x = generated(ev, given, target)
     except Undefined as reason:
         yield replace(row, reason=str(reason))
         return
-    made = np.asarray(read(x) if callable(read) else x.numpy()[:, 0], np.float64)
+    made = np.asarray(read(x) if read else x.numpy()[:, 0], np.float64)
     known = np.isfinite(made)
     if known.sum() < 2:
         yield replace(row, reason="fewer than two generated graphs are valid")

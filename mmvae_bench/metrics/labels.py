@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mmvae_bench.datasets.base import Rows
 from mmvae_bench.datasets.labelled import Symbols
 from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, metric
@@ -29,13 +28,8 @@ def labels_of(ev: Evaluation) -> tuple[str, Symbols]:
     return next(iter(found.items()))
 
 
-def values_of(rows: Rows) -> Values:
-    """Return the values of all attributes of rows, or their class: [N, A]."""
-    return np.asarray(rows.label)[:, None] if rows.attributes is None else rows.attributes
-
-
 def said(verdict: Judged) -> Values:
-    """Return what a judge says of entries, in the form of :func:`values_of`."""
+    """Return what a judge says of entries, in the form of :attr:`Rows.values`."""
     return verdict.values if verdict.values.shape[1] else verdict.classes[:, None]
 
 
@@ -60,7 +54,7 @@ def swapped(values: NDArray[np.int64], sizes: Values, attribute: int, rng: np.ra
     )
 )
 def attribute_swap(ev: Evaluation) -> Iterator[Score]:
-    """What a judge reads in x_t decoded from z of q(z | x_t, y'), y' being the label with one value changed.
+    """Shares of values that a judge reads in x_t from z of q(z | x_t, y'), y' being the label with one value changed.
 
     The new value is any of the others with equal probability, the same for every model of a seed. Chance is the best
     constant guess; the ceiling is what the judge reads rightly in true entries. Computed only when it is named.
@@ -69,7 +63,7 @@ def attribute_swap(ev: Evaluation) -> Iterator[Score]:
     label, judge = labels_of(ev)
     class_labels(ev)
     rows = ev.judged
-    true, count = values_of(rows), len(judge.sizes)
+    true, count = np.asarray(rows.values), len(judge.sizes)
     for target in (name for name in ev.names if name != label and name in ev.oracles):
         given = tuple(name for name in ev.names if name in (target, label))
         right = said(ev.of_true(target)) == true
@@ -110,7 +104,7 @@ def attribute_probe(ev: Evaluation) -> Iterator[Score]:
     """
     label, _ = labels_of(ev)
     class_labels(ev)
-    fitted, true = values_of(ev.probe_rows), values_of(ev.judged)
+    fitted, true = np.asarray(ev.probe_rows.values), np.asarray(ev.judged.values)
     chance = float(np.mean([majority(column) for column in true.T]))
     for name in (name for name in ev.names if name != label):
         z, z_test = (ev.latents((name,), split).sample for split in ("train", "test"))
@@ -126,4 +120,4 @@ def attribute_probe(ev: Evaluation) -> Iterator[Score]:
                 for column in fitted.T
             ]
             outcomes = (np.stack(found, 1) == true).mean(1)
-            yield replace(Score(None, variant, given=name), chance=chance).mean(outcomes)
+            yield Score(None, variant, given=name, chance=chance).mean(outcomes)

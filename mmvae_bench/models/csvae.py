@@ -12,17 +12,18 @@ from torch.func import functional_call
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.models.base import MultimodalVAE
+from mmvae_bench.models.private import beside
 from mmvae_bench.nets.base import Networks
 from mmvae_bench.options import Positive, Weight
 from mmvae_bench.probability.bounds import row_mean
 from mmvae_bench.probability.distributions import Diagonal, DiagonalNormal, kl, standard
-from mmvae_bench.probability.fusion import Experts, Mixture
+from mmvae_bench.probability.fusion import Experts, Mixture, where
 from mmvae_bench.spec import Missing
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
 
 RADIUS, NARROW = 3.0, 0.1  # of the means of p(w | y), and the sd of the first of two values (the paper's swiss roll)
 ENTRIES = 4096  # labels that p(y) is counted from
-NEVER = -1e4  # log p(y) of what no label is, so that nothing becomes infinite
+NEVER = -1e4  # log p(y) of values that never occur, so that nothing becomes infinite
 HIDDEN = 128  # units of the adversary's hidden layer
 
 
@@ -130,6 +131,7 @@ class CSVAE(MultimodalVAE):
             raise BenchError(f"The subspaces of {labels} labels need more latents. Give --latent-dim {least} or more.")
         for nets in (networks.encoders, networks.decoders, networks.words):
             del nets[self.label.name]
+        self.sizes = [self.common, labels * own]
         self.subspaces = Subspaces(labels, values, own)
         self.gamma = adversary * self.label.weight
         out = nn.Linear(HIDDEN, labels * values), nn.Unflatten(-1, (labels, values))
@@ -166,29 +168,35 @@ class CSVAE(MultimodalVAE):
         x = {name: batch.x[name] for name in self.sources}
         return self.encode(MultimodalBatch(x, batch.present[kept], indices_where=batch.indices_where))
 
+    def parts(self, q: Diagonal) -> tuple[DiagonalNormal, DiagonalNormal]:
+        """Return the densities of z and of w."""
+        z, w = (
+            DiagonalNormal(*p) for p in zip(*(torch.split(t, self.sizes, -1) for t in (q.loc, q.scale)), strict=True)
+        )
+        return z, w
+
     def posterior(self, batch: MultimodalBatch) -> Mixture:
         """Return the mixture of the present q(z, w | x_m); w of p(w | y) where y is given, z of p(z) where no x is."""
-        experts, labelled = self.encode_sources(batch), batch.where(self.label.name)[:, None]
+        experts, labelled = self.encode_sources(batch), batch.where(self.label.name)
         none = standard(DiagonalNormal, experts.q.loc[:1])
         loc, scale = torch.cat([experts.q.loc, none.loc]), torch.cat([experts.q.scale, none.scale])
-        w = self.subspaces.given(batch.visible(self.label.name))
-        loc = torch.cat([loc[..., : self.common], torch.where(labelled, w.loc, loc[..., self.common :])], -1)
-        scale = torch.cat([scale[..., : self.common], torch.where(labelled, w.scale, scale[..., self.common :])], -1)
+        z, w = self.parts(DiagonalNormal(loc, scale))
+        w = where(labelled, self.subspaces.given(batch.visible(self.label.name)), w)
         present = torch.cat([experts.present, ~experts.present.any(0)[None]])
-        return Mixture(Experts(DiagonalNormal(loc, scale), present))
+        return Mixture(Experts(beside(z, w), present))
 
     def loss(self, batch: MultimodalBatch) -> Loss:
         """Return -(the objective), with one z and w of each q(z, w | x_m), the mean over them."""
         experts = self.encode_sources(batch)
         q, share = experts.q, experts.present / experts.present.sum(0).clamp(min=1)  # [M - 1, B]
         zw = q.rsample()
-        z, w = zw[..., : self.common], zw[..., self.common :]
+        z, w = torch.split(zw, self.sizes, -1)
         log_px = self.log_px(zw, batch, where=experts.present).sum(0)
-        rest = DiagonalNormal(q.loc[..., self.common :], q.scale[..., self.common :])
-        divergence = kl(DiagonalNormal(q.loc[..., : self.common], q.scale[..., : self.common]))
-        divergence = divergence + rest.log_prob(w) - self.subspaces.log_prob(w)
-        said = torch.where(batch.where(self.label.name), self.gamma * self.negative_entropy(z), 0.0)
-        learned = torch.where(batch.where(self.label.name), self.log_adversary(z.detach(), batch), 0.0)
+        of_z, of_w = self.parts(q)
+        divergence = kl(of_z) + of_w.log_prob(w) - self.subspaces.log_prob(w)
+        labelled = batch.where(self.label.name)
+        said = torch.where(labelled, self.gamma * self.negative_entropy(z), 0.0)
+        learned = torch.where(labelled, self.log_adversary(z.detach(), batch), 0.0)
         means = {"log_px": log_px, "kl": divergence, "negative_entropy": said, "log_adversary": learned}
         log_px, divergence, said, learned = (torch.where(share > 0, share * v, 0.0).sum(0) for v in means.values())
         terms = dict(zip(means, (log_px, divergence, said, learned), strict=True))

@@ -16,7 +16,7 @@ from torch import nn
 from mmvae_bench.errors import Unsupported
 from mmvae_bench.kinds import kinds
 from mmvae_bench.nets.base import Networks, Words
-from mmvae_bench.nets.mlp import activated, embedded, mlp_decoder, mlp_encoder
+from mmvae_bench.nets.mlp import Activation, activated, embedded, mlp_decoder, mlp_encoder
 from mmvae_bench.nets.text import TEXT
 from mmvae_bench.options import Positive
 from mmvae_bench.types import Modality
@@ -24,6 +24,7 @@ from mmvae_bench.types import Modality
 CHANNELS = {32: (32, 64, 128), 64: (64, 128, 256, 512)}  # by the side of a picture
 COLOUR = (3, 28, 28)  # the shape of a picture with MoPoE's nets
 FEATURES = (2048,)  # the shape of a picture's features
+Makers = list[Callable[[int], nn.Module]]
 
 
 def conv_encoder(m: Modality, latent_dim: int) -> nn.Module:
@@ -74,35 +75,33 @@ def conv(
     Raises:
         Unsupported: If all nets would be MLPs, or a caption's nets cannot have its length and ``embedding``.
     """
-    if not any(_is_covered(m) for m in modalities):
+    makers = {m.name: _makers(m, text, embedding) for m in modalities}
+    if not any(makers.values()):
         raise Unsupported(
             "the conv nets need a picture of 32x32 or 64x64, a colour picture of 28x28, 2048 features or a caption; "
             "use mlp"
         )
-    makers = {m.name: _makers(m, hidden, text, embedding) for m in modalities}
+    makers = {m.name: makers[m.name] or _mlps(embedded(m, embedding), (hidden,)) for m in modalities}
     return Networks(
         modalities, latent_dim, lambda m, size: makers[m.name][0](size), lambda m, size: makers[m.name][1](size),
         lambda m: Words(len(m.vocabulary), embedding, tied=tied),
     )  # fmt: skip
 
 
-def _is_covered(m: Modality) -> bool:
-    """Return True if a modality has nets of its own here, or of its kind."""
-    return is_square(m) or m.kind == "caption" or m.shape in (COLOUR, FEATURES) or kinds.get(m.kind).nets is not None
-
-
-def _makers(m: Modality, hidden: int, text: str, embedding: int) -> list[Callable[[int], nn.Module]]:
-    """Return the functions from L to the encoder and to the decoder of a modality."""
+def _makers(m: Modality, text: str, embedding: int) -> Makers:
+    """Return the functions from L to the encoder and to the decoder of a modality; none where an MLP stands in."""
     if m.kind == "caption":
         return [partial(make, m.shape[0], embedding) for make in TEXT[text]]
     if is_square(m):
         return [partial(conv_encoder, m), partial(conv_decoder, m)]
     if (own := kinds.get(m.kind).nets) is not None:
         return [partial(make, m) for make in own]
-    m = embedded(m, embedding)
     if m.shape == COLOUR:
         return [colour_encoder, colour_decoder]
-    sizes, activation = ((1024, 512, 256), nn.ELU) if m.shape == FEATURES else ((hidden,), nn.ReLU)
+    return _mlps(m, (1024, 512, 256), nn.ELU) if m.shape == FEATURES and not m.is_text else []
+
+
+def _mlps(m: Modality, sizes: tuple[int, ...], activation: Activation = nn.ReLU) -> Makers:
     return [
         partial(mlp_encoder, m, hidden=sizes, activation=activation),
         partial(mlp_decoder, m, hidden=sizes[::-1], activation=activation),

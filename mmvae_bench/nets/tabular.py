@@ -2,7 +2,7 @@
 
 There, x -> Linear -> blocks -> Linear(ReLU(norm(.))), and a block is x + Linear(ReLU(Linear(norm(x)))) with a hidden
 layer twice as wide, as in the authors' code. Here layer norm replaces batch norm, whose statistics would include absent
-rows; SiLU replaces ReLU; and there is no dropout, since the latent is noisy already.
+rows, and SiLU replaces ReLU. Dropout is left out, since the latent is noisy already.
 """
 
 import math

@@ -21,7 +21,7 @@ from mmvae_bench.report import facts, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.figures.curves import against_time, curves
-from mmvae_bench.report.figures.exemplars import exemplars
+from mmvae_bench.report.figures.exemplars import Exemplar, exemplars
 from mmvae_bench.report.figures.panels import against, priors
 from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import captions, grids
@@ -73,11 +73,12 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     page, scores = folder / "index.html", folder / "scores.csv"
     _say_what_is_replaced(folder, selection)
     _clear(folder)
-    pictures = save_all(list(_plots(selection, tables, names)), folder / "figures")
+    examples = {group: exemplars(selection.runs, group, selection.labels) for group in selection.groups}
+    pictures = save_all(list(_plots(selection, tables, names, examples)), folder / "figures")
     selection.rows[list(COLUMNS)].to_csv(scores, index=False, errors="backslashreplace")
     texts = {
         page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
-                          aggregates=shown(aggregates), published=sections, sounds=_sounds(selection)),
+                          aggregates=shown(aggregates), published=sections, sounds=_sounds(selection, examples)),
         folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
         folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
         folder / "published.csv": beside_csv(sections),
@@ -112,7 +113,7 @@ def _say_what_is_replaced(folder: Path, selection: Selection) -> None:
 
 
 def _plots(
-    selection: Selection, tables: Sequence[Table], names: Mapping[str, str]
+    selection: Selection, tables: Sequence[Table], names: Mapping[str, str], examples: Mapping[str, list[Exemplar]]
 ) -> Iterator[Callable[[], Iterator[Plot]]]:
     """Yield calls that each draw a few figures in any process, in the order of the page."""
     looks = palette(selection.labels)
@@ -128,7 +129,7 @@ def _plots(
         yield partial(against, list(variants), names)
     yield partial(against_time, tables, selection.runs, looks, names)
     for group in selection.groups:
-        name, rows = names[group], exemplars(selection.runs, group, selection.labels)
+        name, rows = names[group], examples[group]
         modalities = next(list(run.spec.likelihoods) for run in selection.runs if run.group == group)
         yield partial(histograms, rows, group, looks, name)
         yield partial(class_matrices, rows, group, name)
@@ -138,10 +139,10 @@ def _plots(
         yield partial(embeddings, rows, group, name, modalities)
 
 
-def _sounds(selection: Selection) -> list[Sounds]:
+def _sounds(selection: Selection, examples: Mapping[str, list[Exemplar]]) -> list[Sounds]:
     """Return the sounds of all data sets that may be published."""
     groups = [group for group in selection.groups if group not in selection.hidden]
-    return [each for group in groups for each in sounds(exemplars(selection.runs, group, selection.labels), group)]
+    return [each for group in groups for each in sounds(examples[group], group)]
 
 
 def _table_texts(tables: Sequence[Table], folder: Path, names: Mapping[str, str]) -> dict[Path, str]:

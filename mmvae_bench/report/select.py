@@ -35,8 +35,7 @@ class Run(StoredRun):
     @property
     def train_seconds(self) -> float | None:
         """Seconds of training, if recorded."""
-        seconds = self.record.get("seconds")
-        return float(seconds["train"]) if isinstance(seconds, dict) and "train" in seconds else None
+        return self.phases.get("train")
 
     @property
     def may_be_shown(self) -> bool:

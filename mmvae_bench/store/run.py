@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -177,11 +178,16 @@ class StoredRun:
         return str(self.record.get("error", ""))
 
     @property
+    def phases(self) -> dict[str, float]:
+        """Seconds of each phase that are recorded, such as ``train``; what no float can be is left out."""
+        found = self.record.get("seconds")
+        values = found.items() if isinstance(found, dict) else ()
+        return {phase: float(v) for phase, v in values if isinstance(v, int | float) and abs(v) <= sys.float_info.max}
+
+    @property
     def seconds(self) -> float:
         """Seconds of all phases together; 0 where none are recorded."""
-        found = self.record.get("seconds")
-        values = found.values() if isinstance(found, dict) else ()
-        return sum(value for value in values if isinstance(value, float))
+        return float(sum(self.phases.values()))
 
     def __str__(self) -> str:
         """Name the run for people."""

@@ -56,7 +56,7 @@ def test_its_judge_reads_what_was_written_and_nothing_else(shapes) -> None:
     judge = labelled.judges({})["label"]
     assert np.array_equal(judge.read(rows.x["label"]), rows.attributes)
     assert np.array_equal(judge.predict(rows.x["label"]), rows.label)
-    swapped = rows.x["label"][:, [1, 0, 2]]  # a size is no shape
+    swapped = rows.x["label"][:, [1, 0, 2]]  # a size is not a shape
     assert (judge.predict(swapped) == 3).all() and (judge.read(swapped)[:, 1] == 2).all()
     assert (judge.read(np.full((4, 3), PAD)) == judge.sizes).all()
 

@@ -66,7 +66,7 @@ def test_copies_are_valid_and_equal_and_of_training_rows_not_new():
     assert abs(found["valid aggregate graph"] - 0.5) < 0.06  # half of them are posteriors of a number alone
     assert found["novel aggregate graph"] == 0.0
     assert 0.3 < found["unique aggregate graph"] < 1.0  # draws of 500 training rows, with repetition
-    assert found["valid model graph"] < 0.05  # rounded noise is no program
+    assert found["valid model graph"] < 0.05  # rounded noise is not a program
 
 
 def test_broken_graphs_are_neither_valid_nor_equal():

@@ -60,7 +60,7 @@ def test_labels_are_generated_by_bayes_rule():
     logits = Independent(Normal(p.mu[1, 3:], p.log_s[1, 3:].exp()), 1).log_prob(w[:, None, 4:])
     found = model.theta("y", w).softmax(-1)[:, 1]
     torch.testing.assert_close(found[:, 3:], logits.softmax(-1), rtol=1e-4, atol=1e-5)
-    assert found[:, :3].max() < 1e-3  # a colour is no size
+    assert found[:, :3].max() < 1e-3  # a colour is not a size
 
 
 @torch.no_grad()
