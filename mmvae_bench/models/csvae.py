@@ -164,9 +164,9 @@ class CSVAE(MultimodalVAE):
 
     def encode_sources(self, batch: MultimodalBatch) -> Experts:
         """Return q(z, w | x_m) of all modalities but the labels, batch shape [M - 1, B]."""
-        kept = torch.tensor([name in self.sources for name in batch.names], device=batch.present.device)
         x = {name: batch.x[name] for name in self.sources}
-        return self.encode(MultimodalBatch(x, batch.present[kept], indices_where=batch.indices_where))
+        present = torch.stack([batch.where(name) for name in self.sources])
+        return self.encode(MultimodalBatch(x, present, indices_where=batch.indices_where))
 
     def parts(self, q: Diagonal) -> tuple[DiagonalNormal, DiagonalNormal]:
         """Return the densities of z and of w."""

@@ -24,10 +24,10 @@ HIDDEN = ((float("nan"), -1), (float("inf"), 2**40), (1e30, 1))  # values, and w
 
 KINDS: dict[str, Modality] = {
     "pixels": Modality("", (1, 3, 3), "laplace", 0.75),
-    "binary": Modality("", (4,), "bernoulli"),
     "real": Modality("", (5,), "normal", 0.5, dtype="float32"),
-    "words": Modality("", (4,), "categorical", dtype="int16", vocabulary=("<pad>", "<unk>", "<eos>", "one", "two")),
     "symbol": Modality("", (1,), "categorical", dtype="int16", vocabulary=("<pad>", "one", "two", "three")),
+    "binary": Modality("", (4,), "bernoulli"),
+    "words": Modality("", (4,), "categorical", dtype="int16", vocabulary=("<pad>", "<unk>", "<eos>", "one", "two")),
 }
 
 

@@ -18,6 +18,7 @@ from mmvae_bench.models.base import MultimodalVAE
 from mmvae_bench.models.mvae import MVAE
 from mmvae_bench.presence import Presence
 from mmvae_bench.spec import Missing
+from mmvae_bench.testing import KINDS
 from mmvae_bench.types import Loss, Modality, MultimodalBatch
 from tests.helpers import EVERY
 
@@ -25,17 +26,18 @@ N, BATCH = 60, 16
 HOLES = [Missing(), Missing(0.5, "split"), Missing(0.7, "independent"), Missing(0.5, "only:a")]
 
 
-def made(name: str, m: int = 3) -> MultimodalVAE:
+def made(name: str) -> MultimodalVAE:
     torch.manual_seed(0)
-    kinds = [Modality("abc"[i], (1, 2, 2), scale=0.5) for i in range(m)]
+    kinds = [Modality(name, (1, 2, 2), scale=0.5) for name in "ab"] + [replace(KINDS["symbol"], name="c")]
     return models.registry.get(name)(nets.registry.get("mlp")(kinds, 3, hidden=5, layers=1))
 
 
-def feed(missing: Missing, m: int = 3, pure: bool = False) -> Feed:
+def feed(missing: Missing, pure: bool = False) -> Feed:
     generator = np.random.default_rng(0)
-    x = {"abc"[i]: generator.integers(0, 256, (N, 1, 2, 2), dtype=np.uint8) for i in range(m)}
+    x = {name: generator.integers(0, 256, (N, 1, 2, 2), dtype=np.uint8) for name in "ab"}
+    x["c"] = generator.integers(1, 4, (N, 1), dtype=np.int16)
     rows = Rows(x, np.zeros(N, int))
-    presence = Presence(missing, tuple("abc"[:m]), N, "d", 0)
+    presence = Presence(missing, tuple("abc"), N, "d", 0)
     return Feed.load(rows, presence, BATCH, torch.device("cpu"), pure=pure)
 
 

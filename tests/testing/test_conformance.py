@@ -8,10 +8,8 @@ import pytest
 
 from mmvae_bench import datasets, models
 from mmvae_bench.testing import KINDS, check_dataset, check_model
-from tests.helpers import NAMES
+from tests.helpers import MOST, NAMES
 
-# JNF anneals every product of flows, which takes a minute for three modalities and many for six
-MOST = {"jnf": 3}
 OPTIONS = {
     "mmvae": [
         {},
