@@ -161,7 +161,11 @@ def load_scores(results_dir: str | Path = "results", suite: str | None = None) -
 
 
 def build_report(
-    results_dir: str | Path = "results", out: str | Path = "reports", suite: str | None = None, public: bool = False
+    results_dir: str | Path = "results",
+    out: str | Path = "reports",
+    suite: str | None = None,
+    public: bool = False,
+    pdf: bool = False,
 ) -> Path:
     """Write tables, figures and a page of a plan's stored runs, as ``mmvae-bench report`` does; return the page's path.
 
@@ -170,15 +174,16 @@ def build_report(
         out: folder of the reports.
         suite: name of the plan. Default: the one that was run last.
         public: True leaves out pictures of data that may not be published.
+        pdf: True writes each figure as PDF too.
 
     Raises:
         BenchError: If nothing is stored, or the report cannot be written.
     """
-    return write_report(results_dir, out, suite, public=public).page
+    return write_report(results_dir, out, suite, public=public, pdf=pdf).page
 
 
 def write_report(
-    results_dir: str | Path, out: str | Path, suite: str | None, *, public: bool = False
+    results_dir: str | Path, out: str | Path, suite: str | None, *, public: bool = False, pdf: bool = False
 ) -> "ReportResult":
     """Write a report as :func:`build_report` does; return all that was written."""
     store, folder = Store(given_path(results_dir)), given_path(out)
@@ -188,4 +193,4 @@ def write_report(
     way_out = "Move what is in the way or free some space, or choose another --out."
     with disk_errors(f"Cannot write the report to '{out}'", way_out):
         folder.mkdir(parents=True, exist_ok=True)
-        return build(store, plan, folder, public=public)
+        return build(store, plan, folder, public=public, pdf=pdf)

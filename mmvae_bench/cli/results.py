@@ -106,11 +106,12 @@ def merge(ctx: click.Context, dirs: tuple[Path, ...], results_dir: Path, prefer:
 @results_option
 @click.option("--out", type=FOLDER, default="reports", show_default=True, help="Folder of all reports.")
 @click.option("--public", is_flag=True, help="Leave out pictures of data that may not be published (SVHN, CUB).")
-def report(suite: str | None, results_dir: Path, out: Path, public: bool) -> None:
+@click.option("--pdf", is_flag=True, help="Write each figure as PDF too, for a paper; takes twice as long.")
+def report(suite: str | None, results_dir: Path, out: Path, public: bool, pdf: bool) -> None:
     """Build tables, figures and a page from stored results."""
     from mmvae_bench.api import write_report
 
-    built = write_report(results_dir, out, suite, public=public)
+    built = write_report(results_dir, out, suite, public=public, pdf=pdf)
     click.echo(built.summary)
     click.echo(f"Report: {built.page}")
     click.echo("Next: open it; then a grid of your own: mmvae-bench run --models mvae mopoe --missing 0 0.5 --seeds 3")

@@ -22,10 +22,13 @@ from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import Exemplar, exemplars
+from mmvae_bench.report.figures.frontier import frontier_figures
 from mmvae_bench.report.figures.panels import against, priors
 from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
+from mmvae_bench.report.frontier import Frontier, frontiers
+from mmvae_bench.report.frontier import shown as shown_areas
 from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
 from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
 from mmvae_bench.report.select import Selection, file_name, select, slugs
@@ -52,10 +55,12 @@ class ReportResult:
     published: list[Section]
 
 
-def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bool = False) -> ReportResult:
+def build_report(
+    store: Store, plan: Mapping[str, Any], out: Path, *, public: bool = False, pdf: bool = False
+) -> ReportResult:
     """Write tables, figures and the page of a plan's stored runs to a subfolder of ``out`` named after the plan.
 
-    ``public`` leaves out pictures of data that may not be published.
+    ``public`` leaves out pictures of data that may not be published; ``pdf`` writes each figure as PDF as well.
 
     Raises:
         BenchError: If no run is stored, one is broken, or a cell would average scores of different settings.
@@ -65,20 +70,28 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     summaries = summarise_groups(selection)
     comparisons = [comparison for summary in summaries for comparison in compare_summary(summary)]
     aggregates = aggregate(tables, {run.group: run.tier for run in selection.runs})
-    sections = beside(selection)
+    sections, areas = beside(selection), frontiers(selection)
     folder = report_folder(out, str(plan.get("name") or "report"))
     names = slugs(
-        [*selection.groups, *(t.variant for t in tables), *(t.prior for t in tables), *(t.scheme for t in tables)]
+        [
+            *selection.groups,
+            *(t.variant for t in tables),
+            *(t.prior for t in tables),
+            *(t.scheme for t in tables),
+            *(f.missing.text for f in areas),
+        ]
     )
     page, scores = folder / "index.html", folder / "scores.csv"
     _say_what_is_replaced(folder, selection)
     _clear(folder)
     examples = {group: exemplars(selection.runs, group, selection.labels) for group in selection.groups}
-    pictures = save_all(list(_plots(selection, tables, names, examples)), folder / "figures")
+    warned = facts.warnings(selection, list(plan.get("skipped", [])))
+    pictures = save_all(list(_plots(selection, tables, areas, names, examples)), folder / "figures", pdf=pdf)
     selection.rows[list(COLUMNS)].to_csv(scores, index=False, errors="backslashreplace")
     texts = {
         page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
-                          aggregates=shown(aggregates), published=sections, sounds=_sounds(selection, examples)),
+                          aggregates=shown(aggregates), areas=shown_areas(areas), published=sections, warnings=warned,
+                          sounds=_sounds(selection, examples)),
         folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
         folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
         folder / "published.csv": beside_csv(sections),
@@ -86,9 +99,10 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     }  # fmt: skip
     for path, text in texts.items():
         path.write_bytes(as_utf8(text))
-    every = [*texts, scores, *(path for picture in pictures for path in (picture.png, picture.pdf))]
+    every = [*texts, scores, *(picture.png for picture in pictures)]
+    every += [picture.png.with_suffix(".pdf") for picture in pictures if pdf]
     (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in every), encoding="utf-8")
-    summary = to_terminal(summaries, facts.warnings(selection, list(plan.get("skipped", []))))
+    summary = to_terminal(summaries, warned)
     return ReportResult(page, every, summary, pictures, sections)
 
 
@@ -113,10 +127,15 @@ def _say_what_is_replaced(folder: Path, selection: Selection) -> None:
 
 
 def _plots(
-    selection: Selection, tables: Sequence[Table], names: Mapping[str, str], examples: Mapping[str, list[Exemplar]]
+    selection: Selection,
+    tables: Sequence[Table],
+    areas: Sequence[Frontier],
+    names: Mapping[str, str],
+    examples: Mapping[str, list[Exemplar]],
 ) -> Iterator[Callable[[], Iterator[Plot]]]:
     """Yield calls that each draw a few figures in any process, in the order of the page."""
     looks = palette(selection.labels)
+    yield partial(frontier_figures, areas, names)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
         if not (own := list(schemes))[0].of_learned_prior:
             yield partial(curves, own, looks, names)
@@ -205,7 +224,6 @@ def render_page(
         version=__version__,
         runs=selection.runs,
         setting=facts.setting(selection),
-        warnings=facts.warnings(selection, skipped),
         costs=facts.costs(selection),
         searches=facts.searches(selection),
         trials=facts.trials(selection),

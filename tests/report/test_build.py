@@ -22,7 +22,7 @@ from tests.report.test_escaping import TAGS, Page
 @pytest.fixture(scope="module")
 def report(made: Any, tmp_path_factory: pytest.TempPathFactory) -> ReportResult:
     ids = [run.run_id for run in made.specs if run.dataset.name == "mnist_street"]
-    return build_report(made.store, {**made.plan, "run_ids": ids}, tmp_path_factory.mktemp("reports"))
+    return build_report(made.store, {**made.plan, "run_ids": ids}, tmp_path_factory.mktemp("reports"), pdf=True)
 
 
 def test_figures_are_there_and_not_empty(report: ReportResult) -> None:

@@ -124,7 +124,7 @@ def test_a_name_leads_out_of_no_folder(folder: Path, factory: Any, tmp_path: Pat
     assert folder.parent.name == "reports"
     assert {path.name for path in folder.parent.iterdir()} == {folder.name}
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {
-        ".html", ".csv", ".md", ".tex", ".png", ".pdf", ""
+        ".html", ".csv", ".md", ".tex", ".png", ""
     }  # fmt: skip
     store = Store(tmp_path / "results")
     run = factory.spec("mvae")

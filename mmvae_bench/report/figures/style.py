@@ -63,7 +63,6 @@ class Picture:
     caption: str
     group: str
     png: Path
-    pdf: Path
     width: int
     key: bool = False
 
@@ -130,35 +129,36 @@ def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> Non
         figure.legend(handles=ordered, loc="outside lower center", ncols=columns, **gaps)
 
 
-def save_all(parts: Sequence[Callable[[], Iterable[Plot]]], folder: Path) -> list[Picture]:
+def save_all(parts: Sequence[Callable[[], Iterable[Plot]]], folder: Path, *, pdf: bool = False) -> list[Picture]:
     """Draw and write figures in parallel processes, each part in one of them; return the pictures in order."""
     jobs = max(1, min(joblib.cpu_count(), MOST_PROCESSES, len(parts)))
     written = joblib.Parallel(n_jobs=jobs, backend="loky", batch_size=1)(
-        joblib.delayed(_save_part)(part, folder) for part in parts
+        joblib.delayed(_save_part)(part, folder, pdf) for part in parts
     )
     return list(itertools.chain.from_iterable(written))
 
 
-def _save_part(part: Callable[[], Iterable[Plot]], folder: Path) -> list[Picture]:
+def _save_part(part: Callable[[], Iterable[Plot]], folder: Path, pdf: bool) -> list[Picture]:
     gc.disable()  # looking for garbage among the thousands of objects of a figure takes a fifth of the time
     try:
         with mpl.rc_context(STYLE):
-            return list(save(part(), folder))
+            return list(save(part(), folder, pdf=pdf))
     finally:
         gc.enable()
 
 
-def save(plots: Iterable[Plot], folder: Path) -> Iterator[Picture]:
-    """Write figures as PNG and PDF, one after the other; each is laid out once."""
+def save(plots: Iterable[Plot], folder: Path, *, pdf: bool = False) -> Iterator[Picture]:
+    """Write figures as PNG, and as PDF if asked, one after the other; each is laid out once."""
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
         figure = plot.figure
-        png, pdf = (folder / f"{file_name(plot.name)}.{ending}" for ending in ("png", "pdf"))
+        png = folder / f"{file_name(plot.name)}.png"
         FigureCanvasAgg(figure)  # without it, matplotlib makes a renderer each time that it measures a text
         figure.set_dpi(DPI)
         if engine := figure.get_layout_engine():
             engine.execute(figure)
             figure.set_layout_engine(None)  # with one, matplotlib draws twice whenever it saves
         figure.savefig(png, dpi=DPI)
-        figure.savefig(pdf, dpi=DPI, metadata={"CreationDate": None})
-        yield Picture(plot.title, plot.caption, plot.group, png, pdf, round(112 * figure.get_figwidth()), plot.key)
+        if pdf:  # as long again as all else about a figure: its fonts are cut to the letters that it has
+            figure.savefig(png.with_suffix(".pdf"), dpi=DPI, metadata={"CreationDate": None})
+        yield Picture(plot.title, plot.caption, plot.group, png, round(112 * figure.get_figwidth()), plot.key)
