@@ -45,7 +45,7 @@ myst_heading_anchors = 4  # with the names that GitHub gives
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
 maximum_signature_line_length = 88
@@ -56,7 +56,7 @@ html_title = "mmvae-bench"
 html_extra_path = ["_site"]  # index.html, which leads to docs/index.html
 templates_path = ["_templates"]
 html_sidebars = {"**": ["pages.html"]}
-html_show_sourcelink = False
+html_copy_source = html_show_sourcelink = False
 html_theme_options = {
     "navbar_center": [],  # all pages are in the sidebar
     "secondary_sidebar_items": ["page-toc"],
@@ -115,7 +115,12 @@ def _read_comments_as_meanings() -> None:
 
 
 def _before_napoleon(_app: Sphinx, what: str, _name: str, _value: object, _options: object, lines: list[str]) -> None:
-    """Hide the colons in the meaning of a field, or what stands before the first is taken for its type."""
+    """Hide the colons in the meaning of a field, or what stands before the first is taken for its type.
+
+    Data have no docstring of their own, only their class's; the page says what they are.
+    """
+    if what == "data":
+        lines.clear()
     if what in ("attribute", "property"):
         lines[:] = [line.replace(":", COLON) for line in lines]
 
@@ -128,10 +133,20 @@ def _after_napoleon(_app: Sphinx, _what: str, _name: str, _value: object, _optio
         lines[position] = "``".join(parts)
 
 
+def _plain_signature(
+    _app: Sphinx, _what: str, _name: str, _value: object, _options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Write arrays as ``NDArray[dtype]``, and defaults that are functions by their names."""
+    array = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([~.\w]+)\]\]")
+    texts = [text and array.sub(r"NDArray[\1]", text) for text in (signature, returned)]
+    return texts[0] and re.sub(r"<function (\w+)>", r"\1", texts[0].replace("<factory>", "...")), texts[1]
+
+
 def setup(app: Sphinx) -> None:
     """Add the parser of notebooks, the table of contents, and the comments."""
     app.add_source_parser(NotebookParser)
     app.connect("source-read", _prepare_source)
     app.connect("autodoc-process-docstring", _before_napoleon, priority=400)  # napoleon has 500
     app.connect("autodoc-process-docstring", _after_napoleon, priority=600)
+    app.connect("autodoc-process-signature", _plain_signature)
     _read_comments_as_meanings()
