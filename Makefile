@@ -29,6 +29,7 @@ lint: $(VENV)/.dev ## Style, format and types
 
 docs: $(VENV)/.dev ## Build the documentation site: docs/_build/index.html
 	$(BIN)/python -m sphinx -q -E -W --keep-going -n -c docs . docs/_build
+	@echo "Open docs/_build/index.html"
 
 clean: ## Remove the environment and what tools leave behind; results/ and reports/ stay
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ import re
 from importlib import import_module
 from inspect import getsourcefile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.application import Sphinx
@@ -54,6 +54,7 @@ python_use_unqualified_type_names = True
 html_theme = "pydata_sphinx_theme"
 html_title = "mmvae-bench"
 html_extra_path = ["_site"]  # index.html, which leads to docs/index.html
+highlight_language = "none"  # of blocks that name none
 templates_path = ["_templates"]
 html_sidebars = {"**": ["pages.html"]}
 html_copy_source = html_show_sourcelink = False
@@ -67,7 +68,7 @@ html_theme_options = {
 class NotebookParser(MystParser):
     """Reads a notebook with its stored outputs, and runs nothing."""
 
-    supported: ClassVar[tuple[str, ...]] = ("notebook",)
+    supported = ("notebook",)
 
     def parse(self, inputstring: str, document: Any) -> None:
         """Parse the cells as one Markdown text."""
