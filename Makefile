@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help run test test-slow lint clean
+.PHONY: help run test test-slow lint docs clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -27,8 +27,12 @@ lint: $(VENV)/.dev ## Style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.dev ## Build the documentation site: docs/_build/index.html
+	$(BIN)/python -m sphinx -q -E -W --keep-going -n -c docs . docs/_build
+	@echo "Open docs/_build/index.html"
+
 clean: ## Remove the environment and what tools leave behind; results/ and reports/ stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

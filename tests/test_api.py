@@ -109,6 +109,8 @@ def test_every_public_name_is_documented():
     page = (Path(mmvae_bench.__file__).parents[1] / "docs" / "python.md").read_text()
     names = set(re.findall(r"`(\w+)`", page[page.index("## All names") :]))
     assert names == {*mmvae_bench.__all__, "models", "datasets", "metrics", "nets", "register"}
+    site = (Path(mmvae_bench.__file__).parents[1] / "docs" / "all_names.md").read_text()
+    assert sorted(re.findall(r"^\.\. auto\w+:: (\w+)$", site, re.MULTILINE)) == sorted(mmvae_bench.__all__)
 
 
 def test_names_that_need_no_torch_import_none():

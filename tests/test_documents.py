@@ -1,5 +1,6 @@
 """The documents are true: links lead somewhere, named tests exist, commands parse, examples run."""
 
+import doctest
 import os
 import re
 import shlex
@@ -37,6 +38,24 @@ def test_links_lead_somewhere(name):
             path = (ROOT / name).parent / file if file else ROOT / name
             assert path.exists(), target
             assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
+
+
+def test_the_site_leads_to_every_page():
+    """The navigation of the site is made of these links; `make docs` says where the site itself is broken."""
+    pages = set(re.findall(r"^- \[.*?\]\((\w+\.md)\)", DOCUMENTS["docs/index.md"], re.MULTILINE))
+    assert pages == {name[5:] for name in DOCUMENTS if name.startswith("docs/")} - {"index.md"}
+
+
+@pytest.mark.parametrize("name", [name for name, text in DOCUMENTS.items() if "```pycon" in text])
+def test_examples_print_what_the_page_says(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    text = "\n".join(re.findall(r"^```pycon\n(.*?)^```$", DOCUMENTS[name], re.DOTALL | re.MULTILINE))
+    page = doctest.DocTestParser().get_doctest(text, {}, name, name, 0)
+    said: list[str] = []
+    result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(page, out=said.append)
+    assert result.attempted > 1
+    assert not result.failed, "".join(said)
 
 
 def test_the_map_of_the_package_names_what_is_there():
