@@ -1,7 +1,8 @@
 """Quality against coherence over beta: the settings that no other beats in both, and the area below them.
 
-A setting of a model is a point (c, d): c is the cross-coherence of what it generates of a modality from one other one,
-and d the Fréchet distance of the same entries, each a mean over the modalities given. Both are put on [0, 1],
+A setting of a model is a point (c, d): c is the coherence of what it generates of a modality from one other one (strict
+attributes where the data have them, else cross-coherence), and d the Fréchet distance of the same entries, each a mean
+over the modalities given. Both are put on [0, 1],
 
     x = (c - chance) / (ceiling - chance),    y = (worst - d) / (worst - floor),
 
@@ -10,6 +11,7 @@ the largest distance of any point of the panel. The area is that of the union of
 hypervolume of Zitzler and Thiele, 1999): 1 for a model that is as coherent and as close as true entries are.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmvae_bench.options import Named, parse_named
 from mmvae_bench.report.averaging import in_order
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Scores, Summary, summarise
@@ -26,6 +27,7 @@ from mmvae_bench.spec import Missing
 
 MIN_BETAS = 3  # of a model, for a curve
 OPTION = "beta"
+COHERENCE = [("attributes_strict", ""), ("cross_coherence", "micro")]  # metric and variant: the first that data have
 KEY = ["run_id", "given", "target"]
 Point = tuple[float, float]  # coherence and distance
 Curve = dict[float, dict[int, Point]]  # beta -> seed -> point
@@ -122,7 +124,7 @@ def _points(selection: Selection) -> pd.DataFrame:
     """Return a row for each run and pair of modalities that has both scores, with its model and beta."""
     frame = selection.frame[(selection.frame["status"] == "ok") & (selection.frame["prior"] == "")]
     frame = frame[~frame["given"].str.contains("+", regex=False)]
-    c = frame[(frame["metric"] == "cross_coherence") & (frame["variant"] == "micro")]
+    c = pd.concat([frame[:0], *(_coherence(rows) for _, rows in frame.groupby("group", sort=False))])
     d = frame[(frame["metric"] == "frechet") & (frame["variant"] == "")]
     d = d[[*KEY, "group", "value", "ceiling"]].rename(columns={"value": "d", "ceiling": "floor"})
     both = c.merge(d, on=[*KEY, "group"]).rename(columns={"value": "c"})
@@ -132,12 +134,16 @@ def _points(selection: Selection) -> pd.DataFrame:
     return both.dropna(subset=["beta", "floor", "ceiling"])
 
 
+def _coherence(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the coherences of a data set."""
+    each = [frame[(frame["metric"] == metric) & (frame["variant"] == variant)] for metric, variant in COHERENCE]
+    return next((rows for rows in each if len(rows)), each[-1])
+
+
 def _name(run: Run) -> str:
     """Return the label of a run's model without its beta: ``mmvae[k=3]`` of ``mmvae[k=3,beta=0.1]``."""
-    typed = run.spec.model.label or run.spec.model.name
-    named = parse_named(typed)
-    rest = {key: text for key, text in named.options.items() if key != OPTION}
-    return Named(named.name, rest).label + run.label.removeprefix(typed)
+    rest = re.sub(rf"(?<=[\[( ,]){OPTION}=[^\],)]*,? ?", "", run.label)
+    return re.sub(r",? ?(?=[\])])", "", rest).replace("[]", "").replace("()", "").strip()
 
 
 def _curve(rows: pd.DataFrame) -> Curve:

@@ -170,6 +170,7 @@ def test_conditionals_are_all_pairs_up_to_three_modalities_then_all_but_one():
     assert (("a", "c", "d"), ("b",)) in four
 
 
+@pytest.mark.slow
 def test_annealed_estimates_are_the_exact_densities_and_lie_in_their_gap(exact, monkeypatch):
     """The mean over rows within 5 of the errors that weights alone make; the gap contains 0."""
     monkeypatch.setattr(annealed, "ROWS", 128)

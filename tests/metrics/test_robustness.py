@@ -109,6 +109,7 @@ def test_pixels_at_the_edge_stay_in_range():
     torch.testing.assert_close(x[:, 0, 0, 0], torch.full((6,), 0.8), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_chains_and_clean_modalities_repair_what_the_attack_did(scores):
     """The decoder is right, so p(z | x) ignores the corner; the encoder is fooled into half of the classes."""
     found = {(s.variant, s.given, s.target): s for s in scores if s.metric == "robustness_coherence"}
@@ -124,6 +125,7 @@ def test_chains_and_clean_modalities_repair_what_the_attack_did(scores):
     assert score.n == N and score.chance == pytest.approx(0.25, abs=0.1) and score.sampled == "rows"
 
 
+@pytest.mark.slow
 def test_a_probe_reads_the_same_and_the_attack_spares_a_sound_encoder(scores):
     found = {(s.variant, s.given): s.value for s in scores if s.metric == "robustness_probe"}
     assert found["0 none", "a"] > 0.95 and found["0.2 none", "a"] < 0.6 < 0.7 < found["0.2 hmc", "a"]
@@ -148,7 +150,8 @@ def test_without_a_prior_chains_are_skipped_and_of_unimodal_models_other_modalit
     assert {s.variant.split(" ", 1)[1] for s in skipped} == {"hmc", "mala", "other hmc"}
 
 
-def test_what_cannot_be_attacked_is_a_skipped_row(world):
+def test_what_cannot_be_attacked_is_a_skipped_row(world, monkeypatch):
+    monkeypatch.setattr(robustness, "GRADIENTS", 20)
     (row,) = evaluate(world(), ["robustness_probe"])
     assert row.reason == "attacks are on pictures, and no modality is one"
     ev = evaluation()

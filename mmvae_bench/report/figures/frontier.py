@@ -9,11 +9,11 @@ from mmvae_bench.report.figures.style import Look, Plot, handle, legend_right, n
 from mmvae_bench.report.frontier import Frontier
 
 CAPTION = (
-    "{group}{hidden}: Fréchet distance (lower is better) against cross-coherence of the same generated entries, one "
+    "{group}{hidden}: Fréchet distance (lower is better) against coherence of the same generated entries, one "
     "curve a model over beta = {betas}. Large marks: means over seeds, filled where no other beta of the model is "
-    "better in both; dots: seeds. The grey line joins the settings that no other model beats in both, marked with "
-    "their beta. Dashed: chance; dotted: the judge's accuracy and the distance of true entries. Dotted curves: chance "
-    "controls."
+    "better in both; dots: seeds. Grey steps: what the settings reach that no other beats in both, which have their "
+    "beta beside them. Dashed: chance; dotted: the judge's accuracy and the distance of true entries. Dotted curves: "
+    "chance controls."
 )
 
 
@@ -47,12 +47,13 @@ def _panel(ax: Axes, frontier: Frontier, looks: Mapping[str, Look]) -> None:
         dots = [point for points in frontier.curves[model].values() for point in points.values()]
         ax.plot(*zip(*dots, strict=True), ".", color=look.colour, markersize=2, alpha=0.5, zorder=2)
     best = sorted((*frontier.means[model][beta], beta) for model, beta in frontier.best)
-    ax.plot([c for c, _, _ in best], [d for _, d, _ in best], color="0.75", linewidth=4, zorder=1)
+    steps = {"color": "0.7", "linewidth": 2.5, "drawstyle": "steps-pre", "zorder": 1}
+    ax.plot([c for c, _, _ in best], [d for _, d, _ in best], **steps)
     for c, d, beta in best:
         ax.annotate(f"{beta:g}", (c, d), (4, 4), textcoords="offset points", fontsize=7, zorder=5)
     ax.axvline(frontier.chance, color="black", linewidth=0.9, linestyle="--", zorder=1)
     ax.axvline(frontier.ceiling, color="black", linewidth=0.9, linestyle=":", zorder=1)
     ax.axhline(frontier.floor, color="black", linewidth=0.9, linestyle=":", zorder=1)
-    ax.set(title=f"→ {frontier.target}", xlabel="cross-coherence", ylabel="Fréchet distance")
+    ax.set(title=f"→ {frontier.target}", xlabel="coherence", ylabel="Fréchet distance")
     ax.invert_yaxis()
     ax.grid(linewidth=0.4, alpha=0.5)
