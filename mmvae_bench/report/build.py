@@ -17,12 +17,13 @@ from jinja2 import Environment, StrictUndefined
 from mmvae_bench import __version__
 from mmvae_bench.disk import as_utf8
 from mmvae_bench.errors import BenchWarning, counted
-from mmvae_bench.report import facts, render
+from mmvae_bench.report import facts, improvement, render
 from mmvae_bench.report.aggregates import aggregate, shown
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import Exemplar, exemplars
 from mmvae_bench.report.figures.panels import against, priors
+from mmvae_bench.report.figures.profiles import profiles
 from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
@@ -32,6 +33,7 @@ from mmvae_bench.report.select import Selection, file_name, select, slugs
 from mmvae_bench.report.sounds import Sounds, sounds
 from mmvae_bench.report.summary import compare_summary, summarise_groups, summary_notes, to_terminal
 from mmvae_bench.report.tables import Comparison, Table
+from mmvae_bench.report.tasks import ERRORS, Family, error_rows, families
 from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
@@ -64,7 +66,8 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     tables = build_tables(selection)
     summaries = summarise_groups(selection)
     comparisons = [comparison for summary in summaries for comparison in compare_summary(summary)]
-    aggregates = aggregate(tables, {run.group: run.tier for run in selection.runs})
+    over_tasks = list(families(tables, {run.group: run.tier for run in selection.runs}))
+    aggregates, improvements = aggregate(over_tasks), list(improvement.improvements(over_tasks))
     sections = beside(selection)
     folder = report_folder(out, str(plan.get("name") or "report"))
     names = slugs(
@@ -74,13 +77,16 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     _say_what_is_replaced(folder, selection)
     _clear(folder)
     examples = {group: exemplars(selection.runs, group, selection.labels) for group in selection.groups}
-    pictures = save_all(list(_plots(selection, tables, names, examples)), folder / "figures")
+    pictures = save_all(list(_plots(selection, tables, over_tasks, names, examples)), folder / "figures")
     selection.rows[list(COLUMNS)].to_csv(scores, index=False, errors="backslashreplace")
     texts = {
         page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
-                          aggregates=shown(aggregates), published=sections, sounds=_sounds(selection, examples)),
+                          aggregates=shown(aggregates), improvements=improvement.shown(improvements),
+                          published=sections, sounds=_sounds(selection, examples)),
         folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
         folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
+        folder / "improvements.csv": csv_text(improvement.COLUMNS, improvements),
+        folder / "errors.csv": csv_text(ERRORS, error_rows(over_tasks)),
         folder / "published.csv": beside_csv(sections),
         **_table_texts(tables, folder / "tables", names),
     }  # fmt: skip
@@ -113,10 +119,16 @@ def _say_what_is_replaced(folder: Path, selection: Selection) -> None:
 
 
 def _plots(
-    selection: Selection, tables: Sequence[Table], names: Mapping[str, str], examples: Mapping[str, list[Exemplar]]
+    selection: Selection,
+    tables: Sequence[Table],
+    over_tasks: Sequence[Family],
+    names: Mapping[str, str],
+    examples: Mapping[str, list[Exemplar]],
 ) -> Iterator[Callable[[], Iterator[Plot]]]:
     """Yield calls that each draw a few figures in any process, in the order of the page."""
     looks = palette(selection.labels)
+    if any(map(improvement.enough, over_tasks)):
+        yield partial(profiles, over_tasks, looks)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
         if not (own := list(schemes))[0].of_learned_prior:
             yield partial(curves, own, looks, names)
@@ -213,6 +225,7 @@ def render_page(
         not_done=facts.not_done(selection, skipped),
         provenance=facts.provenance(selection),
         shared=max((c.difference.n for c in values["comparisons"]), default=0),
+        over_tasks=[picture for picture in pictures if not picture.group],
         groups=[(g, _families(tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
     )
 

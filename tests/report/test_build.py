@@ -213,7 +213,7 @@ def test_a_public_report_has_no_picture_of_data_that_may_not_be_shown(made: Any,
     assert set(selection.hidden) == {group for group in selection.groups if group.startswith("cub")}
     assert not select(made.store, plan).hidden
     examples = {group: exemplars(selection.runs, group, selection.labels) for group in selection.groups}
-    names = {one.name for plots in _plots(selection, [], slugs(selection.groups), examples) for one in plots()}
+    names = {one.name for plots in _plots(selection, [], [], slugs(selection.groups), examples) for one in plots()}
     pictures = {name for name in names if "-grid-" in name or "-captions-" in name}
     assert {name.split("-")[0] for name in pictures} == {"mnist_street", "captioned_shapes"}
     assert any(name.startswith("cub-w2hist") for name in names)
