@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,7 @@ def build_report(store: Store, plan: Mapping[str, Any], out: Path, *, public: bo
     aggregates, improvements = aggregate(over_tasks), list(improvement.improvements(over_tasks))
     sections = beside(selection)
     folder = report_folder(out, str(plan.get("name") or "report"))
-    names = slugs(
-        [*selection.groups, *(t.variant for t in tables), *(t.prior for t in tables), *(t.scheme for t in tables)]
-    )
+    names = slugs(chain(selection.groups, *zip(*((t.variant, t.prior, t.scheme) for t in tables), strict=True)))
     page, scores = folder / "index.html", folder / "scores.csv"
     _say_what_is_replaced(folder, selection)
     _clear(folder)
