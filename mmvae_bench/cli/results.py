@@ -65,6 +65,32 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
     ctx.exit(1 if found.faults else 0)
 
 
+@click.command(short_help="Check results that you want to publish, and print what else is asked.")
+@click.argument("folder", type=FOLDER)
+@click.option("--suite", metavar="NAME", help="Name of the suite. Default: that of the folder's only plan.")
+@click.pass_context
+def submit(ctx: click.Context, folder: Path, suite: str | None) -> None:
+    """Check FOLDER against its suite: checksums, versions, every run and seed, and nothing else.
+
+    FOLDER has the stored runs of one suite, or was published already. Each fault is a line, and then the exit code is
+    2. Without one, the checklist of a pull request is printed. Writes nothing.
+    """
+    from mmvae_bench.sweep.submit import check_submission
+
+    found = check_submission(folder, suite)
+    for line in found.notes:
+        click.echo(f"note: {line}")
+    for line in found.faults:
+        click.echo(f"fault: {line}")
+    suite = f"{found.suite}: " if found.suite else ""
+    click.echo(
+        f"{suite}{counted(found.runs, 'run')}, {counted(found.rows, 'row')}, {counted(len(found.faults), 'fault')}"
+    )
+    if found.faults:
+        ctx.exit(2)
+    click.echo(found.checklist(folder))
+
+
 @click.command(short_help="Join results folders of several machines.")
 @click.argument("dirs", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
 @results_option

@@ -1,12 +1,10 @@
 """One metric over many tasks: interquartile means and mean ranks (protocol 26).
 
-A task is data set x missing pattern x table column. Only the summary's scores are aggregated, which are shares or
-cosines everywhere, and only tasks, and seeds of them, that all models of the metric have. Chance controls are left out.
+Only the summary's scores are aggregated, which are shares or cosines everywhere; :mod:`mmvae_bench.report.tasks` says
+over which tasks.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,26 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmvae_bench.report.statistics import LEVEL, MIN_SEEDS
-from mmvae_bench.report.summary import PARTS
-from mmvae_bench.report.tables import Table, ranked
-from mmvae_bench.spec import Missing
+from mmvae_bench.report.tasks import Family
 
-MIN_CELLS = 20  # task x seed cells, for an interquartile mean
+MIN_CELLS = 20  # task x seed cells, for a bootstrap
 RESAMPLES = 5000
 COLUMNS = [
     "tier", "metric", "variant", "prior", "model", "tasks", "of", "cells", "dead", "iqm", "low", "high", "mean_rank",
     "blocks",
 ]  # fmt: skip
-Stratum = tuple[str, Missing]  # data set, missing pattern
-Columns = dict[str, dict[str, dict[int, float]]]  # column -> model -> seed -> score
 
 
-def aggregate(tables: Sequence[Table], tiers: Mapping[str, str] | None = None) -> pd.DataFrame:
+def aggregate(found: Iterable[Family]) -> pd.DataFrame:
     """Aggregate each of the summary's scores for which two models have enough cells or blocks: a row per model.
-
-    Args:
-        tables: All tables of a report.
-        tiers: Tier of each of their groups: tiers are aggregated apart, since they share data sets, and runs.
 
     Columns that do not explain themselves:
         tasks: Number of tasks that all models share.
@@ -42,66 +32,36 @@ def aggregate(tables: Sequence[Table], tiers: Mapping[str, str] | None = None) -
         dead: Number of them in which a branch that is scored was never trained; they are averaged with the others.
         iqm: Interquartile mean; None below 20 cells.
         low, high: Ends of its 95 % interval, None where a task has fewer than 3 seeds.
-        mean_rank: Mean rank over blocks, 1 the best, ties averaged; None below 2 blocks.
-        blocks: Number of blocks: data sets, after training on complete data, averaged over columns and seeds. Two
-            directions of one data set depend on each other, so they are in one block.
+        mean_rank: Mean rank over blocks, 1 the best; None below 2 blocks, and for a model with dead runs there. In a
+            block it is the mean over columns of the ranks that models share (:func:`mmvae_bench.report.tables.ranks`).
+        blocks: Number of blocks with ranks: data sets, after training on complete data. Two directions of one data set
+            depend on each other, so they are in one block.
     """
-    keys = dict.fromkeys((part.metric, part.variant, part.prior) for line in PARTS for part in line)
-    tier_of = {table.group: (tiers or {}).get(table.group, "") for table in tables}
-    rows = []
-    for tier, key in product(dict.fromkeys(tier_of.values()), keys):
-        family = [t for t in tables if tier_of[t.group] == tier and (t.metric, t.variant, t.prior) == key]
-        rows += [(score, tier, *rest) for score, *rest in (_aggregate(family) if family else [])]
+    rows = [row for family in found for row in _aggregate(family)]
     return pd.DataFrame(rows, columns=["score", *COLUMNS], dtype=object)
 
 
-def _aggregate(tables: Sequence[Table]) -> list[tuple[object, ...]]:
-    scored = _scored(tables)
-    models = list(dict.fromkeys(label for columns in scored.values() for row in columns.values() for label in row))
-    strata = {stratum: x for stratum, columns in scored.items() if (x := _shared(columns, models)).size}
-    tasks, cells = sum(x.shape[1] for x in strata.values()), sum(x[0].size for x in strata.values())
-    blocks = [x.mean((1, 2)) for (_, missing), x in strata.items() if missing.ratio == 0]
-    ranks = mean_ranks(np.stack(blocks, axis=1)) if blocks else None
-    if len(models) < 2 or (cells < MIN_CELLS and ranks is None):
-        return []
-    first = tables[0]
-    task = (first.title, first.metric, first.variant, first.prior)
-    counts = (tasks, sum(map(len, scored.values())), cells)
-    rows = [ranked(table.cells, column) for table in tables for column in table.columns if column in table.comparable]
-    dead = {model: sum(row[model].dead for row in rows if row.keys() == set(models)) for model in models}
-    found: list[tuple[object, ...]] = []
-    for i, model in enumerate(models):
-        iqm = interquartile_mean([x[i] for x in strata.values()]) if cells >= MIN_CELLS else (None, None, None)
-        rank = (None, None) if ranks is None else (float(ranks[i]), len(blocks))
-        found.append((*task, model, *counts, dead[model], *iqm, *rank))
-    return found
+def _aggregate(family: Family) -> Iterator[tuple[object, ...]]:
+    ranks, count = mean_ranks([block.ranks for block in family.blocks if block.missing.ratio == 0])
+    if len(family.models) < 2 or (family.cells < MIN_CELLS and not count):
+        return
+    for i, model in enumerate(family.models):
+        enough = family.cells >= MIN_CELLS
+        iqm = interquartile_mean(family.scores_of(i)) if enough else (None, None, None)
+        rank = None if not count or np.isnan(ranks[i]) else float(ranks[i])
+        dead = sum(int(block.dead[i]) for block in family.blocks)
+        counts = (family.tasks, family.of, family.cells, dead)
+        yield (family.title, family.tier, *family.key, model, *counts, *iqm, rank, count or None)
 
 
-def mean_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Rank models by scores [model, block], the highest first: [model]. None below 2 blocks or 2 models."""
-    if min(scores.shape) < 2:
-        return None
-    from scipy import stats
+def mean_ranks(blocks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], int]:
+    """Return the mean over blocks of the means over their columns, from ranks [model, column], and their number.
 
-    return np.asarray(stats.rankdata(-scores, axis=0).mean(1))
-
-
-def _scored(tables: Sequence[Table]) -> dict[Stratum, Columns]:
-    """Return the scores that may be compared."""
-    found: dict[Stratum, Columns] = defaultdict(dict)
-    for table in tables:
-        for c in (c for c in table.columns if c in table.comparable):
-            found[table.group, c.missing][c.text] = {
-                n: dict(x.scores.by_seed) for n, x in ranked(table.cells, c).items()
-            }
-    return found
-
-
-def _shared(columns: Columns, models: Sequence[str]) -> NDArray[np.float64]:
-    """Return scores [model, direction, seed] of the directions and seeds that all models have; empty if none."""
-    full = [row for row in columns.values() if models and row.keys() == set(models)]
-    seeds = set.intersection(*(set(by_seed) for row in full for by_seed in row.values())) if full else set()
-    return np.array([[[row[m][seed] for seed in sorted(seeds)] for row in full] for m in models], dtype=np.float64)
+    Columns, and blocks, in which no model has a rank do not count; fewer than 2 other blocks count as none.
+    """
+    known = [block[:, ~np.isnan(block).all(0)] for block in blocks]
+    means = [block.mean(1) for block in known if block.size]
+    return (np.mean(means, axis=0), len(means)) if len(means) > 1 else (np.zeros(0), 0)
 
 
 def interquartile_mean(strata: Sequence[NDArray[np.float64]]) -> tuple[float, float | None, float | None]:

@@ -13,7 +13,7 @@ from mmvae_bench.errors import BenchError, counted
 from mmvae_bench.metrics import Description, is_blind
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.statistics import Scores, summarise
-from mmvae_bench.report.tables import Cell, Cells, Column, Table, mark
+from mmvae_bench.report.tables import Cell, Cells, Column, Table, compare_columns, mark
 from mmvae_bench.spec import Missing
 
 HASHES = ("dataset_hash", "oracle_hash", "embedding_hash")
@@ -81,9 +81,9 @@ def build_table(key: Key, frame: pd.DataFrame, selection: Selection, *, coarse: 
     _fill(cells, rows, better, selection)
     _note_skips(cells, frame[_is_skip(frame) & frame["prior"].isin(["", prior])])
     comparable = _comparable(ok)
-    marked = mark(cells, comparable, better)
-    limits = _limits(ok, "chance"), _limits(ok, "ceiling")
-    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable), about, left_out)
+    pairs = compare_columns(cells, comparable, better)
+    marked, limits = mark(cells, pairs, better), (_limits(ok, "chance"), _limits(ok, "ceiling"))
+    return Table(*key, "", columns, marked, *limits, better, frozenset(comparable), about, left_out, pairs)
 
 
 def by_scheme(table: Table) -> Iterator[Table]:

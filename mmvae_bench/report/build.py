@@ -17,30 +17,31 @@ from jinja2 import Environment, StrictUndefined
 from mmvae_bench import __version__
 from mmvae_bench.disk import as_utf8
 from mmvae_bench.errors import BenchWarning, counted
-from mmvae_bench.report import facts, render
-from mmvae_bench.report.aggregates import aggregate, shown
-from mmvae_bench.report.averaging import build_tables
+from mmvae_bench.report import facts, frontier, improvement, render
+from mmvae_bench.report.aggregates import shown
+from mmvae_bench.report.content import Content
 from mmvae_bench.report.figures.curves import against_time, curves
 from mmvae_bench.report.figures.exemplars import Exemplar, exemplars
 from mmvae_bench.report.figures.frontier import frontier_figures
 from mmvae_bench.report.figures.panels import against, priors
+from mmvae_bench.report.figures.profiles import profiles
 from mmvae_bench.report.figures.relatedness import class_matrices, embeddings, histograms
 from mmvae_bench.report.figures.samples import captions, grids
 from mmvae_bench.report.figures.style import Picture, Plot, palette, save_all
-from mmvae_bench.report.frontier import Frontier, frontiers
-from mmvae_bench.report.frontier import shown as shown_areas
-from mmvae_bench.report.published import Section, beside, beside_csv, published_notes
+from mmvae_bench.report.published import Section, beside_csv, published_notes
 from mmvae_bench.report.render import csv_text, hidden, to_csv, to_latex, to_markdown
-from mmvae_bench.report.select import Selection, file_name, select, slugs
+from mmvae_bench.report.select import Selection, file_name, select
 from mmvae_bench.report.sounds import Sounds, sounds
-from mmvae_bench.report.summary import compare_summary, summarise_groups, summary_notes, to_terminal
+from mmvae_bench.report.summary import summary_notes, to_terminal
 from mmvae_bench.report.tables import Comparison, Table
+from mmvae_bench.report.tasks import ERRORS, error_rows
 from mmvae_bench.store.store import COLUMNS, Store
 
 PAIRS = (
     "data_set", "metric", "column", "missing_scheme", "missing_ratio", "incomplete", "better", "worse", "difference",
     "half_width", "n", "rows", "p", "p_holm", "smallest_p", "claim",
 )  # fmt: skip
+FACTS = ("setting", "costs", "searches", "trials", "undefined", "provenance")  # of the runs, on the page
 WRITTEN = ".report-files"  # list of the files of the last report, so that the next one can delete those out of date
 
 
@@ -66,44 +67,31 @@ def build_report(
         BenchError: If no run is stored, one is broken, or a cell would average scores of different settings.
     """
     selection = select(store, plan, public=public)
-    tables = build_tables(selection)
-    summaries = summarise_groups(selection)
-    comparisons = [comparison for summary in summaries for comparison in compare_summary(summary)]
-    aggregates = aggregate(tables, {run.group: run.tier for run in selection.runs})
-    sections, areas = beside(selection), frontiers(selection)
+    content = Content(selection, list(plan.get("skipped", [])))
     folder = report_folder(out, str(plan.get("name") or "report"))
-    names = slugs(
-        [
-            *selection.groups,
-            *(t.variant for t in tables),
-            *(t.prior for t in tables),
-            *(t.scheme for t in tables),
-            *(f.missing.text for f in areas),
-        ]
-    )
-    page, scores = folder / "index.html", folder / "scores.csv"
+    examples = {group: exemplars(selection.runs, group, selection.labels) for group in selection.groups}
+    plots = list(_plots(content, examples))  # refuses what may not be averaged, before anything is replaced
     _say_what_is_replaced(folder, selection)
     _clear(folder)
-    examples = {group: exemplars(selection.runs, group, selection.labels) for group in selection.groups}
-    warned = facts.warnings(selection, list(plan.get("skipped", [])))
-    pictures = save_all(list(_plots(selection, tables, areas, names, examples)), folder / "figures", pdf=pdf)
+    pictures = save_all(plots, folder / "figures", pdf=pdf)
+    page, scores = folder / "index.html", folder / "scores.csv"
     selection.rows[list(COLUMNS)].to_csv(scores, index=False, errors="backslashreplace")
     texts = {
-        page: render_page(plan, selection, tables, pictures, summaries=summaries, comparisons=_best(comparisons),
-                          aggregates=shown(aggregates), areas=shown_areas(areas), published=sections, warnings=warned,
-                          sounds=_sounds(selection, examples)),
-        folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, comparisons)),
-        folder / "aggregates.csv": aggregates.drop(columns="score").to_csv(index=False),
-        folder / "published.csv": beside_csv(sections),
-        **_table_texts(tables, folder / "tables", names),
-    }  # fmt: skip
+        page: render_page(plan, content, pictures, sounds=_sounds(selection, examples)),
+        folder / "comparisons.csv": csv_text(PAIRS, map(_comparison_row, content.comparisons)),
+        folder / "aggregates.csv": content.aggregates.drop(columns="score").to_csv(index=False),
+        folder / "improvements.csv": csv_text(improvement.COLUMNS, content.improvements),
+        folder / "errors.csv": csv_text(ERRORS, error_rows(content.over_tasks)),
+        folder / "published.csv": beside_csv(content.published),
+        **_table_texts(content, folder / "tables"),
+    }
     for path, text in texts.items():
         path.write_bytes(as_utf8(text))
     every = [*texts, scores, *(picture.png for picture in pictures)]
     every += [picture.png.with_suffix(".pdf") for picture in pictures if pdf]
     (folder / WRITTEN).write_text("".join(f"{path.relative_to(folder)}\n" for path in every), encoding="utf-8")
-    summary = to_terminal(summaries, warned)
-    return ReportResult(page, every, summary, pictures, sections)
+    summary = to_terminal(content.summaries, content.warnings)
+    return ReportResult(page, every, summary, pictures, content.published)
 
 
 def report_folder(out: Path, name: str) -> Path:
@@ -126,16 +114,13 @@ def _say_what_is_replaced(folder: Path, selection: Selection) -> None:
         )
 
 
-def _plots(
-    selection: Selection,
-    tables: Sequence[Table],
-    areas: Sequence[Frontier],
-    names: Mapping[str, str],
-    examples: Mapping[str, list[Exemplar]],
-) -> Iterator[Callable[[], Iterator[Plot]]]:
+def _plots(content: Content, examples: Mapping[str, list[Exemplar]]) -> Iterator[Callable[[], Iterator[Plot]]]:
     """Yield calls that each draw a few figures in any process, in the order of the page."""
+    selection, tables, names = content.selection, content.tables, content.names
     looks = palette(selection.labels)
-    yield partial(frontier_figures, areas, names)
+    yield partial(frontier_figures, content.areas, names)
+    if any(map(improvement.enough, content.over_tasks)):
+        yield partial(profiles, content.over_tasks, looks)
     for _, schemes in groupby(tables, lambda t: (t.group, t.metric, t.variant, t.prior)):
         if not (own := list(schemes))[0].of_learned_prior:
             yield partial(curves, own, looks, names)
@@ -164,11 +149,12 @@ def _sounds(selection: Selection, examples: Mapping[str, list[Exemplar]]) -> lis
     return [each for group in groups for each in sounds(examples[group], group)]
 
 
-def _table_texts(tables: Sequence[Table], folder: Path, names: Mapping[str, str]) -> dict[Path, str]:
+def _table_texts(content: Content, folder: Path) -> dict[Path, str]:
     """Return the text of each table's files."""
+    names = content.names
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[Path, str] = {}
-    for table in tables:
+    for table in content.tables:
         scheme = "" if table.scheme == "none" else table.scheme
         parts = (names[table.group], table.metric, *(text and names[text] for text in (table.variant, table.prior)))
         name = file_name("-".join(filter(None, (*parts, scheme and names[scheme]))))
@@ -200,13 +186,11 @@ def _clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def render_page(
-    plan: Mapping[str, Any], selection: Selection, tables: Sequence[Table], pictures: Sequence[Picture], **values: Any
-) -> str:
+def render_page(plan: Mapping[str, Any], content: Content, pictures: Sequence[Picture], **values: Any) -> str:
     """Return the page's HTML; ``values`` are further ones for the template, which escapes every value."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
-    skipped = list(plan.get("skipped", []))
+    selection = content.selection
     helpers = {name: getattr(render, name) for name in ("show", "show_rows", "caption", "notes", "limit_rows")}
     return template.render(
         **helpers,
@@ -215,7 +199,13 @@ def render_page(
         counted=counted,
         marks=render.MARKS,
         dead_runs=render.DEAD_RUNS,
-        summary_notes=summary_notes(values["summaries"]),
+        summaries=content.summaries,
+        summary_notes=summary_notes(content.summaries),
+        comparisons=_best(content.comparisons),
+        aggregates=shown(content.aggregates),
+        improvements=improvement.shown(content.improvements),
+        areas=frontier.shown(content.areas),
+        published=content.published,
         directions=render.DIRECTIONS,
         published_notes=published_notes,
         plan=plan,
@@ -223,15 +213,12 @@ def render_page(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         version=__version__,
         runs=selection.runs,
-        setting=facts.setting(selection),
-        costs=facts.costs(selection),
-        searches=facts.searches(selection),
-        trials=facts.trials(selection),
-        undefined=facts.undefined(selection),
-        not_done=facts.not_done(selection, skipped),
-        provenance=facts.provenance(selection),
-        shared=max((c.difference.n for c in values["comparisons"]), default=0),
-        groups=[(g, _families(tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
+        warnings=content.warnings,
+        not_done=facts.not_done(selection, list(content.skipped)),
+        **{name: getattr(facts, name)(selection) for name in FACTS},
+        shared=max((c.difference.n for c in _best(content.comparisons)), default=0),
+        over_tasks=[picture for picture in pictures if not picture.group],
+        groups=[(g, _families(content.tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
     )
 
 

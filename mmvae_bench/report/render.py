@@ -35,6 +35,10 @@ DEAD_RUNS = (
     "Dead: an encoder or decoder that is scored was never trained (none of its reconstruction gains is above 0 by "
     f"{DEAD} standard errors); the mean includes such seeds, has no interval and is never best; no order is claimed."
 )
+SMALLEST = (
+    "Smallest difference: half width of the 95 % interval of paired differences, least and greatest over pairs of "
+    "models. With these seeds and rows an order can only be claimed of larger ones."
+)
 SUMMARY = {"mean": None, "sd": None, "half_width": None, "n": 0, "rows": 0}  # columns of a CSV, and their empty values
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: "no best is marked"}
 
@@ -80,8 +84,8 @@ def show_rows(difference: Summary) -> str:
 
 
 def limit_rows(table: Table) -> dict[str, list[str]]:
-    """Return the rows ``chance`` and ``ceiling`` below a table, where there are any."""
-    rows = {"chance": table.chance, "ceiling": table.ceiling}
+    """Return the rows ``chance``, ``ceiling`` and ``smallest difference`` below a table, where there are any."""
+    rows = {"chance": table.chance, "ceiling": table.ceiling, "smallest difference": table.smallest}
     columns = [(column, table.decimals(column)) for column in table.columns]
     return {name: [show_limits(ends.get(c), digits) for c, digits in columns] for name, ends in rows.items() if ends}
 
@@ -120,6 +124,7 @@ def notes(table: Table) -> list[str]:
     said = [note if set(of) == every else f"{', '.join(of)}: {note}" for note, of in remarks.items()]
     left_out = [table.left_out] if table.left_out else []
     chances = chance_notes(cells) if table.better else []
+    marks += [SMALLEST] if table.smallest else []
     return [*marks, *baselines(table.cells), *seeds, *dead, *left_out, *chances, *reasons, *said]
 
 
@@ -167,7 +172,7 @@ def to_csv(table: Table) -> str:
                 for name in ("best", "undecided", "uncorrected", "control", "bound", "dead")
             }
             where = {"model": label, "column": column.text, **hidden(column.missing)}
-            rows.append({**where, **score, **marks, "note": cell.note})
+            rows.append({**where, **score, **marks, "rank": cell.rank, "note": cell.note})
     return pd.DataFrame(rows, dtype=object).to_csv(index=False)
 
 

@@ -1,5 +1,6 @@
 """The summary: one table per data set, one row per model and missing pattern, for the terminal and the page."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from textwrap import fill
@@ -8,7 +9,16 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmvae_bench.report.averaging import build_table, in_order
-from mmvae_bench.report.render import DEAD_RUNS, MARKS, baselines, chance_notes, marks_of, show, show_limits
+from mmvae_bench.report.render import (
+    DEAD_RUNS,
+    MARKS,
+    SMALLEST,
+    baselines,
+    chance_notes,
+    marks_of,
+    show,
+    show_limits,
+)
 from mmvae_bench.report.select import Selection
 from mmvae_bench.report.tables import Cell, Column, Comparison, Table, compare_column
 from mmvae_bench.spec import Missing
@@ -60,8 +70,15 @@ class SummaryTable:
 
     def chance(self, missing: Missing) -> list[str]:
         """Return the chance level of each column, empty where there is none."""
+        return self._limits(missing, "chance")
+
+    def smallest(self, missing: Missing) -> list[str]:
+        """Return the smallest difference that each column can show, empty where no order is claimed."""
+        return self._limits(missing, "smallest")
+
+    def _limits(self, missing: Missing, name: str) -> list[str]:
         columns = [(table, Column(text, missing)) for _, table, text in self.columns]
-        return [show_limits(table.chance.get(column), table.decimals(column)) for table, column in columns]
+        return [show_limits(getattr(table, name).get(column), table.decimals(column)) for table, column in columns]
 
     @property
     def main_conditions(self) -> list[Missing]:
@@ -116,10 +133,14 @@ def to_terminal(tables: Sequence[SummaryTable], warnings: Sequence[str]) -> str:
 
 
 def summary_notes(tables: Sequence[SummaryTable]) -> list[str]:
-    """Return notes that name the baselines, and say how scores without intervals are told from chance."""
+    """Return notes on the smallest difference and the baselines, and how scores without intervals are told from chance.
+
+    Each is one sentence or two.
+    """
     rows = [row for table in tables for _, part in table.parts for row in part.cells.items()]
     cells = [(label, cell) for label, row in rows for cell in row.values()]
-    return [*baselines(dict.fromkeys(label for label, _ in rows)), *chance_notes(cells)]
+    smallest = [SMALLEST] if any(part.smallest for table in tables for _, part in table.parts) else []
+    return [*smallest, *baselines(dict.fromkeys(label for label, _ in rows)), *chance_notes(cells)]
 
 
 def _text(table: SummaryTable) -> str:
@@ -128,8 +149,11 @@ def _text(table: SummaryTable) -> str:
     parts = []
     for missing in table.conditions:
         chance = [text.replace(" to ", "-") + " " * bool(text) for text in table.chance(missing)]
+        smallest = [re.sub(r"\b0\.", ".", text).replace(" to ", "-") + " " for text in table.smallest(missing)]
         cells = {name: [_mean(*cell) for cell in table.row(name, missing)] for name in table.labels}
         rows = {f"-- {missing.text}": [""] * len(heads), **cells, "(chance)": chance}
+        if any(map(str.strip, smallest)):
+            rows["(smallest diff.)"] = smallest
         parts.append(pd.DataFrame.from_dict(rows, orient="index", columns=heads))
     return pd.concat(parts).to_string(line_width=WIDTH, max_colwidth=None)
 

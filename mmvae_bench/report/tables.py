@@ -1,7 +1,8 @@
 """Tables as values, the marks of their cells, and pairs of models compared on shared seeds (protocol 26)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -37,6 +38,8 @@ class Cell:
     # Not best, but not distinguished from the best: the interval of their difference contains 0
     undecided: bool = False
     uncorrected: bool = False  # worse than the best by that interval, but not after Holm's correction over the column
+    # 1 + number of models of the column that are distinguished as better, after Holm's correction; see ranks()
+    rank: int | None = None
     decimals: int = 3  # digits after the point, the same for all cells of a column
 
     @property
@@ -66,6 +69,7 @@ class Table:
     comparable: frozenset[Column] = frozenset()
     about: Description = UNDESCRIBED  # description of the metric
     left_out: str = ""  # remark on directions that no column contains
+    pairs: "Pairs" = field(default_factory=dict)  # all pairs of ranked models in each comparable column
 
     @property
     def title(self) -> str:
@@ -87,31 +91,58 @@ class Table:
         return min((row[column].decimals for row in self.cells.values() if row[column].summary), default=3)
 
     @property
+    def smallest(self) -> dict[Column, tuple[float, float]]:
+        """Smallest difference that each column can show: half widths of its pairs' intervals, least and greatest.
+
+        A smaller difference than the first cannot be distinguished from 0 with these seeds and rows, a greater one than
+        the second always can. A column has none where no order is claimed.
+        """
+        found = {}
+        for column in self.columns if self.better else ():
+            widths = [p.difference.half_width or 0.0 for p in self.pairs.get(column, ()) if p.difference.covers]
+            if known := [width for width in widths if width]:
+                found[column] = min(known), max(known)
+        return found
+
+    @property
     def seeds(self) -> int | None:
         """Number of seeds of every cell, or None if cells differ."""
         counts = {cell.summary.n for row in self.cells.values() for cell in row.values() if cell.summary}
         return counts.pop() if len(counts) == 1 else None
 
 
-def mark(cells: Cells, columns: Sequence[Column], better: int) -> Cells:
+def mark(cells: Cells, pairs: "Pairs", better: int) -> Cells:
     """Mark in each column the best model above chance, its equals at the precision shown, and the undecided ones.
 
-    Nothing is marked where there is one model only, where models were run with different seeds, or without a direction
-    (``better`` 0). ``columns`` are those in which models may be compared.
+    Models get their ranks, too. Nothing is marked where there is one model only, where models were run with different
+    seeds, or without a direction (``better`` 0). ``pairs`` are those of the columns in which models may be compared.
     """
     marked = {label: dict(row) for label, row in cells.items()}
-    for column in columns if better else ():
+    for column, own in pairs.items() if better else ():
         shown = ranked(cells, column)
+        if len(shown) < 2 or not same_seeds(shown):
+            continue
+        places = ranks(shown, own)
+        shown = {label: replace(cell, rank=places.get(label)) for label, cell in shown.items()}
         fit = {label: cell for label, cell in shown.items() if not (cell.at_chance or cell.dead)}
-        if fit and len(shown) > 1 and same_seeds(shown):
-            first = max(fit, key=lambda label: better * fit[label].mean)
-            pairs = {(c.better, c.worse): c for c in compare_cells(shown, better)}
-            for label, cell in fit.items():
-                beside = pairs.get((first, label)) or pairs.get((label, first))
-                marked[label][column] = (
-                    replace(cell, best=True) if label == first else _beside(fit[first], cell, beside)
-                )
+        first = max(fit, key=lambda label: better * fit[label].mean, default="")
+        beside = {c.worse if c.better == first else c.better: c for c in own if first in (c.better, c.worse)}
+        for label, cell in shown.items():
+            near = _beside(fit[first], cell, beside.get(label)) if label in fit else cell
+            marked[label][column] = replace(cell, best=True) if label == first else near
     return marked
+
+
+def ranks(shown: Mapping[str, Cell], pairs: Sequence["Pair"]) -> dict[str, int]:
+    """Return 1 + the number of models that are distinguished as better, after Holm's correction, for each model.
+
+    Models that nothing is distinguished from share rank 1. A model with a dead run has no rank, since no order is
+    claimed of it. None has one where no interval supports an order: below 3 seeds, or without test rows or draws.
+    """
+    if not any(pair.difference.covers and pair.holm is not None for pair in pairs):
+        return {}
+    beaten = Counter(pair.worse for pair in pairs if pair.claim and pair.survives)
+    return {label: 1 + beaten[label] for label, cell in shown.items() if not cell.dead}
 
 
 def ranked(cells: Cells, column: Column) -> dict[str, Cell]:
@@ -155,6 +186,9 @@ class Pair:
         return self.holm is not None and self.holm <= 1 - LEVEL
 
 
+Pairs = Mapping[Column, Sequence[Pair]]  # column -> its pairs of models
+
+
 @dataclass(frozen=True)
 class Comparison(Pair):
     """Two models in a named column."""
@@ -185,10 +219,14 @@ def compare_cells(shown: Mapping[str, Cell], better: int) -> list[Pair]:
     ]
 
 
+def compare_columns(cells: Cells, columns: Iterable[Column], better: int) -> Pairs:
+    """Return all pairs of ranked models in each of the columns, which are those where models may be compared."""
+    return {column: compare_cells(ranked(cells, column), better) for column in columns}
+
+
 def compare_column(table: Table, column: Column) -> list[Comparison]:
     """Return all pairs of ranked models of a column; none if they may not be compared."""
-    shown = ranked(table.cells, column) if column in table.comparable else {}
     return [
         Comparison(**vars(pair), group=table.group, metric=table.title, column=column)
-        for pair in compare_cells(shown, table.better)
+        for pair in table.pairs.get(column, ())
     ]

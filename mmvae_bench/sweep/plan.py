@@ -34,6 +34,7 @@ class PlannedRun:
     spec: RunSpec  # full description; of a model that cannot be imported only its name, with version 0
     status: RunStatus  # state of the run
     reason: str = ""  # text that says why it is skipped, failed or broken
+    impossible: bool = False  # True if it is skipped because model, data and scheme do not go together
     # Checksum of the stored result, taken before its status was read. Only that result may be replaced.
     checksum: str = ""
     tiers: tuple[Tier, ...] = ()  # tiers that report it; none for a trial of a search
@@ -222,14 +223,14 @@ class _Data:
         )
 
     def obstacle(self, model: _Model, spec: RunSpec) -> str:
-        """Return why a run is impossible, or an empty text."""
+        """Return why a run cannot be made here, or an empty text."""
+        return model.broken or self.absent or self.impossible(model, spec)
+
+    def impossible(self, model: _Model, spec: RunSpec) -> str:
+        """Return why a model that can be imported has no such run, whatever files there are, or an empty text."""
         named, label = spec.missing.modality, model.component.label
-        if model.broken:
-            return model.broken
         if named and named not in self.names:
             return f"'{self.component.label}' has no modality '{named}'; it has {', '.join(self.names)}"
-        if self.absent:
-            return self.absent
         try:
             reason = model.factory.unsupported(self.modalities, spec.missing)
         except Exception as error:  # a plug-in may raise anything
@@ -405,5 +406,6 @@ def _planned(
         status, reason = RunStatus.BROKEN, str(error)
     if status != RunStatus.DONE and (obstacle := data.obstacle(model, spec)):
         status, reason = RunStatus.SKIPPED, obstacle
+    impossible = status == RunStatus.SKIPPED and not model.broken and bool(data.impossible(model, spec))
     made = parts(run.record) if run and status == RunStatus.DONE else ()
-    return PlannedRun(spec, status, reason, checksum, changed=tuple(filter(changed, made)))
+    return PlannedRun(spec, status, reason, impossible, checksum, changed=tuple(filter(changed, made)))

@@ -12,7 +12,8 @@ from mmvae_bench.report.aggregates import aggregate, interquartile_mean, mean_ra
 from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.select import select
 from mmvae_bench.report.statistics import Scores, summarise
-from mmvae_bench.report.tables import Cell, Column, Table
+from mmvae_bench.report.tables import Cell, Column, Table, compare_columns, mark
+from mmvae_bench.report.tasks import families
 from mmvae_bench.spec import Missing
 
 MODELS = ["mvae", "mmvae", "mopoe"]
@@ -24,19 +25,19 @@ def tables(groups: int, seeds: int = 3, ratios: tuple[float, ...] = (0.0,), **ce
     columns = [Column(text, Missing(r)) for text, r in product(("a → b", "b → a"), ratios)]
 
     def cell(skill: float, model: str) -> Cell:
-        own = Scores(dict(enumerate(skill + 0.02 * rng.random(seeds))))
+        own = Scores(dict(enumerate(skill + 0.001 * rng.random(seeds))), draws=True)
         return Cell(summarise(own), own, **cells.get(model, {}))
 
-    return [
-        Table(f"data {g}", "cross_coherence", "micro", "", "split", columns,
-              {m: {c: cell(0.2 + 0.1 * i, m) for c in columns} for i, m in enumerate(MODELS)},
-              {}, {}, 1, frozenset(columns))
-        for g in range(groups)
-    ]  # fmt: skip
+    def table(g: int) -> Table:
+        own = {m: {c: cell(0.2 + 0.1 * i, m) for c in columns} for i, m in enumerate(MODELS)}
+        own = mark(own, compare_columns(own, columns, 1), 1)
+        return Table(f"data {g}", "cross_coherence", "micro", "", "split", columns, own, {}, {}, 1, frozenset(columns))
+
+    return [table(g) for g in range(groups)]
 
 
 def by_model(parts: list[Table]) -> dict[str, Any]:
-    return {one.model: one for one in aggregate(parts).itertuples()}
+    return {one.model: one for one in aggregate(families(parts)).itertuples()}
 
 
 def scores(parts: list[Table], model: str) -> list[float]:
@@ -104,7 +105,7 @@ def test_columns_that_may_not_be_compared_and_controls_are_left_out() -> None:
 
 def test_dead_seeds_are_averaged_and_counted() -> None:
     parts = tables(5, mvae={"dead": 1})
-    found = aggregate(parts)
+    found = aggregate(families(parts))
     assert dict(zip(found["model"], found["dead"], strict=True)) == {"mvae": 10, "mmvae": 0, "mopoe": 0}
     assert [row["task x seed cells"] for row in shown(found)] == ["30 (10 dead)", "30", "30"]
     parts[0].cells["mmvae"][parts[0].columns[0]] = Cell(note="not run")  # a task that is not shared
@@ -113,40 +114,33 @@ def test_dead_seeds_are_averaged_and_counted() -> None:
 
 def test_controls_alone_have_no_aggregate() -> None:
     parts = tables(5, **{name: {"control": True} for name in ("mvae", "mmvae", "mopoe")})
-    assert aggregate(parts).empty
+    assert aggregate(families(parts)).empty
 
 
-def test_ranks_are_of_complete_data_with_ties_averaged() -> None:
+def test_ranks_are_of_complete_data_and_distinguished_models() -> None:
     found = by_model(tables(2, ratios=(0.0, 0.5)))
     assert {model: (a.mean_rank, a.blocks) for model, a in found.items()} == {
         "mvae": (3.0, 2), "mmvae": (2.0, 2), "mopoe": (1.0, 2)
     }  # fmt: skip
-    tied = mean_ranks(np.array([[0.9, 0.9, 0.1], [0.5, 0.4, 0.3]]).T)
-    assert tied is not None
-    assert tied.tolist() == [1.25, 1.75, 3.0]
-    assert mean_ranks(np.array([[0.9, 0.9, 0.1]]).T) is None
+
+
+def test_a_mean_rank_is_over_blocks_of_the_means_over_their_columns() -> None:
+    none = np.nan
+    blocks = [np.array([[1.0, 2.0, none], [1.0, 1.0, none], [3.0, none, none]]), np.array([[3.0], [1.0], [1.0]])]
+    ranks, count = mean_ranks([*blocks, np.full((3, 2), none)])  # a column and a block without ranks do not count
+    assert count == 2
+    np.testing.assert_array_equal(ranks, [2.25, 1.0, none])  # of a model with a dead run there is none
+    assert mean_ranks(blocks[:1])[1] == 0
 
 
 def test_two_directions_of_one_data_set_are_no_two_blocks() -> None:
-    assert aggregate(tables(1, seeds=9)).empty  # 18 cells, one block
+    assert aggregate(families(tables(1, seeds=9))).empty  # 18 cells, one block
     ranked = by_model(tables(1, seeds=10))
     assert {(a.mean_rank, a.blocks) for a in ranked.values()} == {(None, None)}
 
 
-def test_a_block_is_ranked_by_the_mean_of_its_directions() -> None:
-    parts = tables(2)
-    for part in parts:
-        a, b = part.columns
-        for model, (first, second) in {"mvae": (0.75, 0.25), "mmvae": (0.75, 0.5), "mopoe": (0.5, 0.5)}.items():
-            for column, value in ((a, first), (b, second)):
-                own = Scores(dict.fromkeys(range(3), value))
-                part.cells[model][column] = Cell(summarise(own), own)
-    found = by_model(parts)
-    assert {m: a.mean_rank for m, a in found.items()} == {"mvae": 2.5, "mmvae": 1.0, "mopoe": 2.5}
-
-
 def test_a_store_is_aggregated(made: Any) -> None:
-    found = aggregate(build_tables(select(made.store, made.plan)))
+    found = aggregate(families(build_tables(select(made.store, made.plan))))
     read = {(a.metric, a.model): a for a in found.itertuples()}
     frame = made.store.scores()
     own = frame[(frame["metric"] == "cross_coherence") & (frame["variant"] == "micro") & (frame["status"] == "ok")]

@@ -11,6 +11,7 @@ import pytest
 from mmvae_bench import api, datasets
 from mmvae_bench.errors import BenchError, BenchWarning
 from mmvae_bench.report.build import ReportResult, _plots, build_report, report_folder
+from mmvae_bench.report.content import Content
 from mmvae_bench.report.figures.exemplars import exemplars
 from mmvae_bench.report.figures.style import palette
 from mmvae_bench.report.select import file_name, select, slugs
@@ -213,7 +214,7 @@ def test_a_public_report_has_no_picture_of_data_that_may_not_be_shown(made: Any,
     assert set(selection.hidden) == {group for group in selection.groups if group.startswith("cub")}
     assert not select(made.store, plan).hidden
     examples = {group: exemplars(selection.runs, group, selection.labels) for group in selection.groups}
-    names = {one.name for plots in _plots(selection, [], slugs(selection.groups), examples) for one in plots()}
+    names = {one.name for plots in _plots(Content(selection, []), examples) for one in plots()}
     pictures = {name for name in names if "-grid-" in name or "-captions-" in name}
     assert {name.split("-")[0] for name in pictures} == {"mnist_street", "captioned_shapes"}
     assert any(name.startswith("cub-w2hist") for name in names)

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from mmvae_bench.report.render import (
     to_markdown,
 )
 from mmvae_bench.report.statistics import Scores, summarise
-from mmvae_bench.report.tables import Cell, Column, Table, compare_column, mark
+from mmvae_bench.report.tables import Cell, Column, Table, compare_column, compare_columns, mark
 from mmvae_bench.spec import Missing
 
 COLUMN = Column("a → b", Missing())
@@ -41,8 +42,10 @@ def made(
         own = Scores(dict(enumerate(x)), outcomes, draws)
         return Cell(summarise(own), own, **cells.get(name, {}))
 
-    marked = mark({name: {COLUMN: cell(name, x)} for name, x in scores.items()}, [COLUMN], better)
-    return Table("data", "strange", "", "", "none", [COLUMN], marked, {}, {}, better, frozenset([COLUMN]))
+    cells = {name: {COLUMN: cell(name, x)} for name, x in scores.items()}
+    pairs = compare_columns(cells, [COLUMN], better)
+    fixed = ("data", "strange", "", "", "none", [COLUMN], mark(cells, pairs, better), {}, {}, better)
+    return Table(*fixed, frozenset([COLUMN]), pairs=pairs)
 
 
 def marks(table: Table) -> dict[str, str]:
@@ -196,3 +199,74 @@ def test_a_dead_run_makes_no_order_of_others_easier_to_claim() -> None:
     p = with_all.difference.p
     assert p and among_the_living.holm == pytest.approx(3 * p)
     assert with_all.holm is not None and with_all.holm <= 3 * p
+
+
+def ranks(table: Table) -> dict[str, int | None]:
+    return {name: row[COLUMN].rank for name, row in table.cells.items()}
+
+
+def near(*means: float, spread: float = 0.001) -> dict[str, list[float]]:
+    """Models a, b, ... of some means on four seeds, of differences that are not all the same."""
+    noise = spread * np.array([[1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    return {name: list(mean + own) for name, mean, own in zip("abc", means, noise, strict=False)}
+
+
+def test_a_rank_counts_the_models_that_are_distinguished_as_better() -> None:
+    assert ranks(made(near(0.5, 0.7, 0.6), draws=True)) == {"a": 3, "b": 1, "c": 2}
+    assert ranks(made(near(0.5, 0.7, 0.6), -1, draws=True)) == {"a": 1, "b": 3, "c": 2}
+    assert ranks(made(near(0.5, 0.7, 0.5001), draws=True)) == {"a": 2, "b": 1, "c": 2}
+    assert ranks(made(near(0.5, 0.5002, 0.5001), draws=True)) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_chain_of_like_models_with_distinguished_ends_has_two_ranks() -> None:
+    scores = near(0.6, 0.55, 0.5, spread=0.02)  # each differs from the next by less than an interval
+    ps = [stats.ttest_rel(scores[x], scores[y]).pvalue for x, y in ("ab", "bc", "ac")]
+    assert min(ps[:2]) * 2 > 0.05 > 3 * ps[2]
+    assert ranks(made(scores, draws=True)) == {"a": 1, "b": 1, "c": 2}
+
+
+def test_models_distinguished_only_before_holm_share_a_rank() -> None:
+    scores = near(0.6, 0.57, 0.6005, spread=0.01)
+    ps = sorted(stats.ttest_rel(scores[x], scores[y]).pvalue for x, y in ("ab", "bc", "ac"))
+    assert ps[0] < 0.05 < 3 * ps[0]
+    assert set(ranks(made(scores, draws=True)).values()) == {1}
+
+
+def test_what_no_order_is_claimed_of_has_no_rank() -> None:
+    scores = near(0.5, 0.7, 0.6)
+    nobody = dict.fromkeys(scores)
+    assert ranks(made(scores)) == nobody  # seeds alone
+    assert ranks(made(scores, 0, draws=True)) == nobody
+    assert ranks(made({name: x[:2] for name, x in scores.items()}, draws=True)) == nobody
+    assert ranks(made(scores | {"a": [*scores["a"], 0.9]}, draws=True)) == nobody  # different seeds
+    for kind in ("control", "bound", "dead"):
+        assert ranks(made(scores, draws=True, a={kind: 1})) == {"a": None, "b": 1, "c": 2}
+    assert ranks(made(scores, draws=True, a={"at_chance": True}, c={"at_chance": True})) == {"a": 2, "b": 1, "c": 2}
+
+
+def test_the_smallest_difference_is_scipys_half_width_of_a_paired_interval() -> None:
+    scores = {"mvae": SAME, "mmvae": BEST, "mopoe": WORSE}
+    intervals = [stats.ttest_rel(scores[x], scores[y]).confidence_interval() for x, y in combinations(scores, 2)]
+    widths = [(high - low) / 2 for low, high in intervals]
+    table = made(scores, draws=True)
+    assert table.smallest == {COLUMN: pytest.approx((min(widths), max(widths)))}
+    shown = f"{min(widths):.3f} to {max(widths):.3f}"
+    assert f"| smallest difference | {shown} |" in to_markdown(table)
+    assert rf"smallest difference & {shown} \\" in to_latex(table)
+    assert notes(table)[-1].startswith("Smallest difference: half width of the 95 % interval")
+
+
+@pytest.mark.parametrize(("factor", "excludes"), [(0.99, False), (1.01, True)])
+def test_a_difference_is_shown_from_the_smallest_one_on(factor: float, excludes: bool) -> None:
+    noise = np.subtract(BEST, SAME) - np.mean(np.subtract(BEST, SAME))
+    (half, _) = made({"mvae": SAME, "mmvae": SAME + noise}, draws=True).smallest[COLUMN]
+    (pair,) = compare_column(made({"mvae": SAME, "mmvae": SAME + noise + factor * half}, draws=True), COLUMN)
+    assert pair.difference.excludes_zero == excludes
+
+
+def test_where_no_order_is_claimed_there_is_no_smallest_difference() -> None:
+    scores = {"mvae": SAME, "mmvae": BEST}
+    few = {name: x[:2] for name, x in scores.items()}
+    for table in (made(scores), made(scores, 0, draws=True), made(few, draws=True), made({"a": SAME, "b": SAME})):
+        assert table.smallest == {}
+        assert "mallest difference" not in to_markdown(table)

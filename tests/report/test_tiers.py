@@ -13,6 +13,7 @@ from mmvae_bench.report.averaging import build_tables
 from mmvae_bench.report.build import build_report
 from mmvae_bench.report.select import select
 from mmvae_bench.report.summary import summarise_groups
+from mmvae_bench.report.tasks import families
 from mmvae_bench.store.store import Store
 from tests.report.test_escaping import Page
 
@@ -105,7 +106,7 @@ def test_tiers_of_one_data_set_are_no_two_data_sets(tuned: Any) -> None:
     selection = select(tuned.store, tuned.plan)
     tables = build_tables(selection)
     tiers = {run.group: run.tier for run in selection.runs}
-    assert aggregate(tables, tiers).empty  # 6 cells and one block each
+    assert aggregate(families(tables, tiers)).empty  # 6 cells and one block each
 
 
 def test_each_tier_has_its_aggregates(factory: Any, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_each_tier_has_its_aggregates(factory: Any, tmp_path: Path) -> None:
     }
     tiers = {run.run_id: [tier] for tier, own in runs.items() for run in own}
     selection = select(store, factory.make_plan([run for own in runs.values() for run in own], tiers=tiers))
-    found = aggregate(build_tables(selection), {run.group: run.tier for run in selection.runs})
+    found = aggregate(families(build_tables(selection), {run.group: run.tier for run in selection.runs}))
     own = found[found["metric"] == "cross_coherence"]
     assert [(a.tier, a.model, a.mean_rank, a.blocks, a.cells) for a in own.itertuples()] == [
         (tier, model, rank, 2, 12) for tier in ("default", "tuned") for model, rank in (("mvae", 2.0), ("mmvae", 1.0))

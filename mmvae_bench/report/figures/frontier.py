@@ -47,8 +47,8 @@ def _panel(ax: Axes, frontier: Frontier, looks: Mapping[str, Look]) -> None:
         dots = [point for points in frontier.curves[model].values() for point in points.values()]
         ax.plot(*zip(*dots, strict=True), ".", color=look.colour, markersize=2, alpha=0.5, zorder=2)
     best = sorted((*frontier.means[model][beta], beta) for model, beta in frontier.best)
-    steps = {"color": "0.7", "linewidth": 2.5, "drawstyle": "steps-pre", "zorder": 1}
-    ax.plot([c for c, _, _ in best], [d for _, d, _ in best], **steps)
+    (steps,) = ax.plot([c for c, _, _ in best], [d for _, d, _ in best], color="0.7", linewidth=2.5, zorder=1)
+    steps.set_drawstyle("steps-pre")
     for c, d, beta in best:
         ax.annotate(f"{beta:g}", (c, d), (4, 4), textcoords="offset points", fontsize=7, zorder=5)
     ax.axvline(frontier.chance, color="black", linewidth=0.9, linestyle="--", zorder=1)
