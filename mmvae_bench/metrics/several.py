@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, generate, metric, once, or_reason
 from mmvae_bench.metrics.classes import Classes, blind_judges, judged_labels, majority
 from mmvae_bench.metrics.description import is_blind
+from mmvae_bench.metrics.frechet import compared, compared_rows
 from mmvae_bench.metrics.labels import said
 from mmvae_bench.metrics.relatedness import squared_distances
 
@@ -37,9 +37,9 @@ class Several:
     apart: Floats | None  # mean distance of the features of two draws, [n]; None where the judge has no features
 
 
-def several_rows(ev: Evaluation) -> Rows:
-    """Return the test rows whose entries are given, one of each item, the same for every run."""
-    return ev.test.take(ev.item_rows(ROWS))
+def several_of_judged(ev: Evaluation) -> NDArray[np.intp]:
+    """Return which of the judged rows are given: one of each of at most 250 items, the same for every run."""
+    return np.searchsorted(ev.judged_rows, ev.item_rows(ROWS))
 
 
 @once
@@ -48,7 +48,7 @@ def several(ev: Evaluation, given: str, target: str) -> Several:
 
     All targets have the same draws z, where the model has one q(z | x_m) for all of them.
     """
-    rows = several_rows(ev)
+    rows = ev.judged.take(several_of_judged(ev))
     batches = (batch.given(given) for batch in ev.chunks(rows))
     x = generate(ev.model, batches, target, ev.generator("several", given), DRAWS)
     verdict = ev.verdict(target, x.flatten(0, 1))
@@ -95,10 +95,10 @@ def distances_of_classes(x: NDArray[np.floating], label: Classes) -> tuple[float
     )
 )
 def diversity(ev: Evaluation) -> Iterator[Score]:
-    """Diversity of entries generated from one: :func:`mean_distance` of ten draws of z ~ q(z | x_m), by that of a class.
+    """:func:`mean_distance` of x_t from ten draws of z ~ q(z | x_m), by that of true entries of one class.
 
-    Of at most 250 test rows, m each modality and t each other whose judge has features; a mean over rows. The distances
-    of true entries are those of all judged test rows, by class (not of all: a given entry says the class).
+    Of at most 250 test rows, m each modality and t each other; a mean over rows. The true entries are those of
+    ``frechet``. They are compared by class and not all together, because x_m says the class.
     """
     tasks, label = directions(ev), judged_labels(ev)
     for a, t in tasks:
@@ -114,7 +114,183 @@ def _diversity(ev: Evaluation, given: str, target: str, label: Classes) -> Itera
 
 @once
 def _of_true(ev: Evaluation, name: str) -> tuple[float, float] | None:
-    """Return :func:`distances_of_classes` of true entries."""
-    rows = several_rows(ev)
-    features = ev.verdict(name, ev.batch(rows).x[name].cpu()).features
-    return None if features is None else distances_of_classes(features, np.asarray(rows.label))
+    """Return :func:`distances_of_classes` of true test entries, those of ``frechet``."""
+    truths = compared(ev)
+    return distances_of_classes(truths[name].features, np.asarray(compared_rows(ev).label)) if name in truths else None
+
+
+# --- calibration -----------------------------------------------------------------------------------------------------
+
+
+def counted(classes: Classes, count: int) -> Values:
+    """Return how many of the K draws of each row have each class, of classes [K, n]: [n, C + 1].
+
+    The last is what cannot be read.
+    """
+    return np.asarray((np.minimum(classes, count)[..., None] == np.arange(count + 1)).sum(0))
+
+
+def fair_brier(counts: Values, label: Classes) -> Floats:
+    """Return the Brier score of each row without the bias of K draws (Ferro 2014), of counts [n, C], K > 1: [n].
+
+        1 - 2 n_y / K + sum_c n_c (n_c - 1) / (K (K - 1))
+
+    Its mean is sum_c (p_c - 1[c = y])^2 of the distribution p that draws are from: 0 if all are right, at most 2.
+    """
+    k = counts.sum(1)
+    right, agree = counts[np.arange(len(counts)), label] / k, (counts * (counts - 1)).sum(1) / (k * (k - 1))
+    return np.asarray(1 - 2 * right + agree)
+
+
+def calibration_error(counts: Values, label: Classes, bins: int = BINS) -> float:
+    """Return the expected calibration error of the most frequent class, of counts [n, C]; ties share what is right.
+
+    sum_b |b| / n |share right in b - mean confidence in b|, a confidence being max_c n_c / K. Bins have equal masses,
+    but rows of one confidence are all in the bin of the first of them.
+    """
+    n, most = len(counts), counts.max(1)
+    top, sure = counts == most[:, None], most / counts.sum(1)
+    over = sure - top[np.arange(n), label] / top.sum(1)  # confidence less what is right
+    _, level, size = np.unique(sure, return_inverse=True, return_counts=True)
+    bin_of = (np.cumsum(size) - size) * bins // n
+    return float(np.abs(np.bincount(bin_of[level], over)).sum() / n)
+
+
+def calibration_and_floor(classes: Classes, label: Classes, count: int) -> tuple[float, float]:
+    """Return the :func:`calibration_error` of K - 1 of the draws, [K, n], and what a calibrated forecaster has.
+
+    Each draw is left out in turn; both are means over them. The floor has the class that was left out in place of the
+    true one: if a class is distributed as the draws are, both have the same expectation at every n and K.
+    """
+    counts, found = counted(classes, count), []
+    for draw in np.minimum(classes, count):
+        others = counts - (draw[:, None] == np.arange(count + 1))
+        found.append([calibration_error(others, truth) for truth in (label, draw)])
+    value, floor = np.mean(found, 0)
+    return float(value), float(floor)
+
+
+@metric(
+    Description(
+        "Calibration, {}",
+        "Classes of entries generated from the same given one, as a forecast of its class.",
+        {
+            "brier": "sum over the classes of the squared difference between the share of draws and the truth, without "
+            "the bias of few draws: 0 if all draws are right, above chance if draws are surer than they are right",
+            "ece": "expected calibration error of the most frequent class; it is above 0 for finite samples, and its "
+            "ceiling is what a calibrated forecaster has with these draws; draws that ignore what is given may be "
+            "calibrated, so that no best is marked",
+        },
+        higher_is_better=False,
+        bounds=(0.0, 2.0),
+        unranked=("ece",),
+        drawn=("brier",),
+    )
+)
+def calibration(ev: Evaluation) -> Iterator[Score]:
+    """Ten draws of z ~ q(z | x_m) a row as a forecast of the class: :func:`fair_brier`, and calibration error.
+
+    Of at most 250 test rows, m each modality and t each other. Chance of the Brier score is that of a forecast of the
+    classes' shares; its ceiling that of a forecast of the oracle's class of the true entry.
+    """
+    tasks, label = directions(ev), judged_labels(ev)
+    for a, t in tasks:
+        rows = [ev.row((a,), t, variant) for variant in ("brier", "ece")]
+        yield from or_reason(rows, partial(_calibration, ev, a, t, label))
+
+
+def _calibration(ev: Evaluation, given: str, target: str, label: Classes) -> Iterator[Score]:
+    classes, row = several(ev, given, target).classes, ev.row((given,), target)
+    row = replace(row, reason=blind_judges(ev).get(target, ""))
+    true = ev.recognised(target)[several_of_judged(ev)]
+    label = label[several_of_judged(ev)]
+    limits = 1 - np.square(np.bincount(label) / len(label)).sum(), 2 * (true != label).mean()
+    brier = replace(row, variant="brier", chance=float(limits[0]), ceiling=float(limits[1]))
+    yield brier.mean(fair_brier(counted(classes, ev.classes), label))
+    value, floor = calibration_and_floor(classes, label, ev.classes)
+    yield replace(row, variant="ece", value=value, n=len(label), ceiling=floor)
+
+
+# --- joint completion ------------------------------------------------------------------------------------------------
+
+
+def agreeing(values: Sequence[Values], count: int) -> NDArray[np.bool_]:
+    """Return where T targets have the same value below ``count``, of values [K, n] each: [K, n]."""
+    return np.asarray(np.all([each == values[0] for each in values[1:]], 0) & (values[0] < count))
+
+
+def crossed(values: Sequence[Values], count: int) -> Floats:
+    """Return, for each row, the share of :func:`agreeing` targets if each has another of the K >= T draws: [n]."""
+    return np.asarray(agreeing([np.roll(each, t, 0) for t, each in enumerate(values)], count).mean(0))
+
+
+def entropy_of_draws(values: Values, count: int) -> Floats:
+    """Return -sum_c (n_c / K) log(n_c / K) of the K draws of each row, of values [K, n]: [n]."""
+    p = counted(values, count) / len(values)
+    return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(1))
+
+
+def expected_entropy(p: Floats, k: int) -> float:
+    """Return the mean :func:`entropy_of_draws` of k independent draws with shares p [C], which is below that of p."""
+    share = np.arange(1, k + 1) / k
+    return float(-(binom.pmf(np.arange(1, k + 1), k, p[:, None]) * share * np.log(share)).sum())
+
+
+@once
+def shown(ev: Evaluation, name: str) -> NDArray[np.bool_]:
+    """Return which attributes (else the class) a modality shows: its judge is above chance on true entries, [A]."""
+    read, truth = said(ev.of_true(name)), np.asarray(ev.judged.values)
+    right = (read == truth).mean(0)
+    return np.array([not is_blind(r, majority(each), len(truth)) for r, each in zip(right, truth.T, strict=True)])
+
+
+@metric(
+    Description(
+        "Joint completion, {}",
+        "Targets that are generated from one z, given a modality that does not say an attribute.",
+        {
+            "agreement": "share of draws whose targets all show the same value of the attribute; chance is the "
+            "agreement of targets of different draws given the same entry, so that a model that always generates one "
+            "value has its chance, too",
+            "spread": "entropy of the values over ten draws given one entry, divided by that of ten draws of the data: "
+            "0 if they are all the same, 1 if they vary as the data do; independent targets reach 1, too, so that no "
+            "best is marked",
+        },
+        bounds=(0.0, None),
+        unranked=("spread",),
+        drawn=("agreement", "spread"),
+    )
+)
+def joint_completion(ev: Evaluation) -> Iterator[Score]:
+    """Agreement and spread of what a given modality leaves open, in several others decoded from the same z.
+
+    z ~ q(z | x_m), ten draws a row of at most 250 test rows; private latents of targets are drawn from their priors. An
+    attribute (without attributes: the class) is open if the judge of x_m is at chance on true entries, and targets are
+    all modalities whose judge is not. Ceiling of agreement: that of true entries as they are judged. Where the class is
+    given, ``cross_coherence`` says whether targets agree. Computed only when it is named.
+    """
+    ev.check_decoders()
+    judged_labels(ev)
+    names = list(ev.attributes or {"class": ()})
+    found = False
+    for given in (name for name in ev.names if name in ev.oracles):
+        for a, attribute in enumerate(names):
+            targets = tuple(t for t in ev.names if t != given and t in ev.oracles and shown(ev, t)[a])
+            if len(targets) > 1 and not shown(ev, given)[a]:
+                found = True
+                rows = [ev.row((given,), "+".join(targets), f"{form} {attribute}") for form in ("agreement", "spread")]
+                yield from or_reason(rows, partial(_completion, ev, rows, targets, a))
+    if not found:
+        raise Undefined("no modality leaves open an attribute that two others show, as judges read true entries")
+
+
+def _completion(ev: Evaluation, rows: Sequence[Score], targets: Sequence[str], a: int) -> Iterator[Score]:
+    values = [several(ev, rows[0].given, t).values[..., a] for t in targets]
+    truth = np.asarray(ev.judged.values)[:, a]
+    count = int(truth.max()) + 1 if ev.attributes is None else len(list(ev.attributes.values())[a])
+    true = [said(ev.of_true(t))[None, :, a] for t in targets]
+    limits = float(crossed(values, count).mean()), float(agreeing(true, count).mean())
+    yield replace(rows[0], chance=limits[0], ceiling=limits[1]).mean(agreeing(values, count).mean(0))
+    most = expected_entropy(np.bincount(truth, minlength=count) / len(truth), DRAWS)
+    spread = np.mean([entropy_of_draws(each, count) for each in values], 0) / most
+    yield replace(rows[1], ceiling=1.0).mean(spread)
