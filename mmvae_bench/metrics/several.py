@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from mmvae_bench.errors import TrainingFailed, Undefined
+from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, generate, metric, once, or_reason
 from mmvae_bench.metrics.classes import Classes, blind_judges, judged_labels, majority
 from mmvae_bench.metrics.description import is_blind
-from mmvae_bench.metrics.frechet import compared, compared_rows
+from mmvae_bench.metrics.frechet import compared, compared_rows, finite
 from mmvae_bench.metrics.labels import said
 from mmvae_bench.metrics.relatedness import squared_distances
 
@@ -52,15 +52,10 @@ def several(ev: Evaluation, given: str, target: str) -> Several:
     batches = (batch.given(given) for batch in ev.chunks(rows))
     x = generate(ev.model, batches, target, ev.generator("several", given), DRAWS)
     verdict = ev.verdict(target, x.flatten(0, 1))
-    values, features = said(verdict), verdict.features
-    if features is not None and not np.isfinite(features).all():
-        raise TrainingFailed("generated entries have features that are not finite")
-    of_rows = None if features is None else features.reshape(DRAWS, len(rows), -1).transpose(1, 0, 2)
-    return Several(
-        verdict.classes.reshape(DRAWS, -1),
-        values.reshape(DRAWS, len(rows), -1),
-        None if of_rows is None else np.array([mean_distance(f) for f in of_rows]),
-    )
+    shape, features, apart = (DRAWS, len(rows), -1), verdict.features, None
+    if features is not None:
+        apart = np.array([mean_distance(of_row) for of_row in finite(features).reshape(shape).swapaxes(0, 1)])
+    return Several(verdict.classes.reshape(shape[:2]), said(verdict).reshape(shape), apart)
 
 
 def mean_distance(x: NDArray[np.floating]) -> float:

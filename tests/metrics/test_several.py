@@ -230,6 +230,8 @@ def test_attributes_that_a_label_leaves_open_are_not_scored_in_it():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_targets_that_are_not_given_have_the_same_z(name):
+    if name == "csvae":
+        pytest.skip("csvae needs a label; its z is one for all targets")
     made = model(name, 3)
     rows = batch(made).given("a")
     b, c = (made.posterior_for(t, rows).rsample(2, torch.Generator().manual_seed(0)) for t in "bc")
