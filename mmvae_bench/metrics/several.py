@@ -102,8 +102,10 @@ def diversity(ev: Evaluation) -> Iterator[Score]:
 
 def _diversity(ev: Evaluation, given: str, target: str, label: Classes) -> Iterator[Score]:
     reference, apart = _of_true(ev, target), several(ev, given, target).apart
-    if reference is None or apart is None:
-        raise Undefined(f"{target} has no features, or no class with two different test entries")
+    if apart is None:
+        raise Undefined(f"{target} is judged without features that could be compared")
+    if reference is None:
+        raise Undefined(f"no class has two different test entries of {target}")
     yield replace(ev.row((given,), target), chance=reference[1] / reference[0]).mean(apart / reference[0])
 
 
@@ -247,9 +249,9 @@ def shown(ev: Evaluation, name: str) -> NDArray[np.bool_]:
             "agreement": "share of draws whose targets all show the same value of the attribute; chance is the "
             "agreement of targets of different draws given the same entry, so that a model that always generates one "
             "value has its chance, too",
-            "spread": "entropy of the values over ten draws given one entry, divided by that of ten draws of the data: "
-            "0 if they are all the same, 1 if they vary as the data do; independent targets reach 1, too, so that no "
-            "best is marked",
+            "spread": "entropy of a target's values over ten draws given one entry, divided by that of ten draws of "
+            "the data: 0 if they are all the same, 1 if they vary as the data do; independent targets reach 1, too, so "
+            "that no best is marked",
         },
         bounds=(0.0, None),
         unranked=("spread",),
@@ -273,19 +275,20 @@ def joint_completion(ev: Evaluation) -> Iterator[Score]:
             targets = tuple(t for t in ev.names if t != given and t in ev.oracles and shown(ev, t)[a])
             if len(targets) > 1 and not shown(ev, given)[a]:
                 found = True
-                rows = [ev.row((given,), "+".join(targets), f"{form} {attribute}") for form in ("agreement", "spread")]
-                yield from or_reason(rows, partial(_completion, ev, rows, targets, a))
+                row = ev.row((given,), "+".join(targets), f"agreement {attribute}")
+                spreads = [ev.row((given,), t, f"spread {attribute}") for t in targets]
+                yield from or_reason([row, *spreads], partial(_completion, ev, row, spreads, a))
     if not found:
         raise Undefined("no modality leaves open an attribute that two others show, as judges read true entries")
 
 
-def _completion(ev: Evaluation, rows: Sequence[Score], targets: Sequence[str], a: int) -> Iterator[Score]:
-    values = [several(ev, rows[0].given, t).values[..., a] for t in targets]
-    truth = np.asarray(ev.judged.values)[:, a]
+def _completion(ev: Evaluation, row: Score, spreads: Sequence[Score], a: int) -> Iterator[Score]:
+    targets, truth = [spread.target for spread in spreads], np.asarray(ev.judged.values)[:, a]
+    values = [several(ev, row.given, t).values[..., a] for t in targets]
     count = int(truth.max()) + 1 if ev.attributes is None else len(list(ev.attributes.values())[a])
     true = [said(ev.of_true(t))[None, :, a] for t in targets]
     limits = float(crossed(values, count).mean()), float(agreeing(true, count).mean())
-    yield replace(rows[0], chance=limits[0], ceiling=limits[1]).mean(agreeing(values, count).mean(0))
+    yield replace(row, chance=limits[0], ceiling=limits[1]).mean(agreeing(values, count).mean(0))
     most = expected_entropy(np.bincount(truth, minlength=count) / len(truth), DRAWS)
-    spread = np.mean([entropy_of_draws(each, count) for each in values], 0) / most
-    yield replace(rows[1], ceiling=1.0).mean(spread)
+    for spread, each in zip(spreads, values, strict=True):
+        yield replace(spread, ceiling=1.0).mean(entropy_of_draws(each, count) / most)
