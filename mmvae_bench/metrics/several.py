@@ -246,25 +246,27 @@ def shown(ev: Evaluation, name: str) -> NDArray[np.bool_]:
         "Joint completion, {}",
         "Targets that are generated from one z, given a modality that does not say an attribute.",
         {
-            "agreement": "share of draws whose targets all show the same value of the attribute; chance is the "
-            "agreement of targets of different draws given the same entry, so that a model that always generates one "
-            "value has its chance, too",
+            "gain": "agreement less its chance: 0 if targets are independent, and also if a model always generates one "
+            "value",
+            "agreement": "share of draws whose targets all show the same value of the attribute; chance is that of "
+            "targets of different draws given the same entry, which is high where draws hardly vary, so that no best "
+            "is marked",
             "spread": "entropy of a target's values over ten draws given one entry, divided by that of ten draws of "
             "the data: 0 if they are all the same, 1 if they vary as the data do; independent targets reach 1, too, so "
             "that no best is marked",
         },
-        bounds=(0.0, None),
-        unranked=("spread",),
-        drawn=("agreement", "spread"),
+        bounds=(-1.0, None),
+        unranked=("agreement", "spread"),
+        drawn=("gain", "spread"),
     )
 )
 def joint_completion(ev: Evaluation) -> Iterator[Score]:
-    """Agreement and spread of what a given modality leaves open, in several others decoded from the same z.
+    """Agreement of what a given modality leaves open, in several others decoded from one z, its gain, and its spread.
 
     z ~ q(z | x_m), ten draws a row of at most 250 test rows; private latents of targets are drawn from their priors. An
     attribute (without attributes: the class) is open if the judge of x_m is at chance on true entries, and targets are
-    all modalities whose judge is not. Ceiling of agreement: that of true entries as they are judged. Where the class is
-    given, ``cross_coherence`` says whether targets agree. Computed only when it is named.
+    all modalities whose judge is not. Ceilings of agreement and gain: those of true entries as they are judged. Where
+    the class is given, ``cross_coherence`` says whether targets agree. Computed only when it is named.
     """
     ev.check_decoders()
     judged_labels(ev)
@@ -275,20 +277,21 @@ def joint_completion(ev: Evaluation) -> Iterator[Score]:
             targets = tuple(t for t in ev.names if t != given and t in ev.oracles and shown(ev, t)[a])
             if len(targets) > 1 and not shown(ev, given)[a]:
                 found = True
-                row = ev.row((given,), "+".join(targets), f"agreement {attribute}")
+                both = [ev.row((given,), "+".join(targets), f"{form} {attribute}") for form in ("gain", "agreement")]
                 spreads = [ev.row((given,), t, f"spread {attribute}") for t in targets]
-                yield from or_reason([row, *spreads], partial(_completion, ev, row, spreads, a))
+                yield from or_reason([*both, *spreads], partial(_completion, ev, both, spreads, a))
     if not found:
         raise Undefined("no modality leaves open an attribute that two others show, as judges read true entries")
 
 
-def _completion(ev: Evaluation, row: Score, spreads: Sequence[Score], a: int) -> Iterator[Score]:
+def _completion(ev: Evaluation, both: Sequence[Score], spreads: Sequence[Score], a: int) -> Iterator[Score]:
     targets, truth = [spread.target for spread in spreads], np.asarray(ev.judged.values)[:, a]
-    values = [several(ev, row.given, t).values[..., a] for t in targets]
+    values = [several(ev, both[0].given, t).values[..., a] for t in targets]
     count = int(truth.max()) + 1 if ev.attributes is None else len(list(ev.attributes.values())[a])
-    true = [said(ev.of_true(t))[None, :, a] for t in targets]
-    limits = float(crossed(values, count).mean()), float(agreeing(true, count).mean())
-    yield replace(row, chance=limits[0], ceiling=limits[1]).mean(agreeing(values, count).mean(0))
-    most = expected_entropy(np.bincount(truth, minlength=count) / len(truth), DRAWS)
+    true = float(agreeing([said(ev.of_true(t))[None, :, a] for t in targets], count).mean())
+    shares = np.bincount(truth, minlength=count) / len(truth)
+    together, apart = agreeing(values, count).mean(0), crossed(values, count)
+    yield replace(both[0], chance=0.0, ceiling=true - float((shares ** len(targets)).sum())).mean(together - apart)
+    yield replace(both[1], chance=float(apart.mean()), ceiling=true).mean(together)
     for spread, each in zip(spreads, values, strict=True):
-        yield replace(spread, ceiling=1.0).mean(entropy_of_draws(each, count) / most)
+        yield replace(spread, ceiling=1.0).mean(entropy_of_draws(each, count) / expected_entropy(shares, DRAWS))

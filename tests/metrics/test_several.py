@@ -189,8 +189,12 @@ def completing(kind="faithful", n=240, said=1):
 
 def completion(kind):
     found = {(s.variant, s.target): s for s in evaluate(completing(kind), ["joint_completion"])}
+    gain = found.pop(("gain open", "a+b"))
     assert set(found) == {("agreement open", "a+b"), ("spread open", "a"), ("spread open", "b")}
     assert {(s.given, s.n, s.ceiling) for s in found.values()} == {("label", 240, 1.0)}
+    assert gain.ceiling == pytest.approx(0.8) and gain.chance == 0 and gain.sampled == "rows"
+    agreement = found["agreement open", "a+b"]
+    assert gain.value == pytest.approx(agreement.value - agreement.chance)
     return found["agreement open", "a+b"], [found["spread open", t] for t in "ab"]
 
 
