@@ -48,7 +48,7 @@ def _ceilings(ev: Evaluation, name: str) -> tuple[float | None, float | None]:
 
 @metric(
     Description(
-        "Precision and recall, {}",
+        "Nearest-neighbour {}",
         "By balls around the oracle's features that reach to the third nearest neighbour, of as many generated as true "
         "test entries; the ceiling is that of as many true training entries.",
         {

@@ -17,7 +17,7 @@ from mmvae_bench.errors import Undefined
 from mmvae_bench.metrics.base import Description, Evaluation, Score, generate, metric, once, or_reason
 from mmvae_bench.metrics.classes import Classes, blind_judges, judged_labels, majority
 from mmvae_bench.metrics.description import is_blind
-from mmvae_bench.metrics.frechet import compared, compared_rows, finite
+from mmvae_bench.metrics.frechet import compared, compared_rows, finite, without_features
 from mmvae_bench.metrics.labels import said
 from mmvae_bench.metrics.relatedness import squared_distances
 
@@ -95,16 +95,16 @@ def diversity(ev: Evaluation) -> Iterator[Score]:
     Of at most 250 test rows, m each modality and t each other; a mean over rows. The true entries are those of
     ``frechet``. They are compared by class and not all together, because x_m says the class.
     """
-    tasks, label = directions(ev), judged_labels(ev)
+    tasks, _, truths = directions(ev), judged_labels(ev), compared(ev)
+    yield from (without_features(name) for name in ev.names if name not in truths)
     for a, t in tasks:
-        yield from or_reason([ev.row((a,), t)], partial(_diversity, ev, a, t, label))
+        if t in truths:
+            yield from or_reason([ev.row((a,), t)], partial(_diversity, ev, a, t))
 
 
-def _diversity(ev: Evaluation, given: str, target: str, label: Classes) -> Iterator[Score]:
+def _diversity(ev: Evaluation, given: str, target: str) -> Iterator[Score]:
     reference, apart = _of_true(ev, target), several(ev, given, target).apart
-    if apart is None:
-        raise Undefined(f"{target} is judged without features that could be compared")
-    if reference is None:
+    if reference is None or apart is None:
         raise Undefined(f"no class has two different test entries of {target}")
     yield replace(ev.row((given,), target), chance=reference[1] / reference[0]).mean(apart / reference[0])
 
@@ -112,8 +112,7 @@ def _diversity(ev: Evaluation, given: str, target: str, label: Classes) -> Itera
 @once
 def _of_true(ev: Evaluation, name: str) -> tuple[float, float] | None:
     """Return :func:`distances_of_classes` of true test entries, those of ``frechet``."""
-    truths = compared(ev)
-    return distances_of_classes(truths[name].features, np.asarray(compared_rows(ev).label)) if name in truths else None
+    return distances_of_classes(compared(ev)[name].features, np.asarray(compared_rows(ev).label))
 
 
 # --- calibration -----------------------------------------------------------------------------------------------------
