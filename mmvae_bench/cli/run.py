@@ -26,7 +26,8 @@ from mmvae_bench.spec import OPTIMISERS, PRECISIONS, RunStatus
     "--metrics",
     multiple=True,
     metavar="NAME...",
-    help="Metrics to compute now. Default: all but log_likelihood_ais, prior_fit and robustness_*.",
+    help="Metrics to compute now. Default: all but log_likelihood_ais, prior_fit, robustness_*, attribute_swap, "
+    "attribute_probe and joint_completion.",
 )
 @click.option(
     "--priors", "--prior", multiple=True, metavar="NAME...",

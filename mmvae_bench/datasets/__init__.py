@@ -32,20 +32,23 @@ registry: "Registry[type[Dataset]]" = Registry(
 )
 register = registry.register
 LABELS = "labels"  # the option of all data sets that makes their labels a modality
+CLASS = "class"  # its value where only the class is one, of data sets that have other attributes too
 
 
 def options(named: Named) -> dict[str, Scalar]:
     """Return all options of a data set, resolved.
 
-    Every data set that does not declare ``labels`` itself has it. It is in the result only where it is true, so that
-    runs without it keep their identity.
+    Every data set that does not declare ``labels`` itself has it: true, false or class. It is in the result only where
+    it is not false, so that runs without it keep their identity.
 
     Raises:
         BenchError: If the name or an option is unknown, or a value does not fit its type.
     """
     own, found = dict(named.options), dict[str, Scalar]()
-    if LABELS in own and not _declares_labels(named.name) and coerce(own.pop(LABELS), bool, f"{named.name}[{LABELS}]"):
-        found[LABELS] = True
+    if LABELS in own and not _declares_labels(named.name):
+        text = own.pop(LABELS)
+        if text == CLASS or coerce(text, bool, f"{named.name}[{LABELS}]"):
+            found[LABELS] = CLASS if text == CLASS else True
     return {**resolve(registry.get(named.name), Named(named.name, own)), **found}
 
 
@@ -69,7 +72,9 @@ def made(name: str, options: Mapping[str, Scalar]) -> "Dataset":
     """Return a data set with its options, of which nothing was read yet: without labels, this imports no torch."""
     factory = registry.get(name)
     if options.get(LABELS) and not _declares_labels(name):
-        return _labelled(factory(**{key: value for key, value in options.items() if key != LABELS}), name)
+        return _labelled(
+            factory(**{key: value for key, value in options.items() if key != LABELS}), name, options[LABELS]
+        )
     return factory(**options)
 
 
@@ -78,11 +83,13 @@ def _declares_labels(name: str) -> bool:
     return LABELS in declared_options(registry.get(name), name)
 
 
-def _labelled(dataset: "Dataset", name: str) -> "Dataset":
+def _labelled(dataset: "Dataset", name: str, labels: Scalar) -> "Dataset":
     from mmvae_bench.datasets.labelled import NAME, Labelled
 
     if not (dataset.classes or dataset.attributes):
-        raise BenchError(f"'{name}' has no classes and no attributes to be labels. Leave out {LABELS}=true.")
+        raise BenchError(f"'{name}' has no classes and no attributes to be labels. Leave out {LABELS}.")
     if NAME in (m.name for m in dataset.modalities):
-        raise BenchError(f"'{name}' has a modality '{NAME}' of its own. Leave out {LABELS}=true.")
-    return Labelled(dataset)
+        raise BenchError(f"'{name}' has a modality '{NAME}' of its own. Leave out {LABELS}.")
+    if labels == CLASS and len(dataset.attributes or ()) < 2:
+        raise BenchError(f"'{name}' has no attributes beside its class. Type {LABELS}=true.")
+    return Labelled(dataset, class_alone=labels == CLASS)

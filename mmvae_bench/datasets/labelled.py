@@ -1,4 +1,4 @@
-"""A data set with its labels as one more modality: the option ``labels=true`` of every data set that has classes."""
+"""A data set with its labels as one more modality: the option ``labels`` of every data set that has classes."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,29 @@ WEIGHT = 50.0  # of log p(label | z), the same for every model: a few nats besid
 
 
 class Symbols:
-    """The judge of labels, which reads them exactly. ``sizes`` are the numbers of values, the class first."""
+    """The judge of labels, which reads them exactly. ``sizes`` are the numbers of values, the class first.
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    An entry says the first ``shown`` attributes: by default all.
+    """
+
+    def __init__(self, sizes: Sequence[int], shown: int | None = None) -> None:
         self.sizes = np.array(sizes)
-        self.first = 1 + np.cumsum([0, *sizes[:-1]])  # id of each place's first value; 0 is padding
+        self.shown = len(sizes) if shown is None else shown
+        self.first = 1 + np.cumsum([0, *sizes[: self.shown - 1]])  # id of each place's first value; 0 is padding
         self.accuracy: float | None = 1.0
-        self.hash = hashlib.sha256(repr(("symbols", *sizes)).encode()).hexdigest()[:16]
+        known = ("symbols", *sizes) if self.shown == len(sizes) else ("symbols", *sizes, "shown", self.shown)
+        self.hash = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
     def write(self, values: NDArray[np.int64]) -> NDArray[np.int16]:
-        """Return the ids [N, A] of values [N, A]."""
-        return np.asarray(values + self.first, np.int16)
+        """Return the ids [N, shown] of values [N, A]."""
+        return np.asarray(values[:, : self.shown] + self.first, np.int16)
 
     def read(self, x: "Tensor | NDArray[np.integer]") -> NDArray[np.int64]:
-        """Return the values [N, A] of ids [N, A]; the number of values where an id is of another place."""
-        values = np.asarray(x, np.int64) - self.first
-        return np.where((values >= 0) & (values < self.sizes), values, self.sizes)
+        """Return the values [N, A] of ids; the number of values where an id is of another place, or none says it."""
+        values = np.tile(self.sizes, (len(x), 1))
+        found, sizes = np.asarray(x, np.int64) - self.first, self.sizes[: self.shown]
+        values[:, : self.shown] = np.where((found >= 0) & (found < sizes), found, sizes)
+        return values
 
     def predict(self, x: "Tensor | NDArray[np.integer]") -> NDArray[np.int64]:
         """Return the class of each entry, [N]."""
@@ -47,26 +54,27 @@ class Symbols:
 class Labelled(Dataset):
     """A data set with one more modality, ``label``: the values of all attributes of a row, else its class.
 
-    An entry has a symbol for each attribute, categorical; all places share one list of symbols. What is not the label
-    is the same as without it: rows, splits, and the judges of the other modalities.
+    An entry has a symbol for each attribute, categorical; all places share one list of symbols. With ``class_alone`` it
+    has one, of the first attribute, which is the class, and leaves the others open. What is not the label is the same
+    as without it: rows, splits, and the judges of the other modalities.
     """
 
-    def __init__(self, of: Dataset) -> None:
+    def __init__(self, of: Dataset, *, class_alone: bool = False) -> None:
         self.of = of
         self.version, self.summary = of.version, of.summary  # type: ignore[misc]
         self.classes, self.related, self.pairs = of.classes, of.related, of.pairs  # type: ignore[misc]
         self.ordered = of.ordered  # type: ignore[misc]
         values = dict(of.attributes or {"class": of.classes or ()})
-        self.judge = Symbols([len(each) for each in values.values()])
-        self.vocabulary = (SPECIALS[0], *(value for each in values.values() for value in each))
+        self.judge = Symbols([len(each) for each in values.values()], 1 if class_alone else None)
+        shown = list(values.values())[: self.judge.shown]
+        self.vocabulary = (SPECIALS[0], *(value for each in shown for value in each))
 
     @property
     def modalities(self) -> Sequence["Modality"]:
-        """The data set's own, then ``label``, [A]."""
+        """The data set's own, then ``label``, a symbol for each attribute that it says."""
         from mmvae_bench.types import Modality
 
-        shape = (len(self.judge.sizes),)
-        label = Modality(NAME, shape, "categorical", 1.0, WEIGHT, "int16", self.vocabulary, kind="symbol")
+        label = Modality(NAME, (self.judge.shown,), "categorical", 1.0, WEIGHT, "int16", self.vocabulary, kind="symbol")
         return (*self.of.modalities, label)
 
     @property

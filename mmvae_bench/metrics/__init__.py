@@ -20,6 +20,8 @@ METRICS = [  # in the order of results: modules, and metrics in them
     ("annealed", ("log_likelihood_ais",)),
     ("reconstruction", ("reconstruction_gain",)),
     ("frechet", ("frechet",)),
+    ("precision_recall", ("precision_recall",)),
+    ("several", ("diversity", "calibration", "joint_completion")),
     ("prior_fit", ("prior_fit",)),
     ("graphs", ("graph_quality", "number_error")),
     ("robustness", ("robustness_coherence", "robustness_probe")),
@@ -33,6 +35,7 @@ registry: "Registry[Metric]" = Registry(
 register = registry.register
 ON_REQUEST = {  # long, or of a few users
     "log_likelihood_ais", "prior_fit", "robustness_coherence", "robustness_probe", "attribute_swap", "attribute_probe",
+    "joint_completion",
 }  # fmt: skip
 
 

@@ -133,17 +133,26 @@ def _measured(ev: Evaluation) -> list[tuple[Score, Floats, Floats, tuple[float, 
     truth, counts = ev.judged.attributes, [len(values) for values in ev.attributes.values()]
     chances, found = chance_of_rows(truth, counts), []
     true = {name: Read.of(ev.of_true(name)) for name in ev.names}
+    nothing = np.zeros((0, 2)), np.zeros((0, 2)), chances
+    says = {name: getattr(ev.oracles[name], "shown", len(counts)) == len(counts) for name in ev.names}  # of labels
     for given in ev.subsets:
         for target in ev.names:
             row = ev.row(given, target, "self" if target in given else "")
+            if not says[target]:
+                found.append((replace(row, reason=f"{target} does not say every attribute"), *nothing))
+                continue
             made = of_true = right(true[target], truth)
             try:
                 made = right(Read.of(ev.of_generated(given, target)), truth)
             except Undefined as reason:
                 row = replace(row, reason=str(reason))
             found.append((row, made, of_true, chances))
-    of_all = agreement(list(true.values()), counts)
-    for row, parts in under_priors(ev, lambda part: [Read.of(part.verdict(m)) for m in ev.names]):
+    names = [name for name in ev.names if says[name]]
+    if len(names) < 2:
+        return found
+    of_all = agreement([true[name] for name in names], counts)
+    for of_prior, parts in under_priors(ev, lambda part: [Read.of(part.verdict(m)) for m in names]):
+        row = replace(of_prior, target="+".join(names))
         if not parts:
             found.append((row, of_all, of_all, (0.0, 0.0)))
             continue

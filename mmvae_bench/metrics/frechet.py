@@ -5,18 +5,17 @@ the oracle's last hidden layer, which knows the classes of this data set: number
 one n, and nothing else.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mmvae_bench.datasets.base import Rows
 from mmvae_bench.errors import TrainingFailed, Undefined
-from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, one_each, or_reason
+from mmvae_bench.metrics.base import Description, Evaluation, Score, metric, once, one_each, or_reason
 from mmvae_bench.metrics.oracle import CPU, to_device
 from mmvae_bench.metrics.priors import under_priors
 
@@ -44,15 +43,81 @@ def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 class Truth:
     """The reference for the entries that are generated for a modality."""
 
-    read: Callable[[Tensor], NDArray[np.float32]]  # reads the oracle's features, [N, F]
-    features: NDArray[np.float32]  # those of the n true test entries
-    ceiling: float | None  # distance of n true training entries, or None where there are fewer
+    features: NDArray[np.float32]  # the oracle's of the n true test entries, [n, F]
+    training: NDArray[np.float32] | None  # those of n true training entries, or None where there are fewer
+
+    @cached_property
+    def ceiling(self) -> float | None:
+        """Distance of the training entries."""
+        return None if self.training is None else frechet_distance(self.training, self.features)
 
     def distance(self, made: NDArray[np.float32]) -> float:
-        """Between features of generated entries and these; raises TrainingFailed if the former are not finite."""
-        if not np.isfinite(made).all():
-            raise TrainingFailed("generated entries have features that are not finite")
+        """Distance of generated entries from the true ones, by their features."""
         return frechet_distance(made, self.features)
+
+
+@once
+def compared(ev: Evaluation) -> dict[str, Truth]:
+    """Return the reference of each modality whose judge has features: at most 1,000 entries, one of each item.
+
+    Raises:
+        Undefined: If nothing is generated, there is no oracle, or there is one test entry.
+    """
+    ev.check_decoders()
+    if not ev.oracles:
+        raise Undefined("there is no oracle whose features could be compared")
+    test = compared_rows(ev)
+    if len(test) < 2:
+        raise Undefined("one test entry is too few to be compared")
+    train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
+    truths = {}
+    for name in ev.names:
+        if read := getattr(ev.oracles.get(name), "features", None):
+            true, seen = (read(to_device(rows.x[name], CPU)) for rows in (test, train))
+            truths[name] = Truth(true, seen if len(seen) == len(true) else None)
+    return truths
+
+
+def compared_rows(ev: Evaluation) -> Rows:
+    """Return the test rows whose entries are compared, the same for every run."""
+    return ev.test.take(ev.item_rows(ROWS))
+
+
+def without_features(name: str) -> Score:
+    """Return the skipped row of a modality that :func:`compared` leaves out."""
+    return Score(None, target=name, reason=f"{name} is judged without features that could be compared")
+
+
+def finite(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return features of generated entries; raises TrainingFailed if they are not finite."""
+    if not np.isfinite(features).all():
+        raise TrainingFailed("generated entries have features that are not finite")
+    return features
+
+
+@once
+def of_generated(ev: Evaluation, given: tuple[str, ...], target: str) -> NDArray[np.float32]:
+    """Return the features of the entries generated for :func:`compared_rows`, one z per row: [n, F]."""
+    features: NDArray[np.float32] = getattr(ev.oracles[target], "features")(  # noqa: B009 # of an oracle
+        ev.generate(compared_rows(ev), given, target)
+    )
+    return finite(features)
+
+
+def of_priors(ev: Evaluation) -> Iterator[tuple[Score, NDArray[np.float32] | None]]:
+    """Yield for each prior and modality of :func:`compared` a score without value, and features of as many draws.
+
+    Where the model has no such prior they are None, and the score has the reason.
+    """
+    truths = compared(ev)
+    n = len(next(iter(truths.values())).features) if truths else 0
+    if not n:
+        return
+    for row, parts in under_priors(ev, lambda part: {m: part.verdict(m).features for m in truths}, n):
+        for name in truths:
+            score = replace(row, target=name, control=False)  # of each modality by itself
+            found = [features for part in parts if (features := part[name]) is not None]
+            yield score, finite(np.concatenate(found)[:n]) if found else None
 
 
 @metric(
@@ -77,39 +142,22 @@ def frechet(ev: Evaluation) -> Iterator[Score]:
     at most 1,000, one entry of each item, the same for every run. Ceiling: the distance of n true training entries,
     which a perfect sampler of the training data would score.
     """
-    ev.check_decoders()
-    if not ev.oracles:
-        raise Undefined("there is no oracle whose features could be compared")
-    test = ev.test.take(ev.item_rows(ROWS))
-    if len(test) < 2:
-        raise Undefined("one test entry is too few for a covariance")
-    train = ev.train.take(one_each(ev.train.items, len(test), ev.order("frechet", len(ev.train))))
-    truths: dict[str, Truth] = {}
+    truths = compared(ev)
     for name in ev.names:
-        if read := getattr(ev.oracles.get(name), "features", None):
-            true, seen = (read(to_device(rows.x[name], CPU)) for rows in (test, train))
-            truths[name] = Truth(read, true, frechet_distance(seen, true) if len(seen) == len(true) else None)
-        else:
-            yield Score(None, target=name, reason=f"{name} is judged without features that could be compared")
+        if name not in truths:
+            yield without_features(name)
     for name, truth in truths.items():
         for given in [*conditions(ev.names, name), (name,)]:
             row = ev.row(given, name, "self" if given == (name,) else "")
-            yield from or_reason([row], partial(_generated, ev, truth, test, row))
-    if not truths:
-        return
-    for row, parts in under_priors(ev, lambda part: {m: part.verdict(m).features for m in truths}, len(test)):
-        for name, truth in truths.items():
-            score = replace(row, target=name, control=False)  # of each modality by itself
-            if parts:
-                made = np.concatenate([features for part in parts if (features := part[name]) is not None])
-                value = truth.distance(made[: len(test)])
-                score = replace(score, value=value, n=len(test), ceiling=truth.ceiling)
-            yield score
+            yield from or_reason([row], partial(_generated, ev, truth, row))
+    for row, made in of_priors(ev):
+        truth = truths[row.target]
+        yield row if made is None else replace(row, value=truth.distance(made), n=len(made), ceiling=truth.ceiling)
 
 
-def _generated(ev: Evaluation, truth: Truth, test: Rows, row: Score) -> Iterator[Score]:
-    value = truth.distance(truth.read(ev.generate(test, tuple(row.given.split("+")), row.target)))
-    yield replace(row, value=value, n=len(test), ceiling=None if row.variant else truth.ceiling)
+def _generated(ev: Evaluation, truth: Truth, row: Score) -> Iterator[Score]:
+    value = truth.distance(of_generated(ev, tuple(row.given.split("+")), row.target))
+    yield replace(row, value=value, n=len(truth.features), ceiling=None if row.variant else truth.ceiling)
 
 
 def conditions(names: tuple[str, ...], target: str) -> list[tuple[str, ...]]:

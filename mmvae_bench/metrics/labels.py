@@ -63,7 +63,7 @@ def attribute_swap(ev: Evaluation) -> Iterator[Score]:
     label, judge = labels_of(ev)
     class_labels(ev)
     rows = ev.judged
-    true, count = np.asarray(rows.values), len(judge.sizes)
+    true, count = np.asarray(rows.values), judge.shown
     for target in (name for name in ev.names if name != label and name in ev.oracles):
         given = tuple(name for name in ev.names if name in (target, label))
         right = said(ev.of_true(target)) == true
@@ -78,7 +78,7 @@ def attribute_swap(ev: Evaluation) -> Iterator[Score]:
             chances.append(majority(wanted[:, a]))
         row = replace(ev.row(given, target, "swapped"), chance=float(np.mean(chances)), ceiling=float(right.mean()))
         yield row.mean(np.stack(changed).mean(0))
-        if count > 1:
+        if true.shape[1] > 1:
             constant = float(np.mean([majority(column) for column in true.T]))
             yield replace(row, variant="kept", chance=constant).mean(np.concatenate(kept, 1).mean(1))
 

@@ -26,18 +26,25 @@ Reals = NDArray[np.float32] | NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def w2_squared(mean_a: Reals, sd_a: Reals, mean_b: Reals, sd_b: Reals) -> Floats:
-    """Squared 2-Wasserstein distances between n_a and n_b diagonal distributions of one family: [n_a, n_b], >= 0.
+def squared_distances(a: Reals, b: Reals) -> Floats:
+    """Squared Euclidean distances between a [n_a, F] and b [n_b, F]: [n_a, n_b], >= 0.
 
-    W2^2 = sum_d (m_a - m_b)^2 + (s_a - s_b)^2, s the standard deviation: exact for any location-scale family, because
-    each quantile function is m + s Q(u). Expanded into matrix products, in double precision.
+    Expanded into matrix products, in double precision, about the centre of a, so that less cancels.
     """
-    a = np.concatenate([mean_a, sd_a], 1).astype(np.float64)
-    b = np.concatenate([mean_b, sd_b], 1).astype(np.float64)
+    a, b = a.astype(np.float64), b.astype(np.float64)
     centre = a.mean(0)
     a, b = a - centre, b - centre
     squared = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None, :] - 2 * a @ b.T
     return np.asarray(np.maximum(squared, 0.0))
+
+
+def w2_squared(mean_a: Reals, sd_a: Reals, mean_b: Reals, sd_b: Reals) -> Floats:
+    """Squared 2-Wasserstein distances between n_a and n_b diagonal distributions of one family: [n_a, n_b], >= 0.
+
+    W2^2 = sum_d (m_a - m_b)^2 + (s_a - s_b)^2, s the standard deviation: exact for any location-scale family, because
+    each quantile function is m + s Q(u).
+    """
+    return squared_distances(np.concatenate([mean_a, sd_a], 1), np.concatenate([mean_b, sd_b], 1))
 
 
 def auroc(cost: Floats, related: NDArray[np.bool_]) -> Floats:

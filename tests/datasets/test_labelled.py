@@ -67,8 +67,23 @@ def test_a_class_is_the_label_where_there_are_no_attributes() -> None:
     assert labelled.judges({})["label"].predict(np.array([[1], [10], [0]])).tolist() == [0, 9, 10]
 
 
+def test_the_class_alone_leaves_the_other_attributes_open(shapes) -> None:
+    plain, _, folder = shapes
+    assert datasets.options(parse_named("captioned_shapes[labels=class]")) == {"level": 1, "labels": "class"}
+    labelled = made("captioned_shapes[level=3,labels=class]")
+    label, built = labelled.modalities[-1], labelled.build(folder)
+    assert (label.shape, label.vocabulary) == ((1,), ("<pad>", *plain.classes))
+    assert np.array_equal(built.test.attributes, plain.build(folder).test.attributes)
+    judge, written = labelled.judges({})["label"], built.test.x["label"]
+    assert np.array_equal(judge.read(written)[:, 0], built.test.label)
+    assert (judge.read(written)[:, 1:] == [2, 5]).all()  # unreadable
+    for check in (check_rows, check_labels):
+        check(labelled, built)
+    check_modalities(labelled)
+
+
 def test_judges_of_other_values_are_others() -> None:
-    assert Symbols([3]).hash != Symbols([4]).hash != Symbols([3, 1]).hash
+    assert Symbols([3]).hash != Symbols([4]).hash != Symbols([3, 1]).hash != Symbols([3, 1], 1).hash
 
 
 def test_a_data_set_without_classes_says_that_it_has_no_labels() -> None:
@@ -76,3 +91,6 @@ def test_a_data_set_without_classes_says_that_it_has_no_labels() -> None:
         made("linear_gaussian[labels=true]")
     with pytest.raises(BenchError, match=r"captioned_shapes\[labels\] takes true or false, not 'maybe'"):
         made("captioned_shapes[labels=maybe]")
+    for name in ("captioned_shapes", "mnist_street"):  # level 1 has the shape alone
+        with pytest.raises(BenchError, match=f"'{name}' has no attributes beside its class. Type labels=true."):
+            made(f"{name}[labels=class]")
