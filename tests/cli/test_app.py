@@ -315,7 +315,7 @@ def test_a_broken_torch_is_one_sentence(ran, monkeypatch):
 
 
 def test_report_builds_the_last_plan_or_the_one_named(tmp_path, monkeypatch):
-    def build_report(store, plan, out, public):
+    def build_report(store, plan, out, public, pdf):
         return SimpleNamespace(summary=f"{plan['name']} is built", page=out / "index.html")
 
     monkeypatch.setitem(sys.modules, "mmvae_bench.report.build", SimpleNamespace(build_report=build_report))
