@@ -3,9 +3,11 @@
     .venv/bin/python benchmarks/publish.py mnist_street captioned_shapes [--results-dir results]
 
 All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv.xz``, ``outcomes.npz`` (of each test row, of the
-scores of the summary and of attacks), ``runs.csv.xz`` (each run's spec and times, which ``mmvae-bench board`` shows) and
-``environment.json`` (what it was computed with). ``reports/<suite>/`` gets a page in Markdown, tables and key figures, without pictures of data that may not be published; the command that makes
-each table is printed under it. A data set on which no model is clearly above chance is refused:
+scores of the summary and of attacks), ``runs.csv.xz`` (each run's spec and times, which ``mmvae-bench board`` shows)
+and ``environment.json`` (what it was computed with). ``reports/<suite>/`` gets a page in Markdown, tables and key
+figures, without pictures of data that may not be published; the command that makes each table is printed under it.
+
+A data set on which no model is clearly above chance is refused:
 the best model on complete rows must exceed the class prior by 5 points (for a score with a ceiling, such as CCA, by 5
 hundredths of the ceiling).
 """

@@ -5,7 +5,7 @@ const INKS = {
   light: ["#0067a8", "#b04a00", "#007a58", "#a3307e", "#8a5a00", "#5b4bb7", "#9b1c31", "#00707f"],
   dark: ["#62b5ff", "#ff9a5c", "#45cfa0", "#f08fd0", "#e0c050", "#b3a6ff", "#ff8c9c", "#4fd0e0"],
 };
-const POINTS = ["circle", "rect", "triangle", "rectRounded", "star", "crossRot", "cross", "dash"];
+const POINTS = ["circle", "rect", "triangle", "rectRounded", "star", "crossRot"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const view = { chart: null, off: new Set(), sort: { key: "value", up: false } };
 
@@ -24,7 +24,13 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 const titleOf = (label) => DATA.models[label]?.title ?? label;
 const labels = Object.keys(DATA.models);
-const ink = (label) => INKS[dark.matches ? "dark" : "light"][labels.indexOf(label) % 8];
+const names = unique(labels.map((label) => DATA.models[label].name));
+function place(label, table) { // a model keeps its ink in all tables, unless one table has it twice
+  const own = table.labels.map((one) => DATA.models[one].name);
+  return unique(own).length === own.length ? names.indexOf(DATA.models[label].name) : table.labels.indexOf(label);
+}
+const ink = (label, table) => { const inks = INKS[dark.matches ? "dark" : "light"]; return inks[place(label, table) % inks.length]; };
+const scheme = (pattern) => pattern.replace(/^split/, "either one (split)").replace(/^only:(\w+)/, "all but $1 (only:$1)").replace(/^independent:keep=(\w+)/, "each by itself, never $1").replace(/^independent/, "each by itself");
 const share = (ratio, pattern) =>
   ratio === 0 ? "complete data" : `${+(100 * ratio).toFixed(1)} % incomplete${pattern && pattern !== "split" ? `, ${pattern}` : ""}`;
 const fixed = (value, digits) => (value == null ? "-" : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1"));
@@ -80,7 +86,7 @@ function controls(c) {
     picker("set", "Data set", [["With runs", data.filter((p) => !alone(p)).map(named)], ["Values of papers alone", data.filter(alone).map(named)]], c.place(c.set), (data) => go({ view: "compare", data })),
     picker("score", "Score", [["Main scores", scores(true)], ["Further scores", scores(false)]], c.table.title, (score) => go({ ...clear, score })),
     chips("what", "What is scored (given → generated)", c.texts.map((t) => [t, t]), c.text, (what) => go({ what })),
-    chips("missing", "What is missing in an incomplete row", c.patterns.map((p) => [p, p]), c.pattern, (missing) => go({ missing })),
+    chips("missing", "What is missing in an incomplete row", c.patterns.map((p) => [p, scheme(p)]), c.pattern, (missing) => go({ missing })),
     chips("ratio", "Training rows that lack something", c.line.map((one) => [String(one.ratio), one.ratio ? `${+(100 * one.ratio).toFixed(1)} %` : "none"]), String(c.column.ratio), (ratio) => go({ ratio })),
     chips("tier", "Settings of the models", tiers, c.set.tier, (tier) => go({ tier })));
 }
@@ -99,6 +105,9 @@ const bars = { // the intervals
   afterDatasetDraw(chart, { index, meta }) {
     const { ctx, scales: { y } } = chart, own = chart.data.datasets[index];
     ctx.save();
+    ctx.beginPath();
+    ctx.rect(chart.chartArea.left, chart.chartArea.top, chart.chartArea.width, chart.chartArea.height);
+    ctx.clip();
     ctx.strokeStyle = own.borderColor;
     ctx.lineWidth = 1.6;
     own.data.forEach((point, i) => {
@@ -121,16 +130,18 @@ function say(point) {
 
 function series(c) {
   const one = unique([...c.line.map((col) => col.ratio)]).length === 1, on = c.table.labels.filter((label) => !view.off.has(label));
-  const found = on.map((label, i) => {
+  const scored = on.filter((label) => c.line.some((col) => col.cells.some((own) => own[0] === c.table.labels.indexOf(label) && own[1] != null)));
+  const found = scored.map((label, i) => {
     const at = c.table.labels.indexOf(label), data = [];
     for (const col of c.line) {
       const cell = col.cells.find((own) => own[0] === at);
       if (!cell || cell[1] == null) continue;
-      const x = one ? i : col.ratio + (i - (on.length - 1) / 2) * 0.006;
-      data.push({ x, y: cell[1], half: cell[2], n: cell[3], state: DATA.states[cell[4]] ?? "", digits: col.digits, name: titleOf(label), where: share(col.ratio, col.pattern) });
+      const x = one ? i : col.ratio + (i - (scored.length - 1) / 2) * 0.006;
+      data.push({ x, y: cell[1], half: cell[2], n: cell[3], state: DATA.states[cell[4]] ?? "", control: cell[4] === "control", digits: col.digits, name: titleOf(label), where: share(col.ratio, col.pattern) });
     }
-    return { label, data, borderColor: ink(label), backgroundColor: ink(label), pointStyle: POINTS[labels.indexOf(label) % 8], borderDash: data.length && c.line[0].cells.find((own) => own[0] === at)?.[4] === "control" ? [4, 4] : [], radius: 5, hoverRadius: 8, borderWidth: 2, showLine: !one };
-  }).filter((own) => own.data.length);
+    const colour = ink(label, c.table);
+    return { label, data, borderColor: colour, backgroundColor: colour, pointStyle: POINTS[place(label, c.table) % POINTS.length], borderDash: data[0].control ? [4, 4] : [], radius: 5, hoverRadius: 8, borderWidth: 2, showLine: !one };
+  });
   const papers = c.line.flatMap((col) => col.values.map((n) => [col, c.set.values[n]])).map(([col, v]) => ({
     x: one ? found.length : col.ratio, y: v.value, half: null, paper: v.source, name: v.model, where: share(col.ratio, col.pattern),
     text: v.value + (v.sd == null ? "" : ` ± ${v.sd} (sd)`) }));
@@ -151,8 +162,8 @@ function axes(c, one, found) {
   x.afterBuildTicks = (axis) => { axis.ticks = places.map((value) => ({ value })); };
   x.ticks = { color: ink, autoSkip: false, maxRotation: one ? 60 : 0, callback: (value) => one ? (found[value].label === "papers" ? "papers" : titleOf(found[value].label)) : value ? `${+(100 * value).toFixed(1)} %` : "none" };
   const y = { grid: { color: grid }, border: { color: ink }, ticks: { color: ink }, title: { display: true, color: ink, text: c.table.title } };
-  y.min = least == null ? low - pad : Math.max(least - (low - pad < least ? pad / 3 : 0), low - pad);
-  y.max = most == null ? high + pad : Math.min(most + (high + pad > most ? pad / 3 : 0), high + pad);
+  y.suggestedMin = least == null ? low - pad : Math.max(least, low - pad);
+  y.suggestedMax = most == null ? high + pad : Math.min(most, high + pad);
   return { x, y };
 }
 
@@ -205,7 +216,7 @@ function draw(c) {
 function toggles(c) {
   const flip = (label) => { if (!view.off.delete(label)) view.off.add(label); go({}); };
   const box = (label, text, swatch) => el("label", { class: "chip" }, el("input", { type: "checkbox", id: `on-${label}`, value: label, checked: !view.off.has(label), onchange: () => flip(label) }), swatch, el("span", {}, text));
-  const swatch = (label) => { const made = el("span", { class: "swatch" }); made.style.background = ink(label); return made; };
+  const swatch = (label) => { const made = el("span", { class: "swatch" }); made.style.background = ink(label, c.table); return made; };
   const papers = c.line.some((col) => col.values.length);
   return el("fieldset", { class: "toggles" }, el("legend", {}, "Models shown (switching one off changes no judgement: all are compared)"),
     el("div", { class: "chips" }, c.table.labels.map((label) => box(label, titleOf(label), swatch(label))), papers && box("papers", "published by papers", el("span", { class: "swatch paper" }))));
@@ -218,7 +229,7 @@ function results(c) {
   const compare = { name: (a, b) => -a.name.localeCompare(b.name), value: (a, b) => (c.table.better || 1) * (a.value - b.value), seeds: (a, b) => a.seeds - b.seeds, state: (a, b) => order.indexOf(b.state) - order.indexOf(a.state) };
   rows.sort((a, b) => (a.value == null) - (b.value == null) || (key === "value" && (a.state === "control") - (b.state === "control")) || sign * compare[key](a, b));
   const head = (id, text) => el("th", { scope: "col", "aria-sort": key === id ? (up ? "ascending" : "descending") : "none" },
-    el("button", { type: "button", id: `sort-${id}`, onclick: () => { view.sort = { key: id, up: key === id ? !up : false }; go({}); } }, text, key === id ? (up ? " ↑" : " ↓") : " ↕"));
+    el("button", { type: "button", id: `sort-${id}`, onclick: () => { view.sort = { key: id, up: key === id ? !up : false }; go({}); } }, text, el("span", { "aria-hidden": "true", class: key === id ? null : "idle" }, key === id ? (up ? " ↑" : " ↓") : " ↕")));
   const line = (r) => el("tr", { class: r.state === "best" ? "best" : ["control", "bound"].includes(r.state) || r.value == null ? "aside" : null },
     el("th", { scope: "row" }, el("a", { href: link({ view: "model", model: r.label }) }, r.name)),
     el("td", { class: "number" }, r.value == null ? "not defined" : shown(r.value, r.half, c.column.digits)),

@@ -3,6 +3,7 @@
 The page holds its numbers as JSON; Jinja escapes it, and its script puts text into the page as text.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mmvae_bench import __version__, datasets, metrics, models
 from mmvae_bench.disk import as_utf8, replace_file
-from mmvae_bench.errors import BenchError
+from mmvae_bench.errors import BenchError, counted
 from mmvae_bench.metrics import UNDESCRIBED, Description
 from mmvae_bench.report import facts
 from mmvae_bench.report.averaging import whole_tables
@@ -31,7 +32,6 @@ from mmvae_bench.report.verdict import STATES, states, verdict
 from mmvae_bench.spec import TIERS, Missing
 
 LIBRARY = "vendor/chart-4.6.1.min.js"
-DIGITS = 6  # significant ones of a number on the page
 MAIN = {(part.metric, part.variant, part.prior) for line in PARTS for part in line}
 Json = dict[str, Any]
 
@@ -42,7 +42,6 @@ class Board:
 
     page: Path
     runs: int  # number of runs
-    sets: int  # number of data sets with runs, each tier by itself
     values: int  # number of papers' values
 
 
@@ -56,7 +55,7 @@ def write_board(folders: Sequence[Path], out: Path) -> Board:
     page = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
     replace_file(page, as_utf8(render(data)))
-    return Board(page, data["runs"], len([s for s in data["sets"] if s["models"]]), len(published()))
+    return Board(page, data["runs"], len(published()))
 
 
 def render(data: Json) -> str:
@@ -110,13 +109,13 @@ def _sets(source: Source) -> Iterator[Json]:
     """Yield each data set and tier of a source."""
     selection = source.selection
     tables, costs, numbers = whole_tables(selection), facts.costs(selection), beside(selection)
-    why = {one.published.id: one.why for section in numbers for one in section.beside}
+    why = {(section.group, one.published.id): one.why for section in numbers for one in section.beside}
     warnings = facts.warnings(selection, [])
     for group in selection.groups:
         runs = [run for run in selection.runs if run.group == group]
         data = runs[0].spec.dataset
         about = [p for p in published() if is_about(p, data.name, data.options)]
-        values = [_value(p, why.get(p.id, p.incomparable or "no run of ours beside it")) for p in about]
+        values = [_value(p, why.get((group, p.id), p.incomparable or "no run of ours beside it")) for p in about]
         own = [table for table in tables if table.group == group]
         own.sort(key=lambda table: (table.metric, table.variant, table.prior) not in MAIN)
         name = partial(_short, names={run.label: run.spec.model.name for run in runs})
@@ -173,7 +172,7 @@ def _settings(label: str, runs: Sequence[Run], group: str, costs: Iterable[dict[
     spec = next(run.spec for run in runs if run.label == label)
     train, cost = spec.train, next(row for row in costs if (row["data set"], row["model"]) == (group, label))
     return {
-        "options": ", ".join(f"{key} {value}" for key, value in spec.model.options.items()) or "none",
+        "options": ", ".join(f"{key} {json.dumps(value)}" for key, value in spec.model.options.items()) or "none",
         "nets": facts.component(spec.nets),
         "latent": spec.latent_dim,
         "budget": f"{train.epochs} epochs, batch {train.batch_size}, {train.optimiser} {train.learning_rate:g}",
@@ -231,7 +230,6 @@ def _column(table: Table, column: Column, labels: Sequence[str], name: Callable[
         "digits": digits,
         "over": _over(table, column, lacking),
         "chance": show_limits(chance, digits),
-        "level": None if chance is None else _number(sum(chance) / 2),
         "ceiling": show_limits(ceiling, digits),
         "cells": cells,
     }
@@ -246,7 +244,8 @@ def _cell(number: int, cell: Cell, state: str, lacking: bool) -> list[Any]:
     if cell.summary is None:
         return [number, None, None, 0, "", 0, cell.note]
     half = None if lacking and not cell.summary.covers else cell.summary.half_width
-    return [number, _number(cell.mean), _number(half), cell.summary.n, state, cell.dead, cell.note]
+    digits = cell.decimals
+    return [number, _number(cell.mean, digits), _number(half, digits), cell.summary.n, state, cell.dead, cell.note]
 
 
 def _over(table: Table, column: Column, lacking: bool) -> str:
@@ -261,9 +260,9 @@ def _over(table: Table, column: Column, lacking: bool) -> str:
     return "seeds alone, so no order is claimed" if scored else ""
 
 
-def _number(value: float | None) -> float | None:
-    """Return a number with few digits; None where it is not finite."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
+def _number(value: float | None, digits: int) -> float | None:
+    """Return a number as tables print it, so that the page cannot round it otherwise; None where it is not finite."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}f}")
 
 
 def _value(p: Any, why: str) -> Json:
@@ -337,9 +336,10 @@ def _papers_column(text: str, missing: Missing, own: Sequence[Any], numbers: lis
     first = max(own, key=lambda p: better * p.value)
     name = models.PAPERS[first.model].title if first.model in models.PAPERS else first.model
     end = "highest" if better > 0 else "lowest"
+    paper, count = first.paper.removesuffix(f" ({name})"), counted(len(own), "published value")
     said = (
-        f"No run of ours is on this page, so nothing is ranked. The {end} of {len(own)} published values is "
-        f"{first.value:g}, {name} ({first.paper}); papers differ in nets, data and budget."
+        f"This page has no run on these data, so nothing is ranked. The {end} of {count} is {first.value:g}, "
+        f"{name} ({paper}). Papers differ in nets, data and budget."
     )
-    rest = {"digits": 3, "over": "", "chance": "", "level": None, "ceiling": "", "cells": [], "values": numbers}
+    rest = {"digits": 3, "over": "", "chance": "", "ceiling": "", "cells": [], "values": numbers}
     return {**_where(text, missing), "verdict": said, **rest}

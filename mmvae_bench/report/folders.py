@@ -1,7 +1,7 @@
 """What a results folder holds, as a :class:`Selection`: runs of a plan, or published scores without runs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmvae_bench.errors import BenchError
 from mmvae_bench.report.select import Run, Selection, assemble, plain, select
+from mmvae_bench.spec import RunStatus
 from mmvae_bench.store.run import OUTCOMES
 from mmvae_bench.store.store import PUBLISHED, RECORDS, Store, read_published
 
@@ -36,7 +37,6 @@ class Source:
 
     name: str  # of the plan, or of the published suite
     selection: Selection
-    published: bool = False  # True where outcomes of only some scores are kept
 
     @cached_property
     def lacking(self) -> set[tuple[str, str, str]]:
@@ -46,7 +46,8 @@ class Source:
         """
         frame = self.selection.frame
         kept = frame[frame["sampled"] == "rows"].drop_duplicates(["metric", "variant", "prior", "given", "target"])
-        return {(r.metric, r.variant, r.prior) for r in kept.itertuples() if self.selection.outcomes(r) is None}
+        rows: Iterable[Any] = kept.itertuples()
+        return {(row.metric, row.variant, row.prior) for row in rows if self.selection.outcomes(row) is None}
 
 
 def read_folder(root: Path) -> Iterator[Source]:
@@ -56,7 +57,7 @@ def read_folder(root: Path) -> Iterator[Source]:
         BenchError: If it holds neither, or a file of it cannot be read.
     """
     if (root / PUBLISHED).is_file():
-        yield Source(root.resolve().name, read_published_folder(root), published=True)
+        yield Source(root.resolve().name, read_published_folder(root))
         return
     store = Store(root)
     stored = {folder.name for folder in store.folders()}
@@ -94,7 +95,8 @@ def _records(path: Path) -> dict[str, Any]:
     """Return the published records by run id."""
     try:
         frame = pd.read_csv(path, dtype=str)
-        return {r.run_id: {**json.loads(r.record), "status": "done"} for r in frame.itertuples()}  # type: ignore[arg-type]
+        pairs = zip(frame["run_id"], frame["record"], strict=True)
+        return {run_id: {**json.loads(record), "status": RunStatus.DONE} for run_id, record in pairs}
     except Exception as error:  # of pandas, of a decompressor, or of a record
         raise BenchError(f"Cannot read the records of runs in '{path}' ({error}). {AGAIN}") from error
 

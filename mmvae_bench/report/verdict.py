@@ -119,7 +119,9 @@ def _unranked(table: Table, column: Column, found: Mapping[str, str]) -> str:
         return "Nothing is ranked: models were scored on different data, or by different judges."
     if not same_seeds(shown):
         return "Nothing is ranked: models were run with different seeds."
-    return "" if "best" in found.values() else "No model is best: none is distinguished from chance without a dead seed."
+    return (
+        "" if "best" in found.values() else "No model is best: none is distinguished from chance without a dead seed."
+    )
 
 
 def _why_open(cell: Cell) -> str:
