@@ -22,6 +22,7 @@ function el(tag, given = {}, ...children) {
 const unique = (values) => [...new Set(values)];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+const placeOf = (s) => `${s.source}/${s.title}`;
 const titleOf = (label) => DATA.models[label]?.title ?? label;
 const labels = Object.keys(DATA.models);
 const names = unique(labels.map((label) => DATA.models[label].name));
@@ -48,17 +49,17 @@ function go(changes) {
 
 function chosen() {
   const asked = read(), sets = DATA.sets;
-  const place = (s) => `${s.source}/${s.title}`;
-  const set = sets.find((s) => place(s) === asked.data && s.tier === asked.tier) ?? sets.find((s) => place(s) === asked.data) ?? sets[0];
+  const own = sets.filter((s) => placeOf(s) === (asked.data ?? placeOf(sets[0])));
+  const set = own.find((s) => s.tier === asked.tier) ?? own[0] ?? sets[0];
   const table = set.tables.find((t) => t.title === asked.score) ?? set.tables[0];
   const texts = unique(table.columns.map((c) => c.text));
   const text = texts.includes(asked.what) ? asked.what : texts[0];
-  const own = table.columns.filter((c) => c.text === text);
-  const patterns = unique(own.filter((c) => c.ratio > 0).map((c) => c.pattern));
+  const some = table.columns.filter((c) => c.text === text);
+  const patterns = unique(some.filter((c) => c.ratio > 0).map((c) => c.pattern));
   const pattern = patterns.includes(asked.missing) ? asked.missing : patterns[0] ?? "none";
-  const line = own.filter((c) => c.ratio === 0 || c.pattern === pattern).sort((a, b) => a.ratio - b.ratio);
+  const line = some.filter((c) => c.ratio === 0 || c.pattern === pattern).sort((a, b) => a.ratio - b.ratio);
   const column = line.find((c) => String(c.ratio) === asked.ratio) ?? line.find((c) => c.ratio === 0.5) ?? line[0];
-  return { set, table, texts, text, patterns, pattern, line, column, place };
+  return { set, table, texts, text, patterns, pattern, line, column };
 }
 
 // ---- controls ----
@@ -76,14 +77,14 @@ function picker(id, title, groups, now, pick) {
 }
 
 function controls(c) {
-  const data = unique(DATA.sets.map(c.place));
-  const named = (place) => { const s = DATA.sets.find((one) => c.place(one) === place); return [place, s.source === "papers" ? s.title : `${s.title}, suite ${s.source}`]; };
-  const alone = (place) => DATA.sets.find((one) => c.place(one) === place).models.length === 0;
-  const tiers = DATA.sets.filter((s) => c.place(s) === c.place(c.set)).map((s) => [s.tier, s.tier]);
+  const data = unique(DATA.sets.map(placeOf));
+  const named = (place) => { const s = DATA.sets.find((one) => placeOf(one) === place); return [place, s.source === "papers" ? s.title : `${s.title}, suite ${s.source}`]; };
+  const alone = (place) => DATA.sets.find((one) => placeOf(one) === place).models.length === 0;
+  const tiers = DATA.sets.filter((s) => placeOf(s) === placeOf(c.set)).map((s) => [s.tier, s.tier]);
   const scores = (main) => c.table && c.set.tables.filter((t) => t.main === main).map((t) => [t.title, t.title]);
   const clear = { score: c.table.title, what: c.text, missing: c.pattern, ratio: String(c.column.ratio) };
   return el("div", { class: "controls" },
-    picker("set", "Data set", [["With runs", data.filter((p) => !alone(p)).map(named)], ["Values of papers alone", data.filter(alone).map(named)]], c.place(c.set), (data) => go({ view: "compare", data })),
+    picker("set", "Data set", [["With runs", data.filter((p) => !alone(p)).map(named)], ["Values of papers alone", data.filter(alone).map(named)]], placeOf(c.set), (data) => go({ view: "compare", data })),
     picker("score", "Score", [["Main scores", scores(true)], ["Further scores", scores(false)]], c.table.title, (score) => go({ ...clear, score })),
     chips("what", "What is scored (given → generated)", c.texts.map((t) => [t, t]), c.text, (what) => go({ what })),
     chips("missing", "What is missing in an incomplete row", c.patterns.map((p) => [p, scheme(p)]), c.pattern, (missing) => go({ missing })),
@@ -226,10 +227,10 @@ function toggles(c) {
 function results(c) {
   const rows = c.column.cells.filter((cell) => !view.off.has(c.table.labels[cell[0]])).map(([n, mean, half, seeds, state, dead, note]) => ({ label: c.table.labels[n], name: titleOf(c.table.labels[n]), value: mean, half, seeds, state, dead, note }));
   const order = Object.keys(DATA.states), { key, up } = view.sort, sign = up ? 1 : -1;
-  const compare = { name: (a, b) => -a.name.localeCompare(b.name), value: (a, b) => (c.table.better || 1) * (a.value - b.value), seeds: (a, b) => a.seeds - b.seeds, state: (a, b) => order.indexOf(b.state) - order.indexOf(a.state) };
+  const compare = { name: (a, b) => a.name.localeCompare(b.name), value: (a, b) => (c.table.better || 1) * (a.value - b.value), seeds: (a, b) => a.seeds - b.seeds, state: (a, b) => order.indexOf(b.state) - order.indexOf(a.state) };
   rows.sort((a, b) => (a.value == null) - (b.value == null) || (key === "value" && (a.state === "control") - (b.state === "control")) || sign * compare[key](a, b));
   const head = (id, text) => el("th", { scope: "col", "aria-sort": key === id ? (up ? "ascending" : "descending") : "none" },
-    el("button", { type: "button", id: `sort-${id}`, onclick: () => { view.sort = { key: id, up: key === id ? !up : false }; go({}); } }, text, el("span", { "aria-hidden": "true", class: key === id ? null : "idle" }, key === id ? (up ? " ↑" : " ↓") : " ↕")));
+    el("button", { type: "button", id: `sort-${id}`, onclick: () => { view.sort = { key: id, up: key === id ? !up : id === "name" }; go({}); } }, text, el("span", { "aria-hidden": "true", class: key === id ? null : "idle" }, key === id ? (up ? " ↑" : " ↓") : " ↕")));
   const line = (r) => el("tr", { class: r.state === "best" ? "best" : ["control", "bound"].includes(r.state) || r.value == null ? "aside" : null },
     el("th", { scope: "row" }, el("a", { href: link({ view: "model", model: r.label }) }, r.name)),
     el("td", { class: "number" }, r.value == null ? "not defined" : shown(r.value, r.half, c.column.digits)),
@@ -254,11 +255,16 @@ function values(list, title) {
 // ---- views ----
 function compareView() {
   const c = chosen();
-  const warnings = c.set.warnings.length > 0 && el("div", { class: "warn" }, c.set.warnings.map((text) => el("p", {}, text)));
-  return [controls(c), answer(c), warnings, draw(c), toggles(c), results(c),
+  return [controls(c), answer(c), remarks(c.set), draw(c), toggles(c), results(c),
     el("p", { class: "note" }, c.table.definition, c.table.note && ` ${c.table.note}`, c.column.over.startsWith("nothing") ? ` The interval covers ${c.column.over}.` : ""),
     values(c.column.values.map((n) => c.set.values[n]), "Published values of this score"),
-    el("p", {}, el("a", { href: link({ view: "data", data: c.place(c.set) }) }, `More on ${c.set.title}`)), reading()];
+    el("p", {}, el("a", { href: link({ view: "data", data: placeOf(c.set) }) }, `More on ${c.set.title}`)), reading()];
+}
+
+function remarks({ warnings }) { // a few stand open, many are folded
+  const lines = warnings.map((text) => el("p", {}, text));
+  if (!lines.length) return null;
+  return el("div", { class: "warn" }, lines.length < 3 ? lines : el("details", {}, el("summary", {}, `${lines.length} remarks on these runs`), lines));
 }
 
 function reading() {
@@ -272,7 +278,6 @@ function reading() {
 
 const facts = (pairs) => el("dl", {}, pairs.filter(([, text]) => text).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
 const cards = (items) => el("ul", { class: "cards" }, items.map(([href, title, text]) => el("li", {}, el("a", { href }, title, el("span", {}, text)))));
-const placeOf = (s) => `${s.source}/${s.title}`;
 
 function modelView() {
   const label = read().model, model = DATA.models[label];
@@ -302,7 +307,7 @@ function dataView() {
   const [first] = own;
   return [el("p", {}, el("a", { href: link({ view: "data" }) }, "All data sets")), el("h2", {}, first.title), el("p", {}, first.summary),
     el("p", {}, el("a", { href: link({ view: "compare", data: placeOf(first) }) }, "Compare the models on it")),
-    first.warnings.length > 0 && el("div", { class: "warn" }, first.warnings.map((text) => el("p", {}, text))),
+    remarks(first),
     own.filter((s) => s.models.length).map((s) => el("section", {}, el("h3", {}, `Suite ${s.source}, tier ${s.tier}`), facts([["Models", s.models.map((m) => titleOf(m.label)).join(", ")], ...Object.entries(s.facts)]))),
     values(first.values, `${many(first.values.length, "published value")} on these data`)];
 }
