@@ -3,9 +3,11 @@
     .venv/bin/python benchmarks/publish.py mnist_street captioned_shapes [--results-dir results]
 
 All planned runs must be stored. ``results/<suite>/`` gets ``scores.csv.xz``, ``outcomes.npz`` (of each test row, of the
-scores of the summary and of attacks) and ``environment.json`` (what it was computed with). ``reports/<suite>/`` gets a
-page in Markdown, tables and key figures, without pictures of data that may not be published; the command that makes
-each table is printed under it. A data set on which no model is clearly above chance is refused:
+scores of the summary and of attacks), ``runs.csv.xz`` (each run's spec and times, which ``mmvae-bench board`` shows)
+and ``environment.json`` (what it was computed with). ``reports/<suite>/`` gets a page in Markdown, tables and key
+figures, without pictures of data that may not be published; the command that makes each table is printed under it.
+
+A data set on which no model is clearly above chance is refused:
 the best model on complete rows must exceed the class prior by 5 points (for a score with a ceiling, such as CCA, by 5
 hundredths of the ceiling).
 """
@@ -20,6 +22,7 @@ from urllib.parse import quote
 
 import click
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,11 +34,13 @@ from mmvae_bench.report.published import Beside
 from mmvae_bench.report.render import markdown
 from mmvae_bench.report.select import Selection, select
 from mmvae_bench.report.summary import PARTS, SummaryTable, summarise_groups
-from mmvae_bench.store.store import COLUMNS, PUBLISHED, Store
+from mmvae_bench.spec import canonical_json
+from mmvae_bench.store.store import COLUMNS, PUBLISHED, RECORDS, Store
 from mmvae_bench.sweep.plan import make_plan
 from mmvae_bench.sweep.suites import load_suite
 
 MARGIN = 0.05  # above the class prior
+RECORDED = ("spec", "steps", "seconds", "rate", "peak_memory_mb", "device", "hardware")  # of a run's record
 ROOT = Path(__file__).parent.parent
 
 
@@ -65,6 +70,7 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
         made = built.page.parent
         selection.rows[list(COLUMNS)].to_csv(results / PUBLISHED, index=False)
         np.savez_compressed(results / "outcomes.npz", **outcomes(selection))  # type: ignore[arg-type]
+        records(selection).to_csv(results / RECORDS, index=False)
         figures = {picture.png for picture in built.pictures if picture.key}
         tables = {p for p in built.files if p.suffix == ".md" or p.name in ("comparisons.csv", "published.csv")}
         kept = [p for p in built.files if p in figures | tables]
@@ -82,6 +88,12 @@ def publish(store: Store, suite: str, root: Path) -> list[Path]:
     lines = page(plan, selection, built, command, names)
     (report / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [results, report]
+
+
+def records(selection: Selection) -> pd.DataFrame:
+    """Return the id of each run, and as JSON the part of its record that is published."""
+    kept = {run.run_id: {key: run.record[key] for key in RECORDED if key in run.record} for run in selection.runs}
+    return pd.DataFrame([(run_id, canonical_json(own)) for run_id, own in kept.items()], columns=["run_id", "record"])
 
 
 def outcomes(selection: Selection) -> dict[str, NDArray[Any]]:

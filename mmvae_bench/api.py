@@ -20,6 +20,7 @@ from mmvae_bench.sweep.suites import KINDS, make_request, plan_name
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mmvae_bench.report.board import Board
     from mmvae_bench.report.build import ReportResult
     from mmvae_bench.sweep.plan import Plan
 
@@ -194,3 +195,28 @@ def write_report(
     with disk_errors(f"Cannot write the report to '{out}'", way_out):
         folder.mkdir(parents=True, exist_ok=True)
         return build(store, plan, folder, public=public, pdf=pdf)
+
+
+def write_board(folders: Sequence[str | Path], out: str | Path) -> "Board":
+    """Write one page of several results folders; without any, of those under ``results``.
+
+    Raises:
+        BenchError: If a folder holds no results, or the page cannot be written.
+    """
+    from mmvae_bench.report.board import write_board as write
+
+    found = [given_path(folder) for folder in folders] or _results_here(Path("results"))
+    with disk_errors(f"Cannot write the board to '{out}'", "Free some space, or choose another --out."):
+        return write(found, given_path(out))
+
+
+def _results_here(root: Path) -> list[Path]:
+    """Return the published folders below ``root``, and ``root`` where runs are stored in it."""
+    found = sorted(path.parent for path in root.glob(f"*/{PUBLISHED}"))
+    found += [root] if Store(root).folders() else []
+    if not found:
+        raise BenchError(
+            "There is nothing to show under 'results': no published scores, and no stored runs. "
+            "Name folders of results, or run something first: mmvae-bench run"
+        )
+    return found

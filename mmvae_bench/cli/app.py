@@ -14,7 +14,7 @@ import click
 from mmvae_bench import __version__
 from mmvae_bench.cli.check import check_name
 from mmvae_bench.cli.data import data, env, list_names
-from mmvae_bench.cli.results import check_results, compare, merge, report, status, submit
+from mmvae_bench.cli.results import board, check_results, compare, merge, report, status, submit
 from mmvae_bench.cli.run import run
 from mmvae_bench.disk import disk_reason
 from mmvae_bench.errors import BenchError, BenchWarning
@@ -86,5 +86,7 @@ def main() -> None:
     """
 
 
-for command in (run, report, list_names, data, env, status, compare, merge, check_results, submit, check_name):
+for command in (
+    run, report, board, list_names, data, env, status, compare, merge, check_results, submit, check_name,
+):  # fmt: skip
     main.add_command(command)

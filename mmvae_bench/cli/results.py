@@ -1,4 +1,4 @@
-"""The commands about stored runs: how far they are, whether they are what was written, and how several folders join."""
+"""The commands about stored runs: how far they are, whether they are what was written, what they show when joined."""
 
 from pathlib import Path
 
@@ -141,3 +141,19 @@ def report(suite: str | None, results_dir: Path, out: Path, public: bool, pdf: b
     click.echo(built.summary)
     click.echo(f"Report: {built.page}")
     click.echo("Next: open it; then a grid of your own: mmvae-bench run --models mvae mopoe --missing 0 0.5 --seeds 3")
+
+
+@click.command(short_help="Build one page that compares all results.")
+@click.argument("folders", nargs=-1, type=FOLDER, metavar="[FOLDER]...")
+@click.option("--out", type=FOLDER, default="reports/board", show_default=True, help="Folder of the page.")
+def board(folders: tuple[Path, ...], out: Path) -> None:
+    """Build one page, for any browser and without a network, that compares the results of each FOLDER.
+
+    A FOLDER holds stored runs, or published scores (results/SUITE/ of the repository). Default: all under 'results'.
+    Values that papers published are beside them.
+    """
+    from mmvae_bench.api import write_board
+
+    made = write_board(folders, out)
+    click.echo(f"{counted(made.runs, 'run')}, {counted(made.values, 'published value')}")
+    click.echo(f"Board: {made.page}")

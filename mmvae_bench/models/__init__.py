@@ -65,3 +65,34 @@ ABOUT = {
     "contrastive": About("baseline", rows="paired"),
     "unimodal": About("chance control"),
 }
+
+
+class Paper(NamedTuple):
+    """How a model is called, and the paper that it is from; the page ``docs/models.md`` says the same."""
+
+    title: str
+    cited: str = ""  # authors, place and year
+    arxiv: str = ""  # number of the preprint
+
+
+PAPERS = {
+    "meme": Paper("MEME", "Joy et al., ICLR 2022", "2106.12570"),
+    "mvae": Paper("MVAE", "Wu & Goodman, NeurIPS 2018", "1802.05335"),
+    "mmvae": Paper("MMVAE", "Shi et al., NeurIPS 2019", "1911.03393"),
+    "mopoe": Paper("MoPoE-VAE", "Sutter et al., ICLR 2021", "2105.02470"),
+    "mmvm": Paper("MM-VAMP", "Sutter et al., NeurIPS 2024", "2403.05300"),
+    "mvtcae": Paper("MVTCAE", "Hwang et al., NeurIPS 2021"),
+    "mmvaeplus": Paper("MMVAE+", "Palumbo et al., ICLR 2023"),
+    "dmvae": Paper("DMVAE", "Lee & Pavlovic, CVPR workshops 2021"),
+    "jmvae": Paper("JMVAE-kl", "Suzuki et al., 2016", "1611.01891"),
+    "jnf": Paper("JNF", "Senellart et al., 2025", "2502.03952"),
+    "codevae": Paper("CoDE-VAE", "Mancisidor et al., ICML 2025", "2505.01134"),
+    "hellinger": Paper("HELVAE", "Vo et al., AISTATS 2026", "2601.06572"),
+    "barycentre": Paper("MWB-VAE", "Qiu et al., AAAI 2025", "2412.20487"),
+    "crmvae": Paper("CRMVAE", "Suzuki & Matsuo, 2023"),
+    "mmjsd": Paper("mmJSD", "Sutter et al., NeurIPS 2020"),
+    "csvae": Paper("CSVAE", "Klys et al., NeurIPS 2018", "1812.06190"),
+    "regressor": Paper("masked regression"),
+    "contrastive": Paper("encoders trained by contrast", "Radford et al., ICML 2021", "2103.00020"),
+    "unimodal": Paper("unimodal VAEs", "Kingma & Welling, ICLR 2014", "1312.6114"),
+}

@@ -33,7 +33,7 @@ def setting(selection: Selection) -> dict[str, str]:
         "Chosen by": _each(str(search["rule"]) for search in selection.searches),
         "Seeds": _each(sorted({run.spec.seed for run in runs})),
         "Budget": budget + (f"; {steps} steps" if steps else ""),
-        "Networks": _each(_component(run.spec.nets) for run in runs),
+        "Networks": _each(component(run.spec.nets) for run in runs),
         "Latent size": _each(run.spec.latent_dim for run in runs),
         "Likelihoods": _each(_likelihoods(run.spec.likelihoods) for run in runs),
         "Precision, engine": "; ".join(_each(frame[column]) for column in ("precision", "engine")),
@@ -194,7 +194,8 @@ def _device(run: Run) -> str:
     return (device or "not recorded") + (f" ({hardware})" if hardware else "")
 
 
-def _component(part: Component) -> str:
+def component(part: Component) -> str:
+    """Return ``mlp[hidden=256, layers=2]``."""
     inside = ", ".join(f"{key}={value}" for key, value in part.options.items())
     return part.name + (f"[{inside}]" if inside else "")
 

@@ -121,15 +121,16 @@ def beside(selection: Selection) -> list[Section]:
     for group in selection.groups:
         runs = [run for run in selection.runs if run.group == group]
         data = runs[0].spec.dataset
-        about = [
-            p
-            for p in published()
-            if p.dataset == data.name and not _contradictions(parsed(p.dataset_options), data.options)
-        ]
+        about = [p for p in published() if is_about(p, data.name, data.options)]
         pairs = sorted(_pairs(selection, runs, about), key=lambda pair: selection.labels.index(pair.run.label))
         if about:
             found.append(Section(group, pairs, len(about) - len({pair.published.id for pair in pairs})))
     return found
+
+
+def is_about(p: Any, name: str, options: Mapping[str, Any]) -> bool:
+    """Return whether a published value is about a data set with these options."""
+    return p.dataset == name and not _contradictions(parsed(p.dataset_options), options)
 
 
 def _pairs(selection: Selection, runs: list[Run], numbers: list[Any]) -> Iterable[Beside]:

@@ -135,6 +135,11 @@ class Selection:
     searches: Sequence[Mapping[str, Any]] = ()  # the plan's record of how settings were chosen
     public: bool = False  # True leaves out pictures that may not be published
 
+    def of(self, group: str) -> "Selection":
+        """Return the part of one data set, by its title."""
+        runs = [run for run in self.runs if run.group == group]
+        return replace(self, frame=self.frame[self.frame["group"] == group], runs=runs)
+
     @cached_property
     def hidden(self) -> list[str]:
         """Titles of data sets whose pictures are left out."""
@@ -201,25 +206,40 @@ def select(store: Store, plan: Mapping[str, Any], *, public: bool = False) -> Se
     wanted = [run_id for run_id, own in tiers.items() if own]  # trials of a search belong to none
     folders = {folder.name: folder for folder in store.folders()}
     place = {run_id: number for number, run_id in enumerate(wanted)}
-    frame = _plain(store.scores(wanted))
+    frame = plain(store.scores(wanted))
     frame = frame.sort_values("run_id", key=lambda ids: ids.map(place), kind="stable", ignore_index=True)
     firsts = frame.drop_duplicates("run_id").set_index("run_id")[["label", "subset"]].T.to_dict("list")
     found = [_run(folders[run_id], *firsts.get(run_id, ("", ""))) for run_id in wanted if run_id in folders]
     if not found:
         raise BenchError(_nothing(wanted, str(plan.get("name", "")), store))
+    searches = plan.get("searches", [])
+    whole = assemble(frame, found, tiers, {str(search["rule"]) for search in searches})
+    absent = [run_id for run_id in wanted if run_id not in folders]
+    return replace(whole, absent=absent, searches=searches, public=public)
+
+
+def assemble(
+    frame: pd.DataFrame, found: Sequence[Run], tiers: Mapping[str, Sequence[str]], rules: set[str]
+) -> Selection:
+    """Name runs and their rows.
+
+    Args:
+        frame: rows of the runs, each run's once.
+        found: the runs.
+        tiers: tiers that report each run, by its id.
+        rules: rules by which settings of the tier ``tuned`` were chosen.
+    """
     several = len({tier for own in tiers.values() for tier in own}) > 1
     order = [str(tier) for tier in TIERS]
     shown = [replace(run, tier=tier) for run in found if run.done for tier in tiers[run.run_id]]
     shown = sorted(shown, key=lambda run: order.index(run.tier)) if several else [replace(r, tier="") for r in shown]
     done = name_models(name_groups(shown))
     failed = [run for run in found if not run.done]
-    absent = [run_id for run_id in wanted if run_id not in folders]
     labels = _ordered({run.label: run for run in done})
-    searches = plan.get("searches", [])
-    rows = _annotate(frame, done, {str(search["rule"]) for search in searches})
+    rows = _annotate(frame, done, rules)
     scored = rows[(rows["metric"] != "") & (rows["group"] != "")]
     described = {name: _described(name, done) for name in scored["metric"].unique()}
-    return Selection(rows, scored, done, failed, absent, labels, described, searches, public)
+    return Selection(rows, scored, done, failed, [], labels, described)
 
 
 def _nothing(wanted: Sequence[str], name: str, store: Store) -> str:
@@ -243,7 +263,7 @@ def _described(metric: str, runs: list[Run]) -> Description:
         return UNDESCRIBED.named(metric)
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Fill missing values of text columns, so that groups and comparisons never lose a row."""
     text = [column for column in frame if column not in NUMBERS]
     return frame.assign(**{str(c): frame[c].astype(object).where(frame[c].notna(), "") for c in text})

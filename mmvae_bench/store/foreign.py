@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmvae_bench.store.run import OUTCOMES, RECORD, RUN_ID
-from mmvae_bench.store.store import PUBLISHED
+from mmvae_bench.store.store import PUBLISHED, RECORDS
 
 TEXTS = ("run.json", RECORD, "history.csv", "log.txt", "environment.json")
 ARRAYS = (OUTCOMES, "artifacts.npz", "model.safetensors")
@@ -16,7 +16,7 @@ RUNS = (
     rf"runs/[\w.-]+/[\w.-]+/{RUN_ID}/({'|'.join(map(re.escape, (*TEXTS[:-1], *ARRAYS)))})|plans/[\w-]+\.json|"
     rf"scores\.csv|work/{RUN_ID}\.lock"
 )
-RESULTS = "|".join(map(re.escape, (PUBLISHED, OUTCOMES, "environment.json")))
+RESULTS = "|".join(map(re.escape, (PUBLISHED, OUTCOMES, RECORDS, "environment.json")))
 MOST_TEXT, MOST_ARRAYS = 256 << 20, 2 << 30  # bytes of a file, unpacked
 
 

@@ -48,6 +48,7 @@ NO_TEXTS = (
 )  # fmt: skip
 TEXTS = [column for column in COLUMNS if column not in NO_TEXTS]  # empty, never missing, or groupby would drop rows
 PUBLISHED = "scores.csv.xz"  # scores without runs, as ``benchmarks/publish.py`` writes them
+RECORDS = "runs.csv.xz"  # id of each of these runs, and the part of its record that is published
 
 
 def read_published(path: Path) -> pd.DataFrame:

@@ -55,7 +55,8 @@ def stored(
 
 def test_results_their_environment_and_tables_with_the_command_are_written(script, factory, tmp_path) -> None:
     results, report = script.publish(stored(factory, tmp_path / "r", 0.5), "toy", tmp_path)
-    assert sorted(path.name for path in results.iterdir()) == ["environment.json", "outcomes.npz", "scores.csv.xz"]
+    names = ["environment.json", "outcomes.npz", "runs.csv.xz", "scores.csv.xz"]
+    assert sorted(path.name for path in results.iterdir()) == names
     assert json.loads((results / "environment.json").read_text())["runs"] == 6
     page = (report / "README.md").read_text()
     assert page.startswith("# A toy") and "0.501" in page
