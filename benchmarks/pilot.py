@@ -64,6 +64,7 @@ def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_d
 @click.option("--scale", multiple=True, metavar="NAME=NUMBER...")
 @click.option("--weight", multiple=True, metavar="NAME=NUMBER...")
 @click.option("--missing", type=float, default=0.0, show_default=True)
+@click.option("--scheme", default="split", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--metric", default="cross_coherence", show_default=True)
 @data_option
@@ -72,13 +73,13 @@ def pilot(spec: RunSpec, at: Sequence[int], metric: str, data_dir: Path, cache_d
 def main(
     dataset: str, models: tuple[str, ...], at: tuple[int, ...], nets: str | None, learning_rate: float | None,
     batch_size: int | None, latent_dim: int | None, scale: tuple[str, ...], weight: tuple[str, ...], missing: float,
-    seed: int, metric: str, data_dir: Path, cache_dir: Path, results_dir: Path,
+    scheme: str, seed: int, metric: str, data_dir: Path, cache_dir: Path, results_dir: Path,
 ) -> None:  # fmt: skip
     """Print one line per model and number of epochs."""
     prepare(1)
     request = Request(
-        models=models, datasets=(dataset,), missing=(missing,), seeds=(seed,), nets=nets, epochs=max(at),
-        batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, scales=numbers_by_name(scale),
+        models=models, datasets=(dataset,), missing=(missing,), scheme=(scheme,), seeds=(seed,), nets=nets,
+        epochs=max(at), batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, scales=numbers_by_name(scale),
         weights=numbers_by_name(weight),
     )  # fmt: skip
     for entry in make_plan(request, Store(results_dir), data_dir).entries:
