@@ -79,8 +79,8 @@ def main(
     prepare(1)
     request = Request(
         models=models, datasets=(dataset,), missing=(missing,), scheme=(scheme,), seeds=(seed,), nets=nets,
-        epochs=max(at), batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim, scales=numbers_by_name(scale),
-        weights=numbers_by_name(weight),
+        epochs=max(at), batch_size=batch_size, learning_rate=learning_rate, latent_dim=latent_dim,
+        scales=numbers_by_name(scale), weights=numbers_by_name(weight),
     )  # fmt: skip
     for entry in make_plan(request, Store(results_dir), data_dir).entries:
         if entry.status == "skipped":
