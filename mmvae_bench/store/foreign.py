@@ -12,11 +12,11 @@ from mmvae_bench.store.store import PUBLISHED, RECORDS
 
 TEXTS = ("run.json", RECORD, "history.csv", "log.txt", "environment.json")
 ARRAYS = (OUTCOMES, "artifacts.npz", "model.safetensors")
-RUNS = (
-    rf"runs/[\w.-]+/[\w.-]+/{RUN_ID}/({'|'.join(map(re.escape, (*TEXTS[:-1], *ARRAYS)))})|plans/[\w-]+\.json|"
-    rf"scores\.csv|work/{RUN_ID}\.lock"
-)
 RESULTS = "|".join(map(re.escape, (PUBLISHED, OUTCOMES, RECORDS, "environment.json")))
+RUNS = (  # beside them, published folders may lie, as in a clone of the repository
+    rf"runs/[\w.-]+/[\w.-]+/{RUN_ID}/({'|'.join(map(re.escape, (*TEXTS[:-1], *ARRAYS)))})|plans/[\w-]+\.json|"
+    rf"scores\.csv|work/{RUN_ID}\.lock|[\w-]+/({RESULTS})"
+)
 MOST_TEXT, MOST_ARRAYS = 256 << 20, 2 << 30  # bytes of a file, unpacked
 
 

@@ -212,6 +212,9 @@ def test_links_pickles_and_strange_files_are_refused_before_anything_is_read(sto
     (folder / "model.pkl").write_bytes(pickle.dumps("x"))
     (store.root / "runs" / "away").symlink_to(tmp_path)
     os.mkfifo(store.root / "pipe")
+    published = store.root / "mnist_street" / "environment.json"  # lies there in a clone, and is no fault
+    published.parent.mkdir()
+    published.write_text("{}")
     assert faults(store.root) == [
         f"'{store.root / 'pipe'}' does not belong to the results. Move it elsewhere.",
         f"'{store.root / 'runs' / 'away'}' is a link. Put the file itself there.",
