@@ -1,5 +1,6 @@
 """The commands about stored runs: how far they are, whether they are what was written, what they show when joined."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -54,15 +55,20 @@ def check_results(ctx: click.Context, results_dir: Path) -> None:
     from mmvae_bench.store.check import check_results as check
 
     found = check(results_dir)
-    for line in [*found.notes, *describe(found.parts.elements())]:
-        click.echo(f"note: {line}")
-    for line in found.faults:
-        click.echo(f"fault: {line}")
+    _say([*found.notes, *describe(found.parts.elements())], found.faults)
     failed = f" ({found.failed} failed)" if found.failed else ""
     click.echo(
         f"{counted(found.runs, 'run')}{failed}, {counted(found.rows, 'row')}, {counted(len(found.faults), 'fault')}"
     )
     ctx.exit(1 if found.faults else 0)
+
+
+def _say(notes: Iterable[str], faults: Iterable[str]) -> None:
+    """Print what a check found, a line each."""
+    for line in notes:
+        click.echo(f"note: {line}")
+    for line in faults:
+        click.echo(f"fault: {line}")
 
 
 @click.command(short_help="Check results that you want to publish, and print what else is asked.")
@@ -78,10 +84,7 @@ def submit(ctx: click.Context, folder: Path, suite: str | None) -> None:
     from mmvae_bench.sweep.submit import check_submission
 
     found = check_submission(folder, suite)
-    for line in found.notes:
-        click.echo(f"note: {line}")
-    for line in found.faults:
-        click.echo(f"fault: {line}")
+    _say(found.notes, found.faults)
     suite = f"{found.suite}: " if found.suite else ""
     click.echo(
         f"{suite}{counted(found.runs, 'run')}, {counted(found.rows, 'row')}, {counted(len(found.faults), 'fault')}"

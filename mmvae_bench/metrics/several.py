@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Several:
-    """What a judge says of K entries that are generated from each of n given ones."""
+    """Verdicts of a judge on K generated entries for each of n given ones."""
 
     classes: Values  # [K, n]
     values: Values  # of all attributes, else the class, [K, n, A]

@@ -320,7 +320,7 @@ function render() {
   view.chart = null;
   document.getElementById("views").replaceChildren(...Object.entries(VIEWS).map(([name, [text]]) => el("a", { href: link({ view: name }), "aria-current": name === now && "page" }, text)));
   document.getElementById("main").replaceChildren(...VIEWS[now][1]().flat(3).filter((part) => part != null && part !== false && part !== ""));
-  document.getElementById("foot").textContent = `mmvae-bench ${DATA.version}, ${many(DATA.runs, "run")}, ${DATA.date}. Charts by Chart.js 4.6.1 (MIT licence).`;
+  document.getElementById("foot").textContent = `mmvae-bench ${DATA.version}, ${many(DATA.runs, "run")}, ${DATA.date}. Charts by Chart.js ${Chart.version} (MIT licence).`;
 }
 
 addEventListener("popstate", () => { render(); scrollTo(0, 0); });

@@ -190,7 +190,7 @@ def render_page(plan: Mapping[str, Any], content: Content, pictures: Sequence[Pi
     """Return the page's HTML; ``values`` are further ones for the template, which escapes every value."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("mmvae_bench.report") / "page.html").read_text(encoding="utf-8"))
-    selection = content.selection
+    selection, comparisons = content.selection, _best(content.comparisons)
     helpers = {name: getattr(render, name) for name in ("show", "show_rows", "caption", "notes", "limit_rows")}
     return template.render(
         **helpers,
@@ -201,7 +201,7 @@ def render_page(plan: Mapping[str, Any], content: Content, pictures: Sequence[Pi
         dead_runs=render.DEAD_RUNS,
         summaries=content.summaries,
         summary_notes=summary_notes(content.summaries),
-        comparisons=_best(content.comparisons),
+        comparisons=comparisons,
         aggregates=shown(content.aggregates),
         improvements=improvement.shown(content.improvements),
         areas=frontier.shown(content.areas),
@@ -214,9 +214,9 @@ def render_page(plan: Mapping[str, Any], content: Content, pictures: Sequence[Pi
         version=__version__,
         runs=selection.runs,
         warnings=content.warnings,
-        not_done=facts.not_done(selection, list(content.skipped)),
+        not_done=facts.not_done(selection, content.skipped),
         **{name: getattr(facts, name)(selection) for name in FACTS},
-        shared=max((c.difference.n for c in _best(content.comparisons)), default=0),
+        shared=max((c.difference.n for c in comparisons), default=0),
         over_tasks=[picture for picture in pictures if not picture.group],
         groups=[(g, _families(content.tables, g), [p for p in pictures if p.group == g]) for g in selection.groups],
     )

@@ -69,7 +69,7 @@ class Content:
     @cached_property
     def warnings(self) -> list[str]:
         """Warnings above the summary."""
-        return facts.warnings(self.selection, list(self.skipped))
+        return facts.warnings(self.selection, self.skipped)
 
     @cached_property
     def names(self) -> dict[str, str]:

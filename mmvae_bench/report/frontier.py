@@ -23,11 +23,11 @@ import pandas as pd
 from mmvae_bench.report.averaging import in_order
 from mmvae_bench.report.select import Run, Selection
 from mmvae_bench.report.statistics import Scores, Summary, summarise
+from mmvae_bench.report.summary import PARTS
 from mmvae_bench.spec import Missing
 
 MIN_BETAS = 3  # of a model, for a curve
 OPTION = "beta"
-COHERENCE = [("attributes_strict", ""), ("cross_coherence", "micro")]  # metric and variant: the first that data have
 KEY = ["run_id", "given", "target"]
 Point = tuple[float, float]  # coherence and distance
 Curve = dict[float, dict[int, Point]]  # beta -> seed -> point
@@ -135,8 +135,8 @@ def _points(selection: Selection) -> pd.DataFrame:
 
 
 def _coherence(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the coherences of a data set."""
-    each = [frame[(frame["metric"] == metric) & (frame["variant"] == variant)] for metric, variant in COHERENCE]
+    """Return the coherences of a data set, those of its summary."""
+    each = [frame[(frame["metric"] == part.metric) & (frame["variant"] == part.variant)] for part in PARTS[0]]
     return next((rows for rows in each if len(rows)), each[-1])
 
 

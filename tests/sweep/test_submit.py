@@ -5,7 +5,7 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,6 @@ import pytest
 
 from mmvae_bench import datasets, metrics, models
 from mmvae_bench.datasets.base import Built, Dataset, Protocol
-from mmvae_bench.models.base import MultimodalVAE
-from mmvae_bench.spec import Missing
 from mmvae_bench.store import foreign
 from mmvae_bench.store.run import RunResult
 from mmvae_bench.store.store import Store
@@ -27,6 +25,7 @@ from mmvae_bench.types import Modality
 from tests.helpers import invoke
 from tests.store.test_check import reseal
 from tests.stored import damage, fail, row, snapshot
+from tests.sweep.test_plan import Picky
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = sorted(path.parent for path in ROOT.glob("results/*/scores.csv.xz"))
@@ -39,17 +38,6 @@ class Pairs(Dataset):
 
     def build(self, data_dir) -> Built:
         raise NotImplementedError
-
-
-class Picky(MultimodalVAE):
-    def __init__(self, networks, *, beta: float = 1) -> None: ...
-
-    @classmethod
-    def unsupported(cls, modalities: Sequence[Modality], missing: Missing) -> str | None:
-        return "needs complete rows" if missing.ratio > 0 else None
-
-    def posterior(self, batch): ...
-    def loss(self, batch): ...
 
 
 def store_run(store: Store, spec, value: float = 0.75, outcomes=OUTCOMES, version: int = 0, **fields) -> Path:
